@@ -1,0 +1,34 @@
+namespace Blkring.Interop;
+
+/// <summary>A non-blocking eventfd(2): any thread signals, one consumes; pollable, also through io_uring.</summary>
+public sealed unsafe class EventFd : IDisposable
+{
+    readonly FileDescriptor _fd;
+
+    /// <exception cref="IOException">EMFILE, ENFILE, ENOMEM.</exception>
+    public EventFd()
+    {
+        var fd = Libc.Eventfd(0, Libc.EFD_NONBLOCK);
+        _fd = fd >= 0 ? new FileDescriptor(fd) : throw Errno.ToException("eventfd", fd);
+    }
+
+    /// <summary>The descriptor, for poll and io_uring; -1 once disposed.</summary>
+    public int Value => _fd.Value;
+
+    /// <summary>Adds one. 0 or -errno: -EAGAIN means that the counter is full, so the consumer is signalled anyway; -EBADF once disposed.</summary>
+    public int Signal()
+    {
+        ulong one = 1;
+        var result = Libc.Write(_fd.Value, (byte*)&one, sizeof(ulong));
+        return result < 0 ? (int)result : 0;
+    }
+
+    /// <summary>Takes every signal so far at once. False when there was none.</summary>
+    public bool TryConsume()
+    {
+        ulong count = 0;
+        return Libc.Read(_fd.Value, (byte*)&count, sizeof(ulong)) == sizeof(ulong);
+    }
+
+    public void Dispose() => _fd.Dispose();
+}
