@@ -1,14 +1,17 @@
 namespace Blkring.Interop;
 
-/// <summary>A non-blocking eventfd(2): any thread signals, one consumes; pollable, also through io_uring.</summary>
+/// <summary>An eventfd(2): any thread signals, one consumes; pollable, also through io_uring.</summary>
 public sealed unsafe class EventFd : IDisposable
 {
     readonly FileDescriptor _fd;
 
+    /// <param name="blocking">
+    /// For waiting with IORING_OP_READ: on a non-blocking descriptor io_uring answers EAGAIN at once instead of waiting for the signal.
+    /// </param>
     /// <exception cref="IOException">EMFILE, ENFILE, ENOMEM.</exception>
-    public EventFd()
+    public EventFd(bool blocking = false)
     {
-        var fd = Libc.Eventfd(0, Libc.EFD_NONBLOCK);
+        var fd = Libc.Eventfd(0, blocking ? 0 : Libc.EFD_NONBLOCK);
         _fd = fd >= 0 ? new FileDescriptor(fd) : throw Errno.ToException("eventfd", fd);
     }
 
@@ -23,7 +26,7 @@ public sealed unsafe class EventFd : IDisposable
         return result < 0 ? (int)result : 0;
     }
 
-    /// <summary>Takes every signal so far at once. False when there was none.</summary>
+    /// <summary>Takes every signal so far at once. False when there was none; a blocking one then waits instead.</summary>
     public bool TryConsume()
     {
         ulong count = 0;

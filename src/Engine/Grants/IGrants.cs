@@ -1,0 +1,26 @@
+namespace Blkring.Engine;
+
+/// <summary>The data plane's way to a guest's pages. Implemented by structs, so that a queue calls it without dispatch.</summary>
+public unsafe interface IGrants
+{
+    /// <summary>
+    /// False when no byte ever moves (a null device under measurement): the queue then leaves out building the batch.
+    /// </summary>
+    static abstract bool MovesData { get; }
+
+    /// <summary>
+    /// Copies a whole batch in one call. Sets every segment's <see cref="GrantCopySegment.Status"/>; a failed segment does not stop
+    /// the others. Never throws on what a guest did.
+    /// </summary>
+    void Copy(GrantCopySegment* segments, int count);
+}
+
+/// <summary>Pretends that every copy succeeded: for measuring the ring alone.</summary>
+public readonly unsafe struct NullGrants : IGrants
+{
+    public static bool MovesData => false;
+
+    public void Copy(GrantCopySegment* segments, int count)
+    {
+    }
+}

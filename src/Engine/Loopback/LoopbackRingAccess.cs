@@ -1,0 +1,108 @@
+using Blkring.Abi;
+using Blkring.Interop;
+
+namespace Blkring.Engine.Loopback;
+
+/// <summary>The backend's way to a loopback domain, in this process or another: it plays the hypervisor for one ring.</summary>
+public sealed unsafe class LoopbackRingAccess : RingAccess
+{
+    private readonly GuestMemory _memory;
+    private readonly FileDescriptor _incoming, _outgoing;
+    private readonly DomainId _backend;
+    private readonly Arena _arena = new(Arena.PageBytes);
+    private readonly ulong* _counter;
+    private readonly LoopbackGrants _grants;
+
+    private MappedMemory? _ring;
+    private GrantReference[] _mapped = [];
+    private int _grantLimit;
+    private bool _bound;
+
+    /// <param name="memory">The guest's memory, mapped by this side; owned from here on.</param>
+    /// <param name="incoming">Signalled by the frontend; owned from here on, as is <paramref name="outgoing"/>.</param>
+    public LoopbackRingAccess(GuestMemory memory, DomainId frontend, DomainId backend, FileDescriptor incoming, FileDescriptor outgoing)
+    {
+        (_memory, Frontend, _backend, _incoming, _outgoing) = (memory, frontend, backend, incoming, outgoing);
+        _counter = _arena.Take<ulong>(1);
+        _grants = new LoopbackGrants(memory, frontend, backend);
+    }
+
+    /// <summary>For a domain of this process: its own descriptors are duplicated.</summary>
+    public static LoopbackRingAccess For(LoopbackDomain domain) => new(
+        GuestMemory.Open(Duplicate(domain.Memory.Descriptor), domain.Memory.Frames, domain.Memory.Grants), domain.Id, domain.Backend,
+        Duplicate(domain.Outgoing.Value), Duplicate(domain.Incoming.Value));
+
+    public override DomainId Frontend { get; }
+
+    public LoopbackGrants Grants => _grants;
+
+    public LoopbackEventChannel EventChannel => new(_incoming.Value, _outgoing.Value, _counter);
+
+    public override void SetGrantLimit(int pages) => _grantLimit = pages;
+
+    public override byte* MapRing(ReadOnlySpan<GrantReference> references)
+    {
+        if (references.Length > _grantLimit) throw new VbdConnectException($"{references.Length} ring pages, the grant limit is {_grantLimit}");
+        MappedMemory ring = MappedMemory.Anonymous((nuint)references.Length * GuestMemory.PageBytes, populate: false);
+        try
+        {
+            for (int i = 0; i < references.Length; i++) MapPage(references[i], ring.Address + ((nint)i * GuestMemory.PageBytes));
+        }
+        catch
+        {
+            ring.Dispose();
+            throw;
+        }
+        _mapped = references.ToArray();
+        foreach (GrantReference reference in _mapped) _grants.SetMapped(reference.Value, mapped: true);
+        _ring = ring;
+        return ring.Address;
+    }
+
+    private void MapPage(GrantReference reference, byte* place)
+    {
+        short status = _grants.TryResolve(reference.Value, forWriting: true, out uint frame);
+        if (status != GrantTable.GntstOkay)
+            throw new VbdConnectException($"the ring's grant {reference} of domain {Frontend} cannot be mapped read-write: GNTST {status}");
+        nint mapped = Libc.Mmap((nint)place, GuestMemory.PageBytes, Libc.PROT_READ | Libc.PROT_WRITE, Libc.MAP_SHARED | Libc.MAP_FIXED,
+            _memory.Descriptor, _memory.OffsetOf(frame));
+        if (mapped < 0) throw new VbdConnectException($"the ring's grant {reference} cannot be mapped: {Errno.Describe((int)-mapped)}");
+    }
+
+    public override void UnmapRing()
+    {
+        foreach (GrantReference reference in _mapped) _grants.SetMapped(reference.Value, mapped: false);
+        _mapped = [];
+        _ring?.Dispose();
+        _ring = null;
+    }
+
+    public override void BindEventChannel(EventChannelPort port)
+    {
+        if (port != LoopbackDomain.Port) throw new VbdConnectException($"event channel {port} of domain {Frontend} cannot be bound: no such port");
+        _bound = true;
+    }
+
+    public override void UnbindEventChannel() => _bound = false;
+
+    public override VbdQueue CreateQueue(byte* sring, BlkifProtocol protocol, VbdQueueOptions options, Disk disk)
+    {
+        if (!_bound) throw new InvalidOperationException("the event channel is not bound");
+        return new VbdQueueFactory<LoopbackGrants, LoopbackEventChannel>(sring, protocol, options, disk, _grants, EventChannel).Create();
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (!disposing) return;
+        _incoming.Dispose();
+        _outgoing.Dispose();
+        _memory.Dispose();
+        _arena.Dispose();
+    }
+
+    private static FileDescriptor Duplicate(int fd)
+    {
+        int copy = Libc.Dup(fd);
+        return copy >= 0 ? new FileDescriptor(copy) : throw Errno.ToException("dup", copy);
+    }
+}

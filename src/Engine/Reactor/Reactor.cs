@@ -1,0 +1,260 @@
+using System.Collections.Concurrent;
+using Blkring.Interop;
+
+namespace Blkring.Engine;
+
+/// <summary>
+/// One thread that serves any number of queues (B20): it waits once for all of them, gives each that has something to do one turn, and
+/// submits what they prepared together with the next wait.
+/// </summary>
+/// <remarks>
+/// The control plane talks to it by commands, which run on the thread between turns; they may allocate, turns may not.
+/// A turn takes at most one ring of requests, so no queue can keep the others waiting longer than that.
+/// </remarks>
+public sealed class Reactor : IDisposable
+{
+    /// <summary>After EAGAIN from a disk, and while a queue is leaving: long enough not to burn the CPU, short enough not to be felt.</summary>
+    private const long RetryDelayNs = 1_000_000;
+
+    private readonly ReactorOptions _options;
+    private readonly Waiter _waiter;
+    private readonly Thread _thread;
+    private readonly ConcurrentQueue<Command> _commands = new();
+    private readonly VbdQueue?[] _queues;
+    private readonly ReadyQueues _ready;
+    private readonly List<Departure> _departures = [];
+    private int _queueCount;
+    private long _allocatedBytes;
+    private volatile bool _stopping;
+    private bool _disposed;
+
+    public Reactor(ReactorOptions? options = null)
+    {
+        _options = options ?? new ReactorOptions();
+        _waiter = CreateWaiter(_options);
+        _queues = new VbdQueue?[_options.MaxQueues];
+        _ready = new ReadyQueues(_options.MaxQueues);
+        _thread = new Thread(Run) { Name = _options.Name, IsBackground = true };
+        _thread.Start();
+        // The pin is checked here, where the caller can hear of it.
+        if (_options.Cpu is { } cpu) Invoke(() => CpuAffinity.PinCurrentThread(cpu));
+    }
+
+    /// <summary>One line for people: how disk I/O and waiting are done, and why.</summary>
+    public string Describe() => _waiter.Describe();
+
+    public bool UsesIoUring => _waiter.Ring is not null;
+
+    /// <summary>Bytes that the garbage collector has allocated for this thread since it started, as of its last wait.</summary>
+    public long AllocatedBytes => Volatile.Read(ref _allocatedBytes);
+
+    /// <summary>io_uring_enter calls so far; 0 without io_uring.</summary>
+    public ulong EnterCount => _waiter.Ring?.EnterCount ?? 0;
+
+    /// <summary>Takes a queue on and starts serving it.</summary>
+    /// <exception cref="InvalidOperationException">The reactor carries as many queues as it can.</exception>
+    public void Add(VbdQueue queue) => Invoke(() =>
+    {
+        int index = Array.IndexOf(_queues, null);
+        if (index < 0) throw new InvalidOperationException($"the reactor '{_options.Name}' already carries {_queues.Length} queues: use another");
+        _queues[index] = queue;
+        _queueCount = Math.Max(_queueCount, index + 1);
+        queue.AttachDisk((ushort)index, _waiter.Ring);
+        _waiter.Add(index, queue);
+        queue.AttachRing();
+        _ready.Mark(index);
+    });
+
+    /// <summary>Takes no more requests from the queue and waits until those under way are answered (B18).</summary>
+    /// <returns>False when that did not happen in time; the queue stays drained and its requests stay under way.</returns>
+    public bool Drain(VbdQueue queue, TimeSpan timeout)
+    {
+        Departure departure = new(queue, leaves: false);
+        Invoke(() => BeginDeparture(departure));
+        return departure.Done.Wait(timeout);
+    }
+
+    /// <summary>Serves a drained queue again (B18).</summary>
+    public void Resume(VbdQueue queue) => Invoke(() =>
+    {
+        int index = CarriedIndexOf(queue);
+        if (_departures.Exists(departure => departure.Queue == queue && departure.Leaves))
+            throw new InvalidOperationException("the queue is being removed: it cannot be resumed");
+        _departures.RemoveAll(departure => departure.Queue == queue);
+        queue.AttachRing();
+        _ready.Mark(index);
+    });
+
+    /// <summary>Drains the queue and lets go of it: nothing of it is touched by this thread or the kernel afterwards (B19).</summary>
+    /// <returns>False when I/O is still under way after <paramref name="timeout"/>: its memory must then not be freed.</returns>
+    public bool Remove(VbdQueue queue, TimeSpan timeout)
+    {
+        Departure? departure = null;
+        Invoke(() =>
+        {
+            // Asked again after a timeout: the departure under way goes on.
+            departure = _departures.Find(other => other.Queue == queue && other.Leaves) ?? new Departure(queue, leaves: true);
+            if (IndexOf(queue) < 0) departure.Done.Set();
+            else if (!_departures.Contains(departure)) BeginDeparture(departure);
+        });
+        return departure!.Done.Wait(timeout);
+    }
+
+    /// <summary>Turns the queue once more although no event came, after something outside the ring changed.</summary>
+    public void Kick(VbdQueue queue) => Invoke(() => _ready.Mark(CarriedIndexOf(queue)));
+
+    /// <summary>Runs an action on the thread, between turns, and waits for it; its exception is thrown here.</summary>
+    public void Invoke(Action action)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        if (Thread.CurrentThread == _thread)
+        {
+            action();
+            return;
+        }
+        Command command = new(action);
+        _commands.Enqueue(command);
+        _waiter.Wake();
+        command.Done.Wait();
+        if (command.Error is { } error) System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(error);
+    }
+
+    public void Dispose()
+    {
+        if (_disposed) return;
+        _disposed = true;
+        _stopping = true;
+        _waiter.Wake();
+        _thread.Join();
+        _waiter.Dispose();
+    }
+
+    private void Run()
+    {
+        _waiter.Enter();
+        while (!_stopping)
+        {
+            bool retry = RunTurns();
+            RunCommands();
+            if (_departures.Count > 0) RunDepartures();
+            Volatile.Write(ref _allocatedBytes, GC.GetAllocatedBytesForCurrentThread());
+
+            bool block = _ready.Count == 0 && _commands.IsEmpty && !_stopping && !AnyWorkBeforeSleep();
+            _waiter.Wait(_ready, block, retry || _departures.Count > 0 ? RetryDelayNs : -1);
+            if (retry) MarkAll();
+        }
+    }
+
+    /// <summary>One turn for each queue that is ready now; those that want more come after the others.</summary>
+    private bool RunTurns()
+    {
+        bool retry = false;
+        for (int turns = _ready.Count; turns > 0; turns--)
+        {
+            int index = _ready.Take();
+            if (_queues[index] is not { } queue) continue;
+            switch (queue.Turn())
+            {
+                case TurnResult.More:
+                    _ready.Mark(index);
+                    break;
+                case TurnResult.Retry:
+                    retry = true;
+                    break;
+            }
+        }
+        return retry;
+    }
+
+    private bool AnyWorkBeforeSleep()
+    {
+        for (int index = 0; index < _queueCount; index++)
+            if (_queues[index] is { } queue && queue.HasWorkBeforeSleep()) _ready.Mark(index);
+        return _ready.Count > 0;
+    }
+
+    private void MarkAll()
+    {
+        for (int index = 0; index < _queueCount; index++)
+            if (_queues[index] is not null) _ready.Mark(index);
+    }
+
+    private void RunCommands()
+    {
+        while (_commands.TryDequeue(out Command? command))
+        {
+            try
+            {
+                command.Action();
+            }
+            catch (Exception error) when (command.Catch(error))
+            {
+                // Thrown again where the command was given.
+            }
+            command.Done.Set();
+        }
+    }
+
+    private void BeginDeparture(Departure departure)
+    {
+        CarriedIndexOf(departure.Queue);
+        departure.Queue.DetachRing();
+        _departures.Add(departure);
+    }
+
+    private void RunDepartures()
+    {
+        for (int i = _departures.Count; i-- > 0;)
+        {
+            Departure departure = _departures[i];
+            VbdQueue queue = departure.Queue;
+            int index = IndexOf(queue);
+            // A drain of a queue that has left meanwhile is over, too.
+            if (index >= 0 && (queue.InFlight > 0 || (departure.Leaves && !_waiter.TryRemove(index, queue)))) continue;
+            _departures.RemoveAt(i);
+            if (index >= 0 && departure.Leaves)
+            {
+                queue.DetachDisk();
+                _queues[index] = null;
+            }
+            departure.Done.Set();
+        }
+    }
+
+    private int IndexOf(VbdQueue queue) => Array.IndexOf(_queues, queue);
+
+    private int CarriedIndexOf(VbdQueue queue)
+    {
+        int index = IndexOf(queue);
+        return index >= 0 ? index : throw new InvalidOperationException($"the reactor '{_options.Name}' does not carry this queue");
+    }
+
+    private static Waiter CreateWaiter(ReactorOptions options)
+    {
+        if (!options.UseIoUring) return new PollWaiter("as asked", options.MaxQueues);
+        return IoUring.TryCreate(options.Ring, out IoUring? ring, out string refusal)
+            ? new IoUringWaiter(ring, options.MaxQueues)
+            : new PollWaiter(refusal, options.MaxQueues);
+    }
+
+    private sealed class Command(Action action)
+    {
+        public Action Action { get; } = action;
+        public ManualResetEventSlim Done { get; } = new();
+        public Exception? Error { get; private set; }
+
+        public bool Catch(Exception error)
+        {
+            Error = error;
+            return true;
+        }
+    }
+
+    /// <summary>A queue that is to be drained, and perhaps to leave, once nothing of it is under way.</summary>
+    private sealed class Departure(VbdQueue queue, bool leaves)
+    {
+        public VbdQueue Queue { get; } = queue;
+        public bool Leaves { get; } = leaves;
+        public ManualResetEventSlim Done { get; } = new();
+    }
+}

@@ -1,0 +1,425 @@
+using System.Runtime.CompilerServices;
+using Blkring.Abi;
+using Blkring.Interop;
+
+namespace Blkring.Engine;
+
+/// <summary>The way of one request, from its copy to its response.</summary>
+/// <remarks>
+/// <code>
+/// READ               Transfer ─► CopyOut ─► Answered
+/// WRITE              CopyIn ─► Transfer ─► Answered
+/// FLUSH              FlushBefore ─► Answered
+/// FLUSH with data    CopyIn ─► FlushBefore ─► Transfer ─► Answered
+/// BARRIER            CopyIn ─► Barrier ─► FlushBefore ─► Transfer ─► FlushAfter ─► Answered
+/// DISCARD            Discard, several pieces at a time ─► Answered
+/// </code>
+/// </remarks>
+public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
+{
+    /// <summary>The largest piece of a discard (B12): 2 GiB less a sector.</summary>
+    private const int DiscardPieceBytes = int.MaxValue - (Disk.SectorBytes - 1);
+    /// <summary>Pieces of one discard under way at a time, so that one request cannot fill the submission queue.</summary>
+    private const int DiscardWindow = 8;
+    /// <summary>EINTR and EAGAIN are tried again about this often, a millisecond apart, before the guest is told.</summary>
+    private const int MaxRetries = 1000;
+
+    /// <summary>B5, B6: what is offered and allowed goes on; the rest is answered at once.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Dispatch(int index, ref RequestSlot slot)
+    {
+        switch ((int)slot.Request.Operation)
+        {
+            case Blkif.OpRead:
+                slot.Kind = RequestKind.Read;
+                if (!TryMeasure(ref slot)) Reject(index, ref slot, Blkif.RspError);
+                else Begin(index, ref slot, SlotStage.Transfer);
+                break;
+            case Blkif.OpWrite:
+                slot.Kind = RequestKind.Write;
+                if (_readOnly || !TryMeasure(ref slot)) Reject(index, ref slot, Blkif.RspError);
+                else GatherCopies(index, ref slot, SlotStage.CopyIn);
+                break;
+            default:
+                DispatchRare(index, ref slot);
+                break;
+        }
+    }
+
+    private void DispatchRare(int index, ref RequestSlot slot)
+    {
+        switch ((int)slot.Request.Operation)
+        {
+            case Blkif.OpFlushDiskcache:
+                slot.Kind = RequestKind.Flush;
+                if (_readOnly || !TryMeasure(ref slot)) Reject(index, ref slot, Blkif.RspError);
+                else if (slot.Request.NrSegments == 0) Begin(index, ref slot, SlotStage.FlushBefore);
+                else GatherCopies(index, ref slot, SlotStage.CopyIn);
+                break;
+            case Blkif.OpWriteBarrier:
+                slot.Kind = RequestKind.Flush;
+                if (_readOnly || !TryMeasure(ref slot)) Reject(index, ref slot, Blkif.RspError);
+                else BeginBarrier(index, ref slot);
+                break;
+            case Blkif.OpDiscard:
+                slot.Kind = RequestKind.Discard;
+                if (_readOnly || !RequestValidator.FitsDisk(slot.Request.SectorNumber, slot.Request.NrSectors, _capacity))
+                    Reject(index, ref slot, Blkif.RspError);
+                else if (!_disk.DiscardSupported) Reject(index, ref slot, Blkif.RspEopnotsupp);
+                else BeginDiscard(index, ref slot);
+                break;
+            default:
+                // Unknown, reserved, or INDIRECT, which is not offered: an ERROR would make some guests give the disk up.
+                slot.Kind = RequestKind.Other;
+                Reject(index, ref slot, Blkif.RspEopnotsupp);
+                break;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool TryMeasure(ref RequestSlot slot)
+    {
+        if (!RequestValidator.TryMeasure(in slot.Request, _capacity, out int sectors)) return false;
+        slot.OffsetBytes = (long)slot.Request.SectorNumber << Disk.SectorShift;
+        slot.LengthBytes = sectors << Disk.SectorShift;
+        slot.DoneBytes = 0;
+        return true;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Begin(int index, ref RequestSlot slot, SlotStage stage)
+    {
+        slot.Stage = stage;
+        slot.Data = DataOf(index, ref slot);
+        Start(index, ref slot);
+    }
+
+    /// <summary>
+    /// The data starts at the first segment's own offset within a page and is contiguous from there: one disk operation a request,
+    /// and no page-aligned segment straddles two local pages, for each of which gntdev would charge. It never passes the slot's 11 pages,
+    /// because the first segment ends within the first of them.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private byte* DataOf(int index, ref RequestSlot slot)
+    {
+        int offset = slot.Request.NrSegments == 0 ? 0 : slot.Request.Seg[0].FirstSect << Disk.SectorShift;
+        return _buffers + ((nint)index * BufferBytesPerSlot) + offset;
+    }
+
+    /// <summary>B9, B10: one grant-copy segment per blkif segment, added to the pass's batch.</summary>
+    private void GatherCopies(int index, ref RequestSlot slot, SlotStage stage)
+    {
+        slot.Stage = stage;
+        _copying[_copyingCount++] = (ushort)index;
+        bool toGuest = stage == SlotStage.CopyOut;
+        if (!toGuest) slot.Data = DataOf(index, ref slot);
+        if (!MovesData) return;
+
+        byte* local = slot.Data;
+        ReadOnlySpan<Blkif.RequestSegment> segments = slot.Request.Seg;
+        for (int i = 0; i < slot.Request.NrSegments; i++)
+        {
+            ref readonly Blkif.RequestSegment segment = ref segments[i];
+            int length = (segment.LastSect - segment.FirstSect + 1) << Disk.SectorShift;
+            GrantCopySegment* copy = &_copies[_copyCount++];
+            ForeignAddress foreign = new()
+            {
+                Reference = segment.Gref,
+                OffsetBytes = (ushort)(segment.FirstSect << Disk.SectorShift),
+                Domain = _frontend,
+            };
+            if (toGuest) (copy->SourceAddress, copy->DestForeign) = (local, foreign);
+            else (copy->SourceForeign, copy->DestAddress) = (foreign, local);
+            copy->LengthBytes = (ushort)length;
+            copy->Flags = (ushort)(toGuest ? GrantTable.GntcopyDestGref : GrantTable.GntcopySourceGref);
+            // Not okay until the copy says so: a call that fails as a whole leaves no segment looking copied.
+            copy->Status = GrantTable.GntstGeneralError;
+            local += length;
+        }
+    }
+
+    private void FinishCopy(int index, ref RequestSlot slot, short status)
+    {
+        if (status != GrantTable.GntstOkay)
+        {
+            Fail(index, ref slot, FaultKind.GrantCopy, status);
+            return;
+        }
+        switch (slot.Stage)
+        {
+            case SlotStage.CopyOut:
+                Answer(index, ref slot, Blkif.RspOkay);
+                break;
+            case SlotStage.CopyIn when index == _barrier:
+                slot.Stage = SlotStage.Barrier;
+                break;
+            default:
+                slot.Stage = slot.Kind == RequestKind.Flush ? SlotStage.FlushBefore : SlotStage.Transfer;
+                Start(index, ref slot);
+                break;
+        }
+    }
+
+    /// <summary>A barrier waits for all that came before it, and holds back what comes after it: no request is taken meanwhile.</summary>
+    private void BeginBarrier(int index, ref RequestSlot slot)
+    {
+        _barrier = index;
+        if (slot.LengthBytes > 0) GatherCopies(index, ref slot, SlotStage.CopyIn);
+        else slot.Stage = SlotStage.Barrier;
+    }
+
+    private void ReleaseBarrier()
+    {
+        if (_barrier == NoSlot) return;
+        int index = _barrier;
+        ref RequestSlot slot = ref _slots[index];
+        // Answered requests of this pass still hold their slots; they are over all the same.
+        if (slot.Stage != SlotStage.Barrier || InFlight - _answeredCount != 1) return;
+        slot.Stage = SlotStage.FlushBefore;
+        Start(index, ref slot);
+    }
+
+    /// <summary>Starts the disk operation that the slot's stage asks for, and goes on as long as operations complete at once.</summary>
+    private void Start(int index, ref RequestSlot slot)
+    {
+        if (slot.Stage == SlotStage.Discard)
+        {
+            IssueDiscard(index, ref slot);
+            return;
+        }
+        int result;
+        do
+        {
+            // A tag of its own for every operation: an operation that a disk completes twice is noticed.
+            slot.Generation++;
+            DiskOperation operation = default;
+            operation.Tag = TagOf(index, ref slot);
+            if (slot.Stage == SlotStage.Transfer)
+            {
+                operation.Kind = slot.Kind == RequestKind.Read ? DiskOperationKind.Read : DiskOperationKind.Write;
+                operation.OffsetBytes = slot.OffsetBytes + slot.DoneBytes;
+                operation.LengthBytes = slot.LengthBytes - slot.DoneBytes;
+                operation.Buffer = slot.Data + slot.DoneBytes;
+                if (operation.LengthBytes == 0)
+                {
+                    // No segments: nothing to move, nothing that could fail.
+                    Finish(index, ref slot);
+                    return;
+                }
+            }
+            else
+            {
+                operation.Kind = DiskOperationKind.Flush;
+            }
+            result = _io.Start(in operation);
+        }
+        while (result != IDiskIo.Pending && Advance(index, ref slot, result));
+    }
+
+    /// <summary>Takes a disk result to the slot's next stage; true when a further disk operation is to be started.</summary>
+    private bool Advance(int index, ref RequestSlot slot, int result)
+    {
+        if (result < 0) return TakeError(index, ref slot, -result);
+
+        switch (slot.Stage)
+        {
+            case SlotStage.FlushBefore when slot.LengthBytes > 0:
+                slot.Stage = SlotStage.Transfer;
+                return true;
+            case SlotStage.Transfer when result == 0:
+                // The store ended before the disk did: the image was cut short under us.
+                Fail(index, ref slot, FaultKind.Disk, Errno.EIO);
+                return false;
+            case SlotStage.Transfer:
+                slot.DoneBytes += result;
+                if (slot.DoneBytes < slot.LengthBytes) return true;
+                if (index == _barrier)
+                {
+                    slot.Stage = SlotStage.FlushAfter;
+                    return true;
+                }
+                Finish(index, ref slot);
+                return false;
+            default:
+                Finish(index, ref slot);
+                return false;
+        }
+    }
+
+    private void Finish(int index, ref RequestSlot slot)
+    {
+        if (slot.Kind == RequestKind.Read && slot.LengthBytes > 0) GatherCopies(index, ref slot, SlotStage.CopyOut);
+        else Answer(index, ref slot, Blkif.RspOkay);
+    }
+
+    private bool TakeError(int index, ref RequestSlot slot, int errno)
+    {
+        if (errno is Errno.EINTR or Errno.EAGAIN && slot.Retries < MaxRetries)
+        {
+            slot.Retries++;
+            Postpone(index);
+            return false;
+        }
+        Fail(index, ref slot, FaultKind.Disk, errno);
+        return false;
+    }
+
+    private void Postpone(int index)
+    {
+        Statistics.RetriesField++;
+        _slots[index].Generation++;
+        _postponed[_postponedCount++] = (ushort)index;
+    }
+
+    /// <summary>A completion, from the reactor's ring or from the disk itself. A stale one is counted and not followed.</summary>
+    private void Complete(ulong tag, int result)
+    {
+        int index = (ushort)(tag >> 32);
+        if (index >= _slotCount || _slots[index].Generation != (uint)tag || !AwaitsDisk(ref _slots[index]))
+        {
+            Statistics.StaleCompletionsField++;
+            return;
+        }
+        ref RequestSlot slot = ref _slots[index];
+        if (slot.Stage == SlotStage.Discard) CompleteDiscardPiece(index, ref slot, result);
+        else if (Advance(index, ref slot, result)) Start(index, ref slot);
+    }
+
+    private static bool AwaitsDisk(ref RequestSlot slot) => slot.Stage switch
+    {
+        SlotStage.FlushBefore or SlotStage.Transfer or SlotStage.FlushAfter => true,
+        SlotStage.Discard => slot.DiscardPieces > 0,
+        _ => false,
+    };
+
+    private ulong TagOf(int index, ref RequestSlot slot) => _tagBase | ((ulong)(uint)index << 32) | slot.Generation;
+
+    /// <summary>B12: pieces of at most 2 GiB less a sector; all are issued, and answered when the last is done.</summary>
+    private void BeginDiscard(int index, ref RequestSlot slot)
+    {
+        slot.Stage = SlotStage.Discard;
+        slot.OffsetBytes = (long)slot.Request.SectorNumber << Disk.SectorShift;
+        slot.DiscardNext = slot.OffsetBytes;
+        slot.DiscardEnd = slot.OffsetBytes + ((long)slot.Request.NrSectors << Disk.SectorShift);
+        slot.DiscardPieces = 0;
+        slot.DiscardError = 0;
+        slot.Generation++;
+        IssueDiscard(index, ref slot);
+    }
+
+    private void IssueDiscard(int index, ref RequestSlot slot)
+    {
+        while (slot.DiscardNext < slot.DiscardEnd && slot.DiscardPieces < DiscardWindow)
+        {
+            DiskOperation operation = default;
+            operation.Kind = DiskOperationKind.Discard;
+            operation.OffsetBytes = slot.DiscardNext;
+            operation.LengthBytes = (int)Math.Min(slot.DiscardEnd - slot.DiscardNext, DiscardPieceBytes);
+            operation.Tag = TagOf(index, ref slot);
+            slot.DiscardNext += operation.LengthBytes;
+            int result = _io.Start(in operation);
+            if (result == IDiskIo.Pending) slot.DiscardPieces++;
+            else NoteDiscardResult(ref slot, result);
+        }
+        if (slot.DiscardPieces == 0) FinishDiscard(index, ref slot);
+    }
+
+    private void CompleteDiscardPiece(int index, ref RequestSlot slot, int result)
+    {
+        slot.DiscardPieces--;
+        NoteDiscardResult(ref slot, result);
+        IssueDiscard(index, ref slot);
+    }
+
+    private static void NoteDiscardResult(ref RequestSlot slot, int result)
+    {
+        // An error that stays outweighs one that a retry may cure.
+        if (result < 0 && slot.DiscardError is 0 or Errno.EAGAIN or Errno.EINTR) slot.DiscardError = -result;
+    }
+
+    private void FinishDiscard(int index, ref RequestSlot slot)
+    {
+        switch (slot.DiscardError)
+        {
+            case 0:
+                Answer(index, ref slot, Blkif.RspOkay);
+                break;
+            case Errno.EAGAIN or Errno.EINTR when slot.Retries < MaxRetries:
+                // A discard may be repeated from the start: what is gone stays gone.
+                slot.Retries++;
+                slot.DiscardNext = slot.OffsetBytes;
+                slot.DiscardError = 0;
+                Postpone(index);
+                break;
+            case Errno.EOPNOTSUPP:
+                _disk.RefuseDiscard();
+                slot.Invalid = true;
+                Answer(index, ref slot, Blkif.RspEopnotsupp);
+                break;
+            default:
+                Fail(index, ref slot, FaultKind.Disk, slot.DiscardError);
+                break;
+        }
+    }
+
+    /// <summary>B8: answered at once, counted as invalid for its kind.</summary>
+    private void Reject(int index, ref RequestSlot slot, int status)
+    {
+        slot.Invalid = true;
+        Faults.Report(FaultKind.InvalidRequest, slot.Request.Operation, status, slot.Request.SectorNumber, _passStarted);
+        Answer(index, ref slot, status);
+    }
+
+    private void Fail(int index, ref RequestSlot slot, FaultKind fault, int code)
+    {
+        Faults.Report(fault, slot.Request.Operation, code, slot.Request.SectorNumber, _passStarted);
+        Answer(index, ref slot, Blkif.RspError);
+    }
+
+    /// <summary>Writes the response at the private index (B14); it is pushed with the others of the pass.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Answer(int index, ref RequestSlot slot, int status)
+    {
+        if (index == _barrier) _barrier = NoSlot;
+        slot.Stage = SlotStage.Answered;
+        slot.Status = (short)status;
+        _ring.PutResponse(new Blkif.DecodedResponse { Id = slot.Request.Id, Operation = slot.Request.Operation, Status = (short)status });
+        _answered[_answeredCount++] = (ushort)index;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Account(ref RequestSlot slot, long now)
+    {
+        KindStatistics kind = Statistics[slot.Kind];
+        if (slot.Invalid)
+        {
+            kind.InvalidField++;
+            return;
+        }
+        if (slot.Status == Blkif.RspOkay)
+        {
+            kind.OperationsField++;
+            kind.BytesField += slot.Kind == RequestKind.Discard ? slot.DiscardEnd - slot.OffsetBytes : slot.LengthBytes;
+        }
+        else
+        {
+            kind.FailedField++;
+        }
+        kind.LatencyNs.Record(TicksToNs(now - slot.TakenAt));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Release(int index)
+    {
+        ref RequestSlot slot = ref _slots[index];
+        slot.Stage = SlotStage.Free;
+        slot.Invalid = false;
+        slot.Retries = 0;
+        slot.Generation++;
+        _free[_freeCount++] = (ushort)index;
+    }
+
+    // Stopwatch ticks are nanoseconds on Linux; the general form costs a division per request.
+    private static long TicksToNs(long ticks) =>
+        System.Diagnostics.Stopwatch.Frequency == 1_000_000_000 ? ticks : ticks * 1_000_000_000 / System.Diagnostics.Stopwatch.Frequency;
+}

@@ -1,0 +1,26 @@
+using System.Runtime.InteropServices;
+
+namespace Blkring.Interop;
+
+public static unsafe partial class Libc
+{
+    // linux/fcntl.h, bits/fcntl-linux.h
+    public const int F_DUPFD_CLOEXEC = 1030;
+    public const int F_ADD_SEALS = 1033;
+    public const int F_GET_SEALS = 1034;
+    public const int F_SEAL_SEAL = 1;
+    public const int F_SEAL_SHRINK = 2;
+    public const int F_SEAL_GROW = 4;
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial int fcntl(int fd, int cmd, nint arg);
+
+    /// <summary>fcntl(F_DUPFD_CLOEXEC): a descriptor of its own for the same open file, or -errno.</summary>
+    public static int Dup(int fd) => Result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+
+    /// <summary>fcntl(F_ADD_SEALS) on a memfd: 0 or -errno.</summary>
+    public static int AddSeals(int fd, int seals) => Result(fcntl(fd, F_ADD_SEALS, seals));
+
+    /// <summary>fcntl(F_GET_SEALS): F_SEAL_* or -errno; -EINVAL for what is no memfd.</summary>
+    public static int GetSeals(int fd) => Result(fcntl(fd, F_GET_SEALS, 0));
+}
