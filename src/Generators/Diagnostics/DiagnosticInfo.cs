@@ -1,0 +1,13 @@
+using Blkring.Generators.Model;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.Text;
+
+namespace Blkring.Generators.Diagnostics;
+
+/// <summary>A diagnostic as a value: Roslyn's own holds a location that roots a syntax tree and compares by reference.</summary>
+internal sealed record DiagnosticInfo(
+    DiagnosticDescriptor Descriptor, string Path, TextSpan Span, LinePositionSpan Lines, EquatableArray<string> Arguments)
+{
+    public Diagnostic ToDiagnostic() =>
+        Diagnostic.Create(Descriptor, Location.Create(Path, Span, Lines), [.. Arguments]);
+}

@@ -1,0 +1,76 @@
+using System.Runtime.CompilerServices;
+using System.Xml;
+using System.Xml.Linq;
+using Blkring.Generators.Model;
+using Microsoft.CodeAnalysis;
+using Microsoft.CodeAnalysis.Text;
+
+namespace Blkring.Generators.Diagnostics;
+
+/// <summary>
+/// Collects what is wrong with one spec file. Knows which XML element each part of the model came from, so that the model
+/// itself needs no positions.
+/// </summary>
+internal sealed class ProblemList(string path, SourceText text)
+{
+    private readonly Dictionary<object, XElement> _origins = new(ReferenceComparer.Instance);
+    private readonly List<DiagnosticInfo> _found = [];
+
+    public bool Any => _found.Count > 0;
+
+    public EquatableArray<DiagnosticInfo> ToArray() => _found.ToEquatableArray();
+
+    /// <summary>Remembers where <paramref name="part"/> of the model was read.</summary>
+    public T Origin<T>(T part, XElement element)
+        where T : class
+    {
+        _origins[part] = element;
+        return part;
+    }
+
+    /// <summary>Reports at a part of the model: at its attribute when that is given and present, else at its element.</summary>
+    public void Add(DiagnosticDescriptor descriptor, object part, string? attribute, params string[] arguments)
+    {
+        XElement element = _origins[part];
+        Add(descriptor, attribute is null ? element : element.Attribute(attribute) ?? (XObject)element, arguments);
+    }
+
+    public void Add(DiagnosticDescriptor descriptor, XObject where, params string[] arguments)
+    {
+        var position = (IXmlLineInfo)where;
+        int length = where switch
+        {
+            XElement element => element.Name.LocalName.Length,
+            XAttribute attribute => attribute.Name.LocalName.Length,
+            _ => 0,
+        };
+        Add(descriptor, position.LineNumber, position.LinePosition, length, arguments);
+    }
+
+    /// <summary>Line and column count from 1, as XML readers count them.</summary>
+    public void Add(DiagnosticDescriptor descriptor, int line, int column, int length, params string[] arguments)
+    {
+        // An XML error may lie at the very end, after the last line.
+        int lineIndex = Clamp(line - 1, 0, text.Lines.Count - 1);
+        TextSpan span = text.Lines[lineIndex].Span;
+        int start = Clamp(span.Start + column - 1, span.Start, span.End);
+        var where = TextSpan.FromBounds(start, Math.Min(start + length, span.End));
+        var found = new DiagnosticInfo(descriptor, path, where, text.Lines.GetLinePositionSpan(where), arguments.ToEquatableArray());
+
+        // The same mistake is often met once per ABI.
+        if (!_found.Contains(found))
+            _found.Add(found);
+    }
+
+    private static int Clamp(int value, int low, int high) => Math.Max(low, Math.Min(value, high));
+
+    // Two members may be equal as values and still stand in two places.
+    private sealed class ReferenceComparer : IEqualityComparer<object>
+    {
+        public static readonly ReferenceComparer Instance = new();
+
+        bool IEqualityComparer<object>.Equals(object? x, object? y) => ReferenceEquals(x, y);
+
+        int IEqualityComparer<object>.GetHashCode(object obj) => RuntimeHelpers.GetHashCode(obj);
+    }
+}

@@ -1,0 +1,69 @@
+using Blkring.Generators.Layout;
+
+namespace Blkring.Generators.Emit;
+
+/// <summary>Structs, unions and the inline arrays inside them.</summary>
+internal static class StructEmitter
+{
+    /// <summary>What every ABI lays out alike, once.</summary>
+    public static void EmitShared(SourceWriter writer, ProtocolLayout protocol)
+    {
+        var parts = new List<Action>();
+        foreach (TypeLayout type in protocol.SharedTypes)
+            parts.Add(() => Type(writer, type, "every ABI"));
+        // An array of integers is the same type wherever its struct lies, and so is one of a shared struct.
+        foreach ((TypeLayout owner, FieldLayout array) in Arrays(protocol.Abis).Where(a => IsShared(protocol, a.Field)))
+            parts.Add(() => Array(writer, owner, array));
+        writer.Separated(parts, part => part());
+    }
+
+    /// <summary>An ABI's tag and, inside it, what only this ABI lays out so.</summary>
+    public static void EmitTag(SourceWriter writer, ProtocolLayout protocol, AbiLayout abi)
+    {
+        var parts = new List<Action>();
+        foreach (TypeLayout type in abi.Types.Where(t => !t.IsShared))
+            parts.Add(() => Type(writer, type, abi.Name));
+        foreach ((TypeLayout owner, FieldLayout array) in Arrays([abi]).Where(a => !IsShared(protocol, a.Field)))
+            parts.Add(() => Array(writer, owner, array));
+
+        writer.Summary($"The ABI {abi.Name}, for code that is generic in it: 64-bit integers are aligned to {abi.Align64} bytes. {SourceWriter.Sentence(abi.Doc)}".TrimEnd());
+        writer.Block($"public readonly partial struct {abi.Tag}", () => writer.Separated(parts, part => part()));
+    }
+
+    private static void Type(SourceWriter writer, TypeLayout type, string abi)
+    {
+        writer.Summary($"{type.CKeyword} {type.CName}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd());
+        writer.Line($"/// <remarks>In {abi}: {type.Size} bytes.</remarks>");
+        // Pack is C's alignment of the type: without it the runtime would round the size up to its own.
+        writer.Line($"[StructLayout(LayoutKind.Explicit, Size = {type.Size}, Pack = {type.Alignment})]");
+        writer.Block($"public struct {type.Name}", () => writer.Separated(type.Fields, field =>
+        {
+            writer.Summary($"{field.CType} {field.CPath}{(field.IsArray ? $"[{field.Count}]" : "")}, {field.Size} bytes at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
+            writer.Line($"[FieldOffset({field.Offset})]");
+            writer.Line($"public {field.TypeName} {field.Name};");
+        }));
+    }
+
+    private static void Array(SourceWriter writer, TypeLayout owner, FieldLayout array)
+    {
+        writer.Summary($"The {array.Count} elements of {owner.CName}.{array.CPath}, {array.ElementSize} bytes each.");
+        writer.Line($"[InlineArray({array.Count})]");
+        writer.Block($"public struct {array.ArrayName}", () =>
+        {
+            writer.Line($"private {array.ElementName} _element0;");
+        });
+    }
+
+    /// <summary>Each array once, though most are in several ABIs.</summary>
+    private static IEnumerable<(TypeLayout Owner, FieldLayout Field)> Arrays(IEnumerable<AbiLayout> abis)
+    {
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        return abis
+            .SelectMany(abi => abi.Types)
+            .SelectMany(type => type.Fields.Where(f => f.IsArray).Select(field => (type, field)))
+            .Where(a => seen.Add(a.field.ArrayName));
+    }
+
+    private static bool IsShared(ProtocolLayout protocol, FieldLayout array) =>
+        array.Composite is null || protocol.SharedTypes.Any(t => t.CName == array.Composite);
+}

@@ -1,0 +1,15 @@
+namespace Blkring.Generators.Layout;
+
+/// <summary>Far above what a protocol of 4096-byte rings can need, and low enough that no arithmetic overflows.</summary>
+internal static class Limits
+{
+    public const int ArrayCount = 65536;
+
+    /// <summary>Bytes.</summary>
+    public const int TypeSize = 65536;
+
+    public const int NestingDepth = 16;
+
+    /// <summary>XEN_PAGE_SIZE, bytes: a ring of one page must hold an entry.</summary>
+    public const int PageSize = 4096;
+}

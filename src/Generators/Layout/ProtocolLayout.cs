@@ -1,0 +1,101 @@
+using Blkring.Generators.Model;
+
+namespace Blkring.Generators.Layout;
+
+// A spec with every offset known and every C# name chosen: all that the emitters need. Sizes and offsets are bytes.
+
+internal sealed record ProtocolLayout(
+    string Name,
+    string ClassName,
+    string Header,
+    string Doc,
+    EquatableArray<ConstantSpec> Constants,
+    EquatableArray<AbiLayout> Abis,
+    EquatableArray<RingLayout> Rings)
+{
+    /// <summary>Types that every ABI lays out alike; any ABI's list has them.</summary>
+    public IEnumerable<TypeLayout> SharedTypes => Abis[0].Types.Where(t => t.IsShared);
+
+    /// <summary>An ABI needs a tag when something depends on it.</summary>
+    public bool HasTags => Rings.Count > 0 || Abis.Any(a => a.Types.Any(t => !t.IsShared));
+}
+
+internal sealed record AbiLayout(string Name, string Tag, int Align64, string Doc, EquatableArray<TypeLayout> Types);
+
+/// <summary>A struct or union in one ABI. <paramref name="IsShared"/>: every ABI lays it out alike.</summary>
+internal sealed record TypeLayout(
+    string CName,
+    string Name,
+    bool IsUnion,
+    bool IsShared,
+    int Size,
+    int Alignment,
+    string Header,
+    string Doc,
+    EquatableArray<FieldLayout> Fields)
+{
+    public string CKeyword => IsUnion ? "union" : "struct";
+}
+
+/// <summary>
+/// A member in one ABI. <paramref name="ElementName"/> is the C# type of the member, or of its elements when it is an
+/// array of <paramref name="Count"/> (0: no array) held by the inline array <paramref name="ArrayName"/>.
+/// <paramref name="Composite"/>: C name of the element's struct or union; null for an integer.
+/// <paramref name="IsInEveryAbi"/>: part of the decoded message, which knows no ABI.
+/// </summary>
+internal sealed record FieldLayout(
+    string CName,
+    string Name,
+    string CPath,
+    string CType,
+    string? Composite,
+    string ElementName,
+    bool IsSigned,
+    int Offset,
+    int ElementSize,
+    int Count,
+    string ArrayName,
+    string? Used,
+    bool IsInEveryAbi,
+    string Doc)
+{
+    public bool IsArray => Count > 0;
+
+    public int Size => ElementSize * Math.Max(Count, 1);
+
+    /// <summary>Offset just past the member.</summary>
+    public int End => Offset + Size;
+
+    /// <summary>C# type of the field.</summary>
+    public string TypeName => IsArray ? ArrayName : ElementName;
+}
+
+/// <summary>A ring: how both sides see its messages (<see cref="Request"/>, <see cref="Response"/>) and how each ABI lays them out.</summary>
+internal sealed record RingLayout(
+    string CName,
+    string Prefix,
+    string Doc,
+    TypeLayout Header,
+    MessageLayout Request,
+    MessageLayout Response,
+    EquatableArray<RingAbiLayout> Abis);
+
+/// <summary>A message without an ABI: its members by name, from all its forms.</summary>
+internal sealed record MessageLayout(EquatableArray<MessageField> Fields);
+
+/// <summary>A member of a decoded message, in its widest form.</summary>
+internal sealed record MessageField(FieldLayout Field, string CStructs)
+{
+    public string Name => Field.Name;
+}
+
+/// <summary>A ring's entries in one ABI. <paramref name="EntrySize"/>: sizeof the union of request and response, bytes.</summary>
+internal sealed record RingAbiLayout(
+    string AbiName, string Tag, int EntrySize, TypeLayout Request, EquatableArray<VariantLayout> Variants, TypeLayout Response)
+{
+    /// <summary>The member that tells the request's forms apart; null when there is one form only.</summary>
+    public FieldLayout? RequestTag => Variants.Count == 0 ? null : Request.Fields.First(f => f.CName == Variants[0].When);
+}
+
+/// <summary>A form of the request. <paramref name="Is"/>: C# expression of the tag's value.</summary>
+internal sealed record VariantLayout(string When, string Is, TypeLayout Type);

@@ -1,0 +1,40 @@
+namespace Blkring.Generators.Model;
+
+// What a spec file says, in its own terms (C names, unresolved types). No positions: a moved line is an equal model.
+
+/// <summary>One spec file: a protocol of Xen's public headers.</summary>
+internal sealed record ProtocolSpec(
+    string Name,
+    string Header,
+    string Doc,
+    EquatableArray<AbiSpec> Abis,
+    EquatableArray<ConstantSpec> Constants,
+    EquatableArray<TypedefSpec> Typedefs,
+    EquatableArray<CompositeSpec> Composites,
+    EquatableArray<RingSpec> Rings);
+
+/// <summary>A machine ABI. <paramref name="Align64"/>: alignment of a 64-bit integer within a struct, in bytes.</summary>
+internal sealed record AbiSpec(string Name, int Align64, string Doc);
+
+/// <summary>A #define: a number (a decimal holds every 64-bit value, signed or not), or a string when <paramref name="Text"/> is set.</summary>
+internal sealed record ConstantSpec(string Name, decimal Value, string? Text, string Header, string Doc);
+
+internal sealed record TypedefSpec(string Name, string Type, string Header, string Doc);
+
+/// <summary>A struct or a union.</summary>
+internal sealed record CompositeSpec(string Name, bool IsUnion, string Header, string Doc, EquatableArray<MemberSpec> Members);
+
+/// <summary>
+/// A member. <paramref name="Path"/>: how C reaches it from its struct (the name, unless it lies in an anonymous part).
+/// <paramref name="Count"/>: a number or a constant's name; null when the member is no array.
+/// <paramref name="Used"/>: the member that says how many elements matter. <paramref name="Abis"/>: empty for all.
+/// </summary>
+internal sealed record MemberSpec(
+    string Name, string Path, string Type, string? Count, string? Used, int? Offset, EquatableArray<string> Abis, string Doc);
+
+/// <summary>A DEFINE_RING_TYPES: the shared ring's header and what its entries are.</summary>
+internal sealed record RingSpec(
+    string Name, string Header, string Request, string Response, string Doc, EquatableArray<VariantSpec> Variants);
+
+/// <summary>Another form of the request, cast to when the member <paramref name="When"/> has the value <paramref name="Is"/>.</summary>
+internal sealed record VariantSpec(string Struct, string When, string Is);

@@ -1,0 +1,105 @@
+using Blkring.Generators.Diagnostics;
+using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
+
+namespace Blkring.Generators.Parsing;
+
+/// <summary>Every name is declared once, and no two become one C# name.</summary>
+internal static class NameChecker
+{
+    public static void Check(ProtocolSpec spec, ProblemList problems)
+    {
+        if (spec.Abis.Count == 0)
+            problems.Add(Descriptors.NoAbi, spec, null, spec.Name);
+
+        CheckDeclaredOnce(spec, problems);
+        if (problems.Any)
+            return;
+        CheckClassMembers(spec, problems);
+        foreach (CompositeSpec composite in spec.Composites)
+            CheckFields(composite, spec.Name, problems);
+    }
+
+    private static void CheckDeclaredOnce(ProtocolSpec spec, ProblemList problems)
+    {
+        // In C, constants are macros and structs have tags: three spaces of names. Typedefs and structs share one here,
+        // because a member's type attribute may name either.
+        Distinct(spec.Abis, a => a.Name, problems);
+        Distinct(spec.Constants, c => c.Name, problems);
+        Distinct(spec.Rings, r => r.Name, problems);
+        var types = new HashSet<string>(StringComparer.Ordinal);
+        foreach (object type in spec.Typedefs.Cast<object>().Concat(spec.Composites))
+        {
+            string name = type is TypedefSpec typedef ? typedef.Name : ((CompositeSpec)type).Name;
+            if (!types.Add(name) || TypeTable.IsScalar(name))
+                problems.Add(Descriptors.DuplicateName, type, "name", name);
+        }
+        foreach (CompositeSpec composite in spec.Composites)
+            Distinct(composite.Members, m => m.Name, problems);
+    }
+
+    private static void Distinct<T>(IEnumerable<T> items, Func<T, string> name, ProblemList problems)
+        where T : class
+    {
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        foreach (T item in items.Where(item => !seen.Add(name(item))))
+            problems.Add(Descriptors.DuplicateName, item, "name", name(item));
+    }
+
+    /// <summary>Constants, types, array types, ABI tags and ring types share the protocol's class.</summary>
+    private static void CheckClassMembers(ProtocolSpec spec, ProblemList problems)
+    {
+        string className = CSharpName.Pascal(spec.Name);
+        var taken = NewScope(className, "the protocol's class");
+        CheckName(spec, spec.Name, className, "", [], problems);
+
+        foreach (AbiSpec abi in spec.Abis)
+            CheckName(abi, abi.Name, CSharpName.Pascal(abi.Name), $"the tag of the ABI {abi.Name}", taken, problems);
+        foreach (RingSpec ring in spec.Rings)
+        {
+            string prefix = RingNames.Prefix(ring, spec.Name);
+            foreach (string type in RingNames.Types(prefix))
+                CheckName(ring, ring.Name, type, $"a type of the ring {ring.Name}", taken, problems);
+        }
+        foreach (CompositeSpec composite in spec.Composites)
+        {
+            string type = CSharpName.WithoutPrefix(composite.Name, spec.Name);
+            CheckName(composite, composite.Name, type, $"the C# name of {composite.Name}", taken, problems);
+            foreach (MemberSpec array in composite.Members.Where(m => m.Count is not null))
+            {
+                string name = TypeNames.Array(type, array.Name);
+                CheckName(array, array.Name, name, $"the array type of {composite.Name}.{array.Name}", taken, problems);
+            }
+        }
+        foreach (ConstantSpec constant in spec.Constants)
+        {
+            string name = CSharpName.WithoutPrefix(constant.Name, spec.Name);
+            CheckName(constant, constant.Name, name, $"the C# name of {constant.Name}", taken, problems);
+        }
+    }
+
+    private static void CheckFields(CompositeSpec composite, string protocol, ProblemList problems)
+    {
+        var taken = NewScope(CSharpName.WithoutPrefix(composite.Name, protocol), "the name of the struct itself");
+        foreach (MemberSpec member in composite.Members)
+            CheckName(member, member.Name, CSharpName.Pascal(member.Name), $"the C# name of {member.Name}", taken, problems);
+    }
+
+    private static Dictionary<string, string> NewScope(string owner, string ownerIs)
+    {
+        var taken = CSharpName.OfObject.ToDictionary(name => name, _ => "a method of every C# type");
+        taken[owner] = ownerIs;
+        return taken;
+    }
+
+    private static void CheckName(
+        object part, string cName, string name, string meaning, Dictionary<string, string> taken, ProblemList problems)
+    {
+        if (!CSharpName.IsIdentifier(name))
+            problems.Add(Descriptors.NotACSharpName, part, "name", cName, name);
+        else if (taken.TryGetValue(name, out string? other))
+            problems.Add(Descriptors.NameCollision, part, "name", cName, name, other);
+        else
+            taken.Add(name, meaning);
+    }
+}

@@ -1,0 +1,162 @@
+using System.Globalization;
+using System.Xml.Linq;
+using Blkring.Generators.Diagnostics;
+using Blkring.Generators.Model;
+using Microsoft.CodeAnalysis;
+
+namespace Blkring.Generators.Parsing;
+
+/// <summary>XML to model. Knows elements and attributes; what the names refer to is checked afterwards.</summary>
+internal sealed class SpecParser(ProblemList problems, CancellationToken cancellation)
+{
+    private const decimal MinConstant = long.MinValue;
+    private const decimal MaxConstant = ulong.MaxValue;
+
+    private static readonly string[] Contents = ["abi", "constant", "typedef", "struct", "union", "ring"];
+
+    public ProtocolSpec? Parse(XElement root)
+    {
+        if (root.Name != "protocol")
+        {
+            problems.Add(Descriptors.UnknownElement, root, root.Name.LocalName, "as the root of a spec", "<protocol>");
+            return null;
+        }
+        Allow(root, ["name", "header"], Contents);
+        string header = Required(root, "header");
+
+        var spec = new ProtocolSpec(
+            Name(root),
+            header,
+            Doc(root),
+            Each(root, "abi", Abi),
+            Each(root, "constant", e => Constant(e, header)),
+            Each(root, "typedef", e => Typedef(e, header)),
+            // Structs and unions in the order of the file, which is the order of the header.
+            root.Elements().Where(e => e.Name == "struct" || e.Name == "union").Select(e => Composite(e, header)).ToEquatableArray(),
+            Each(root, "ring", Ring));
+        return problems.Origin(spec, root);
+    }
+
+    private AbiSpec Abi(XElement e)
+    {
+        Allow(e, ["name", "align-64"]);
+        decimal align = Number(e, "align-64", "a number", 0, int.MaxValue) ?? 8;
+        if (align is not (4 or 8))
+            problems.Add(Descriptors.BadAlignment, e.Attribute("align-64")!, align.ToString(CultureInfo.InvariantCulture));
+        return problems.Origin(new AbiSpec(Name(e), (int)align, Doc(e)), e);
+    }
+
+    private ConstantSpec Constant(XElement e, string header)
+    {
+        Allow(e, ["name", "value", "string", "header"]);
+        string? text = Optional(e, "string");
+        decimal value = 0;
+        if (text is not null == (Optional(e, "value") is not null))
+            problems.Add(Descriptors.BadConstant, e, Optional(e, "name") ?? "", text is null ? "neither value nor string" : "both value and string");
+        else if (text is null)
+            value = Number(e, "value", "a 64-bit integer", MinConstant, MaxConstant) ?? 0;
+        return problems.Origin(new ConstantSpec(Name(e), value, text, Optional(e, "header") ?? header, Doc(e)), e);
+    }
+
+    private TypedefSpec Typedef(XElement e, string header)
+    {
+        Allow(e, ["name", "type", "header"]);
+        return problems.Origin(new TypedefSpec(Name(e), Required(e, "type"), Optional(e, "header") ?? header, Doc(e)), e);
+    }
+
+    private CompositeSpec Composite(XElement e, string header)
+    {
+        Allow(e, ["name", "header"], "member");
+        var spec = new CompositeSpec(
+            Name(e), e.Name == "union", Optional(e, "header") ?? header, Doc(e), Each(e, "member", Member));
+        return problems.Origin(spec, e);
+    }
+
+    private MemberSpec Member(XElement e)
+    {
+        Allow(e, ["name", "path", "type", "count", "used", "offset", "abi"]);
+        string name = Name(e);
+        string path = Optional(e, "path") ?? name;
+        if (!path.Split('.').All(CName.IsIdentifier))
+            problems.Add(Descriptors.NotACName, e.Attribute("path") ?? (XObject)e, path);
+
+        var spec = new MemberSpec(
+            name,
+            path,
+            Required(e, "type"),
+            Optional(e, "count"),
+            Optional(e, "used"),
+            (int?)Number(e, "offset", "an offset in bytes", 0, int.MaxValue, required: false),
+            (Optional(e, "abi") ?? "").Split([' '], StringSplitOptions.RemoveEmptyEntries).ToEquatableArray(),
+            Doc(e));
+        return problems.Origin(spec, e);
+    }
+
+    private RingSpec Ring(XElement e)
+    {
+        Allow(e, ["name", "header", "request", "response"], "variant");
+        var spec = new RingSpec(
+            Name(e), Required(e, "header"), Required(e, "request"), Required(e, "response"), Doc(e), Each(e, "variant", Variant));
+        return problems.Origin(spec, e);
+    }
+
+    private VariantSpec Variant(XElement e)
+    {
+        Allow(e, ["struct", "when", "is"]);
+        return problems.Origin(new VariantSpec(Required(e, "struct"), Required(e, "when"), Required(e, "is")), e);
+    }
+
+    private EquatableArray<T> Each<T>(XElement parent, string name, Func<XElement, T> parse)
+        where T : IEquatable<T>
+    {
+        cancellation.ThrowIfCancellationRequested();
+        return parent.Elements(name).Select(parse).ToEquatableArray();
+    }
+
+    /// <summary>Reports every attribute and element that is not listed: a typing mistake must not be a silent default.</summary>
+    private void Allow(XElement e, string[] attributes, params string[] elements)
+    {
+        foreach (XAttribute attribute in e.Attributes().Where(a => !attributes.Contains(a.Name.ToString())))
+            problems.Add(Descriptors.UnknownAttribute, attribute, e.Name.LocalName, attribute.Name.LocalName, string.Join(", ", attributes));
+
+        string allowed = elements.Length == 0 ? "text only" : string.Join(", ", elements.Select(name => $"<{name}>"));
+        foreach (XElement child in e.Elements().Where(c => !elements.Contains(c.Name.ToString())))
+            problems.Add(Descriptors.UnknownElement, child, child.Name.LocalName, $"inside <{e.Name.LocalName}>", allowed);
+    }
+
+    private string Name(XElement e)
+    {
+        string name = Required(e, "name");
+        if (e.Attribute("name") is { } attribute && !CName.IsIdentifier(name))
+            problems.Add(Descriptors.NotACName, attribute, name);
+        return name;
+    }
+
+    private string Required(XElement e, string attribute)
+    {
+        string? value = Optional(e, attribute);
+        if (value is null)
+            problems.Add(Descriptors.MissingAttribute, e, e.Name.LocalName, attribute);
+        return value ?? "";
+    }
+
+    private static string? Optional(XElement e, string attribute) => e.Attribute(attribute)?.Value;
+
+    private decimal? Number(XElement e, string attribute, string what, decimal min, decimal max, bool required = true)
+    {
+        string? text = required ? Required(e, attribute) : Optional(e, attribute);
+        if (e.Attribute(attribute) is not { } where)
+            return null;
+        if (CNumber.Parse(text!) is { } value && value >= min && value <= max)
+            return value;
+        problems.Add(Descriptors.BadNumber, where, text!, what);
+        return null;
+    }
+
+    /// <summary>The element's own words, on one line: how they are wrapped is no part of the model.</summary>
+    private static string Doc(XElement e)
+    {
+        string text = string.Concat(e.Nodes().OfType<XText>().Select(t => t.Value + " "));
+        return string.Join(" ", text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+    }
+}

@@ -1,0 +1,62 @@
+using System.Xml;
+using System.Xml.Linq;
+using Blkring.Generators.Diagnostics;
+using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
+using Microsoft.CodeAnalysis.Text;
+
+namespace Blkring.Generators.Parsing;
+
+/// <summary>
+/// One reading, two outputs: a model without positions (null when anything is wrong) and diagnostics with them. Whoever
+/// depends on the model alone does not notice a moved line.
+/// </summary>
+internal sealed record SpecReading(string Path, ProtocolSpec? Spec, EquatableArray<DiagnosticInfo> Problems);
+
+internal static class SpecReader
+{
+    // A document type could pull in other files or expand without bound: no spec needs one.
+    private static readonly XmlReaderSettings Settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null };
+
+    public static SpecReading Read(string path, SourceText? text, CancellationToken cancellation)
+    {
+        var problems = new ProblemList(path, text ?? SourceText.From(""));
+        ProtocolSpec? spec = ReadElement(text, problems) is { } root ? new SpecParser(problems, cancellation).Parse(root) : null;
+
+        if (spec is not null && !problems.Any)
+            Check(spec, problems, cancellation);
+        return new SpecReading(path, problems.Any ? null : spec, problems.ToArray());
+    }
+
+    private static XElement? ReadElement(SourceText? text, ProblemList problems)
+    {
+        if (text is null)
+        {
+            problems.Add(Descriptors.MalformedXml, 1, 1, 0, "the file cannot be opened as text.");
+            return null;
+        }
+        try
+        {
+            using var reader = XmlReader.Create(new StringReader(text.ToString()), Settings);
+            return XDocument.Load(reader, LoadOptions.SetLineInfo).Root;
+        }
+        catch (XmlException error)
+        {
+            problems.Add(Descriptors.MalformedXml, error.LineNumber, error.LinePosition, 0, error.Message);
+            return null;
+        }
+    }
+
+    // Each check may rely on the ones before it: layouts need known types, rings need layouts.
+    private static void Check(ProtocolSpec spec, ProblemList problems, CancellationToken cancellation)
+    {
+        NameChecker.Check(spec, problems);
+        if (problems.Any)
+            return;
+        TypeChecker.Check(spec, problems);
+        cancellation.ThrowIfCancellationRequested();
+        if (problems.Any)
+            return;
+        LayoutCalculator.Calculate(spec, problems);
+    }
+}

@@ -1,0 +1,122 @@
+using System.Globalization;
+using Blkring.Generators.Diagnostics;
+using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
+
+namespace Blkring.Generators.Parsing;
+
+/// <summary>Every reference leads somewhere: types, counts, ABIs, the members that count arrays; and no type contains itself.</summary>
+internal static class TypeChecker
+{
+    public static void Check(ProtocolSpec spec, ProblemList problems)
+    {
+        var types = new TypeTable(spec);
+        foreach (TypedefSpec typedef in spec.Typedefs)
+            CheckTypedef(typedef, spec, types, problems);
+        foreach (CompositeSpec composite in spec.Composites)
+        {
+            foreach (MemberSpec member in composite.Members)
+            {
+                CheckType(member, types, problems);
+                CheckCount(member, types, problems);
+                CheckAbis(member, spec, problems);
+                CheckUsed(member, composite, types, problems);
+            }
+        }
+        if (!problems.Any)
+            CheckNesting(spec, types, problems);
+    }
+
+    private static void CheckTypedef(TypedefSpec typedef, ProtocolSpec spec, TypeTable types, ProblemList problems)
+    {
+        if (types.Scalar(typedef.Name) is not null || types.Composite(typedef.Name) is not null)
+            return;
+        if (spec.Typedefs.Any(t => t.Name == typedef.Type))
+            problems.Add(Descriptors.TypeCycle, typedef, "type", typedef.Name, $"through {typedef.Type}");
+        else
+            problems.Add(Descriptors.UnknownType, typedef, "type", typedef.Type);
+    }
+
+    private static void CheckType(MemberSpec member, TypeTable types, ProblemList problems)
+    {
+        if (types.Scalar(member.Type) is null && types.Composite(member.Type) is null)
+            problems.Add(Descriptors.UnknownType, member, "type", member.Type);
+    }
+
+    private static void CheckCount(MemberSpec member, TypeTable types, ProblemList problems)
+    {
+        if (member.Count is null)
+            return;
+        if (types.Value(member.Count) is not { } count)
+            problems.Add(Descriptors.UnknownCount, member, "count", member.Count);
+        else if (count is < 1 or > Limits.ArrayCount)
+            problems.Add(Descriptors.BadCount, member, "count", member.Count, Limits.ArrayCount.ToString(CultureInfo.InvariantCulture));
+    }
+
+    private static void CheckAbis(MemberSpec member, ProtocolSpec spec, ProblemList problems)
+    {
+        foreach (string abi in member.Abis.Where(name => spec.Abis.All(a => a.Name != name)))
+            problems.Add(Descriptors.UnknownAbi, member, "abi", abi, string.Join(", ", spec.Abis.Select(a => a.Name)));
+    }
+
+    private static void CheckUsed(MemberSpec array, CompositeSpec composite, TypeTable types, ProblemList problems)
+    {
+        if (array.Used is null)
+            return;
+        MemberSpec? counter = composite.Members.FirstOrDefault(m => m.Name == array.Used);
+        string? fault =
+            array.Count is null ? "this member is no array"
+            : composite.IsUnion ? "a union's members overlap, so none can count another"
+            : counter is null ? "there is no such member"
+            : counter.Count is not null || types.Scalar(counter.Type) is not { IsSigned: false } ? "that member cannot count"
+            // A counter that some ABIs lack is no part of the decoded message.
+            : counter.Abis.Count > 0 ? "that member does not exist in every ABI"
+            : null;
+        if (fault is not null)
+            problems.Add(Descriptors.BadUsed, array, "used", array.Used, array.Name, fault);
+    }
+
+    /// <summary>
+    /// Gives each type its depth, from the types without inner types outwards. What is left when no type can be given one
+    /// lies on a cycle or contains one.
+    /// </summary>
+    private static void CheckNesting(ProtocolSpec spec, TypeTable types, ProblemList problems)
+    {
+        Dictionary<string, string[]> inner = spec.Composites.ToDictionary(
+            c => c.Name, c => c.Members.Select(m => types.Composite(m.Type)?.Name).OfType<string>().Distinct().ToArray());
+        var depths = new Dictionary<string, int>(StringComparer.Ordinal);
+        List<CompositeSpec> left = [.. spec.Composites];
+        bool progress = true;
+        while (progress)
+        {
+            CompositeSpec[] ready = [.. left.Where(c => inner[c.Name].All(depths.ContainsKey))];
+            foreach (CompositeSpec composite in ready)
+            {
+                int depth = inner[composite.Name].Select(name => depths[name]).DefaultIfEmpty(0).Max() + 1;
+                depths[composite.Name] = depth;
+                if (depth == Limits.NestingDepth + 1)
+                    problems.Add(Descriptors.NestedTooDeep, composite, "name", composite.Name, Limits.NestingDepth.ToString(CultureInfo.InvariantCulture));
+            }
+            progress = left.RemoveAll(c => depths.ContainsKey(c.Name)) > 0;
+        }
+        foreach (CompositeSpec composite in left.Where(c => Reaches(c.Name, c.Name, inner)))
+            problems.Add(Descriptors.TypeCycle, composite, "name", composite.Name, $"through {inner[composite.Name].First(i => i == composite.Name || Reaches(i, composite.Name, inner))}");
+    }
+
+    private static bool Reaches(string from, string to, Dictionary<string, string[]> inner)
+    {
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        var next = new Stack<string>(inner[from]);
+        while (next.Count > 0)
+        {
+            string name = next.Pop();
+            if (name == to)
+                return true;
+            if (!seen.Add(name))
+                continue;
+            foreach (string further in inner[name])
+                next.Push(further);
+        }
+        return false;
+    }
+}
