@@ -9,8 +9,12 @@ public readonly unsafe struct LoopbackEventChannel : IEventChannel
     // Where the kernel puts the counter it read; unmanaged, and held by the owner of the channel.
     private readonly ulong* _counter;
 
-    internal LoopbackEventChannel(int incoming, int outgoing, ulong* counter) =>
-        (_incoming, _outgoing, _counter) = (incoming, outgoing, counter);
+    internal LoopbackEventChannel(int incoming, int outgoing, ulong* counter)
+    {
+        _incoming = incoming;
+        _outgoing = outgoing;
+        _counter = counter;
+    }
 
     public int Descriptor => _incoming;
 

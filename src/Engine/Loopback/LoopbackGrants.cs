@@ -7,7 +7,7 @@ namespace Blkring.Engine.Loopback;
 /// Grant copy as the hypervisor does it, on a <see cref="GuestMemory"/>: every segment is checked for reference, type, domain,
 /// read-only and bounds, and gets a status of its own.
 /// </summary>
-/// <remarks>The memory is held by the <see cref="LoopbackGuestAccess"/> that made this, which outlives the queue.</remarks>
+/// <remarks>The memory is held by the <see cref="LoopbackRingAccess"/> that made this, which outlives the queue.</remarks>
 public readonly unsafe struct LoopbackGrants : IGrants
 {
     private readonly GrantTable.GrantEntryV1* _table;
@@ -17,7 +17,8 @@ public readonly unsafe struct LoopbackGrants : IGrants
 
     internal LoopbackGrants(GuestMemory memory, DomainId guest, DomainId backend)
     {
-        (_table, _frames) = (memory.Table, memory.FirstFrame);
+        _table = memory.Table;
+        _frames = memory.FirstFrame;
         (_grantCount, _frameCount) = ((uint)memory.Grants, (uint)memory.Frames);
         (_guest, _backend) = (guest.Value, backend.Value);
     }

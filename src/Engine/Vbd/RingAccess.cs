@@ -59,6 +59,6 @@ public sealed unsafe class VbdQueueFactory<TGrants, TEvents>(
         BlkifProtocol.Native => new VbdQueue<Abi.Blkif.Native, TGrants, TEvents, TDisk>(_sring, options, disk, grants, events, io),
         BlkifProtocol.X86_32 => new VbdQueue<Abi.Blkif.X86_32, TGrants, TEvents, TDisk>(_sring, options, disk, grants, events, io),
         BlkifProtocol.X86_64 => new VbdQueue<Abi.Blkif.X86_64, TGrants, TEvents, TDisk>(_sring, options, disk, grants, events, io),
-        _ => throw new ArgumentOutOfRangeException(nameof(protocol)),
+        _ => throw new InvalidOperationException($"no ABI for protocol {protocol}"),
     };
 }

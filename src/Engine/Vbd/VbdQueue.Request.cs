@@ -128,8 +128,16 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 OffsetBytes = (ushort)(segment.FirstSect << Disk.SectorShift),
                 Domain = _frontend,
             };
-            if (toGuest) (copy->SourceAddress, copy->DestForeign) = (local, foreign);
-            else (copy->SourceForeign, copy->DestAddress) = (foreign, local);
+            if (toGuest)
+            {
+                copy->SourceAddress = local;
+                copy->DestForeign = foreign;
+            }
+            else
+            {
+                copy->SourceForeign = foreign;
+                copy->DestAddress = local;
+            }
             copy->LengthBytes = (ushort)length;
             copy->Flags = (ushort)(toGuest ? GrantTable.GntcopyDestGref : GrantTable.GntcopySourceGref);
             // Not okay until the copy says so: a call that fails as a whole leaves no segment looking copied.
