@@ -105,14 +105,20 @@ public sealed unsafe class HostileRingTests
     [Theory, EveryAbi]
     public void A_guest_that_scribbles_over_the_indices_too_breaks_at_most_its_own_queue(BlkifProtocol protocol)
     {
-        int broken = 0;
-        for (int guest = 0; guest < 20; guest++)
+        for (int guest = 0; guest < 10; guest++)
         {
             using Rig rig = new(protocol);
             rig.Disk.Synchronous();
             using Scribbler scribbler = new(rig.Frontend, firstByte: 0, protocol, seed: guest + 1);
-            for (int turn = 0; turn < 2000 && !rig.Queue.IsBroken; turn++)
+            Wait.Until(() => TurnAndCheck(rig), "the scribbler to write an index that cannot be");
+            Assert.Single(rig.Faults(), fault => fault.Kind == FaultKind.BrokenRing);
+        }
+
+        static bool TurnAndCheck(Rig rig)
+        {
+            for (int turn = 0; turn < 1000 && !rig.Queue.IsBroken; turn++)
             {
+                rig.Faults();
                 if (turn % 3 == 0) rig.Frontend.SharedRequestProducer = (uint)rig.Statistics.Answered + ((uint)turn % 33);
                 rig.Queue.Turn();
                 rig.Queue.HasWorkBeforeSleep();
@@ -120,10 +126,8 @@ public sealed unsafe class HostileRingTests
                 Assert.Equal(rig.Statistics.BatchSize.Sum, rig.Statistics.Answered + rig.Queue.InFlight);
                 Assert.InRange(rig.Queue.InFlight, 0, rig.Frontend.EntryCount);
             }
-            if (rig.Queue.IsBroken) broken++;
-            Assert.True(rig.Faults().Count(fault => fault.Kind == FaultKind.BrokenRing) <= 1);
+            return rig.Queue.IsBroken;
         }
-        Assert.True(broken > 0, "no index was ever impossible: the test proves nothing");
     }
 
     private static Blkif.DecodedRequest MostlyValid(Rig rig, uint number)

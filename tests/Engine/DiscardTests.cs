@@ -1,0 +1,146 @@
+using Blkring.Abi;
+using Blkring.Engine.Tests.Kit;
+using Blkring.Interop;
+
+namespace Blkring.Engine.Tests;
+
+/// <summary>B12: discards of any length, in pieces that fit the kernel's interface.</summary>
+public sealed class DiscardTests
+{
+    private const long PieceBytes = (1L << 31) - 512;
+    private const long HugeSectors = 1L << 40;
+
+    private static readonly RigOptions s_huge = new() { Sectors = HugeSectors };
+
+    [Theory, EveryAbi(512L, PieceBytes - 512, PieceBytes, PieceBytes + 512, (2 * PieceBytes) + 512, 1L << 35)]
+    public void A_discard_is_split_into_pieces_of_at_most_2_GiB_less_a_sector(BlkifProtocol protocol, long bytes)
+    {
+        using Rig rig = new(protocol, s_huge);
+        const long Start = 12345;
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(Start, (ulong)(bytes / 512))));
+
+        long next = Start * 512;
+        foreach (ScriptedOperation piece in rig.Disk.Started)
+        {
+            Assert.Equal(DiskOperationKind.Discard, piece.Kind);
+            Assert.Equal(next, piece.OffsetBytes);
+            Assert.InRange(piece.LengthBytes, 512, PieceBytes);
+            Assert.Equal(0, piece.LengthBytes % 512);
+            next += piece.LengthBytes;
+        }
+        Assert.Equal((Start * 512) + bytes, next);
+        Assert.Equal((bytes + PieceBytes - 1) / PieceBytes, rig.Disk.Started.Length);
+        Assert.Equal((1, bytes), (rig.Statistics.Discard.Operations, rig.Statistics.Discard.Bytes));
+    }
+
+    [Theory, EveryAbi]
+    public void It_is_answered_once_when_the_last_piece_is_done_in_whatever_order(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol, s_huge);
+        rig.Put(rig.Discard(0, (ulong)(30 * PieceBytes / 512)));
+        rig.PushAndRun();
+        Random random = new(3);
+        int mostUnderWay = 0;
+        while (rig.Disk.UnderWay is { Length: > 0 } underWay)
+        {
+            mostUnderWay = Math.Max(mostUnderWay, underWay.Length);
+            Assert.Empty(rig.Responses());
+            rig.Disk.Complete(underWay[random.Next(underWay.Length)]);
+            rig.Run();
+        }
+        Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
+        Assert.Equal(30, rig.Disk.Started.Length);
+        // Several at a time, but never so many that one request fills the submission queue.
+        Assert.InRange(mostUnderWay, 2, 16);
+    }
+
+    [Theory, EveryAbi(0, 1, 2)]
+    public void An_error_in_one_piece_makes_it_an_error_after_the_last(BlkifProtocol protocol, int failing)
+    {
+        foreach (bool synchronous in (bool[])[false, true])
+        {
+            using Rig rig = new(protocol, s_huge);
+            if (synchronous) rig.Disk.OnStart = operation => operation.Number == failing ? -Errno.EIO : 0;
+            rig.Put(rig.Discard(0, (ulong)(3 * PieceBytes / 512)));
+            rig.PushAndRun();
+            foreach (ScriptedOperation piece in rig.Disk.UnderWay)
+            {
+                Assert.Empty(rig.Responses());
+                rig.Disk.Complete(piece, piece.Number == failing ? -Errno.EIO : 0);
+                rig.Run();
+            }
+            Assert.Equal(Blkif.RspError, Assert.Single(rig.Responses()).Status);
+            Assert.Equal((0, 1), (rig.Statistics.Discard.Operations, rig.Statistics.Discard.Failed));
+            Assert.Equal((FaultKind.Disk, Errno.EIO), (Assert.Single(rig.Faults()) is var fault ? fault.Kind : default, fault.Code));
+            Assert.True(rig.Disk.DiscardSupported);
+        }
+    }
+
+    [Theory, EveryAbi]
+    public void A_range_that_wraps_or_leaves_the_disk_is_an_error_and_touches_nothing(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol, s_huge);
+        (ulong Start, ulong Count)[] bad =
+        [
+            (2, ulong.MaxValue), (ulong.MaxValue, 1), (ulong.MaxValue, 2), (1UL << 63, 1UL << 63), (0, 1UL << 55), (1UL << 55, 1),
+            (1UL << 54, 8), (0, 1UL << 63), (HugeSectors, 1), (HugeSectors - 1, 2), (0, HugeSectors + 1), (HugeSectors + 1, 0),
+        ];
+        foreach ((ulong start, ulong count) in bad) Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Discard(start, count)));
+        Assert.Empty(rig.Disk.Started);
+        Assert.Equal(bad.Length, rig.Statistics.Discard.Invalid);
+    }
+
+    [Theory, EveryAbi]
+    public void Zero_sectors_are_nothing_to_do_and_okay(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol, s_huge);
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(0, 0)));
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(HugeSectors, 0)));
+        Assert.Empty(rig.Disk.Started);
+    }
+
+    [Theory, EveryAbi]
+    public void The_secure_flag_changes_nothing_as_it_is_not_offered(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol);
+        Array.Fill(rig.Disk.Content, (byte)1);
+        Blkif.DecodedRequest request = rig.Discard(8, 8);
+        request.Flag = Blkif.DiscardSecure;
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(in request));
+        Assert.Equal(8 * 512, rig.Disk.Content.Count(b => b == 0));
+    }
+
+    [Theory, EveryAbi(false, true)]
+    public void A_store_that_cannot_discard_turns_it_off_with_eopnotsupp(BlkifProtocol protocol, bool synchronous)
+    {
+        using Rig rig = new(protocol);
+        if (synchronous) rig.Disk.OnStart = _ => -Errno.EOPNOTSUPP;
+        Assert.True(rig.Disk.DiscardSupported);
+        rig.Put(rig.Discard(0, 8));
+        rig.PushAndRun();
+        if (!synchronous) rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay), -Errno.EOPNOTSUPP);
+        rig.Run();
+        Assert.Equal(Blkif.RspEopnotsupp, Assert.Single(rig.Responses()).Status);
+        Assert.False(rig.Disk.DiscardSupported);
+
+        Assert.Equal(Blkif.RspEopnotsupp, rig.StatusOf(rig.Discard(0, 8)));
+        Assert.Single(rig.Disk.Started);
+        // A range that is wrong is still an error.
+        Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Discard(5000, 1)));
+        Assert.Equal(3, rig.Statistics.Discard.Invalid);
+    }
+
+    [Theory, EveryAbi(Errno.EAGAIN, Errno.EINTR)]
+    public void A_piece_that_may_be_tried_again_is(BlkifProtocol protocol, int errno)
+    {
+        using Rig rig = new(protocol, s_huge);
+        rig.Disk.OnStart = operation => operation.Number == 1 ? -errno : 0;
+        rig.Put(rig.Discard(0, (ulong)(3 * PieceBytes / 512)));
+        Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+        Assert.Empty(rig.Responses());
+        rig.Run();
+        Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
+        Assert.Equal(1, rig.Statistics.Retries);
+        Assert.Equal(6, rig.Disk.Started.Length);
+    }
+}

@@ -1,0 +1,62 @@
+using Blkring.Engine.Loopback;
+
+namespace Blkring.Engine.Tests.Kit;
+
+/// <summary>Notes every step of connecting and stopping, in order, and fails at the one that a test names.</summary>
+internal sealed unsafe class StepAccess(LoopbackDomain domain, string? failAt = null) : RingAccess
+{
+    private readonly LoopbackRingAccess _inner = LoopbackRingAccess.For(domain);
+
+    public List<string> Steps { get; } = [];
+    public VbdQueue? Created { get; private set; }
+
+    public override DomainId Frontend => _inner.Frontend;
+
+    public override void SetGrantLimit(int pages)
+    {
+        Note($"{nameof(SetGrantLimit)} {pages}");
+        _inner.SetGrantLimit(pages);
+    }
+
+    public override byte* MapRing(ReadOnlySpan<GrantReference> references)
+    {
+        Note(nameof(MapRing));
+        return _inner.MapRing(references);
+    }
+
+    public override void UnmapRing()
+    {
+        Steps.Add(nameof(UnmapRing));
+        _inner.UnmapRing();
+    }
+
+    public override void BindEventChannel(EventChannelPort port)
+    {
+        Note(nameof(BindEventChannel));
+        _inner.BindEventChannel(port);
+    }
+
+    public override void UnbindEventChannel()
+    {
+        Steps.Add(nameof(UnbindEventChannel));
+        _inner.UnbindEventChannel();
+    }
+
+    public override VbdQueue CreateQueue(byte* sring, BlkifProtocol protocol, VbdQueueOptions options, Disk disk)
+    {
+        Note($"{nameof(CreateQueue)} {protocol}");
+        return Created = _inner.CreateQueue(sring, protocol, options, disk);
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        Steps.Add(nameof(Dispose));
+        if (disposing) _inner.Dispose();
+    }
+
+    private void Note(string step)
+    {
+        Steps.Add(step);
+        if (failAt is not null && step.StartsWith(failAt, StringComparison.Ordinal)) throw new VbdConnectException($"{failAt} fails as the test asks");
+    }
+}
