@@ -46,13 +46,16 @@ public sealed class FaultLog
     {
         Refill(now);
         // Volatile.Read pairs with the reader's Volatile.Write: its slot is free for us only after it was copied out.
-        if (_tokens == 0 || _written - Volatile.Read(ref _read) == Capacity)
+        uint unread = _written - Volatile.Read(ref _read);
+        // The last slot is kept for a broken ring, which comes once at most: a guest that floods the log first cannot hide it.
+        bool kept = kind == FaultKind.BrokenRing ? unread < Capacity : _tokens > 0 && unread < Capacity - 1;
+        if (!kept)
         {
             _suppressedSinceLast++;
             Volatile.Write(ref _suppressed, _suppressed + 1);
             return;
         }
-        _tokens--;
+        if (_tokens > 0) _tokens--;
         _ring[_written % Capacity] = new Fault(kind, operation, code, sector, _suppressedSinceLast);
         _suppressedSinceLast = 0;
         // Pairs with the reader's Volatile.Read: the record is whole before it is seen.
