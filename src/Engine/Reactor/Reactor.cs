@@ -36,8 +36,7 @@ public sealed class Reactor : IDisposable
         _ready = new ReadyQueues(_options.MaxQueues);
         _thread = new Thread(Run) { Name = _options.Name, IsBackground = true };
         _thread.Start();
-        // The pin is checked here, where the caller can hear of it.
-        if (_options.Cpu is { } cpu) Invoke(() => CpuAffinity.PinCurrentThread(cpu));
+        if (_options.Cpu is { } cpu) Pin(cpu);
     }
 
     /// <summary>One line for people: how disk I/O and waiting are done, and why.</summary>
@@ -127,6 +126,20 @@ public sealed class Reactor : IDisposable
         _waiter.Wake();
         _thread.Join();
         _waiter.Dispose();
+    }
+
+    /// <summary>Checked here, where the caller can hear of it; a caller who gets no reactor cannot end its thread.</summary>
+    private void Pin(int cpu)
+    {
+        try
+        {
+            Invoke(() => CpuAffinity.PinCurrentThread(cpu));
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     private void Run()
