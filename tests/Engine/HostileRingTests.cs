@@ -118,7 +118,6 @@ public sealed unsafe class HostileRingTests
         {
             for (int turn = 0; turn < 1000 && !rig.Queue.IsBroken; turn++)
             {
-                rig.Faults();
                 if (turn % 3 == 0) rig.Frontend.SharedRequestProducer = (uint)rig.Statistics.Answered + ((uint)turn % 33);
                 rig.Queue.Turn();
                 rig.Queue.HasWorkBeforeSleep();

@@ -37,7 +37,6 @@ public sealed class StopTests
     [Fact]
     public void Connecting_and_stopping_leaks_no_descriptor()
     {
-        using TempImage image = new(4096);
         using Reactor reactor = new();
         Serve();
         int before = ThisProcess.OpenDescriptors();
@@ -46,8 +45,10 @@ public sealed class StopTests
 
         void Serve()
         {
+            using TempImage image = new(4096);
             using Device device = new(reactor, BlkifProtocol.X86_64, image.Open());
-            Assert.True(device.Work(TimeSpan.FromMilliseconds(5)).IsRight);
+            WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(5));
+            Assert.True(result.IsRight, result.FirstProblem);
         }
     }
 
