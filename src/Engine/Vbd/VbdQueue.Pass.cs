@@ -89,9 +89,6 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     public override TurnResult Turn()
     {
-        _passStarted = Stopwatch.GetTimestamp();
-        _capacity = _disk.CapacitySectors;
-
         ReapDisk();
         RestartPostponed();
         TakeRequests();
@@ -120,6 +117,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         }
         if (posted == 0) return;
 
+        // One clock reading serves all requests of the pass, and an idle look at the ring costs none.
+        _passStarted = Stopwatch.GetTimestamp();
+        _capacity = _disk.CapacitySectors;
         _armed = false;
         uint first = _ring.ReqCons;
         // B2: without a free slot the rest waits on the ring; CheckForMore remembers it. So it does behind a barrier.
