@@ -114,7 +114,7 @@ public sealed unsafe partial class IoUring
         _ => "use another disk engine",
     };
 
-    static bool TryMap(FileDescriptor fd, in io_uring_params parameters, [NotNullWhen(true)] out MappedMemory? rings,
+    internal static bool TryMap(FileDescriptor fd, in io_uring_params parameters, [NotNullWhen(true)] out MappedMemory? rings,
         [NotNullWhen(true)] out MappedMemory? sqes, out string refusal)
     {
         var sqBytes = parameters.sq_off.array + parameters.sq_entries * sizeof(uint);
