@@ -42,11 +42,9 @@ internal sealed class ProblemList(string path, SourceText text)
 
     public void Add(DiagnosticDescriptor descriptor, TextPosition at, params string[] arguments)
     {
-        var found = new DiagnosticInfo(descriptor, at, arguments.ToEquatableArray());
-
-        // The same mistake is often met once per ABI.
-        if (!_found.Contains(found))
-            _found.Add(found);
+        // The same mistake is often met once per ABI; the first tells enough.
+        if (!_found.Any(found => found.Descriptor.Equals(descriptor) && found.At == at))
+            _found.Add(new DiagnosticInfo(descriptor, at, arguments.ToEquatableArray()));
     }
 
     /// <summary>The name of an element or attribute.</summary>
