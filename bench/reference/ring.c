@@ -1,7 +1,7 @@
 /*
- * The mark for the ring alone: what Xen's own macros in C make of a shared ring between two CPUs, with no event channel, no grants and no
- * disk. A frontend thread keeps the ring full of one-segment READs and checks each response; a backend thread copies, validates and answers.
- * Both poll. Whether each push would have had to notify the other side is computed and counted, as it is in life.
+ * The mark for the ring alone: what Xen's own macros in C make of a shared ring between two CPUs, with no event channel, no grants
+ * and no disk. A frontend thread keeps the ring full of one-segment READs and checks each response; a backend thread copies, validates
+ * and answers. Both poll. Whether each push would have had to notify the other side is computed and counted, as it is in life.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -119,8 +119,8 @@ static int16_t validate(const blkif_request_t *request)
 }
 
 /*
- * One pass: what the frontend has pushed, up to the batch, answered and pushed at once. Returns false when there was nothing. Without a limit
- * the two sides fall into step, each working on a full ring while the other waits; with one they overlap.
+ * One pass: what the frontend has pushed, up to the batch, answered and pushed at once. Returns false when there was nothing. Without
+ * a limit the two sides fall into step, each working on a full ring while the other waits; with one they overlap.
  */
 static bool backend_pass(blkif_back_ring_t *ring, struct side *side, RING_IDX batch)
 {
@@ -309,8 +309,8 @@ static void report(const struct bench *bench)
         : "pages %u  entries %u  seconds %.3f  requests %" PRIu64 "  requests/s %.0f  ns/request %.2f  mean batch %.2f  "
           "notifications %" PRIu64 " to the backend, %" PRIu64 " to the frontend\n";
 
-    printf(format, bench->options.pages, (unsigned)__RING_SIZE(bench->sring, bench->options.pages * RING_PAGE_BYTES), bench->elapsed_seconds,
-           front->handled, per_second, ns_per_request, mean_batch, front->notifications, back->notifications);
+    printf(format, bench->options.pages, (unsigned)__RING_SIZE(bench->sring, bench->options.pages * RING_PAGE_BYTES),
+           bench->elapsed_seconds, front->handled, per_second, ns_per_request, mean_batch, front->notifications, back->notifications);
 }
 
 static void usage(void)
@@ -360,7 +360,8 @@ int main(int argc, char **argv)
     static struct bench bench;
 
     parse(argc, argv, &bench.options);
-    bench.sring = mmap(NULL, bench.options.pages * RING_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    bench.sring = mmap(NULL, bench.options.pages * RING_PAGE_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (bench.sring == MAP_FAILED)
         die("mmap", errno);
     run(&bench);

@@ -5,7 +5,9 @@ using System.Text;
 
 namespace Blkring.Interop.Tests;
 
-/// <summary>Everything declared in Interop under a native name, found by reflection, against what gcc says of the installed headers.</summary>
+/// <summary>
+/// Everything declared in Interop under a native name, found by reflection, against what gcc says of the installed headers.
+/// </summary>
 public sealed class AbiTests
 {
     const string Headers = """
@@ -35,7 +37,8 @@ public sealed class AbiTests
     // Newer than the oldest headers this is built on (Linux 6.1), each with the kernel test that stands in for the header.
     static readonly Dictionary<string, string> NewerThanHeaders = new()
     {
-        ["IORING_SETUP_NO_SQARRAY"] = nameof(IoUringFallbackTests.A_kernel_that_has_the_flag_grants_it_and_runs_without_the_submission_array),
+        ["IORING_SETUP_NO_SQARRAY"] =
+            nameof(IoUringFallbackTests.A_kernel_that_has_the_flag_grants_it_and_runs_without_the_submission_array),
     };
 
     [Fact]
@@ -63,7 +66,8 @@ public sealed class AbiTests
             foreach (var field in type.GetFields(BindingFlags.Public | BindingFlags.Instance))
             {
                 var member = $"{type.Name}.{field.Name}";
-                source.Append($"    printf(\"{member} %zu %zu\\n\", offsetof(struct {type.Name}, {field.Name}), sizeof(((struct {type.Name} *)0)->{field.Name}));\n");
+                source.Append($"    printf(\"{member} %zu %zu\\n\", offsetof(struct {type.Name}, {field.Name}), ")
+                    .Append($"sizeof(((struct {type.Name} *)0)->{field.Name}));\n");
                 managed.Add($"{member} {field.GetCustomAttribute<FieldOffsetAttribute>()!.Value} {SizeOf(field)}");
             }
         }

@@ -128,7 +128,8 @@ public sealed unsafe class DescriptorPassingTests
         using var receiver = new FileDescriptor(right);
         using var file = new FileDescriptor(MemfdCreate("blkring-cut"));
         DescriptorPassing.Send(sender.Value, "longer than the room"u8, [file.Value]);
-        var thrown = Assert.Throws<IOException>(() => DescriptorPassing.Receive(receiver.Value, new byte[4], new FileDescriptor?[1], out _));
+        var thrown = Assert.Throws<IOException>(() =>
+            DescriptorPassing.Receive(receiver.Value, new byte[4], new FileDescriptor?[1], out _));
         Assert.Contains("truncated", thrown.Message, StringComparison.Ordinal);
         Assert.Equal(1, OpenCopies("blkring-cut"));
     }
@@ -203,7 +204,8 @@ public sealed unsafe class DescriptorPassingTests
         lines.Single(l => l.StartsWith(name, StringComparison.Ordinal))[name.Length..].Trim();
 
     static int OpenCopies(string name) =>
-        Directory.GetFileSystemEntries("/proc/self/fd").Count(f => new FileInfo(f).LinkTarget?.Contains(name, StringComparison.Ordinal) == true);
+        Directory.GetFileSystemEntries("/proc/self/fd")
+            .Count(f => new FileInfo(f).LinkTarget?.Contains(name, StringComparison.Ordinal) == true);
 
     static string Content(FileDescriptor file)
     {

@@ -36,8 +36,8 @@ public sealed unsafe class IoUringFallbackTests : IDisposable
     {
         Assert.SkipUnless(Environment.OSVersion.Version >= new Version(6, 6), "needs Linux 6.6 for all that is wished for");
         using var ring = Rings.CreateEnabled();
-        Assert.Equal("io_uring: 1024/4096 entries, single_issuer, defer_taskrun, submit_all, no_sqarray, registered ring, files and buffers",
-            ring.Describe());
+        Assert.Equal("io_uring: 1024/4096 entries, single_issuer, defer_taskrun, submit_all, no_sqarray, "
+            + "registered ring, files and buffers", ring.Describe());
     }
 
     [Theory]
@@ -97,7 +97,8 @@ public sealed unsafe class IoUringFallbackTests : IDisposable
     [Fact]
     public void Without_tables_and_a_registered_ring_nothing_is_called_registered()
     {
-        using var ring = Rings.CreateEnabled(new() { RegisteredFiles = 0, RegisteredBuffers = 0, Mask = Refusing(IORING_REGISTER_RING_FDS) });
+        using var ring = Rings.CreateEnabled(
+            new() { RegisteredFiles = 0, RegisteredBuffers = 0, Mask = Refusing(IORING_REGISTER_RING_FDS) });
         Assert.DoesNotContain("registered", ring.Describe(), StringComparison.Ordinal);
         AssertReads(ring);
     }

@@ -94,7 +94,8 @@ public sealed unsafe class IoUringThreadTests : IDisposable
         IoUring? other = null;
         var thread = new Thread(() =>
         {
-            other = Rings.CreateEnabled();
+            // Not single-issuer, which would refuse the unregistration anyway.
+            other = Rings.CreateEnabled(new() { SingleIssuer = false });
             ready.Set();
             stop.Wait();
         });
@@ -111,7 +112,8 @@ public sealed unsafe class IoUringThreadTests : IDisposable
     [Fact]
     public void More_rings_than_a_thread_can_register_fall_back_to_the_plain_descriptor()
     {
-        var rings = Enumerable.Range(0, 17).Select(_ => Rings.CreateEnabled(new() { SubmissionEntries = 1, CompletionEntries = 2 })).ToList();
+        var rings = Enumerable.Range(0, 17)
+            .Select(_ => Rings.CreateEnabled(new() { SubmissionEntries = 1, CompletionEntries = 2 })).ToList();
         try
         {
             // IO_RINGFD_REG_MAX is 16.

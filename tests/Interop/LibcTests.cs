@@ -124,7 +124,8 @@ public sealed unsafe class LibcTests : IDisposable
         using var peer = new FileDescriptor(second);
         Assert.All([file.Value, memory.Value, signal.Value, first, second], fd =>
         {
-            var flags = File.ReadLines($"/proc/self/fdinfo/{fd}").Single(l => l.StartsWith("flags:", StringComparison.Ordinal)).Split('\t')[1];
+            var flags = File.ReadLines($"/proc/self/fdinfo/{fd}")
+                .Single(l => l.StartsWith("flags:", StringComparison.Ordinal)).Split('\t')[1];
             Assert.NotEqual(0, Convert.ToInt32(flags, 8) & O_CLOEXEC);
         });
     }

@@ -2,7 +2,9 @@ using static Blkring.Interop.IoUringAbi;
 
 namespace Blkring.Interop.Tests;
 
-/// <summary>What the ring tests share: a ring that is there or fails the test with the kernel's reason, and one request at a time.</summary>
+/// <summary>
+/// What the ring tests share: a ring that is there or fails the test with the kernel's reason, and one request at a time.
+/// </summary>
 static unsafe class Rings
 {
     public static IoUring Create(IoUringOptions? options = null)
@@ -20,7 +22,8 @@ static unsafe class Rings
         return ring;
     }
 
-    public static io_uring_sqe* Prepare(this IoUring ring, byte opcode, int fd, void* address, uint lengthBytes, ulong offset, ulong userData = 0)
+    public static io_uring_sqe* Prepare(this IoUring ring, byte opcode, int fd, void* address, uint lengthBytes, ulong offset,
+        ulong userData = 0)
     {
         var sqe = ring.TryGetSqe();
         Assert.True(sqe != null, "the submission queue is full");
@@ -38,7 +41,8 @@ static unsafe class Rings
     }
 
     /// <summary>Reads, writes and the rest, one request from start to end.</summary>
-    public static int Run(this IoUring ring, byte opcode, int fd, void* address, uint lengthBytes, ulong offset, byte flags = 0, ushort buffer = 0)
+    public static int Run(this IoUring ring, byte opcode, int fd, void* address, uint lengthBytes, ulong offset,
+        byte flags = 0, ushort buffer = 0)
     {
         var sqe = ring.Prepare(opcode, fd, address, lengthBytes, offset);
         (sqe->flags, sqe->buf_index) = (flags, buffer);
