@@ -141,12 +141,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     private void CopyGrants()
     {
         if (_copyingCount == 0) return;
-        if (MovesData && _copyCount > 0)
-        {
-            _grants.Copy(_copies, _copyCount);
-            Statistics.GrantCopyCallsField++;
-            Statistics.GrantCopySegmentsField += _copyCount;
-        }
+        _grants.Copy(_copies, _copyCount);
+        Statistics.GrantCopyCallsField++;
+        Statistics.GrantCopySegmentsField += _copyCount;
 
         int segment = 0, requests = _copyingCount;
         _copyCount = _copyingCount = 0;
@@ -155,11 +152,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             int index = _copying[i];
             ref RequestSlot slot = ref _slots[index];
             short status = GrantTable.GntstOkay;
-            if (MovesData)
-            {
-                for (int end = segment + slot.Request.NrSegments; segment < end; segment++)
-                    if (_copies[segment].Status != GrantTable.GntstOkay) status = _copies[segment].Status;
-            }
+            for (int end = segment + slot.Request.NrSegments; segment < end; segment++)
+                if (_copies[segment].Status != GrantTable.GntstOkay) status = _copies[segment].Status;
             FinishCopy(index, ref slot, status);
         }
     }

@@ -110,11 +110,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void GatherCopies(int index, ref RequestSlot slot, SlotStage stage)
     {
         slot.Stage = stage;
-        _copying[_copyingCount++] = (ushort)index;
         bool toGuest = stage == SlotStage.CopyOut;
         if (!toGuest) slot.Data = DataOf(index, ref slot);
-        if (!MovesData) return;
+        if (!MovesData)
+        {
+            FinishCopy(index, ref slot, GrantTable.GntstOkay);
+            return;
+        }
 
+        _copying[_copyingCount++] = (ushort)index;
         byte* local = slot.Data;
         ReadOnlySpan<Blkif.RequestSegment> segments = slot.Request.Seg;
         for (int i = 0; i < slot.Request.NrSegments; i++)
