@@ -21,7 +21,7 @@ public sealed class InspectorTests(ITestOutputHelper output)
     {
         Type type = typeof(Blkif).Assembly.GetType(name, throwOnError: true)!;
         TypeLayout layout = (TypeLayout)Generic(nameof(Layout), type).Invoke(null, null)!;
-        output.WriteLine(layout.ToString());
+        output.WriteLine($"{layout}");
 
         Assert.Equal(type.StructLayoutAttribute!.Size, layout.Size);
         FieldLayout[] fields = [.. layout.Fields.OfType<FieldLayout>()];
