@@ -54,4 +54,7 @@ internal unsafe struct RequestSlot
     public int DiscardPieces;
     /// <summary>Discard only: the first error of a piece, 0 when there was none.</summary>
     public int DiscardError;
+
+    /// <summary>Bytes that the answered request moved or discarded.</summary>
+    public readonly long AnsweredBytes => Kind == RequestKind.Discard ? DiscardEnd - OffsetBytes : LengthBytes;
 }

@@ -130,6 +130,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             _ring.CopyRequest(_ring.ReqCons, ref slot.Request);
             _ring.ReqCons++;
             slot.TakenAt = _passStarted;
+            slot.Retries = 0;
+            slot.Invalid = false;
             Dispatch(index, ref slot);
         }
         Statistics.PassesField++;
@@ -161,13 +163,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     /// <summary>B14: pushed once for the pass; notified only when the frontend's rsp_event asks for it.</summary>
     private void PushResponses()
     {
-        long now = Stopwatch.GetTimestamp();
-        for (int i = 0; i < _answeredCount; i++)
-        {
-            int index = _answered[i];
-            Account(ref _slots[index], now);
-            Release(index);
-        }
+        AccountAnswered(Stopwatch.GetTimestamp());
+        // All at once: what is left in an answered slot is set anew when it is taken.
+        Unsafe.CopyBlockUnaligned(_free + _freeCount, _answered, (uint)_answeredCount * sizeof(ushort));
+        _freeCount += _answeredCount;
         _answeredCount = 0;
 
         Statistics.PushesField++;
@@ -177,6 +176,47 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             _events.Notify();
         }
     }
+
+    /// <summary>
+    /// B21. Requests of one kind that were taken together and succeeded are counted together: in most passes that is all of them, and
+    /// counting them one by one cost a fifth of the pass on the null disk.
+    /// </summary>
+    private void AccountAnswered(long now)
+    {
+        for (int i = 0; i < _answeredCount;)
+        {
+            ref RequestSlot first = ref _slots[_answered[i++]];
+            KindStatistics kind = Statistics[first.Kind];
+            if (first.Status != Blkif.RspOkay)
+            {
+                if (first.Invalid)
+                {
+                    kind.InvalidField++;
+                }
+                else
+                {
+                    kind.FailedField++;
+                    kind.LatencyNs.Record(TicksToNs(now - first.TakenAt));
+                }
+                continue;
+            }
+
+            int start = i - 1;
+            long bytes = first.AnsweredBytes;
+            for (; i < _answeredCount; i++)
+            {
+                ref RequestSlot next = ref _slots[_answered[i]];
+                if (next.Kind != first.Kind || next.TakenAt != first.TakenAt || next.Status != Blkif.RspOkay) break;
+                bytes += next.AnsweredBytes;
+            }
+            kind.OperationsField += i - start;
+            kind.BytesField += bytes;
+            kind.LatencyNs.Record(TicksToNs(now - first.TakenAt), i - start);
+        }
+    }
+
+    // Stopwatch ticks are nanoseconds on Linux; the general form costs a division per request.
+    private static long TicksToNs(long ticks) => Stopwatch.Frequency == 1_000_000_000 ? ticks : ticks * 1_000_000_000 / Stopwatch.Frequency;
 
     /// <summary>B15: all answered, the final check, which re-arms req_event; else whether unconsumed requests exist.</summary>
     private bool CheckForMore()
