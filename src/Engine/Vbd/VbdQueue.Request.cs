@@ -52,13 +52,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         {
             case Blkif.OpFlushDiskcache:
                 slot.Kind = RequestKind.Flush;
-                if (_readOnly || !TryMeasure(ref slot)) Reject(index, ref slot, Blkif.RspError);
-                else if (slot.Request.NrSegments == 0) BeginFlush(index, ref slot);
+                if (_readOnly || !TryMeasureFlush(ref slot)) Reject(index, ref slot, Blkif.RspError);
+                else if (slot.LengthBytes == 0) BeginFlush(index, ref slot);
                 else GatherCopies(index, ref slot, SlotStage.CopyIn);
                 break;
             case Blkif.OpWriteBarrier:
                 slot.Kind = RequestKind.Flush;
-                if (_readOnly || !TryMeasure(ref slot)) Reject(index, ref slot, Blkif.RspError);
+                if (_readOnly || !TryMeasureFlush(ref slot)) Reject(index, ref slot, Blkif.RspError);
                 else BeginBarrier(index, ref slot);
                 break;
             case Blkif.OpDiscard:
@@ -83,6 +83,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         slot.OffsetBytes = (long)slot.Request.SectorNumber << Disk.SectorShift;
         slot.LengthBytes = sectors << Disk.SectorShift;
         slot.DoneBytes = 0;
+        return true;
+    }
+
+    /// <summary>A flush or barrier without data (B11) has no place on the disk; Linux leaves -1 in its sector_number.</summary>
+    private bool TryMeasureFlush(ref RequestSlot slot)
+    {
+        if (slot.Request.NrSegments != 0) return TryMeasure(ref slot);
+        (slot.OffsetBytes, slot.LengthBytes, slot.DoneBytes) = (0, 0, 0);
         return true;
     }
 
