@@ -10,6 +10,7 @@ internal static class DemoText
     private const int UnboundedWidth = 1000;
 
     private const int RoomyWidth = 96;
+    private const int FieldIndent = 8;
 
     private static readonly string[] s_columns =
     [
@@ -39,8 +40,19 @@ internal static class DemoText
         s_console.WriteLine(report.Verdict, new Style(report.Ok ? Color.Green : Color.Red, decoration: Decoration.Bold));
     }
 
-    // Not wrapped by us: a terminal wraps, and a copy of the line stays one line.
-    private static void WriteField(string name, string text) => s_console.Profile.Out.Writer.WriteLine($"{name,-7} {text}");
+    /// <summary>One field a line; on a terminal, lines that are too long go on under their own beginning.</summary>
+    private static void WriteField(string name, string text)
+    {
+        int width = s_console.Profile.Width - FieldIndent - 1;
+        TextWriter writer = s_console.Profile.Out.Writer;
+        string label = name.PadRight(FieldIndent);
+        while (text.Length > width && text.LastIndexOf(' ', width) is > 0 and int end)
+        {
+            writer.WriteLine(label + text[..end]);
+            (label, text) = (new string(' ', FieldIndent), text[(end + 1)..]);
+        }
+        writer.WriteLine(label + text);
+    }
 
     private static Table CreateTable(IReadOnlyList<DemoRow> rows)
     {

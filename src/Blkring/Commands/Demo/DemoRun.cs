@@ -178,6 +178,7 @@ internal sealed class DemoRun(DemoOptions options)
     private static DemoHost DescribeHost() => new()
     {
         System = RuntimeInformation.OSDescription,
+        Kernel = Environment.OSVersion.Version.ToString(),
         Runtime = RuntimeInformation.FrameworkDescription,
         Architecture = RuntimeInformation.ProcessArchitecture.ToString(),
         Processors = Environment.ProcessorCount,

@@ -74,6 +74,8 @@ internal sealed class FrontendProcess : IDisposable
     {
         PhaseResult result;
         using (new Timer(_ => SendProgress(), null, ProgressMs, ProgressMs)) result = phase();
+        // The demo counts the next phase from here.
+        SendProgress();
         _socket.Send(GuestJson.Message(GuestMessage.Result, result, GuestJson.Default.PhaseResult));
     }
 

@@ -183,7 +183,7 @@ internal sealed class RemoteGuest : GuestLink
     private GuestLostException Lost(string what)
     {
         string fate = _process.WaitForExit(ExitTimeoutMs) ? DescribeEnd(_process) : what;
-        return new GuestLostException("the frontend's process: " + fate);
+        return new GuestLostException("lost the frontend's process: " + fate);
     }
 
     /// <summary>Text from another process, fit for a terminal.</summary>
