@@ -1,0 +1,2 @@
+// Tests here look at the process as a whole: its descriptors, its garbage, its threads.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]

@@ -1,0 +1,47 @@
+using Blkring.Engine.Loopback;
+
+namespace Blkring.Engine.Tests.Kit;
+
+/// <summary>A device connected to a loopback frontend and served by a reactor, as in production but for the hypervisor.</summary>
+internal sealed class Device : IDisposable
+{
+    private readonly bool _ownsDisk;
+
+    public Device(Reactor reactor, BlkifProtocol protocol, Disk disk, int ringPages = 1, VbdOptions? options = null, bool ownsDisk = true, ushort domain = 7)
+    {
+        _ownsDisk = ownsDisk;
+        Domain = Frontend.CreateDomain(new DomainId(domain), ringPages);
+        Frontend = Frontend.Create(Domain, protocol, ringPages);
+        Vbd = new Vbd(disk, reactor, options);
+        Vbd.Connect(Frontend.Connection, LoopbackRingAccess.For(Domain));
+    }
+
+    public LoopbackDomain Domain { get; }
+    public Frontend Frontend { get; }
+    public Vbd Vbd { get; }
+    public VbdQueue Queue => Vbd.Queue ?? throw new InvalidOperationException("the device is not connected");
+
+    /// <summary>A verified workload on the first sectors of the disk, and a sweep over what it touched.</summary>
+    public WorkloadResult Work(TimeSpan duration, int depth = 16, long sectors = 4096, ulong seed = 1)
+    {
+        SectorModel model = new(sectors, seed);
+        VerifiedWorkload workload = new(Frontend, new WorkloadOptions
+        {
+            Sectors = sectors,
+            Model = model,
+            Seed = seed,
+            DiscardZeroes = Vbd.Disk.DiscardZeroes,
+            SilenceMs = Wait.LimitMs,
+        });
+        WorkloadResult result = workload.Run(depth, duration);
+        return result.IsRight && workload.Sweep() is { IsRight: false } sweep ? sweep : result;
+    }
+
+    public void Dispose()
+    {
+        bool stopped = Vbd.Stop(Wait.Limit);
+        Domain.Dispose();
+        if (_ownsDisk) Vbd.Disk.Dispose();
+        Assert.True(stopped, "the device did not stop");
+    }
+}

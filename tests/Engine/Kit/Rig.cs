@@ -1,0 +1,153 @@
+using Blkring.Abi;
+using Blkring.Engine.Loopback;
+
+namespace Blkring.Engine.Tests.Kit;
+
+internal sealed record RigOptions
+{
+    public int RingPages { get; init; } = 1;
+    public long Sectors { get; init; } = 4096;
+    /// <summary>The disk itself cannot be written.</summary>
+    public bool ReadOnly { get; init; }
+    /// <summary>The disk could be written, the toolstack does not want it.</summary>
+    public bool ReadOnlyMode { get; init; }
+    public int? MaxInFlight { get; init; }
+    public uint RingIndex { get; init; }
+}
+
+/// <summary>
+/// One queue on a loopback frontend and a scripted disk, turned by the test itself: no reactor, no thread, no time.
+/// </summary>
+internal sealed unsafe class Rig : IDisposable
+{
+    private int _number;
+
+    public Rig(BlkifProtocol protocol, RigOptions? options = null)
+    {
+        options ??= new RigOptions();
+        Domain = Frontend.CreateDomain(new DomainId(7), options.RingPages);
+        Frontend = Frontend.Create(Domain, protocol, options.RingPages, options.RingIndex);
+        Disk = new ScriptedDisk(options.Sectors, options.ReadOnly);
+        VbdQueueOptions queueOptions = new()
+        {
+            RingPages = options.RingPages,
+            Frontend = Domain.Id,
+            ReadOnly = options.ReadOnlyMode,
+            MaxInFlight = options.MaxInFlight,
+            RingIndex = options.RingIndex,
+        };
+        WitnessedGrants grants = new(new LoopbackGrants(Domain.Memory, Domain.Id, Domain.Backend), Witness);
+        Queue = new VbdQueueFactory<WitnessedGrants, WitnessedEvents>(
+            Frontend.Sring, protocol, queueOptions, Disk, grants, new WitnessedEvents(Witness)).Create();
+        Queue.AttachDisk(0, ring: null);
+        Queue.AttachRing();
+    }
+
+    public LoopbackDomain Domain { get; }
+    public Frontend Frontend { get; }
+    public ScriptedDisk Disk { get; }
+    public VbdQueue Queue { get; }
+    public Witness Witness { get; } = new();
+    public QueueStatistics Statistics => Queue.Statistics;
+
+    /// <summary>A request that uses the pages of the next request number.</summary>
+    public Blkif.DecodedRequest Request(int operation, ulong sector, params (int First, int Last)[] segments) =>
+        Requests.Of(Frontend, _number++, operation, sector, segments);
+
+    public Blkif.DecodedRequest Discard(ulong sector, ulong sectors) => Requests.Discard(_number++, sector, sectors);
+
+    /// <summary>Number of the request, by which its pages are found.</summary>
+    public int NumberOf(in Blkif.DecodedRequest request) => (int)(request.Id & 0xffff) % Frontend.EntryCount;
+
+    /// <summary>The bytes that a request's segments cover in the guest, one after the other.</summary>
+    public byte[] GuestBytes(in Blkif.DecodedRequest request)
+    {
+        List<byte> bytes = [];
+        for (int i = 0; i < request.NrSegments; i++) bytes.AddRange(GuestSegment(in request, i));
+        return [.. bytes];
+    }
+
+    public Span<byte> GuestSegment(in Blkif.DecodedRequest request, int segment)
+    {
+        Blkif.RequestSegment at = request.Seg[segment];
+        return new Span<byte>(
+            Frontend.BufferOf(NumberOf(in request), segment) + (at.FirstSect * Engine.Disk.SectorBytes),
+            (at.LastSect - at.FirstSect + 1) * Engine.Disk.SectorBytes);
+    }
+
+    /// <summary>Fills the request's pages with bytes that depend on the request and the place, margins included.</summary>
+    public void FillGuest(in Blkif.DecodedRequest request)
+    {
+        for (int i = 0; i < request.NrSegments; i++)
+        {
+            byte* page = Frontend.BufferOf(NumberOf(in request), i);
+            for (int b = 0; b < GuestMemory.PageBytes; b++) page[b] = (byte)((b >> 9) + (b * 7) + (i * 31) + ((int)request.Id * 13) + 1);
+        }
+    }
+
+    public void Put(in Blkif.DecodedRequest request) => Frontend.Put(in request);
+
+    /// <summary>Turns the queue until it wants no further turn.</summary>
+    public TurnResult Run()
+    {
+        for (int turns = 0; turns < 100_000; turns++)
+        {
+            TurnResult result = Queue.Turn();
+            if (result != TurnResult.More) return result;
+        }
+        throw new InvalidOperationException("the queue never comes to rest");
+    }
+
+    /// <summary>Shows what was put, and turns the queue until it rests.</summary>
+    public TurnResult PushAndRun()
+    {
+        Frontend.Push();
+        return Run();
+    }
+
+    /// <summary>Lets the disk finish all it has, and what follows from that.</summary>
+    public void FinishDisk()
+    {
+        while (Disk.UnderWay.Length > 0)
+        {
+            Disk.CompleteAll();
+            Run();
+        }
+    }
+
+    public List<Blkif.DecodedResponse> Responses()
+    {
+        List<Blkif.DecodedResponse> responses = [];
+        Blkif.DecodedResponse response = default;
+        while (Frontend.TryTake(ref response)) responses.Add(response);
+        return responses;
+    }
+
+    /// <summary>Posts one request alone, lets it finish, and returns its status; the response is its own.</summary>
+    public int StatusOf(in Blkif.DecodedRequest request)
+    {
+        Put(in request);
+        PushAndRun();
+        FinishDisk();
+        Blkif.DecodedResponse response = Assert.Single(Responses());
+        Assert.Equal(request.Id, response.Id);
+        Assert.Equal(request.Operation, response.Operation);
+        return response.Status;
+    }
+
+    public List<Fault> Faults()
+    {
+        List<Fault> faults = [];
+        while (Queue.Faults.TryRead(out Fault fault)) faults.Add(fault);
+        return faults;
+    }
+
+    public void Dispose()
+    {
+        string[] violations = Disk.Violations;
+        Queue.Dispose();
+        Disk.Dispose();
+        Domain.Dispose();
+        Assert.Empty(violations);
+    }
+}

@@ -1,0 +1,192 @@
+using Blkring.Interop;
+
+namespace Blkring.Engine.Tests.Kit;
+
+/// <summary>One operation as the disk was asked for it.</summary>
+internal sealed unsafe class ScriptedOperation(DiskOperation operation, int number)
+{
+    public DiskOperationKind Kind => operation.Kind;
+    public long OffsetBytes => operation.OffsetBytes;
+    public int LengthBytes => operation.LengthBytes;
+    public byte* Buffer => operation.Buffer;
+    public ulong Tag => operation.Tag;
+    /// <summary>Place in the order of starts, from 0.</summary>
+    public int Number => number;
+    public bool IsTransfer => Kind is DiskOperationKind.Read or DiskOperationKind.Write;
+
+    public override string ToString() => $"#{Number} {Kind} {OffsetBytes}+{LengthBytes}";
+}
+
+/// <summary>
+/// A disk that does what the test says: an operation stays under way until the test completes it, whole, in part, with an error, late,
+/// out of order or twice, unless <see cref="OnStart"/> answers it at once. It keeps its content, and notes every operation that the
+/// queue should never have asked for.
+/// </summary>
+internal sealed unsafe class ScriptedDisk : Disk
+{
+    /// <summary>Larger disks keep nothing: they are for ranges, not for data.</summary>
+    private const long MaxContentSectors = 1 << 16;
+
+    private readonly Lock _lock = new();
+    private readonly List<ScriptedOperation> _started = [];
+    private readonly List<ScriptedOperation> _underWay = [];
+    private readonly Queue<DiskCompletion> _completed = new();
+    private readonly List<string> _violations = [];
+    private byte* _buffers;
+    private nuint _buffersLengthBytes;
+
+    public ScriptedDisk(long capacitySectors, bool readOnly = false) : base(capacitySectors, readOnly)
+    {
+        LongestSectors = capacitySectors;
+        Content = capacitySectors <= MaxContentSectors ? new byte[capacitySectors * SectorBytes] : [];
+    }
+
+    /// <summary>Answers an operation as it starts: a result, or <see cref="IDiskIo.Pending"/>. Null leaves all under way.</summary>
+    public Func<ScriptedOperation, int>? OnStart { get; set; }
+
+    /// <summary>Operations lie within this many sectors; a test that grows the disk raises it.</summary>
+    public long LongestSectors { get; set; }
+
+    public byte[] Content { get; }
+
+    /// <summary>A copy of some sectors' content.</summary>
+    public byte[] Sectors(int first, int count) => Content.AsSpan(first * SectorBytes, count * SectorBytes).ToArray();
+
+    public int AttachCount { get; private set; }
+    public int DetachCount { get; private set; }
+
+    public override bool DiscardZeroes => true;
+
+    /// <summary>Every operation so far, in the order of starts.</summary>
+    public ScriptedOperation[] Started
+    {
+        get { lock (_lock) return [.. _started]; }
+    }
+
+    public ScriptedOperation[] UnderWay
+    {
+        get { lock (_lock) return [.. _underWay]; }
+    }
+
+    /// <summary>What the queue asked for and never should have.</summary>
+    public string[] Violations
+    {
+        get { lock (_lock) return [.. _violations]; }
+    }
+
+    public override string Describe() => "scripted disk";
+
+    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new ScriptedDiskIo(this));
+
+    /// <summary>From now on every operation is done as it starts.</summary>
+    public ScriptedDisk Synchronous()
+    {
+        OnStart = Perform;
+        return this;
+    }
+
+    /// <summary>Does the operation on the content; its result.</summary>
+    public int Perform(ScriptedOperation operation) => Perform(operation, operation.LengthBytes);
+
+    /// <summary>Moves the first bytes of a transfer; the number of them.</summary>
+    public int Perform(ScriptedOperation operation, int bytes)
+    {
+        if (Content.Length > 0)
+        {
+            Span<byte> place = Content.AsSpan((int)operation.OffsetBytes, operation.IsTransfer ? bytes : operation.LengthBytes);
+            if (operation.Kind == DiskOperationKind.Read) place.CopyTo(new Span<byte>(operation.Buffer, bytes));
+            else if (operation.Kind == DiskOperationKind.Write) new Span<byte>(operation.Buffer, bytes).CopyTo(place);
+            else if (operation.Kind == DiskOperationKind.Discard) place.Clear();
+        }
+        return operation.IsTransfer ? bytes : 0;
+    }
+
+    /// <summary>Completes an operation as asked.</summary>
+    public void Complete(ScriptedOperation operation) => Complete(operation, operation.IsTransfer ? operation.LengthBytes : 0);
+
+    /// <summary>Completes an operation with a result: that many bytes of a transfer are moved, a negative errno moves none.</summary>
+    public void Complete(ScriptedOperation operation, int result)
+    {
+        lock (_lock)
+        {
+            if (!_underWay.Remove(operation)) throw new InvalidOperationException($"{operation} is not under way");
+            if (result >= 0) Perform(operation, result);
+            _completed.Enqueue(new DiskCompletion { Tag = operation.Tag, Result = result });
+        }
+    }
+
+    /// <summary>Reports an operation that is no longer under way once more, as a broken disk would.</summary>
+    public void CompleteAgain(ScriptedOperation operation, int result) => CompleteTag(operation.Tag, result);
+
+    public void CompleteTag(ulong tag, int result)
+    {
+        lock (_lock) _completed.Enqueue(new DiskCompletion { Tag = tag, Result = result });
+    }
+
+    public void CompleteAll()
+    {
+        foreach (ScriptedOperation operation in UnderWay) Complete(operation);
+    }
+
+    internal int Start(in DiskOperation operation)
+    {
+        lock (_lock)
+        {
+            ScriptedOperation scripted = new(operation, _started.Count);
+            Check(scripted);
+            _started.Add(scripted);
+            int result = OnStart is { } answer ? answer(scripted) : IDiskIo.Pending;
+            if (result == IDiskIo.Pending) _underWay.Add(scripted);
+            return result;
+        }
+    }
+
+    private void Check(ScriptedOperation operation)
+    {
+        if (operation.Kind == DiskOperationKind.Flush) return;
+        long end = LongestSectors << SectorShift;
+        if (operation.OffsetBytes < 0 || operation.LengthBytes <= 0 || operation.OffsetBytes > end - operation.LengthBytes)
+            _violations.Add($"{operation} does not lie in the disk");
+        if (!operation.IsTransfer) return;
+
+        nint place = (nint)(operation.Buffer - _buffers);
+        if (place < 0 || (nuint)place + (nuint)operation.LengthBytes > _buffersLengthBytes) _violations.Add($"{operation}: not in the queue's buffers");
+        foreach (ScriptedOperation other in _underWay)
+        {
+            if (other.IsTransfer && operation.Buffer < other.Buffer + other.LengthBytes && other.Buffer < operation.Buffer + operation.LengthBytes)
+                _violations.Add($"{operation} shares memory with {other}, which is under way");
+        }
+    }
+
+    internal void Attach(in DiskAttachment attachment)
+    {
+        AttachCount++;
+        _buffers = attachment.Buffers;
+        _buffersLengthBytes = attachment.BuffersLengthBytes;
+    }
+
+    internal void Detach() => DetachCount++;
+
+    internal int Reap(Span<DiskCompletion> completions)
+    {
+        lock (_lock)
+        {
+            int count = 0;
+            while (count < completions.Length && _completed.TryDequeue(out DiskCompletion completion)) completions[count++] = completion;
+            return count;
+        }
+    }
+}
+
+internal readonly struct ScriptedDiskIo(ScriptedDisk disk) : IDiskIo
+{
+    public static bool MovesData => true;
+
+    public void Attach(in DiskAttachment attachment) => disk.Attach(in attachment);
+
+    public void Detach() => disk.Detach();
+
+    public int Start(in DiskOperation operation) => disk.Start(in operation);
+
+    public int Reap(Span<DiskCompletion> completions) => disk.Reap(completions);
+}
