@@ -34,9 +34,8 @@ internal static class DemoDisk
     /// <summary>A mounted device refuses O_EXCL: overwriting it would destroy a filesystem in use.</summary>
     private static void CheckNotInUse(string path)
     {
-        const int readWriteBlockDevice = Libc.O_RDWR | Libc.O_EXCL;
         if (Libc.Statx(path, 0, Libc.STATX_TYPE, out statx status) < 0 || (status.stx_mode & Libc.S_IFMT) != Libc.S_IFBLK) return;
-        int fd = Libc.Open(path, readWriteBlockDevice);
+        int fd = Libc.Open(path, Libc.O_RDWR | Libc.O_EXCL);
         if (fd == -Errno.EBUSY) throw new ImageException($"{path} is in use (mounted, or part of another device): it is not written");
         if (fd >= 0) Libc.Close(fd);
     }
@@ -47,18 +46,10 @@ internal static class DemoDisk
     /// </summary>
     private static FileDisk OpenTemporary(DemoOptions options, Interruption interruption)
     {
-        DirectoryInfo folder = Directory.CreateTempSubdirectory("blkring-");
-        interruption.OnEnd(() => Remove(folder));
-        try
-        {
-            string path = Path.Combine(folder.FullName, "demo.img");
-            MakeImage(path);
-            return FileDisk.Open(path, new FileDiskOptions { Writable = true, Cache = options.Cache });
-        }
-        finally
-        {
-            Remove(folder);
-        }
+        using TemporaryFolder folder = new(interruption);
+        string path = folder.File("demo.img");
+        MakeImage(path);
+        return FileDisk.Open(path, new FileDiskOptions { Writable = true, Cache = options.Cache });
     }
 
     private static void MakeImage(string path)
@@ -72,18 +63,6 @@ internal static class DemoDisk
         {
             throw new ImageException($"{path} cannot be given {TemporaryBytes >> 20} MiB ({Errno.Describe(error)}): "
                 + "make room, set TMPDIR, name an image with --image, or use --disk memory");
-        }
-    }
-
-    private static void Remove(DirectoryInfo folder)
-    {
-        try
-        {
-            folder.Delete(recursive: true);
-        }
-        catch (DirectoryNotFoundException)
-        {
-            // Removed already.
         }
     }
 }

@@ -33,30 +33,22 @@ internal sealed class RemoteGuest : GuestLink
     public static RemoteGuest Start(GuestOptions options, Interruption interruption)
     {
         // Nobody else can enter the folder, so whoever connects is the process started here.
-        DirectoryInfo folder = Directory.CreateTempSubdirectory("blkring-");
-        interruption.OnEnd(() => Remove(folder));
-        try
+        using TemporaryFolder folder = new(interruption);
+        string path = folder.File("s");
+        using LoopbackSocket listener = LoopbackSocket.Listen(path);
+        Process process = StartProcess(path);
+        interruption.OnEnd(() => Kill(process));
+        LoopbackSocket? socket = AwaitConnection(listener, process);
+        if (socket is null)
         {
-            string path = Path.Combine(folder.FullName, "s");
-            using LoopbackSocket listener = LoopbackSocket.Listen(path);
-            Process process = StartProcess(path);
-            interruption.OnEnd(() => Kill(process));
-            LoopbackSocket? socket = AwaitConnection(listener, process);
-            if (socket is null)
-            {
-                Kill(process);
-                string fate = DescribeEnd(process);
-                process.Dispose();
-                throw new GuestLostException("the frontend's process did not come up: " + fate);
-            }
-            RemoteGuest guest = new(process, socket);
-            guest.SetUp(options);
-            return guest;
+            Kill(process);
+            string fate = DescribeEnd(process);
+            process.Dispose();
+            throw new GuestLostException("the frontend's process did not come up: " + fate);
         }
-        finally
-        {
-            Remove(folder);
-        }
+        RemoteGuest guest = new(process, socket);
+        guest.SetUp(options);
+        return guest;
     }
 
     public override long Completed => Volatile.Read(ref _completed);
@@ -224,18 +216,6 @@ internal sealed class RemoteGuest : GuestLink
         catch (InvalidOperationException)
         {
             // It has ended already, or was never seen to start.
-        }
-    }
-
-    private static void Remove(DirectoryInfo folder)
-    {
-        try
-        {
-            folder.Delete(recursive: true);
-        }
-        catch (DirectoryNotFoundException)
-        {
-            // Removed already.
         }
     }
 
