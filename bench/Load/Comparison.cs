@@ -40,7 +40,11 @@ internal sealed class Comparison(string what, string mark, double target)
                 Ratio(c.MedianRatio), Ratio(c._pairs.Min(p => p.Ours / p.Mark)), Ratio(c._pairs.Max(p => p.Ours / p.Mark)),
                 (c.Holds ? "ok, " : "MISSED, ") + Ratio(c.Target));
         }
-        if (Console.IsOutputRedirected) AnsiConsole.Profile.Width = 140;
+        if (Console.IsOutputRedirected)
+        {
+            AnsiConsole.Profile.Width = 140;
+            AnsiConsole.Profile.Capabilities.Ansi = false;
+        }
         AnsiConsole.Write(table);
         foreach (string note in notes) Console.WriteLine(note);
     }

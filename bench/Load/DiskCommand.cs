@@ -43,6 +43,8 @@ internal static class DiskCommand
 
     private static int Compare(string path, int depth, double seconds, int rounds, int cpu, bool json)
     {
+        // Our words for an image that cannot be read, before fio finds its own.
+        FileDisk.Open(path, new FileDiskOptions()).Dispose();
         int other = CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
         DiskLoad.Options options = new() { Image = path, Depth = depth, Seconds = seconds, BackendCpu = cpu };
         Comparison apart = new($"io_uring, frontend on CPU {other}", "fio io_uring", Target);

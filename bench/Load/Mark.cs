@@ -24,7 +24,7 @@ internal static class Mark
             Task<string> errors = process.StandardError.ReadToEndAsync();
             string output = process.StandardOutput.ReadToEnd();
             process.WaitForExit();
-            return process.ExitCode == 0 ? output : throw new MarkException($"{program} ended with {process.ExitCode}: {errors.Result.Trim()}");
+            return process.ExitCode == 0 ? output : throw new MarkException($"{program} ended with {process.ExitCode}: {errors.Result.Trim().ReplaceLineEndings("; ")}");
         }
     }
 }
