@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Blkring.Abi;
 
 namespace Blkring.Engine;
@@ -27,6 +28,7 @@ internal enum SlotStage : byte
 /// <summary>
 /// A request in flight (B1). Lives in the queue's arena; everything a request needs is here, so that serving it allocates nothing.
 /// </summary>
+[StructLayout(LayoutKind.Sequential, Size = 256)]
 internal unsafe struct RequestSlot
 {
     // What every request touches comes first and lies in one cache line; the request's own head begins the next.

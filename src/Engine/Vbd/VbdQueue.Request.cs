@@ -97,19 +97,25 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void BeginRead(int index, ref RequestSlot slot)
     {
-        slot.Stage = SlotStage.Transfer;
-        slot.Data = DataOf(index, ref slot);
         if (slot.LengthBytes == 0)
         {
             // No segments: nothing to move, nothing that could fail.
             Finish(index, ref slot);
             return;
         }
+        if (MovesData) slot.Data = DataOf(index, ref slot);
+        slot.DoneBytes = 0;
         slot.Generation++;
         DiskOperation operation = TransferOf(index, ref slot, DiskOperationKind.Read);
         int result = _io.Start(in operation);
-        if (result == slot.LengthBytes) Finish(index, ref slot);
-        else if (result != IDiskIo.Pending && Advance(index, ref slot, result)) Start(index, ref slot);
+        if (result == slot.LengthBytes)
+        {
+            Finish(index, ref slot);
+            return;
+        }
+        // Completions are taken on this thread, later: the stage is in time here.
+        slot.Stage = SlotStage.Transfer;
+        if (result != IDiskIo.Pending && Advance(index, ref slot, result)) Start(index, ref slot);
     }
 
     private void BeginFlush(int index, ref RequestSlot slot)
