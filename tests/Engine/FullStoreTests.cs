@@ -1,0 +1,98 @@
+using System.Runtime.InteropServices;
+using Blkring.Abi;
+using Blkring.Engine.Tests.Kit;
+using Blkring.Interop;
+
+namespace Blkring.Engine.Tests;
+
+/// <summary>B13: a store without room, as the kernel says it, not as a script does.</summary>
+public sealed partial class FullStoreTests
+{
+    [Theory, EveryAbi(true, false)]
+    public void A_store_without_room_is_an_error_for_the_writes_it_hits_and_fatal_for_nothing(BlkifProtocol protocol, bool ioUring)
+    {
+        const int Writes = 24;
+        using FullStore store = FullStore.Create();
+        using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
+        using Device device = new(reactor, protocol, store.Open());
+        for (int i = 0; i < Writes; i++) device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpWrite, (ulong)i * 88, Requests.Pages(11)));
+        device.Frontend.Push();
+        List<Blkif.DecodedResponse> responses = Wait.ForResponses(device.Frontend, Writes);
+        int failed = responses.Count(response => response.Status == Blkif.RspError);
+        Assert.InRange(failed, Writes / 2, Writes);
+        Assert.Equal(Writes, failed + responses.Count(response => response.Status == Blkif.RspOkay));
+        Assert.Equal((Writes - failed, failed), (device.Queue.Statistics.Write.Operations, device.Queue.Statistics.Write.Failed));
+        Assert.True(device.Queue.Faults.TryRead(out Fault fault));
+        Assert.Equal((FaultKind.Disk, (byte)Blkif.OpWrite, Errno.ENOSPC), (fault.Kind, fault.Operation, fault.Code));
+
+        // Reads are as good as before.
+        device.Frontend.Put(Requests.Of(device.Frontend, 0, Blkif.OpRead, 0, Requests.Pages(11)));
+        device.Frontend.Push();
+        Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(device.Frontend, 1)).Status);
+    }
+
+    /// <summary>A file system of its own that is soon full, where one can be mounted; else the device that is full for everybody.</summary>
+    private sealed partial class FullStore : IDisposable
+    {
+        private const int MntDetach = 2;
+        private readonly TempImage _folder = new(1);
+        private string? _mounted;
+
+        public static FullStore Create()
+        {
+            FullStore store = new();
+            string place = store._folder.PathOf("full");
+            Directory.CreateDirectory(place);
+            if (Native.Mount("tmpfs", place, "tmpfs", 0, "size=128k") == 0)
+            {
+                store._mounted = place;
+                using FileStream image = File.Create(Path.Combine(place, "disk.img"));
+                image.SetLength(4096 * Disk.SectorBytes);
+            }
+            return store;
+        }
+
+        public Disk Open() => _mounted is null
+            ? new DescriptorDisk(new FileDescriptor(Libc.Open("/dev/full", Libc.O_RDWR)), 4096)
+            : FileDisk.Open(Path.Combine(_mounted, "disk.img"), new FileDiskOptions { Writable = true });
+
+        public void Dispose()
+        {
+            if (_mounted is not null) Assert.Equal(0, Native.Unmount(_mounted, MntDetach));
+            _folder.Dispose();
+        }
+    }
+
+    /// <summary>A FileDisk's data plane on a descriptor that no FileDisk would open.</summary>
+    private sealed class DescriptorDisk(FileDescriptor file, long sectors) : Disk(sectors, readOnly: false)
+    {
+        public override bool DiscardZeroes => true;
+
+        public override string Describe() => "an open descriptor";
+
+        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new FileDiskIo(file));
+
+        protected override void Dispose(bool disposing) => file.Dispose();
+    }
+
+    [Theory, EveryAbi(true, false)]
+    public void A_device_that_is_full_for_everybody_fails_every_write(BlkifProtocol protocol, bool ioUring)
+    {
+        using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
+        using Device device = new(reactor, protocol, new DescriptorDisk(new FileDescriptor(Libc.Open("/dev/full", Libc.O_RDWR)), 4096));
+        device.Frontend.Put(Requests.Of(device.Frontend, 0, Blkif.OpWrite, 0, Requests.Pages(11)));
+        device.Frontend.Push();
+        Assert.Equal(Blkif.RspError, Assert.Single(Wait.ForResponses(device.Frontend, 1)).Status);
+        Assert.True(device.Queue.Faults.TryRead(out Fault fault));
+        Assert.Equal(Errno.ENOSPC, fault.Code);
+    }
+
+    private static partial class Native
+    {
+        [LibraryImport("libc", EntryPoint = "mount", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+        public static partial int Mount(string source, string target, string type, nuint flags, string data);
+
+        [LibraryImport("libc", EntryPoint = "umount2", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+        public static partial int Unmount(string target, int flags);
+    }
+}
