@@ -1,1 +1,35 @@
-return 0;
+using System.CommandLine;
+using Blkring.Commands;
+using Blkring.Commands.Demo;
+using Blkring.Engine;
+
+RootCommand root = new("Blkring, a Xen block backend (blkif) in userspace.") { DemoCommand.Create(), DemoFrontendCommand.Create() };
+
+// A file that happens to be called @something is an image, no list of arguments.
+ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+if (parsed.Errors.Count > 0)
+{
+    string help = parsed.CommandResult.Command is RootCommand ? "blkring --help" : $"blkring {parsed.CommandResult.Command.Name} --help";
+    // With a word that is not known the other complaints are about its absence.
+    string complaint = parsed.UnmatchedTokens is [var unknown, ..] ? $"'{unknown}' is not known" : parsed.Errors[0].Message.TrimEnd('.');
+    return Fail(ExitCode.Usage, $"{complaint}; see '{help}'");
+}
+try
+{
+    // Signals are the demo's own business: it has files to remove.
+    return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+}
+catch (Exception e) when (e is UsageException or ImageException)
+{
+    return Fail(ExitCode.Usage, e.Message);
+}
+catch (Exception e) when (e is IOException or UnauthorizedAccessException or OutOfMemoryException)
+{
+    return Fail(ExitCode.Failed, e.Message);
+}
+
+static int Fail(int code, string message)
+{
+    Console.Error.WriteLine("blkring: " + message.ReplaceLineEndings(" "));
+    return code;
+}

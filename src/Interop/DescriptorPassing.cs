@@ -1,7 +1,8 @@
 namespace Blkring.Interop;
 
 /// <summary>
-/// Descriptors over an AF_UNIX socket: SCM_RIGHTS (unix(7)). Control plane: throws. What is received is close-on-exec and owned by the receiver.
+/// Descriptors over an AF_UNIX socket: SCM_RIGHTS (unix(7)). Control plane: throws. What is received is close-on-exec and owned by the
+/// receiver.
 /// </summary>
 public static unsafe class DescriptorPassing
 {
@@ -53,7 +54,8 @@ public static unsafe class DescriptorPassing
     /// <param name="fds">Filled from the start with owning handles; the rest becomes null.</param>
     /// <param name="count">Descriptors received.</param>
     /// <returns>Payload bytes; 0 when the peer has closed.</returns>
-    /// <exception cref="IOException">recvmsg failed, or the payload or the descriptors did not fit: whatever had arrived is closed.</exception>
+    /// <exception cref="IOException">recvmsg failed, or the payload or the descriptors did not fit: whatever had arrived is
+    /// closed.</exception>
     public static int Receive(int socket, Span<byte> payload, Span<FileDescriptor?> fds, out int count)
     {
         ArgumentOutOfRangeException.ThrowIfZero(payload.Length);

@@ -65,7 +65,9 @@ public static class Errno
         return $"{Name(number) ?? $"errno {number}"} ({Marshal.GetPInvokeErrorMessage(number)})";
     }
 
-    /// <summary>The exception a control-plane call throws: <c>open /dev/x: ENOENT (No such file or directory)</c>; its HResult is the errno.</summary>
+    /// <summary>
+    /// The exception a control-plane call throws: <c>open /dev/x: ENOENT (No such file or directory)</c>; its HResult is the errno.
+    /// </summary>
     public static IOException ToException(string call, int errno) =>
         new($"{call}: {Describe(errno)}", Math.Abs(errno));
 

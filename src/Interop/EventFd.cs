@@ -18,7 +18,9 @@ public sealed unsafe class EventFd : IDisposable
     /// <summary>The descriptor, for poll and io_uring; -1 once disposed.</summary>
     public int Value => _fd.Value;
 
-    /// <summary>Adds one. 0 or -errno: -EAGAIN means that the counter is full, so the consumer is signalled anyway; -EBADF once disposed.</summary>
+    /// <summary>
+    /// Adds one. 0 or -errno: -EAGAIN means that the counter is full, so the consumer is signalled anyway; -EBADF once disposed.
+    /// </summary>
     public int Signal()
     {
         ulong one = 1;

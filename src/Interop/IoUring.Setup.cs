@@ -70,7 +70,8 @@ public sealed unsafe partial class IoUring
             IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, // 5.19: the flag tells when an enter is due
             IORING_SETUP_SUBMIT_ALL,                               // 5.18: a bad entry does not stop the batch
         ];
-        var wanted = BaseSetupFlags | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_NO_SQARRAY;
+        var wanted = BaseSetupFlags | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG
+            | IORING_SETUP_NO_SQARRAY;
         if (options.SingleIssuer)
             wanted |= IORING_SETUP_SINGLE_ISSUER;
         if (options.SingleIssuer && options.DeferTaskRun)
@@ -114,7 +115,7 @@ public sealed unsafe partial class IoUring
         _ => "use another disk engine",
     };
 
-    static bool TryMap(FileDescriptor fd, in io_uring_params parameters, [NotNullWhen(true)] out MappedMemory? rings,
+    internal static bool TryMap(FileDescriptor fd, in io_uring_params parameters, [NotNullWhen(true)] out MappedMemory? rings,
         [NotNullWhen(true)] out MappedMemory? sqes, out string refusal)
     {
         var sqBytes = parameters.sq_off.array + parameters.sq_entries * sizeof(uint);
@@ -205,7 +206,9 @@ public sealed unsafe partial class IoUring
         (_enterFd, _enterFlags) = (_registeredRing, IORING_ENTER_REGISTERED_RING);
     }
 
-    /// <summary>One line of what was obtained: <c>io_uring: 1024/4096 entries, single_issuer, defer_taskrun, registered ring, files and buffers</c>.</summary>
+    /// <summary>
+    /// One line of what was obtained: <c>io_uring: 1024/4096 entries, single_issuer, defer_taskrun, registered ring, files and buffers</c>.
+    /// </summary>
     public string Describe()
     {
         List<string> parts = [$"io_uring: {_sqEntries}/{_cqEntries} entries"];

@@ -2,7 +2,8 @@ using static Blkring.Interop.IoUringAbi;
 
 namespace Blkring.Interop;
 
-// The tables of registered files and buffers: sparse from the start, one slot changed at a time. Control plane, on the thread that the class says.
+// The tables of registered files and buffers: sparse from the start, one slot changed at a time. Control plane, on the thread that the
+// class says.
 public sealed unsafe partial class IoUring
 {
     readonly SlotTable _files;

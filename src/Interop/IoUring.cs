@@ -151,7 +151,8 @@ public sealed unsafe partial class IoUring : IDisposable
     {
         Debug.Assert(head - _cqConsumed <= LoadCompletionTail() - _cqConsumed, "released past the tail");
         _cqConsumed = head;
-        // Release, pairs with the kernel's load of cq.head before it fills an entry (io_cqe_cache_refill): we have read it before it is refilled.
+        // Release, pairs with the kernel's load of cq.head before it fills an entry (io_cqe_cache_refill): we have read it before it is
+        // refilled.
         Volatile.Write(ref *_cqHead, head);
     }
 

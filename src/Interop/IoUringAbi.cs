@@ -119,7 +119,9 @@ public struct io_uring_rsrc_update
     [FieldOffset(8)] public ulong data;
 }
 
-/// <summary>struct io_uring_rsrc_update2 (linux/io_uring.h): 32 bytes, for IORING_REGISTER_FILES_UPDATE2 and IORING_REGISTER_BUFFERS_UPDATE.</summary>
+/// <summary>
+/// struct io_uring_rsrc_update2 (linux/io_uring.h): 32 bytes, for IORING_REGISTER_FILES_UPDATE2 and IORING_REGISTER_BUFFERS_UPDATE.
+/// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 32)]
 public struct io_uring_rsrc_update2
 {

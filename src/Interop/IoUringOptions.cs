@@ -12,7 +12,9 @@ public sealed class IoUringOptions
     /// <summary>Only the thread that calls <see cref="IoUring.Enable"/> submits and registers (Linux 6.0).</summary>
     public bool SingleIssuer { get; init; } = true;
 
-    /// <summary>Completions are posted only when that thread enters the kernel for them, not by interrupting it (Linux 6.1; wants SingleIssuer).</summary>
+    /// <summary>
+    /// Completions are posted only when that thread enters the kernel for them, not by interrupting it (Linux 6.1; wants SingleIssuer).
+    /// </summary>
     public bool DeferTaskRun { get; init; } = true;
 
     /// <summary>Slots of the file table (Linux 5.19); 0 for none. Bounded by RLIMIT_NOFILE.</summary>

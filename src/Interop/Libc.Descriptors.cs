@@ -5,6 +5,7 @@ namespace Blkring.Interop;
 public static unsafe partial class Libc
 {
     // linux/fcntl.h, bits/fcntl-linux.h
+    public const int F_GETFL = 3;
     public const int F_DUPFD_CLOEXEC = 1030;
     public const int F_ADD_SEALS = 1033;
     public const int F_GET_SEALS = 1034;
@@ -17,6 +18,9 @@ public static unsafe partial class Libc
 
     /// <summary>fcntl(F_DUPFD_CLOEXEC): a descriptor of its own for the same open file, or -errno.</summary>
     public static int Dup(int fd) => Result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+
+    /// <summary>fcntl(F_GETFL): O_* of the open file, or -errno.</summary>
+    public static int GetStatusFlags(int fd) => Result(fcntl(fd, F_GETFL, 0));
 
     /// <summary>fcntl(F_ADD_SEALS) on a memfd: 0 or -errno.</summary>
     public static int AddSeals(int fd, int seals) => Result(fcntl(fd, F_ADD_SEALS, seals));

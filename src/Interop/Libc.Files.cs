@@ -43,7 +43,9 @@ public struct statx
     [FieldOffset(136)] public uint stx_dev_major;
     [FieldOffset(140)] public uint stx_dev_minor;
     [FieldOffset(144)] public ulong stx_mnt_id;
-    /// <summary>O_DIRECT: alignment of the memory in bytes; 0 when the file has no O_DIRECT. Valid with STATX_DIOALIGN in stx_mask (Linux 6.1).</summary>
+    /// <summary>
+    /// O_DIRECT: alignment of the memory in bytes; 0 when the file has no O_DIRECT. Valid with STATX_DIOALIGN in stx_mask (Linux 6.1).
+    /// </summary>
     [FieldOffset(152)] public uint stx_dio_mem_align;
     /// <summary>O_DIRECT: alignment of offset and length in bytes.</summary>
     [FieldOffset(156)] public uint stx_dio_offset_align;
@@ -173,7 +175,9 @@ public static unsafe partial class Libc
             return Result(open(bytes, flags | O_CLOEXEC, mode));
     }
 
-    /// <summary>close(2): 0 or -errno; after -EINTR the descriptor is closed too. <see cref="FileDescriptor"/> does this for its owner.</summary>
+    /// <summary>
+    /// close(2): 0 or -errno; after -EINTR the descriptor is closed too. <see cref="FileDescriptor"/> does this for its owner.
+    /// </summary>
     public static int Close(int fd) => Result(close(fd));
 
     /// <summary>read(2): bytes, 0 at the end, or -errno.</summary>

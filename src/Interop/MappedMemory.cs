@@ -1,8 +1,8 @@
 namespace Blkring.Interop;
 
 /// <summary>
-/// One mmap(2) with an owner. There is no finalizer on purpose: the address is handed to the kernel and to other threads as a raw pointer, and
-/// a mapping that outlives a forgotten owner is a leak, while one that vanishes under a pointer is corruption.
+/// One mmap(2) with an owner. There is no finalizer on purpose: the address is handed to the kernel and to other threads as a raw pointer,
+/// and a mapping that outlives a forgotten owner is a leak, while one that vanishes under a pointer is corruption.
 /// </summary>
 public sealed unsafe class MappedMemory : IDisposable
 {

@@ -31,8 +31,10 @@ public sealed unsafe class LoopbackDomain : IDisposable
 
     public GuestMemory Memory => _memory;
 
-    /// <summary>Signalled by the backend.</summary>
-    public EventFd Incoming { get; } = new(blocking: true);
+    /// <summary>
+    /// Signalled by the backend. Not blocking: the guest holds the counter too, and a full one must not stop the backend's thread.
+    /// </summary>
+    public EventFd Incoming { get; } = new();
 
     /// <summary>Signals the backend.</summary>
     public EventFd Outgoing { get; } = new(blocking: true);

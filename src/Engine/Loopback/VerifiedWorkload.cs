@@ -12,7 +12,7 @@ public sealed class WorkloadOptions
     public bool ReadOnly { get; init; }
     /// <summary>What a discarded range reads as: zeros, or anything.</summary>
     public bool DiscardZeroes { get; init; } = true;
-    /// <summary>The backend offers DISCARD.</summary>
+    /// <summary>The backend offers DISCARD. It may still answer EOPNOTSUPP once its store turns out not to have it: no more are sent then.</summary>
     public bool Discard { get; init; } = true;
     public ulong Seed { get; init; } = 1;
     /// <summary>How long a backend may be silent with requests in flight before the run is given up.</summary>
@@ -64,6 +64,7 @@ public sealed unsafe class VerifiedWorkload
     private int _idleCount;
     private uint _sequence;
     private ulong _random;
+    private bool _discard;
     private WorkloadResult _result = new();
 
     private struct Pending
@@ -81,6 +82,7 @@ public sealed unsafe class VerifiedWorkload
         _idle = new int[frontend.EntryCount];
         _busy = new byte[(options.Sectors >> BlockShift) + 1];
         _random = options.Seed * 0x9E3779B97F4A7C15 + 1;
+        _discard = options.Discard;
         for (int i = frontend.EntryCount; i-- > 0;) _idle[_idleCount++] = i;
     }
 
@@ -175,8 +177,16 @@ public sealed unsafe class VerifiedWorkload
         SetBusy(in pending, 0);
 
         if (response.Operation != pending.Request.Operation) Problem($"a response with operation {response.Operation} to one with {pending.Request.Operation}");
+        else if (response.Status == Blkif.RspEopnotsupp && pending.Request.Operation == Blkif.OpDiscard) NoteNoDiscard(in pending);
         else if (response.Status != Blkif.RspOkay) NoteError(in pending, response.Status);
         else Verify(slot, in pending);
+    }
+
+    /// <summary>Not a fault: whether a store can discard shows at the first one, and those in flight then are refused with it.</summary>
+    private void NoteNoDiscard(in Pending pending)
+    {
+        _discard = false;
+        _model.Forget((long)pending.Request.SectorNumber, pending.Sectors);
     }
 
     private void NoteError(in Pending pending, short status)
@@ -250,7 +260,7 @@ public sealed unsafe class VerifiedWorkload
                 PostTransfer(Blkif.OpWriteBarrier);
                 break;
             default:
-                if (_options.Discard) PostDiscard();
+                if (_discard) PostDiscard();
                 break;
         }
     }

@@ -24,12 +24,12 @@ public sealed class LatencyHistogram
     public double Mean => Count == 0 ? 0 : (double)Sum / Count;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void Record(long value)
+    public void Record(long value, long count = 1)
     {
         if (value < 0) value = 0;
-        _counts[BucketOf(value)]++;
-        Count++;
-        Sum += value;
+        _counts[BucketOf(value)] += count;
+        Count += count;
+        Sum += value * count;
         if (value > Max) Max = value;
     }
 

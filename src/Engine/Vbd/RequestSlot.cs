@@ -29,8 +29,7 @@ internal enum SlotStage : byte
 /// </summary>
 internal unsafe struct RequestSlot
 {
-    /// <summary>The only copy of the request that is ever looked at (B3).</summary>
-    public Blkif.DecodedRequest Request;
+    // What every request touches comes first and lies in one cache line; the request's own head begins the next.
     public SlotStage Stage;
     public RequestKind Kind;
     /// <summary>BLKIF_RSP_*</summary>
@@ -46,11 +45,16 @@ internal unsafe struct RequestSlot
     public long OffsetBytes;
     public int LengthBytes;
     public int DoneBytes;
+    /// <summary>Stopwatch ticks.</summary>
+    public long TakenAt;
+    /// <summary>The only copy of the request that is ever looked at (B3).</summary>
+    public Blkif.DecodedRequest Request;
     /// <summary>Discard only: the next byte to issue, the end, and the pieces under way.</summary>
     public long DiscardNext, DiscardEnd;
     public int DiscardPieces;
     /// <summary>Discard only: the first error of a piece, 0 when there was none.</summary>
     public int DiscardError;
-    /// <summary>Stopwatch ticks.</summary>
-    public long TakenAt;
+
+    /// <summary>Bytes that the answered request moved or discarded.</summary>
+    public readonly long AnsweredBytes => Kind == RequestKind.Discard ? DiscardEnd - OffsetBytes : LengthBytes;
 }

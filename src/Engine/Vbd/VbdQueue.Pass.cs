@@ -89,9 +89,6 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     public override TurnResult Turn()
     {
-        _passStarted = Stopwatch.GetTimestamp();
-        _capacity = _disk.CapacitySectors;
-
         ReapDisk();
         RestartPostponed();
         TakeRequests();
@@ -120,6 +117,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         }
         if (posted == 0) return;
 
+        // One clock reading serves all requests of the pass, and an idle look at the ring costs none.
+        _passStarted = Stopwatch.GetTimestamp();
+        _capacity = _disk.CapacitySectors;
         _armed = false;
         uint first = _ring.ReqCons;
         // B2: without a free slot the rest waits on the ring; CheckForMore remembers it. So it does behind a barrier.
@@ -130,6 +130,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             _ring.CopyRequest(_ring.ReqCons, ref slot.Request);
             _ring.ReqCons++;
             slot.TakenAt = _passStarted;
+            slot.Retries = 0;
+            slot.Invalid = false;
             Dispatch(index, ref slot);
         }
         Statistics.PassesField++;
@@ -141,12 +143,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     private void CopyGrants()
     {
         if (_copyingCount == 0) return;
-        if (MovesData && _copyCount > 0)
-        {
-            _grants.Copy(_copies, _copyCount);
-            Statistics.GrantCopyCallsField++;
-            Statistics.GrantCopySegmentsField += _copyCount;
-        }
+        _grants.Copy(_copies, _copyCount);
+        Statistics.GrantCopyCallsField++;
+        Statistics.GrantCopySegmentsField += _copyCount;
 
         int segment = 0, requests = _copyingCount;
         _copyCount = _copyingCount = 0;
@@ -155,11 +154,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             int index = _copying[i];
             ref RequestSlot slot = ref _slots[index];
             short status = GrantTable.GntstOkay;
-            if (MovesData)
-            {
-                for (int end = segment + slot.Request.NrSegments; segment < end; segment++)
-                    if (_copies[segment].Status != GrantTable.GntstOkay) status = _copies[segment].Status;
-            }
+            for (int end = segment + slot.Request.NrSegments; segment < end; segment++)
+                if (_copies[segment].Status != GrantTable.GntstOkay) status = _copies[segment].Status;
             FinishCopy(index, ref slot, status);
         }
     }
@@ -167,13 +163,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     /// <summary>B14: pushed once for the pass; notified only when the frontend's rsp_event asks for it.</summary>
     private void PushResponses()
     {
-        long now = Stopwatch.GetTimestamp();
-        for (int i = 0; i < _answeredCount; i++)
-        {
-            int index = _answered[i];
-            Account(ref _slots[index], now);
-            Release(index);
-        }
+        AccountAnswered(Stopwatch.GetTimestamp());
+        // All at once: what is left in an answered slot is set anew when it is taken.
+        Unsafe.CopyBlockUnaligned(_free + _freeCount, _answered, (uint)_answeredCount * sizeof(ushort));
+        _freeCount += _answeredCount;
         _answeredCount = 0;
 
         Statistics.PushesField++;
@@ -183,6 +176,47 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             _events.Notify();
         }
     }
+
+    /// <summary>
+    /// B21. Requests of one kind that were taken together and succeeded are counted together: in most passes that is all of them, and
+    /// counting them one by one cost a fifth of the pass on the null disk.
+    /// </summary>
+    private void AccountAnswered(long now)
+    {
+        for (int i = 0; i < _answeredCount;)
+        {
+            ref RequestSlot first = ref _slots[_answered[i++]];
+            KindStatistics kind = Statistics[first.Kind];
+            if (first.Status != Blkif.RspOkay)
+            {
+                if (first.Invalid)
+                {
+                    kind.InvalidField++;
+                }
+                else
+                {
+                    kind.FailedField++;
+                    kind.LatencyNs.Record(TicksToNs(now - first.TakenAt));
+                }
+                continue;
+            }
+
+            int start = i - 1;
+            long bytes = first.AnsweredBytes;
+            for (; i < _answeredCount; i++)
+            {
+                ref RequestSlot next = ref _slots[_answered[i]];
+                if (next.Kind != first.Kind || next.TakenAt != first.TakenAt || next.Status != Blkif.RspOkay) break;
+                bytes += next.AnsweredBytes;
+            }
+            kind.OperationsField += i - start;
+            kind.BytesField += bytes;
+            kind.LatencyNs.Record(TicksToNs(now - first.TakenAt), i - start);
+        }
+    }
+
+    // Stopwatch ticks are nanoseconds on Linux; the general form costs a division per request.
+    private static long TicksToNs(long ticks) => Stopwatch.Frequency == 1_000_000_000 ? ticks : ticks * 1_000_000_000 / Stopwatch.Frequency;
 
     /// <summary>B15: all answered, the final check, which re-arms req_event; else whether unconsumed requests exist.</summary>
     private bool CheckForMore()

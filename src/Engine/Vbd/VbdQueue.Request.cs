@@ -33,7 +33,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             case Blkif.OpRead:
                 slot.Kind = RequestKind.Read;
                 if (!TryMeasure(ref slot)) Reject(index, ref slot, Blkif.RspError);
-                else Begin(index, ref slot, SlotStage.Transfer);
+                else BeginRead(index, ref slot);
                 break;
             case Blkif.OpWrite:
                 slot.Kind = RequestKind.Write;
@@ -53,7 +53,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             case Blkif.OpFlushDiskcache:
                 slot.Kind = RequestKind.Flush;
                 if (_readOnly || !TryMeasureFlush(ref slot)) Reject(index, ref slot, Blkif.RspError);
-                else if (slot.LengthBytes == 0) Begin(index, ref slot, SlotStage.FlushBefore);
+                else if (slot.LengthBytes == 0) BeginFlush(index, ref slot);
                 else GatherCopies(index, ref slot, SlotStage.CopyIn);
                 break;
             case Blkif.OpWriteBarrier:
@@ -95,10 +95,26 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Begin(int index, ref RequestSlot slot, SlotStage stage)
+    private void BeginRead(int index, ref RequestSlot slot)
     {
-        slot.Stage = stage;
+        slot.Stage = SlotStage.Transfer;
         slot.Data = DataOf(index, ref slot);
+        if (slot.LengthBytes == 0)
+        {
+            // No segments: nothing to move, nothing that could fail.
+            Finish(index, ref slot);
+            return;
+        }
+        slot.Generation++;
+        DiskOperation operation = TransferOf(index, ref slot, DiskOperationKind.Read);
+        int result = _io.Start(in operation);
+        if (result == slot.LengthBytes) Finish(index, ref slot);
+        else if (result != IDiskIo.Pending && Advance(index, ref slot, result)) Start(index, ref slot);
+    }
+
+    private void BeginFlush(int index, ref RequestSlot slot)
+    {
+        slot.Stage = SlotStage.FlushBefore;
         Start(index, ref slot);
     }
 
@@ -118,11 +134,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void GatherCopies(int index, ref RequestSlot slot, SlotStage stage)
     {
         slot.Stage = stage;
-        _copying[_copyingCount++] = (ushort)index;
         bool toGuest = stage == SlotStage.CopyOut;
         if (!toGuest) slot.Data = DataOf(index, ref slot);
-        if (!MovesData) return;
+        if (!MovesData)
+        {
+            FinishCopy(index, ref slot, GrantTable.GntstOkay);
+            return;
+        }
 
+        _copying[_copyingCount++] = (ushort)index;
         byte* local = slot.Data;
         ReadOnlySpan<Blkif.RequestSegment> segments = slot.Request.Seg;
         for (int i = 0; i < slot.Request.NrSegments; i++)
@@ -212,10 +232,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             operation.Tag = TagOf(index, ref slot);
             if (slot.Stage == SlotStage.Transfer)
             {
-                operation.Kind = slot.Kind == RequestKind.Read ? DiskOperationKind.Read : DiskOperationKind.Write;
-                operation.OffsetBytes = slot.OffsetBytes + slot.DoneBytes;
-                operation.LengthBytes = slot.LengthBytes - slot.DoneBytes;
-                operation.Buffer = slot.Data + slot.DoneBytes;
+                operation = TransferOf(index, ref slot, slot.Kind == RequestKind.Read ? DiskOperationKind.Read : DiskOperationKind.Write);
                 if (operation.LengthBytes == 0)
                 {
                     // No segments: nothing to move, nothing that could fail.
@@ -231,6 +248,16 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         }
         while (result != IDiskIo.Pending && Advance(index, ref slot, result));
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private DiskOperation TransferOf(int index, ref RequestSlot slot, DiskOperationKind kind) => new()
+    {
+        Kind = kind,
+        OffsetBytes = slot.OffsetBytes + slot.DoneBytes,
+        LengthBytes = slot.LengthBytes - slot.DoneBytes,
+        Buffer = slot.Data + slot.DoneBytes,
+        Tag = TagOf(index, ref slot),
+    };
 
     /// <summary>Takes a disk result to the slot's next stage; true when a further disk operation is to be started.</summary>
     private bool Advance(int index, ref RequestSlot slot, int result)
@@ -262,9 +289,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Finish(int index, ref RequestSlot slot)
     {
-        if (slot.Kind == RequestKind.Read && slot.LengthBytes > 0) GatherCopies(index, ref slot, SlotStage.CopyOut);
+        if (MovesData && slot.Kind == RequestKind.Read && slot.LengthBytes > 0) GatherCopies(index, ref slot, SlotStage.CopyOut);
         else Answer(index, ref slot, Blkif.RspOkay);
     }
 
@@ -402,40 +430,4 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         _ring.PutResponse(new Blkif.DecodedResponse { Id = slot.Request.Id, Operation = slot.Request.Operation, Status = (short)status });
         _answered[_answeredCount++] = (ushort)index;
     }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Account(ref RequestSlot slot, long now)
-    {
-        KindStatistics kind = Statistics[slot.Kind];
-        if (slot.Invalid)
-        {
-            kind.InvalidField++;
-            return;
-        }
-        if (slot.Status == Blkif.RspOkay)
-        {
-            kind.OperationsField++;
-            kind.BytesField += slot.Kind == RequestKind.Discard ? slot.DiscardEnd - slot.OffsetBytes : slot.LengthBytes;
-        }
-        else
-        {
-            kind.FailedField++;
-        }
-        kind.LatencyNs.Record(TicksToNs(now - slot.TakenAt));
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Release(int index)
-    {
-        ref RequestSlot slot = ref _slots[index];
-        slot.Stage = SlotStage.Free;
-        slot.Invalid = false;
-        slot.Retries = 0;
-        slot.Generation++;
-        _free[_freeCount++] = (ushort)index;
-    }
-
-    // Stopwatch ticks are nanoseconds on Linux; the general form costs a division per request.
-    private static long TicksToNs(long ticks) =>
-        System.Diagnostics.Stopwatch.Frequency == 1_000_000_000 ? ticks : ticks * 1_000_000_000 / System.Diagnostics.Stopwatch.Frequency;
 }

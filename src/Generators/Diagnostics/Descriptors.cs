@@ -68,7 +68,7 @@ internal static class Descriptors
         "BLKABI020", "No such struct", "'{0}' names no <struct> of this spec; declare it or correct the name", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
 
     public static readonly DiagnosticDescriptor BadRingHeader = new(
-        "BLKABI021", "Ring header lacks an index", "The ring header '{0}' has no plain uint32_t member '{1}' in every ABI; a shared ring needs req_prod, req_event, rsp_prod and rsp_event", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
+        "BLKABI021", "Ring header lacks an index", "The ring header '{0}' lacks the index {1} as a plain uint32_t member in every ABI; a shared ring needs req_prod, req_event, rsp_prod and rsp_event", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
 
     public static readonly DiagnosticDescriptor BadRingGeometry = new(
         "BLKABI022", "Ring entries do not fit", "The ring '{0}': {1}", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);

@@ -6,8 +6,11 @@ namespace Blkring.Generators.Diagnostics;
 
 /// <summary>A diagnostic as a value: Roslyn's own holds a location that roots a syntax tree and compares by reference.</summary>
 internal sealed record DiagnosticInfo(
-    DiagnosticDescriptor Descriptor, string Path, TextSpan Span, LinePositionSpan Lines, EquatableArray<string> Arguments)
+    DiagnosticDescriptor Descriptor, TextPosition At, EquatableArray<string> Arguments)
 {
     public Diagnostic ToDiagnostic() =>
-        Diagnostic.Create(Descriptor, Location.Create(Path, Span, Lines), [.. Arguments]);
+        Diagnostic.Create(Descriptor, Location.Create(At.Path, At.Span, At.Lines), [.. Arguments]);
 }
+
+/// <summary>A place in a spec file.</summary>
+internal sealed record TextPosition(string Path, TextSpan Span, LinePositionSpan Lines);

@@ -37,6 +37,19 @@ internal sealed class ProblemList(string path, SourceText text)
 
     public void Add(DiagnosticDescriptor descriptor, XObject where, params string[] arguments)
     {
+        Add(descriptor, Locate(where), arguments);
+    }
+
+    public void Add(DiagnosticDescriptor descriptor, TextPosition at, params string[] arguments)
+    {
+        // The same mistake is often met once per ABI; the first tells enough.
+        if (!_found.Any(found => found.Descriptor.Equals(descriptor) && found.At == at))
+            _found.Add(new DiagnosticInfo(descriptor, at, arguments.ToEquatableArray()));
+    }
+
+    /// <summary>The name of an element or attribute.</summary>
+    public TextPosition Locate(XObject where)
+    {
         var position = (IXmlLineInfo)where;
         int length = where switch
         {
@@ -44,22 +57,18 @@ internal sealed class ProblemList(string path, SourceText text)
             XAttribute attribute => attribute.Name.LocalName.Length,
             _ => 0,
         };
-        Add(descriptor, position.LineNumber, position.LinePosition, length, arguments);
+        return Locate(position.LineNumber, position.LinePosition, length);
     }
 
     /// <summary>Line and column count from 1, as XML readers count them.</summary>
-    public void Add(DiagnosticDescriptor descriptor, int line, int column, int length, params string[] arguments)
+    public TextPosition Locate(int line, int column, int length = 0)
     {
         // An XML error may lie at the very end, after the last line.
         int lineIndex = Clamp(line - 1, 0, text.Lines.Count - 1);
         TextSpan span = text.Lines[lineIndex].Span;
         int start = Clamp(span.Start + column - 1, span.Start, span.End);
         var where = TextSpan.FromBounds(start, Math.Min(start + length, span.End));
-        var found = new DiagnosticInfo(descriptor, path, where, text.Lines.GetLinePositionSpan(where), arguments.ToEquatableArray());
-
-        // The same mistake is often met once per ABI.
-        if (!_found.Contains(found))
-            _found.Add(found);
+        return new TextPosition(path, where, text.Lines.GetLinePositionSpan(where));
     }
 
     private static int Clamp(int value, int low, int high) => Math.Max(low, Math.Min(value, high));

@@ -15,8 +15,8 @@ internal static class CodecEmitter
         string codec = RingNames.Interface(ring.Prefix);
         writer.Lines("""
             // The other side can change an entry at any time, so each wire field is loaded once, into memory of our own. The
-            // .NET memory model (docs/design/specs/Memory-model.md of dotnet/runtime) does not let the compiler introduce or
-            // repeat a load. The loads and stores are the unaligned ones because an ABI may align a 64-bit field to 4 bytes.
+            // .NET memory model (docs/design/specs/Memory-model.md of dotnet/runtime) lets no compiler introduce a
+            // read. The loads and stores are the unaligned ones because an ABI may align a 64-bit field to 4 bytes.
             """);
         writer.Block($"public readonly partial struct {abi.Tag} : {codec}", () =>
         {

@@ -33,12 +33,12 @@ internal static class StructEmitter
     private static void Type(SourceWriter writer, TypeLayout type, string abi)
     {
         writer.Summary($"{type.CKeyword} {type.CName}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd());
-        writer.Line($"/// <remarks>In {abi}: {type.Size} bytes.</remarks>");
+        writer.Line($"/// <remarks>In {abi}: {Bytes(type.Size)}.</remarks>");
         // Pack is C's alignment of the type: without it the runtime would round the size up to its own.
         writer.Line($"[StructLayout(LayoutKind.Explicit, Size = {type.Size}, Pack = {type.Alignment})]");
         writer.Block($"public struct {type.Name}", () => writer.Separated(type.Fields, field =>
         {
-            writer.Summary($"{field.CType} {field.CPath}{(field.IsArray ? $"[{field.Count}]" : "")}, {field.Size} bytes at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
+            writer.Summary($"{field.CType} {field.CPath}{(field.IsArray ? $"[{field.Count}]" : "")}, {Bytes(field.Size)} at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
             writer.Line($"[FieldOffset({field.Offset})]");
             writer.Line($"public {field.TypeName} {field.Name};");
         }));
@@ -46,13 +46,15 @@ internal static class StructEmitter
 
     private static void Array(SourceWriter writer, TypeLayout owner, FieldLayout array)
     {
-        writer.Summary($"The {array.Count} elements of {owner.CName}.{array.CPath}, {array.ElementSize} bytes each.");
+        writer.Summary($"The {array.Count} elements of {owner.CName}.{array.CPath}, {Bytes(array.ElementSize)} each.");
         writer.Line($"[InlineArray({array.Count})]");
         writer.Block($"public struct {array.ArrayName}", () =>
         {
             writer.Line($"private {array.ElementName} _element0;");
         });
     }
+
+    private static string Bytes(int count) => count == 1 ? "1 byte" : $"{count} bytes";
 
     /// <summary>Each array once, though most are in several ABIs.</summary>
     private static IEnumerable<(TypeLayout Owner, FieldLayout Field)> Arrays(IEnumerable<AbiLayout> abis)

@@ -69,12 +69,10 @@ internal sealed class RingCalculator
     private void CheckHeader()
     {
         TypeLayout header = Find(_abis[0], _ring.Header);
-        foreach (string index in Indexes)
-        {
-            FieldLayout? field = header.Fields.FirstOrDefault(f => f.CName == index);
-            if (field is not { IsArray: false, Composite: null, ElementName: "uint", IsInEveryAbi: true })
-                Fail(Descriptors.BadRingHeader, _ring, "header", _ring.Header, index);
-        }
+        string[] missing = [.. Indexes.Where(index => !header.Fields.Any(f =>
+            f is { IsArray: false, Composite: null, ElementName: "uint", IsInEveryAbi: true } && f.CName == index))];
+        if (missing.Length > 0)
+            Fail(Descriptors.BadRingHeader, _ring, "header", _ring.Header, string.Join(", ", missing));
         if (!header.IsShared)
             Fail(Descriptors.BadRingGeometry, _ring, "header", _ring.Name, $"the header {_ring.Header} differs between ABIs; list the same members for all");
     }

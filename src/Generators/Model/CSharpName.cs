@@ -9,6 +9,14 @@ internal static class CSharpName
     public static readonly IReadOnlyList<string> OfObject =
         ["Equals", "Finalize", "GetHashCode", "GetType", "MemberwiseClone", "ReferenceEquals", "ToString"];
 
+    /// <summary>Types that the generated code names: a type of the protocol so named would be found in their place.</summary>
+    public static readonly IReadOnlyList<string> UsedByEmittedCode =
+    [
+        "ArgumentOutOfRangeException", "BitOperations", "FieldOffset", "FieldOffsetAttribute", "InlineArray", "InlineArrayAttribute",
+        "Interlocked", "LayoutKind", "Math", "MethodImpl", "MethodImplAttribute", "MethodImplOptions", "NativeMemory", "StructLayout",
+        "StructLayoutAttribute", "TAbi", "Unsafe", "Volatile",
+    ];
+
     /// <summary>BLKIF_OP_READ of blkif is OpRead: the class Blkif says the rest.</summary>
     public static string WithoutPrefix(string cName, string protocol)
     {

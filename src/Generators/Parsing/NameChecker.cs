@@ -17,7 +17,7 @@ internal static class NameChecker
             return;
         CheckClassMembers(spec, problems);
         foreach (CompositeSpec composite in spec.Composites)
-            CheckFields(composite, spec.Name, problems);
+            CheckFields(composite, spec, problems);
     }
 
     private static void CheckDeclaredOnce(ProtocolSpec spec, ProblemList problems)
@@ -46,11 +46,16 @@ internal static class NameChecker
             problems.Add(Descriptors.DuplicateName, item, "name", name(item));
     }
 
-    /// <summary>Constants, types, array types, ABI tags and ring types share the protocol's class.</summary>
+    /// <summary>
+    /// Constants, types, array types, ABI tags and ring types share the protocol's class. Case is ignored, for some of these
+    /// names become names of generated files.
+    /// </summary>
     private static void CheckClassMembers(ProtocolSpec spec, ProblemList problems)
     {
         string className = CSharpName.Pascal(spec.Name);
-        var taken = NewScope(className, "the protocol's class");
+        var taken = NewScope(className, "the protocol's class", StringComparer.OrdinalIgnoreCase);
+        foreach (string name in CSharpName.UsedByEmittedCode)
+            taken[name] = "a name that the generated code uses";
         CheckName(spec, spec.Name, className, "", [], problems);
 
         foreach (AbiSpec abi in spec.Abis)
@@ -78,16 +83,19 @@ internal static class NameChecker
         }
     }
 
-    private static void CheckFields(CompositeSpec composite, string protocol, ProblemList problems)
+    private static void CheckFields(CompositeSpec composite, ProtocolSpec spec, ProblemList problems)
     {
-        var taken = NewScope(CSharpName.WithoutPrefix(composite.Name, protocol), "the name of the struct itself");
+        var taken = NewScope(CSharpName.WithoutPrefix(composite.Name, spec.Name), "the name of the struct itself", StringComparer.Ordinal);
+        // A ring's message has its struct's members too.
+        foreach (string type in spec.Rings.SelectMany(ring => RingNames.Types(RingNames.Prefix(ring, spec.Name))))
+            taken[type] = "a type of a ring";
         foreach (MemberSpec member in composite.Members)
             CheckName(member, member.Name, CSharpName.Pascal(member.Name), $"the C# name of {member.Name}", taken, problems);
     }
 
-    private static Dictionary<string, string> NewScope(string owner, string ownerIs)
+    private static Dictionary<string, string> NewScope(string owner, string ownerIs, StringComparer comparer)
     {
-        var taken = CSharpName.OfObject.ToDictionary(name => name, _ => "a method of every C# type");
+        var taken = CSharpName.OfObject.ToDictionary(name => name, _ => "a method of every C# type", comparer);
         taken[owner] = ownerIs;
         return taken;
     }

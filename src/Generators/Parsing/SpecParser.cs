@@ -77,8 +77,8 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
         Allow(e, ["name", "path", "type", "count", "used", "offset", "abi"]);
         string name = Name(e);
         string path = Optional(e, "path") ?? name;
-        if (!path.Split('.').All(CName.IsIdentifier))
-            problems.Add(Descriptors.NotACName, e.Attribute("path") ?? (XObject)e, path);
+        if (e.Attribute("path") is { } where && !path.Split('.').All(CName.IsIdentifier))
+            problems.Add(Descriptors.NotACName, where, path);
 
         var spec = new MemberSpec(
             name,

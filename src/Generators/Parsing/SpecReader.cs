@@ -9,9 +9,9 @@ namespace Blkring.Generators.Parsing;
 
 /// <summary>
 /// One reading, two outputs: a model without positions (null when anything is wrong) and diagnostics with them. Whoever
-/// depends on the model alone does not notice a moved line.
+/// depends on the model alone does not notice a moved line. <paramref name="At"/>: the root element.
 /// </summary>
-internal sealed record SpecReading(string Path, ProtocolSpec? Spec, EquatableArray<DiagnosticInfo> Problems);
+internal sealed record SpecReading(ProtocolSpec? Spec, TextPosition At, EquatableArray<DiagnosticInfo> Problems);
 
 internal static class SpecReader
 {
@@ -21,18 +21,20 @@ internal static class SpecReader
     public static SpecReading Read(string path, SourceText? text, CancellationToken cancellation)
     {
         var problems = new ProblemList(path, text ?? SourceText.From(""));
-        ProtocolSpec? spec = ReadElement(text, problems) is { } root ? new SpecParser(problems, cancellation).Parse(root) : null;
+        XElement? root = ReadElement(text, problems);
+        ProtocolSpec? spec = root is null ? null : new SpecParser(problems, cancellation).Parse(root);
 
         if (spec is not null && !problems.Any)
             Check(spec, problems, cancellation);
-        return new SpecReading(path, problems.Any ? null : spec, problems.ToArray());
+        TextPosition at = root is null ? problems.Locate(1, 1) : problems.Locate(root);
+        return new SpecReading(problems.Any ? null : spec, at, problems.ToArray());
     }
 
     private static XElement? ReadElement(SourceText? text, ProblemList problems)
     {
         if (text is null)
         {
-            problems.Add(Descriptors.MalformedXml, 1, 1, 0, "the file cannot be opened as text.");
+            problems.Add(Descriptors.MalformedXml, problems.Locate(1, 1), "the file cannot be opened as text.");
             return null;
         }
         try
@@ -42,7 +44,7 @@ internal static class SpecReader
         }
         catch (XmlException error)
         {
-            problems.Add(Descriptors.MalformedXml, error.LineNumber, error.LinePosition, 0, error.Message);
+            problems.Add(Descriptors.MalformedXml, problems.Locate(error.LineNumber, error.LinePosition), error.Message);
             return null;
         }
     }

@@ -1,0 +1,101 @@
+using System.Globalization;
+using System.Text.Json;
+using Spectre.Console;
+
+namespace Blkring.Load;
+
+/// <summary>
+/// One line of a comparison: Blkring and its mark measured in turn, several times. Ratios are taken pair by pair, so that a machine that
+/// slows down slows both.
+/// </summary>
+internal sealed class Comparison(string what, string mark, double target)
+{
+    private readonly List<(double Ours, double Mark)> _pairs = [];
+
+    public string What => what;
+
+    public void Add(double ours, double theirs) => _pairs.Add((ours, theirs));
+
+    public double MedianRatio => Median(_pairs.Select(pair => pair.Ours / pair.Mark));
+
+    public bool Holds => MedianRatio >= target;
+
+    public static int Report(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes, bool json)
+    {
+        if (json) Console.WriteLine(ToJson(title, comparisons, notes));
+        else Draw(title, comparisons, notes);
+        return comparisons.All(comparison => comparison.Holds) ? 0 : 1;
+    }
+
+    private static void Draw(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes)
+    {
+        Table table = new Table().Border(TableBorder.Simple).Title(title);
+        table.AddColumn("load");
+        table.AddColumn("mark");
+        foreach (string column in new[] { "Blkring/s", "mark/s", "ratio", "min", "max", "target" }) table.AddColumn(new TableColumn(column).RightAligned());
+        foreach (Comparison c in comparisons)
+        {
+            table.AddRow(
+                Markup.Escape(c.What), Markup.Escape(c.Mark), Thousands(Median(c._pairs.Select(p => p.Ours))), Thousands(Median(c._pairs.Select(p => p.Mark))),
+                Ratio(c.MedianRatio), Ratio(c._pairs.Min(p => p.Ours / p.Mark)), Ratio(c._pairs.Max(p => p.Ours / p.Mark)),
+                (c.Holds ? "ok, " : "MISSED, ") + Ratio(c.Target));
+        }
+        if (Console.IsOutputRedirected)
+        {
+            AnsiConsole.Profile.Width = 140;
+            AnsiConsole.Profile.Capabilities.Ansi = false;
+        }
+        AnsiConsole.Write(table);
+        foreach (string note in notes) Console.WriteLine(note);
+    }
+
+    private string Mark => mark;
+    private double Target => target;
+
+    private static string ToJson(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes)
+    {
+        using MemoryStream stream = new();
+        using (Utf8JsonWriter writer = new(stream, new JsonWriterOptions { Indented = true }))
+        {
+            writer.WriteStartObject();
+            writer.WriteString("title", title);
+            writer.WriteNumber("processors", Environment.ProcessorCount);
+            writer.WriteStartArray("comparisons");
+            foreach (Comparison c in comparisons)
+            {
+                writer.WriteStartObject();
+                writer.WriteString("load", c.What);
+                writer.WriteString("mark", c.Mark);
+                writer.WriteNumber("target", c.Target);
+                writer.WriteNumber("medianRatio", c.MedianRatio);
+                writer.WriteBoolean("holds", c.Holds);
+                writer.WriteStartArray("pairs");
+                foreach ((double ours, double theirs) in c._pairs)
+                {
+                    writer.WriteStartObject();
+                    writer.WriteNumber("blkring", ours);
+                    writer.WriteNumber("mark", theirs);
+                    writer.WriteEndObject();
+                }
+                writer.WriteEndArray();
+                writer.WriteEndObject();
+            }
+            writer.WriteEndArray();
+            writer.WriteStartArray("notes");
+            foreach (string note in notes) writer.WriteStringValue(note);
+            writer.WriteEndArray();
+            writer.WriteEndObject();
+        }
+        return System.Text.Encoding.UTF8.GetString(stream.ToArray());
+    }
+
+    private static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted.Length == 0 ? 0 : (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
+    }
+
+    private static string Thousands(double value) => value.ToString("N0", CultureInfo.InvariantCulture);
+
+    private static string Ratio(double value) => value.ToString("F2", CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,73 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using Blkring.Abi;
+using Blkring.Interop;
+
+namespace Blkring.Load;
+
+/// <summary>The ring alone against bench/reference/ring, the same in C with Xen's own macros.</summary>
+internal static class RingCommand
+{
+    /// <summary>What the project promises for a one-page ring: within 1.5 times of C.</summary>
+    private const double Target = 1 / 1.5;
+
+    public static Command Create()
+    {
+        Option<string> reference = new("--reference") { Description = "The C program", DefaultValueFactory = _ => "bench/reference/ring" };
+        Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 2 };
+        Option<int> rounds = new("--rounds") { Description = "Pairs of measurements", DefaultValueFactory = _ => 5 };
+        Option<bool> json = new("--json") { Description = "For machines" };
+        Command command = new("ring", "Frontend and backend thread, null disk, validation on: Blkring against C with Xen's ring.h") { reference, seconds, rounds, json };
+        command.SetAction(parsed =>
+        {
+            try
+            {
+                return Compare(parsed.GetValue(reference)!, parsed.GetValue(seconds), parsed.GetValue(rounds), parsed.GetValue(json));
+            }
+            catch (Exception error) when (error is MarkException or InvalidOperationException)
+            {
+                Console.Error.WriteLine("blkring-load: " + error.Message);
+                return 2;
+            }
+        });
+        return command;
+    }
+
+    private static int Compare(string reference, double seconds, int rounds, bool json)
+    {
+        int[] cpus = CpuAffinity.Allowed();
+        (int front, int back) = (cpus[0], cpus[^1]);
+        List<Comparison> comparisons = [];
+        long allocated = 0;
+        foreach (int pages in new[] { 1, 16 })
+        {
+            Comparison native = new($"native, {pages} ring pages", "C, ring.h", pages == 1 ? Target : 0);
+            Comparison x86 = new($"x86_32, {pages} ring pages", "C, ring.h", pages == 1 ? Target : 0);
+            for (int round = 0; round < rounds; round++)
+            {
+                double c = Reference(reference, pages, seconds, front, back);
+                RingAlone.Result ours = RingAlone.Run<Blkif.Native>(pages, seconds, front, back);
+                native.Add(ours.PerSecond, c);
+                allocated += ours.AllocatedBytes;
+                c = Reference(reference, pages, seconds, front, back);
+                ours = RingAlone.Run<Blkif.X86_32>(pages, seconds, front, back);
+                x86.Add(ours.PerSecond, c);
+                allocated += ours.AllocatedBytes;
+            }
+            comparisons.Add(native);
+            comparisons.Add(x86);
+        }
+        return Comparison.Report("The ring alone, requests a second", comparisons,
+            [$"frontend on CPU {front}, backend on CPU {back}; bytes allocated by the backend: {allocated}"], json);
+    }
+
+    private static double Reference(string program, int pages, double seconds, int front, int back)
+    {
+        string output = Mark.Run(program, "build it with 'make -C bench/reference' and run this from the repository's top folder, or name it with --reference",
+            "--pages", pages.ToString(CultureInfo.InvariantCulture), "--seconds", seconds.ToString(CultureInfo.InvariantCulture),
+            "--cpus", string.Create(CultureInfo.InvariantCulture, $"{front},{back}"), "--json");
+        using JsonDocument document = JsonDocument.Parse(output);
+        return document.RootElement.GetProperty("requests_per_second").GetDouble();
+    }
+}

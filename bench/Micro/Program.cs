@@ -1,0 +1,4 @@
+using BenchmarkDotNet.Running;
+using Blkring.Micro;
+
+return MicroBenchmarks.Run(args);

@@ -1,0 +1,57 @@
+using Blkring.Engine;
+using Blkring.Engine.Loopback;
+
+namespace Blkring.Commands.Demo;
+
+/// <summary>The guest is gone or talks nonsense; the message is one line.</summary>
+internal sealed class GuestLostException(string message) : Exception(message);
+
+/// <summary>The backend's way to the guest's side, in this process or another.</summary>
+internal abstract class GuestLink : IDisposable
+{
+    /// <summary>Makes a frontend and connects the device to it.</summary>
+    public abstract void Connect(Vbd vbd, BlkifProtocol protocol, int ringPages);
+
+    public abstract PhaseResult Run(int depth, double seconds);
+
+    public abstract PhaseResult Sweep();
+
+    /// <summary>Takes the frontend away; the device must be stopped.</summary>
+    public abstract void Detach();
+
+    /// <summary>Requests answered since the connection; for any thread, and for people only.</summary>
+    public abstract long Completed { get; }
+
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    protected abstract void Dispose(bool disposing);
+}
+
+/// <summary>The guest's side on the calling thread.</summary>
+internal sealed class LocalGuest(GuestOptions options) : GuestLink
+{
+    private readonly Guest _guest = new(options);
+
+    public override void Connect(Vbd vbd, BlkifProtocol protocol, int ringPages)
+    {
+        Frontend frontend = _guest.Attach(protocol, ringPages);
+        vbd.Connect(frontend.Connection, LoopbackRingAccess.For(frontend.Domain));
+    }
+
+    public override PhaseResult Run(int depth, double seconds) => _guest.Run(depth, seconds);
+
+    public override PhaseResult Sweep() => _guest.Sweep();
+
+    public override void Detach() => _guest.Detach();
+
+    public override long Completed => _guest.Completed;
+
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing) _guest.Dispose();
+    }
+}

@@ -1,0 +1,37 @@
+using Blkring.Engine;
+using Microsoft.Win32.SafeHandles;
+
+namespace Blkring.Commands.Demo;
+
+/// <summary>
+/// What the sectors of a named image hold that the workload has not written: read from the image through a descriptor of its own, past
+/// everything that is under test.
+/// </summary>
+/// <remarks>The block kept stays right: only sectors that nobody writes are ever asked for.</remarks>
+internal sealed class ImageBaseline(string path) : IDisposable
+{
+    private const int BlockBytes = 16 * 1024;
+
+    private readonly SafeFileHandle _file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+    private readonly byte[] _block = new byte[BlockBytes];
+    private long _blockStart = -1;
+    private int _blockLength;
+
+    /// <summary>For <see cref="Engine.Loopback.SectorModel.Baseline"/>: false when the image does not hold the sector any more.</summary>
+    public bool TryRead(long sector, byte[] content)
+    {
+        long offset = sector << Disk.SectorShift;
+        long start = offset & ~(BlockBytes - 1L);
+        if (start != _blockStart)
+        {
+            _blockLength = RandomAccess.Read(_file, _block, start);
+            _blockStart = start;
+        }
+        int at = (int)(offset - start);
+        if (at + Disk.SectorBytes > _blockLength) return false;
+        _block.AsSpan(at, Disk.SectorBytes).CopyTo(content);
+        return true;
+    }
+
+    public void Dispose() => _file.Dispose();
+}

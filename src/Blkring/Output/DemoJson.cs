@@ -1,0 +1,11 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Blkring.Output;
+
+[JsonSerializable(typeof(DemoReport))]
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+internal sealed partial class DemoJson : JsonSerializerContext
+{
+    public static void Write(DemoReport report) => Console.Out.WriteLine(JsonSerializer.Serialize(report, Default.DemoReport));
+}

@@ -1,0 +1,90 @@
+using System.Globalization;
+using Spectre.Console;
+
+namespace Blkring.Output;
+
+/// <summary>The demo's report for people: colours and lines on a terminal, plain and never cut anywhere else.</summary>
+internal static class DemoText
+{
+    /// <summary>Wider than any row: what is not a terminal has no width to keep to.</summary>
+    private const int UnboundedWidth = 1000;
+
+    private const int RoomyWidth = 96;
+    private const int FieldIndent = 8;
+
+    private static readonly string[] s_columns =
+    [
+        "queue\ndepth", "\nrequests", "\nIOPS", "\nMB/s", "p50\nµs", "p99\nµs", "p99.9\nµs", "\nverified", "bytes\nalloc.", "\nGCs",
+    ];
+
+    private static readonly IAnsiConsole s_console = CreateConsole();
+
+    public static void WriteHead(DemoReport report)
+    {
+        WriteField("disk", report.Disk);
+        WriteField("engine", report.Engine + (report.Options.Processes == 2 ? "; frontend in a process of its own" : ""));
+        foreach (string note in report.Notes) WriteField("note", note);
+    }
+
+    public static void WriteResults(DemoReport report)
+    {
+        if (report.Rows.Count > 0) s_console.Write(CreateTable(report.Rows));
+        if (report.Sweeps.Count > 0)
+        {
+            long bytes = report.Sweeps.Sum(sweep => sweep.Bytes), requests = report.Sweeps.Sum(sweep => sweep.Verified);
+            s_console.WriteLine($"read back: {DemoReport.Count(requests)} requests, {bytes / 1_000_000} MB, "
+                + $"in {string.Join(", ", report.Sweeps.Select(sweep => sweep.Abi))}: everything that was touched");
+        }
+        foreach (string fault in report.Faults) s_console.WriteLine("fault: " + fault, new Style(Color.Yellow));
+        foreach (string problem in report.Problems.Skip(1)) s_console.WriteLine("also: " + problem, new Style(Color.Red));
+        s_console.WriteLine(report.Verdict, new Style(report.Ok ? Color.Green : Color.Red, decoration: Decoration.Bold));
+    }
+
+    /// <summary>One field a line; on a terminal, lines that are too long go on under their own beginning.</summary>
+    private static void WriteField(string name, string text)
+    {
+        int width = s_console.Profile.Width - FieldIndent - 1;
+        TextWriter writer = s_console.Profile.Out.Writer;
+        string label = name.PadRight(FieldIndent);
+        while (text.Length > width && text.LastIndexOf(' ', width) is > 0 and int end)
+        {
+            writer.WriteLine(label + text[..end]);
+            (label, text) = (new string(' ', FieldIndent), text[(end + 1)..]);
+        }
+        writer.WriteLine(label + text);
+    }
+
+    private static Table CreateTable(IReadOnlyList<DemoRow> rows)
+    {
+        Table table = new() { Border = TableBorder.Simple, UseSafeBorder = true };
+        // At 80 columns it must still fit; where there is room, the columns stand further apart.
+        int gap = s_console.Profile.Width < RoomyWidth ? 0 : 1;
+        table.AddColumn(new TableColumn("\nABI").NoWrap().PadLeft(0).PadRight(0));
+        foreach (string name in s_columns)
+            table.AddColumn(new TableColumn(name).RightAligned().NoWrap().PadLeft(gap).PadRight(0));
+        string? abi = null;
+        foreach (DemoRow row in rows)
+        {
+            if (abi is not null && row.Abi != abi) table.AddEmptyRow();
+            table.AddRow(row.Abi == abi ? "" : row.Abi, Text(row.IoDepth), Text(row.Operations), Text(row.Iops), Text(row.MegabytesPerSecond),
+                Text(row.P50Us), Text(row.P99Us), Text(row.P999Us), Mark(Text(row.Verified), row.Verified == row.Operations),
+                Mark(Text(row.AllocatedBytes), row.AllocatedBytes == 0), Mark(Text(row.Collections), row.Collections == 0));
+            abi = row.Abi;
+        }
+        return table;
+    }
+
+    // Latencies and rates: three figures are all that repeats.
+    private static string Text(double value) => value.ToString(value < 100 && value != Math.Floor(value) ? "N1" : "N0", CultureInfo.InvariantCulture);
+
+    private static string Mark(string text, bool good) => good ? $"[green]{text}[/]" : $"[bold red]{text}[/]";
+
+    private static IAnsiConsole CreateConsole()
+    {
+        // What is not a terminal gets no escape sequences, whatever TERM and CI say.
+        AnsiSupport ansi = Console.IsOutputRedirected ? AnsiSupport.No : AnsiSupport.Detect;
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = ansi, Out = new AnsiConsoleOutput(Console.Out) });
+        if (Console.IsOutputRedirected) console.Profile.Width = UnboundedWidth;
+        return console;
+    }
+}

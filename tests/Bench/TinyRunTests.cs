@@ -1,0 +1,109 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using BenchmarkDotNet.Reports;
+using Blkring.Micro;
+using Xunit;
+
+namespace Blkring.Bench.Tests;
+
+/// <summary>Whether the benchmarks still run, so that none rots; nothing here looks at how fast they are.</summary>
+public sealed class TinyRunTests : IDisposable
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("blkring-bench-");
+
+    public void Dispose() => _folder.Delete(recursive: true);
+
+    [Fact]
+    public void Every_micro_benchmark_runs_and_is_measured_for_garbage()
+    {
+        IReadOnlyList<Summary> summaries = MicroBenchmarks.RunTiny(_folder.FullName);
+
+        Assert.Equal(MicroBenchmarks.All.Count, summaries.Count);
+        Assert.All(summaries, summary =>
+        {
+            Assert.False(summary.HasCriticalValidationErrors, string.Join('\n', summary.ValidationErrors.Select(error => error.Message)));
+            Assert.NotEmpty(summary.Reports);
+            Assert.All(summary.Reports, report =>
+            {
+                Assert.True(report.Success, report.BenchmarkCase.DisplayInfo);
+                Assert.NotNull(report.GcStats.GetBytesAllocatedPerOperation(report.BenchmarkCase));
+            });
+        });
+    }
+
+    [Fact]
+    public void The_ring_alone_runs_beside_the_C_program()
+    {
+        string reference = BuildReference();
+
+        JsonElement result = RunLoad("ring", "--reference", reference, "--seconds", "0.2", "--rounds", "1", "--json");
+
+        JsonElement comparisons = result.GetProperty("comparisons");
+        Assert.Equal(4, comparisons.GetArrayLength());
+        foreach (JsonElement comparison in comparisons.EnumerateArray()) AssertMeasured(comparison);
+        Assert.Contains("allocated by the backend: 0", result.GetProperty("notes").ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_whole_disk_runs_beside_fio()
+    {
+        JsonElement result = RunLoad("disk", "--seconds", "0.2", "--rounds", "1", "--json");
+
+        JsonElement comparisons = result.GetProperty("comparisons");
+        Assert.Equal(3, comparisons.GetArrayLength());
+        foreach (JsonElement comparison in comparisons.EnumerateArray()) AssertMeasured(comparison);
+        Assert.Contains("allocated by the data path: 0", result.GetProperty("notes").ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("ring", "--reference", "/no/such/program")]
+    [InlineData("disk", "--image", "/no/such/image")]
+    public void What_is_missing_is_named_in_one_line(params string[] arguments)
+    {
+        (int exit, string output, string errors) = Start("blkring-load.dll", arguments);
+
+        Assert.Equal(2, exit);
+        Assert.Empty(output);
+        Assert.Single(errors.Split('\n', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Contains("/no/such/", errors, StringComparison.Ordinal);
+    }
+
+    private static void AssertMeasured(JsonElement comparison)
+    {
+        JsonElement pair = comparison.GetProperty("pairs")[0];
+        Assert.True(pair.GetProperty("blkring").GetDouble() > 0);
+        Assert.True(pair.GetProperty("mark").GetDouble() > 0);
+        Assert.Equal(
+            pair.GetProperty("blkring").GetDouble() / pair.GetProperty("mark").GetDouble(), comparison.GetProperty("medianRatio").GetDouble(), precision: 6);
+    }
+
+    /// <summary>Exit 1 says that a target was missed, which a tiny run on a busy machine may do.</summary>
+    private static JsonElement RunLoad(params string[] arguments)
+    {
+        (int exit, string output, string errors) = Start("blkring-load.dll", arguments);
+        Assert.True(exit is 0 or 1, $"exit {exit}: {errors}");
+        return JsonDocument.Parse(output).RootElement;
+    }
+
+    private string BuildReference()
+    {
+        string program = Path.Combine(_folder.FullName, "ring");
+        (int exit, _, string errors) = Start("gcc", "-O2", "-pthread", "-o", program, Path.Combine(AppContext.BaseDirectory, "ring.c"));
+        Assert.True(exit == 0, "bench/reference/ring.c needs the Debian packages gcc and libxen-dev: " + errors);
+        return program;
+    }
+
+    private static (int Exit, string Output, string Errors) Start(string program, params string[] arguments)
+    {
+        ProcessStartInfo start = program.EndsWith(".dll", StringComparison.Ordinal)
+            ? new("dotnet", [Path.Combine(AppContext.BaseDirectory, program), .. arguments])
+            : new(program, arguments);
+        start.RedirectStandardOutput = start.RedirectStandardError = true;
+        using Process process = Process.Start(start) ?? throw new InvalidOperationException(program);
+        Task<string> errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+        string output = process.StandardOutput.ReadToEnd();
+        Assert.True(process.WaitForExit(TimeSpan.FromMinutes(3)), string.Create(CultureInfo.InvariantCulture, $"{program} did not end"));
+        return (process.ExitCode, output, errors.Result);
+    }
+}

@@ -1,0 +1,141 @@
+using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
+using Blkring.Generators.Parsing;
+using Microsoft.CodeAnalysis.Text;
+
+namespace Blkring.Generators.Tests;
+
+public sealed class LayoutTests
+{
+    [Fact]
+    public void A_64_bit_member_is_aligned_as_the_ABI_says()
+    {
+        (TypeLayout native, TypeLayout x86) = Both("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"int64_t\"/><member name=\"c\" type=\"uint8_t\"/></struct>");
+
+        Assert.Equal("0, 8, 16; size 24, alignment 8", Shape(native));
+        Assert.Equal("0, 4, 12; size 16, alignment 4", Shape(x86));
+        Assert.False(native.IsShared);
+    }
+
+    [Fact]
+    public void A_struct_alike_in_every_ABI_is_shared_though_its_alignment_differs()
+    {
+        (TypeLayout native, TypeLayout x86) = Both("<struct name=\"s\"><member name=\"a\" type=\"uint64_t\"/><member name=\"b\" type=\"uint64_t\"/></struct>");
+
+        Assert.Equal("0, 8; size 16, alignment 8", Shape(native));
+        Assert.Equal("0, 8; size 16, alignment 4", Shape(x86));
+        Assert.True(native.IsShared && x86.IsShared);
+    }
+
+    [Fact]
+    public void An_array_has_its_elements_alignment_and_a_constants_count()
+    {
+        (TypeLayout native, _) = Both("<constant name=\"N\" value=\"0x3\"/><struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint16_t\" count=\"N\"/></struct>");
+
+        Assert.Equal("0, 2; size 8, alignment 2", Shape(native));
+        Assert.Equal((3, 2, "SBArray"), (native.Fields[1].Count, native.Fields[1].ElementSize, native.Fields[1].TypeName));
+    }
+
+    [Fact]
+    public void A_unions_members_overlap_and_the_largest_decides()
+    {
+        (TypeLayout native, _) = Both("<union name=\"s\"><member name=\"a\" type=\"uint8_t\" count=\"5\"/><member name=\"b\" type=\"uint32_t\"/></union>");
+
+        Assert.Equal("0, 0; size 8, alignment 4", Shape(native));
+    }
+
+    [Fact]
+    public void A_nested_struct_brings_its_alignment_and_its_difference_between_ABIs()
+    {
+        (TypeLayout native, TypeLayout x86) = Both("""
+            <struct name="s"><member name="a" type="uint8_t"/><member name="b" type="inner_t" count="2"/></struct>
+            <typedef name="inner_t" type="inner"/>
+            <struct name="inner"><member name="c" type="uint32_t"/><member name="d" type="uint64_t"/></struct>
+            """);
+
+        Assert.Equal("0, 8; size 40, alignment 8", Shape(native));
+        Assert.Equal("0, 4; size 28, alignment 4", Shape(x86));
+    }
+
+    [Fact]
+    public void A_struct_is_not_shared_when_only_a_type_inside_it_differs()
+    {
+        (TypeLayout native, _) = Both("""
+            <struct name="s"><member name="a" type="inner"/></struct>
+            <union name="inner"><member name="c" type="uint64_t"/><member name="d" type="odd"/></union>
+            <struct name="odd"><member name="e" type="uint32_t" offset="0"/><member name="f" type="uint8_t" abi="x86_32"/></struct>
+            """);
+
+        Assert.False(native.IsShared);
+    }
+
+    [Fact]
+    public void A_member_of_one_ABI_is_laid_out_in_that_one_only()
+    {
+        (TypeLayout native, TypeLayout x86) = Both("<struct name=\"s\"><member name=\"a\" type=\"uint32_t\"/><member name=\"pad\" type=\"uint64_t\" abi=\"x86_32\"/></struct>");
+
+        Assert.Equal("0; size 4, alignment 4", Shape(native));
+        Assert.Equal("0, 4; size 12, alignment 4", Shape(x86));
+    }
+
+    [Fact]
+    public void An_explicit_offset_moves_a_member_and_what_follows_it()
+    {
+        (TypeLayout native, _) = Both("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint16_t\" offset=\"16\"/><member name=\"c\" type=\"uint8_t\"/></struct>");
+
+        Assert.Equal("0, 16, 18; size 20, alignment 2", Shape(native));
+    }
+
+    [Theory]
+    [InlineData("BLKIF_OP_FLUSH_DISKCACHE", "blkif", "OpFlushDiskcache")]
+    [InlineData("BLKIF_RSP_EOPNOTSUPP", "blkif", "RspEopnotsupp")]
+    [InlineData("XEN_IO_PROTO_ABI_X86_32", "blkif", "XenIoProtoAbiX86_32")]
+    [InlineData("VDISK_CDROM", "blkif", "VdiskCdrom")]
+    [InlineData("blkif_request_segment", "blkif", "RequestSegment")]
+    [InlineData("GTF_permit_access", "grant_table", "GtfPermitAccess")]
+    [InlineData("grant_entry_v1", "grant_table", "GrantEntryV1")]
+    [InlineData("__pad", "blkif", "Pad")]
+    [InlineData("grantRef", "blkif", "GrantRef")]
+    public void C_names_become_CSharp_names_by_rule(string cName, string protocol, string name) =>
+        Assert.Equal(name, CSharpName.WithoutPrefix(cName, protocol));
+
+    [Theory]
+    [InlineData("0", 0)]
+    [InlineData("-2", -2)]
+    [InlineData("0x10", 16)]
+    [InlineData("18446744073709551615", ulong.MaxValue)]
+    [InlineData("0xFFFFFFFFFFFFFFFF", ulong.MaxValue)]
+    [InlineData("", null)]
+    [InlineData("-0x1", null)]
+    [InlineData("1 ", null)]
+    [InlineData("+1u", null)]
+    [InlineData("18446744073709551616", null)]
+    public void Numbers_are_decimal_or_hexadecimal(string text, object? value) =>
+        Assert.Equal(value is null ? null : Convert.ToDecimal(value, System.Globalization.CultureInfo.InvariantCulture), CNumber.Parse(text));
+
+    [Fact]
+    public void How_a_text_is_wrapped_and_what_comments_say_is_no_part_of_the_model()
+    {
+        ProtocolSpec one = Read("<struct name=\"s\">A run\n   of sectors.<member name=\"a\" type=\"uint8_t\">First.</member></struct>");
+        ProtocolSpec other = Read("<!-- a remark -->\n\n<struct  name='s'>A run of sectors.\n<member name=\"a\"\n type=\"uint8_t\"> First. </member></struct>");
+
+        Assert.Equal(one, other);
+        Assert.Equal("A run of sectors.", one.Composites[0].Doc);
+    }
+
+    private static (TypeLayout Native, TypeLayout X86) Both(string body)
+    {
+        ProtocolLayout layout = LayoutCalculator.Calculate(Read(body), problems: null)!;
+        return (layout.Abis[0].Types.Single(t => t.CName == "s"), layout.Abis[1].Types.Single(t => t.CName == "s"));
+    }
+
+    private static ProtocolSpec Read(string body)
+    {
+        SpecReading reading = SpecReader.Read("demo.xml", SourceText.From(DemoSpec.Of(body)), CancellationToken.None);
+        Assert.Empty(reading.Problems);
+        return reading.Spec!;
+    }
+
+    private static string Shape(TypeLayout type) =>
+        $"{string.Join(", ", type.Fields.Select(f => f.Offset))}; size {type.Size}, alignment {type.Alignment}";
+}

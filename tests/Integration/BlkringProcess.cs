@@ -1,0 +1,138 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Text;
+using Blkring.Interop;
+
+namespace Blkring.Integration.Tests;
+
+/// <summary>The built executable, run as a user would, without a terminal. Ended with the test if it does not end by itself.</summary>
+internal sealed class BlkringProcess : IDisposable
+{
+    private const int PatienceMs = 60_000;
+    public const int SigInt = 2, SigKill = 9;
+
+    private readonly Process _process;
+    private readonly StringBuilder _output = new(), _errors = new();
+
+    private BlkringProcess(Process process) => _process = process;
+
+    public int Id => _process.Id;
+    public int ExitCode => _process.ExitCode;
+    public string Output => _output.ToString();
+    public string Errors => _errors.ToString();
+    public string[] ErrorLines => Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    /// <summary>Where the process makes its temporary files; a folder of the test's.</summary>
+    public static BlkringProcess Start(string temporary, params string[] arguments) => StartProgram(temporary, Repository.Executable, arguments);
+
+    /// <summary>As <see cref="Run"/>, but without the privilege of reading every file, which root has.</summary>
+    public static BlkringProcess RunWithoutPrivilege(string temporary, params string[] arguments)
+    {
+        if (!Environment.IsPrivilegedProcess) return Run(temporary, arguments);
+        BlkringProcess blkring = StartProgram(
+            temporary, "setpriv", ["--bounding-set=-dac_override,-dac_read_search", "--", Repository.Executable, .. arguments]);
+        blkring.WaitForExit();
+        return blkring;
+    }
+
+    private static BlkringProcess StartProgram(string temporary, string program, string[] arguments)
+    {
+        ProcessStartInfo start = new(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["TMPDIR"] = temporary;
+        // Would put escape sequences into what is no terminal, if anything could.
+        start.Environment["TERM"] = "xterm-256color";
+        BlkringProcess blkring = new(Process.Start(start)!);
+        blkring._process.OutputDataReceived += (_, line) => Append(blkring._output, line.Data);
+        blkring._process.ErrorDataReceived += (_, line) => Append(blkring._errors, line.Data);
+        blkring._process.BeginOutputReadLine();
+        blkring._process.BeginErrorReadLine();
+        return blkring;
+    }
+
+    public static BlkringProcess Run(string temporary, params string[] arguments)
+    {
+        BlkringProcess blkring = Start(temporary, arguments);
+        blkring.WaitForExit();
+        return blkring;
+    }
+
+    public void WaitForExit()
+    {
+        if (!_process.WaitForExit(PatienceMs)) throw new TimeoutException($"blkring did not end within {PatienceMs} ms: {Output}{Errors}");
+        // Without a time this also waits for the rest of the output.
+        _process.WaitForExit();
+    }
+
+    /// <summary>Waits until a line of the output begins like that.</summary>
+    public void WaitForOutput(string beginning)
+    {
+        long end = Environment.TickCount64 + PatienceMs;
+        while (!Output.Split('\n').Any(line => line.StartsWith(beginning, StringComparison.Ordinal)))
+        {
+            if (Environment.TickCount64 > end || _process.HasExited) throw new TimeoutException($"no line '{beginning}' in: {Output}{Errors}");
+            Thread.Sleep(20);
+        }
+    }
+
+    /// <summary>The process that this one started, once it is there.</summary>
+    public int WaitForChild()
+    {
+        string children = $"/proc/{Id}/task";
+        long end = Environment.TickCount64 + PatienceMs;
+        while (Environment.TickCount64 < end)
+        {
+            foreach (string task in Directory.GetDirectories(children))
+            {
+                string[] ids = File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries);
+                if (ids.Length > 0) return int.Parse(ids[0], System.Globalization.CultureInfo.InvariantCulture);
+            }
+            Thread.Sleep(20);
+        }
+        throw new TimeoutException("blkring started no process");
+    }
+
+    public void Signal(int signal) => Signal(Id, signal);
+
+    public static void Signal(int process, int signal)
+    {
+        const int kill = 62; // __NR_kill of x86_64
+        nint result = Libc.Syscall(kill, process, signal);
+        if (result < 0) throw new Win32Exception((int)-result);
+    }
+
+    public void Dispose()
+    {
+        if (!_process.HasExited) _process.Kill();
+        _process.Dispose();
+    }
+
+    private static void Append(StringBuilder text, string? line)
+    {
+        if (line is null) return;
+        lock (text) text.Append(line).Append('\n');
+    }
+}
+
+/// <summary>A folder of one test's own, gone afterwards.</summary>
+public sealed class TemporaryFolder : IDisposable
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("blkring-integration-");
+
+    public string Path => _folder.FullName;
+
+    public string File(string name) => System.IO.Path.Combine(Path, name);
+
+    /// <summary>A file of random bytes.</summary>
+    public string MakeImage(string name, int lengthBytes)
+    {
+        byte[] content = new byte[lengthBytes];
+        new Random(7).NextBytes(content);
+        System.IO.File.WriteAllBytes(File(name), content);
+        return File(name);
+    }
+
+    /// <summary>Whether anything of ours is left in it. The runtime has files of its own there, which it leaves behind when it is killed.</summary>
+    public bool HoldsNothingOfBlkring => _folder.GetFileSystemInfos("blkring*").Length == 0;
+
+    public void Dispose() => _folder.Delete(recursive: true);
+}

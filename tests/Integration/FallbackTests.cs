@@ -1,0 +1,18 @@
+using Blkring.Engine;
+using Blkring.Interop;
+
+namespace Blkring.Integration.Tests;
+
+/// <summary>A kernel that refuses the ring: the reactor goes on without, and says why.</summary>
+public sealed class FallbackTests
+{
+    [Fact]
+    public void A_refused_ring_gives_poll_with_the_kernels_reason()
+    {
+        // A ring without entries is refused by any kernel that has io_uring; one that has not refuses it the more.
+        using Reactor reactor = new(new ReactorOptions { Ring = new IoUringOptions { SubmissionEntries = 0 } });
+
+        Assert.False(reactor.UsesIoUring);
+        Assert.StartsWith("pread/pwrite and poll, without io_uring: io_uring_setup: E", reactor.Describe(), StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,2 @@
+// Tests here look at the process as a whole: its descriptors, mappings and limits.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]

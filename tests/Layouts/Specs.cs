@@ -1,0 +1,40 @@
+using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
+using Blkring.Generators.Parsing;
+using Microsoft.CodeAnalysis.Text;
+
+namespace Blkring.Layouts.Tests;
+
+/// <summary>Every spec of abi/, read by the generator's own reader.</summary>
+internal static class Specs
+{
+    public static IReadOnlyList<ProtocolSpec> All { get; } =
+        [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "abi"), "*.xml").Order().Select(Read)];
+
+    /// <summary>Each spec with each of its ABIs, as test arguments.</summary>
+    public static TheoryData<string, string> ProtocolsAndAbis()
+    {
+        var data = new TheoryData<string, string>();
+        foreach (ProtocolSpec spec in All)
+        {
+            foreach (AbiSpec abi in spec.Abis)
+                data.Add(spec.Name, abi.Name);
+        }
+        return data;
+    }
+
+    public static TheoryData<string> Protocols() => [.. All.Select(s => s.Name)];
+
+    public static ProtocolSpec Find(string protocol) => All.Single(s => s.Name == protocol);
+
+    public static ProtocolLayout Layout(string protocol) => LayoutCalculator.Calculate(Find(protocol), problems: null)!;
+
+    public static AbiLayout Layout(string protocol, string abi) => Layout(protocol).Abis.Single(a => a.Name == abi);
+
+    private static ProtocolSpec Read(string path)
+    {
+        SpecReading reading = SpecReader.Read(path, SourceText.From(File.ReadAllText(path)), CancellationToken.None);
+        Assert.Empty(reading.Problems);
+        return reading.Spec!;
+    }
+}
