@@ -41,8 +41,11 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>One pass: finish what completed, take all requests, one grant copy, one push, at most one notification.</summary>
     public abstract TurnResult Turn();
 
-    /// <summary>The final check before sleep; true when there is work after all.</summary>
-    public abstract bool HasWorkBeforeSleep();
+    /// <summary>
+    /// To be called after a turn that did not end with <see cref="TurnResult.More"/>, before the thread does anything else: re-arms
+    /// req_event, so that the frontend notifies the next request, also with others in flight. True when there is work after all.
+    /// </summary>
+    public abstract bool FinalCheckForRequests();
 
     // The reactor's side of the disk and of the event channel.
     internal abstract void AttachDisk(ushort queueIndex, IoUring? ring);
