@@ -13,8 +13,8 @@ namespace Blkring.Engine;
 /// </remarks>
 public sealed class Reactor : IDisposable
 {
-    /// <summary>After EAGAIN from a disk, and while a queue is leaving: long enough not to burn the CPU, short enough not to be felt.</summary>
-    private const long RetryDelayNs = 1_000_000;
+    /// <summary>Between looks at a queue whose disk said EAGAIN, and at one that is leaving.</summary>
+    private static readonly long s_retryDelayNs = (long)VbdQueueOptions.DefaultRetryDelay.TotalNanoseconds;
     private const int CommandPatienceMs = 1000;
 
     private readonly ReactorOptions _options;
@@ -155,7 +155,7 @@ public sealed class Reactor : IDisposable
             Volatile.Write(ref _allocatedBytes, GC.GetAllocatedBytesForCurrentThread());
 
             bool block = _ready.Count == 0 && _commands.IsEmpty && !_stopping;
-            _waiter.Wait(_ready, block, retry || _departures.Count > 0 ? RetryDelayNs : -1);
+            _waiter.Wait(_ready, block, retry || _departures.Count > 0 ? s_retryDelayNs : -1);
             if (retry) MarkAll();
         }
     }

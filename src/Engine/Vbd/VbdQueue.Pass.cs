@@ -45,7 +45,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     private int _barrier = NoSlot;
     private bool _attached, _broken, _armed;
     private ulong _tagBase;
-    private long _capacity, _passStarted;
+    private readonly long _retryDelayTicks;
+    private long _capacity, _passStarted, _postponedAt;
 
     private const int NoSlot = -1;
 
@@ -56,6 +57,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         (_disk, _grants, _events, _io) = (disk, grants, events, io);
         _readOnly = options.ReadOnly || disk.ReadOnly;
         _frontend = options.Frontend.Value;
+        _retryDelayTicks = (long)(options.RetryDelay.TotalSeconds * Stopwatch.Frequency);
         _slotCount = Math.Clamp(options.MaxInFlight ?? int.MaxValue, 1, (int)_ring.EntryCount);
 
         int copies = _slotCount * Blkif.MaxSegmentsPerRequest;
@@ -256,6 +258,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     private void RestartPostponed()
     {
+        if (_postponedCount == 0) return;
+        // A guest that keeps the queue turning must not use up the retries of the requests that wait.
+        long now = Stopwatch.GetTimestamp();
+        if (now - _postponedAt < _retryDelayTicks) return;
+        _postponedAt = now;
         int count = _postponedCount;
         _postponedCount = 0;
         for (int i = 0; i < count; i++)

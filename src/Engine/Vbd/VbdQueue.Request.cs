@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using Blkring.Abi;
 using Blkring.Interop;
@@ -318,6 +319,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     {
         Statistics.RetriesField++;
         _slots[index].Generation++;
+        if (_postponedCount == 0) _postponedAt = Stopwatch.GetTimestamp();
         _postponed[_postponedCount++] = (ushort)index;
     }
 

@@ -78,6 +78,9 @@ public sealed class VbdQueueOptions
     public bool ReadOnly { get; init; }
     /// <summary>Slots, when fewer than the ring has entries are wanted to save memory (44 KiB each); null for all (B1).</summary>
     public int? MaxInFlight { get; init; }
+    /// <summary>After EAGAIN or EINTR from the disk: long enough not to burn the CPU, short enough not to be felt.</summary>
+    public TimeSpan RetryDelay { get; init; } = DefaultRetryDelay;
+    internal static readonly TimeSpan DefaultRetryDelay = TimeSpan.FromMilliseconds(1);
     /// <summary>The private indices to start from: 0 but after a restart of the backend.</summary>
     public uint RingIndex { get; init; }
 }
