@@ -91,6 +91,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         return true;
     }
 
+    /// <summary>What <see cref="Start"/> does, straight for the commonest request: a tenth of the pass on the null disk.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void BeginRead(int index, ref RequestSlot slot)
     {
@@ -101,7 +102,6 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             return;
         }
         if (MovesData) slot.Data = DataOf(index, ref slot);
-        slot.DoneBytes = 0;
         slot.Generation++;
         DiskOperation operation = TransferOf(index, ref slot, DiskOperationKind.Read);
         int result = _io.Start(in operation);
