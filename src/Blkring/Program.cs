@@ -1,15 +1,18 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
+using Blkring.AbiTools;
 using Blkring.Commands;
+using Blkring.Commands.Abi;
 using Blkring.Commands.Demo;
 using Blkring.Engine;
 
-RootCommand root = new("Blkring, a Xen block backend (blkif) in userspace.") { DemoCommand.Create(), DemoFrontendCommand.Create() };
+RootCommand root = new("Blkring, a Xen block backend (blkif) in userspace.") { DemoCommand.Create(), DemoFrontendCommand.Create(), AbiCommand.Create() };
 
 // A file that happens to be called @something is an image, no list of arguments.
 ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args, new ParserConfiguration { ResponseFileTokenReplacer = null });
 if (parsed.Errors.Count > 0)
 {
-    string help = parsed.CommandResult.Command is RootCommand ? "blkring --help" : $"blkring {parsed.CommandResult.Command.Name} --help";
+    string help = $"blkring {PathOf(parsed.CommandResult)}--help";
     // With a word that is not known the other complaints are about its absence.
     string complaint = parsed.UnmatchedTokens is [var unknown, ..] ? $"'{unknown}' is not known" : parsed.Errors[0].Message.TrimEnd('.');
     return Fail(ExitCode.Usage, $"{complaint}; see '{help}'");
@@ -19,7 +22,7 @@ try
     // Signals are the demo's own business: it has files to remove.
     return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
 }
-catch (Exception e) when (e is UsageException or ImageException)
+catch (Exception e) when (e is UsageException or ImageException or SpecException)
 {
     return Fail(ExitCode.Usage, e.Message);
 }
@@ -27,6 +30,10 @@ catch (Exception e) when (e is IOException or UnauthorizedAccessException or Out
 {
     return Fail(ExitCode.Failed, e.Message);
 }
+
+// The words between blkring and its options: "abi show ".
+static string PathOf(CommandResult result) =>
+    result.Parent is CommandResult parent ? $"{PathOf(parent)}{result.Command.Name} " : "";
 
 static int Fail(int code, string message)
 {

@@ -6,9 +6,6 @@ namespace Blkring.Output;
 /// <summary>The demo's report for people: colours and lines on a terminal, plain and never cut anywhere else.</summary>
 internal static class DemoText
 {
-    /// <summary>Wider than any row: what is not a terminal has no width to keep to.</summary>
-    private const int UnboundedWidth = 1000;
-
     private const int RoomyWidth = 96;
     private const int FieldIndent = 8;
 
@@ -17,7 +14,7 @@ internal static class DemoText
         "queue\ndepth", "\nrequests", "\nIOPS", "\nMB/s", "p50\nµs", "p99\nµs", "p99.9\nµs", "\nverified", "bytes\nalloc.", "\nGCs",
     ];
 
-    private static readonly IAnsiConsole s_console = CreateConsole();
+    private static readonly IAnsiConsole s_console = TextConsole.Create();
 
     public static void WriteHead(DemoReport report)
     {
@@ -78,13 +75,4 @@ internal static class DemoText
     private static string Text(double value) => value.ToString(value < 100 && value != Math.Floor(value) ? "N1" : "N0", CultureInfo.InvariantCulture);
 
     private static string Mark(string text, bool good) => good ? $"[green]{text}[/]" : $"[bold red]{text}[/]";
-
-    private static IAnsiConsole CreateConsole()
-    {
-        // What is not a terminal gets no escape sequences, whatever TERM and CI say.
-        AnsiSupport ansi = Console.IsOutputRedirected ? AnsiSupport.No : AnsiSupport.Detect;
-        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = ansi, Out = new AnsiConsoleOutput(Console.Out) });
-        if (Console.IsOutputRedirected) console.Profile.Width = UnboundedWidth;
-        return console;
-    }
 }

@@ -1,0 +1,76 @@
+using Blkring.AbiTools.Layouts;
+
+namespace Blkring.AbiTools.Diff;
+
+/// <summary>One struct or union in one ABI.</summary>
+internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruct after, List<AbiDifference> found)
+{
+    public void Compare()
+    {
+        if (before.IsUnion != after.IsUnion)
+            Add("struct-changed", null, before.IsUnion ? "union became a struct" : "struct became a union", false);
+        if (before.Size != after.Size)
+            Add("struct-resized", null, $"size {before.Size} -> {after.Size}", false, d => d with { OldSize = before.Size, NewSize = after.Size });
+        // Every byte is where it was; a struct around this one that moves for it is told by itself.
+        else if (before.Alignment != after.Alignment)
+            Add("struct-realigned", null, $"alignment {before.Alignment} -> {after.Alignment}", true);
+
+        List<AbiMember> removed = [], added = [];
+        AbiComparer.Pair(before.Members, after.Members, m => m.Name, removed.Add, added.Add, CompareMember);
+        foreach (AbiMember old in removed)
+        {
+            if (added.Find(m => m.Offset == old.Offset && m.Size == old.Size && m.Underlying == old.Underlying) is not { } renamed)
+            {
+                Add("member-removed", old.Name, $"removed, was {old.Type}, {Place(old)}", false, d => d with { OldOffset = old.Offset, OldSize = old.Size, Old = old.Type });
+                continue;
+            }
+            added.Remove(renamed);
+            AddRenamed(old, renamed);
+        }
+        foreach (AbiMember member in added) AddNew(member);
+    }
+
+    private void CompareMember(AbiMember old, AbiMember now)
+    {
+        if (old.Offset != now.Offset)
+            Add("member-moved", old.Name, $"offset {old.Offset} -> {now.Offset}{Resized(old, now)}", false, d => WithPlaces(d, old, now));
+        else if (old.Size != now.Size)
+            Add("member-resized", old.Name, $"at {old.Offset}{Resized(old, now)}", false, d => WithPlaces(d, old, now));
+        if (old.Type == now.Type || old.Size != now.Size) return;
+        // Another name of the same type is the same bytes; another type of the same size may mean another value.
+        bool isSame = old.Underlying == now.Underlying;
+        Add("member-retyped", old.Name, $"type {old.Type} -> {now.Type}, {Place(now)}", isSame, d => WithPlaces(d, old, now) with { Old = old.Type, New = now.Type });
+    }
+
+    /// <summary>The bytes are the same; whether they still mean the same, only padding can tell.</summary>
+    private void AddRenamed(AbiMember old, AbiMember now)
+    {
+        bool isPadding = old.IsPadding && now.IsPadding;
+        string advice = isPadding ? "" : "; check that it means the same";
+        Add("member-renamed", old.Name, $"renamed to {now.Name}, {Place(now)}{advice}", isPadding, d => WithPlaces(d, old, now) with { Old = old.Name, New = now.Name });
+    }
+
+    private void AddNew(AbiMember member)
+    {
+        // In a union it is another view of bytes; in a struct, bytes that C left out before. Anything else takes some other's place.
+        bool isFree = member.End <= before.Size && (before.IsUnion || !before.Members.Any(m => m.Offset < member.End && member.Offset < m.End));
+        string where = isFree ? before.IsUnion ? ", within the union" : ", in what was a gap" : "";
+        Add("member-added", member.Name, $"added, {member.Type}, {Place(member)}{where}", isFree, d => d with { NewOffset = member.Offset, NewSize = member.Size, New = member.Type });
+    }
+
+    private static string Resized(AbiMember old, AbiMember now) => old.Size == now.Size ? $", {Bytes(now.Size)}" : $", size {old.Size} -> {now.Size}";
+
+    private static string Place(AbiMember member) => $"{Bytes(member.Size)} at {member.Offset}";
+
+    private static string Bytes(int count) => count == 1 ? "1 byte" : $"{count} bytes";
+
+    private static AbiDifference WithPlaces(AbiDifference difference, AbiMember old, AbiMember now) =>
+        difference with { OldOffset = old.Offset, NewOffset = now.Offset, OldSize = old.Size, NewSize = now.Size };
+
+    private void Add(string kind, string? member, string text, bool isWireCompatible, Func<AbiDifference, AbiDifference>? complete = null)
+    {
+        string subject = member is null ? after.CName : $"{after.Name}.{member}";
+        AbiDifference difference = new(kind, protocol, subject, text, isWireCompatible) { Struct = after.Name, Member = member, Abi = after.Abi };
+        found.Add(complete?.Invoke(difference) ?? difference);
+    }
+}

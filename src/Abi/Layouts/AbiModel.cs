@@ -1,0 +1,50 @@
+namespace Blkring.AbiTools.Layouts;
+
+// What a spec means, as plain rows with every offset known: for output and for comparison. Sizes, offsets and alignments are bytes.
+
+/// <summary>One protocol in all its ABIs.</summary>
+public sealed record AbiModel(
+    string Protocol,
+    string Header,
+    string Doc,
+    IReadOnlyList<string> Abis,
+    IReadOnlyList<AbiStruct> Structs,
+    IReadOnlyList<AbiConstant> Constants,
+    IReadOnlyList<AbiRing> Rings);
+
+/// <summary>A struct or union in one ABI. Structs come in the order of the header, and each in every ABI before the next.</summary>
+public sealed record AbiStruct(
+    string Name, bool IsUnion, string Abi, int Size, int Alignment, string Header, string Doc, IReadOnlyList<AbiMember> Members)
+{
+    /// <summary>As C writes it: <c>struct blkif_request</c>.</summary>
+    public string CName => (IsUnion ? "union " : "struct ") + Name;
+}
+
+/// <summary>A member in one ABI.</summary>
+/// <param name="Name">The member's own name.</param>
+/// <param name="Type">C type, with the count of an array: <c>grant_ref_t[8]</c>.</param>
+/// <param name="Underlying">The same with typedefs resolved: <c>uint32_t[8]</c>.</param>
+/// <param name="Offset">From the start of the struct.</param>
+/// <param name="Size">Of the whole member; all elements of an array.</param>
+public sealed record AbiMember(string Name, string Type, string Underlying, int Offset, int Size, string Doc)
+{
+    public int End => Offset + Size;
+
+    /// <summary>Whether the name says that nobody reads it.</summary>
+    public bool IsPadding => Name.Trim('_') is var name
+        && (name.StartsWith("pad", StringComparison.OrdinalIgnoreCase) || name.EndsWith("pad", StringComparison.OrdinalIgnoreCase)
+            || name.StartsWith("reserved", StringComparison.OrdinalIgnoreCase) || name.StartsWith("rsvd", StringComparison.OrdinalIgnoreCase));
+}
+
+/// <summary>A #define. <paramref name="Value"/>: in decimal, or the text of a string in quotes.</summary>
+public sealed record AbiConstant(string Name, string Value, string Header, string Doc);
+
+/// <summary>A ring: the structs of its header and messages, the other forms of its request, and its entries per ABI.</summary>
+public sealed record AbiRing(
+    string Name, string Header, string Request, string Response, IReadOnlyList<AbiVariant> Variants, IReadOnlyList<AbiRingEntry> Entries);
+
+/// <summary>Another form of a ring's request. <paramref name="When"/>: such as <c>operation = BLKIF_OP_DISCARD</c>.</summary>
+public sealed record AbiVariant(string Struct, string When);
+
+/// <summary>Bytes of one ring entry in one ABI.</summary>
+public sealed record AbiRingEntry(string Abi, int Size);

@@ -1,0 +1,87 @@
+using System.Globalization;
+using System.Reflection;
+using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
+
+namespace Blkring.AbiTools.Layouts;
+
+/// <summary>A spec that has been read and laid out: what every output of the tools is written from.</summary>
+public sealed class AbiSource
+{
+    private const string ResourceFolder = "abi/";
+
+    private AbiSource(ProtocolSpec spec)
+    {
+        Spec = spec;
+        // What the reader has checked has a layout.
+        Layout = LayoutCalculator.Calculate(spec, problems: null)!;
+        Model = ToModel(spec, Layout);
+    }
+
+    internal ProtocolSpec Spec { get; }
+
+    internal ProtocolLayout Layout { get; }
+
+    public AbiModel Model { get; }
+
+    /// <exception cref="SpecException">The file cannot be read, or it is not a right spec.</exception>
+    public static AbiSource Read(string path) => new(SpecFile.Read(path));
+
+    /// <param name="path">How messages call the text.</param>
+    /// <exception cref="SpecException">The text is not a right spec.</exception>
+    public static AbiSource Parse(string path, string text) => new(SpecFile.Parse(path, text));
+
+    /// <summary>The specs of abi/ that this build was made from, by name.</summary>
+    public static IReadOnlyList<AbiSource> Shipped() =>
+    [
+        .. typeof(AbiSource).Assembly.GetManifestResourceNames()
+            .Where(name => name.StartsWith(ResourceFolder, StringComparison.Ordinal))
+            .Order(StringComparer.Ordinal)
+            .Select(name => Parse(name, ReadResource(name))),
+    ];
+
+    private static string ReadResource(string name)
+    {
+        using Stream stream = Assembly.GetExecutingAssembly().GetManifestResourceStream(name)!;
+        using StreamReader reader = new(stream);
+        return reader.ReadToEnd();
+    }
+
+    private static AbiModel ToModel(ProtocolSpec spec, ProtocolLayout layout)
+    {
+        TypeTable types = new(spec);
+        return new AbiModel(
+            spec.Name,
+            spec.Header,
+            spec.Doc,
+            [.. layout.Abis.Select(abi => abi.Name)],
+            [.. spec.Composites.SelectMany(c => layout.Abis.Select(abi => ToStruct(abi.Types.Single(t => t.CName == c.Name), abi.Name, types)))],
+            [.. spec.Constants.Select(c => new AbiConstant(c.Name, ValueOf(c), c.Header, c.Doc))],
+            [.. spec.Rings.Select(ring => ToRing(ring, layout.Rings.Single(r => r.CName == ring.Name)))]);
+    }
+
+    private static AbiStruct ToStruct(TypeLayout type, string abi, TypeTable types) => new(
+        type.CName, type.IsUnion, abi, type.Size, type.Alignment, type.Header, type.Doc, [.. type.Fields.Select(f => ToMember(f, types))]);
+
+    private static AbiMember ToMember(FieldLayout field, TypeTable types)
+    {
+        string count = field.IsArray ? string.Create(CultureInfo.InvariantCulture, $"[{field.Count}]") : "";
+        string underlying = types.Composite(field.CType) is { } composite ? CKeyword(composite) + composite.Name : types.Scalar(field.CType)!.Name;
+        // A type that is spelt as its own tag needs the keyword in C; a typedef of it does not.
+        string type = field.CType == field.Composite ? underlying : field.CType;
+        return new AbiMember(field.CName, type + count, underlying + count, field.Offset, field.Size, field.Doc);
+    }
+
+    private static string CKeyword(CompositeSpec composite) => composite.IsUnion ? "union " : "struct ";
+
+    private static string ValueOf(ConstantSpec constant) =>
+        constant.Text is null ? constant.Value.ToString(CultureInfo.InvariantCulture) : $"\"{constant.Text}\"";
+
+    private static AbiRing ToRing(RingSpec ring, RingLayout layout) => new(
+        ring.Name,
+        ring.Header,
+        ring.Request,
+        ring.Response,
+        [.. ring.Variants.Select(v => new AbiVariant(v.Struct, $"{v.When} = {v.Is}"))],
+        [.. layout.Abis.Select(abi => new AbiRingEntry(abi.AbiName, abi.EntrySize))]);
+}

@@ -1,0 +1,104 @@
+using System.Globalization;
+using System.Text;
+using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
+
+namespace Blkring.AbiTools.Layouts;
+
+/// <summary>
+/// C declarations that have one ABI's layout whatever machine compiles them: 64-bit integers carry their alignment, and assertions
+/// refuse a compiler that disagrees. Names are the header's, with the ABI's appended when more than one ABI is written.
+/// </summary>
+public static class CDeclarations
+{
+    public static string Write(IReadOnlyList<AbiSource> sources, AbiSelection selection)
+    {
+        StringBuilder text = new("#include <stddef.h>\n#include <stdint.h>\n");
+        HashSet<string> written = new(StringComparer.Ordinal);
+        foreach (AbiSource source in sources.Where(s => selection.Of(s.Model).Any()))
+        {
+            AppendLine(text, $"\n/* {source.Model.Protocol}, {source.Model.Header} */");
+            foreach (AbiConstant constant in source.Model.Constants) AppendLine(text, $"#define {constant.Name} {Literal(constant)}");
+            foreach (AbiLayout abi in source.Layout.Abis.Where(a => selection.HasAbi(a.Name)))
+                new Writer(text, source, abi, selection.Abi is null ? "_" + abi.Name : "", written).Write(selection);
+        }
+        return text.ToString();
+    }
+
+    /// <summary>In parentheses, as a macro that may stand in any expression; C has no literal for the least 64-bit integer.</summary>
+    private static string Literal(AbiConstant constant) => constant.Value switch
+    {
+        ['"', ..] => constant.Value,
+        "-9223372036854775808" => "(-9223372036854775807LL - 1)",
+        ['-', ..] => $"({constant.Value})",
+        var value => decimal.Parse(value, CultureInfo.InvariantCulture) > long.MaxValue ? value + "ULL" : value,
+    };
+
+    private static void AppendLine(StringBuilder text, FormattableString line) => text.Append(FormattableString.Invariant(line)).Append('\n');
+
+    /// <summary>One protocol in one ABI. A name that an earlier protocol has declared is not declared again.</summary>
+    private sealed class Writer(StringBuilder text, AbiSource source, AbiLayout abi, string suffix, HashSet<string> written)
+    {
+        private readonly TypeTable _types = new(source.Spec);
+
+        public void Write(AbiSelection selection)
+        {
+            AppendLine(text, $"\n/* The ABI {abi.Name}: 64-bit integers are aligned to {abi.Align64} bytes. */");
+            foreach (string name in new[] { "int64_t", "uint64_t" })
+                if (written.Add(Wide(name))) AppendLine(text, $"typedef {name} {Wide(name)} __attribute__((aligned({abi.Align64})));");
+            foreach (TypeLayout type in Ordered(selection)) Declare(type);
+        }
+
+        private string Wide(string scalar) => $"{scalar}_{abi.Name}";
+
+        /// <summary>The structs asked for, each after the structs inside it.</summary>
+        private List<TypeLayout> Ordered(AbiSelection selection)
+        {
+            List<TypeLayout> ordered = [];
+            foreach (TypeLayout type in abi.Types.Where(t => selection.HasStruct(t.CName))) Add(type);
+            return ordered;
+
+            void Add(TypeLayout type)
+            {
+                if (ordered.Contains(type)) return;
+                foreach (FieldLayout field in type.Fields)
+                    if (field.Composite is { } inner) Add(Find(inner));
+                ordered.Add(type);
+            }
+        }
+
+        private TypeLayout Find(string name) => abi.Types.Single(t => t.CName == name);
+
+        private void Declare(TypeLayout type)
+        {
+            string name = $"{type.CKeyword} {type.CName}{suffix}";
+            if (!written.Add(name)) return;
+            AppendLine(text, $"\n{name} {{");
+            int end = 0;
+            foreach (FieldLayout field in type.Fields)
+            {
+                if (!type.IsUnion && RoundUp(end, AlignmentOf(field)) < field.Offset)
+                    AppendLine(text, $"    uint8_t gap_at_{end}[{field.Offset - end}];");
+                string count = field.IsArray ? string.Create(CultureInfo.InvariantCulture, $"[{field.Count}]") : "";
+                AppendLine(text, $"    {TypeOf(field)} {field.CName}{count};");
+                end = Math.Max(end, field.End);
+            }
+            AppendLine(text, $"}};");
+            AppendLine(text, $"_Static_assert(sizeof({name}) == {type.Size}, \"sizeof {name}\");");
+            foreach (FieldLayout field in type.Fields)
+                AppendLine(text, $"_Static_assert(offsetof({name}, {field.CName}) == {field.Offset}, \"{name}.{field.CName}\");");
+        }
+
+        private string TypeOf(FieldLayout field)
+        {
+            if (field.Composite is { } inner) return $"{Find(inner).CKeyword} {inner}{suffix}";
+            ScalarType scalar = _types.Scalar(field.CType)!;
+            return scalar.Size == sizeof(ulong) ? Wide(scalar.Name) : scalar.Name;
+        }
+
+        private int AlignmentOf(FieldLayout field) =>
+            field.Composite is { } inner ? Find(inner).Alignment : field.ElementSize == sizeof(ulong) ? abi.Align64 : field.ElementSize;
+
+        private static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
+    }
+}

@@ -1,0 +1,58 @@
+using System.Globalization;
+using Blkring.AbiTools.Diff;
+using Blkring.AbiTools.Layouts;
+using Spectre.Console;
+
+namespace Blkring.Output;
+
+/// <summary>Layouts and their differences for people.</summary>
+internal static class AbiText
+{
+    private static readonly IAnsiConsole s_console = TextConsole.Create();
+
+    public static void WriteLayouts(IReadOnlyList<AbiModel> models, AbiSelection selection)
+    {
+        foreach (AbiStruct type in models.SelectMany(selection.Of))
+        {
+            s_console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{type.CName}, {type.Abi}: {type.Size} bytes, aligned to {type.Alignment}"), new Style(decoration: Decoration.Bold));
+            s_console.Write(CreateTable(type));
+        }
+    }
+
+    private static Table CreateTable(AbiStruct type)
+    {
+        Table table = new() { Border = TableBorder.Simple, UseSafeBorder = true };
+        table.AddColumn(new TableColumn("offset").RightAligned().NoWrap()).AddColumn(new TableColumn("size").RightAligned().NoWrap());
+        table.AddColumn(new TableColumn("member").NoWrap()).AddColumn(new TableColumn("type").NoWrap()).AddColumn("meaning");
+        int end = 0;
+        foreach (AbiMember member in type.Members)
+        {
+            if (!type.IsUnion && member.Offset > end) AddGap(table, end, member.Offset);
+            table.AddRow(Number(member.Offset), Number(member.Size), Markup.Escape(member.Name), Markup.Escape(member.Type), Markup.Escape(member.Doc));
+            end = Math.Max(end, member.End);
+        }
+        if (type.Size > end) AddGap(table, end, type.Size);
+        return table;
+    }
+
+    private static void AddGap(Table table, int from, int to) => table.AddRow(Number(from), Number(to - from), "[dim](gap)[/]", "", "");
+
+    private static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>One line a difference; ABIs in which it is the same share a line.</summary>
+    public static void WriteComparison(AbiComparison comparison, string identical)
+    {
+        foreach (var line in comparison.Differences.GroupBy(d => (d.Protocol, d.Subject, d.Text, d.IsWireCompatible)))
+        {
+            string abis = string.Join(", ", line.Select(d => d.Abi).OfType<string>());
+            s_console.WriteLine(
+                $"{(line.Key.IsWireCompatible ? "compatible  " : "incompatible")}  {line.Key.Protocol}: {line.Key.Subject}{(abis.Length > 0 ? $" ({abis})" : "")}: {line.Key.Text}",
+                new Style(line.Key.IsWireCompatible ? Color.Default : Color.Red));
+        }
+        s_console.WriteLine(
+            comparison.IsIdentical ? identical
+            : comparison.IsWireCompatible ? "different, and wire-compatible: old and new understand each other"
+            : "different, and not wire-compatible: old and new would misread each other",
+            new Style(comparison.IsIdentical ? Color.Green : comparison.IsWireCompatible ? Color.Yellow : Color.Red, decoration: Decoration.Bold));
+    }
+}

@@ -1,0 +1,144 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Xml.Linq;
+using Blkring.AbiTools.Layouts;
+
+namespace Blkring.AbiTools.Tests;
+
+/// <summary>Each way of showing a layout shows the same one.</summary>
+public sealed class OutputTests
+{
+    [Fact]
+    public void The_shipped_specs_are_blkif_and_grant_table_in_three_ABIs()
+    {
+        Assert.Superset(new HashSet<string> { "blkif", "grant_table" }, AbiSource.Shipped().Select(s => s.Model.Protocol).ToHashSet());
+        Assert.Superset(new HashSet<string> { "native", "x86_32", "x86_64" }, Specs.Blkif.Model.Abis.ToHashSet());
+    }
+
+    [Fact]
+    public void Json_has_the_members_that_machines_were_promised_and_no_others()
+    {
+        string json = LayoutJson.Write([Specs.Blkif.Model], new AbiSelection("x86_32", "blkif_request"));
+
+        JsonElement row = Assert.Single(JsonDocument.Parse(json).RootElement.EnumerateArray());
+        Assert.Equal(["struct", "abi", "size", "alignment", "members"], row.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(("blkif_request", "x86_32", 108, 4),
+            (row.GetProperty("struct").GetString(), row.GetProperty("abi").GetString(), row.GetProperty("size").GetInt32(), row.GetProperty("alignment").GetInt32()));
+        JsonElement seg = row.GetProperty("members")[5];
+        Assert.Equal(["name", "type", "offset", "size"], seg.EnumerateObject().Select(p => p.Name));
+        Assert.Equal(("seg", "struct blkif_request_segment[11]", 20, 88),
+            (seg.GetProperty("name").GetString(), seg.GetProperty("type").GetString(), seg.GetProperty("offset").GetInt32(), seg.GetProperty("size").GetInt32()));
+    }
+
+    [Theory]
+    [InlineData("-m32")]
+    [InlineData("-m64")]
+    public void C_declarations_have_the_layout_on_any_machine(string machine)
+    {
+        IReadOnlyList<AbiSource> sources = [.. AbiSource.Shipped(), Awkward];
+        AbiStruct[] expected = [.. sources.SelectMany(s => s.Model.Structs)];
+        StringBuilder program = new(CDeclarations.Write(sources, Specs.Everything));
+        program.Append("#include <stdio.h>\nint main(void)\n{\n");
+        foreach (AbiStruct type in expected)
+        {
+            string name = $"{type.CName}_{type.Abi}";
+            Print(program, $"{type.Name} {type.Abi}", $"sizeof({name})", $"_Alignof({name})");
+            foreach (AbiMember member in type.Members)
+                Print(program, $"{type.Name} {type.Abi} {member.Name}", $"offsetof({name}, {member.Name})", $"sizeof((({name} *)0)->{member.Name})");
+        }
+
+        string[] found = RunC(program.Append("    return 0;\n}\n").ToString(), machine);
+
+        Assert.Equal(expected.SelectMany(Facts), found);
+    }
+
+    /// <summary>What C would lay out otherwise without a hint: a gap that the spec puts there, a union, nesting.</summary>
+    private static AbiSource Awkward => Specs.Of("""
+        <constant name="DEMO_LEAST" value="-9223372036854775808"/><constant name="DEMO_MOST" value="18446744073709551615"/>
+        <union name="demo_value"><member name="wide" type="int64_t"/><member name="bytes" type="uint8_t" count="9"/></union>
+        <struct name="demo_outer"><member name="a" type="uint8_t"/><member name="b" type="uint16_t" offset="10"/><member name="v" type="demo_value" count="3"/></struct>
+        """);
+
+    private static IEnumerable<string> Facts(AbiStruct type) => type.Members
+        .Select(m => FormattableString.Invariant($"{type.Name} {type.Abi} {m.Name} {m.Offset} {m.Size}"))
+        .Prepend(FormattableString.Invariant($"{type.Name} {type.Abi} {type.Size} {type.Alignment}"));
+
+    private static void Print(StringBuilder c, string what, string first, string second) =>
+        c.Append(CultureInfo.InvariantCulture, $"    printf(\"{what} %d %d\\n\", (int){first}, (int){second});\n");
+
+    private static string[] RunC(string source, string machine)
+    {
+        DirectoryInfo folder = Directory.CreateTempSubdirectory("blkring-declarations-");
+        try
+        {
+            string file = Path.Combine(folder.FullName, "probe.c"), program = Path.Combine(folder.FullName, "probe");
+            File.WriteAllText(file, source);
+            Run("gcc", machine, "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-unused", "-o", program, file);
+            return Run(program).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    private static string Run(string program, params string[] arguments)
+    {
+        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        Assert.True(process.ExitCode == 0, $"{program} (Debian packages gcc, gcc-multilib): {errors.Result}");
+        return output;
+    }
+
+    [Fact]
+    public void CSharp_of_one_struct_and_ABI_is_that_declaration_alone()
+    {
+        string code = GeneratedCSharp.Write(Specs.Blkif, new AbiSelection("x86_32", "blkif_response"));
+
+        Assert.StartsWith("// Blkif.Abi.X86_32.g.cs\n/// <summary>struct blkif_response,", code, StringComparison.Ordinal);
+        Assert.Contains("[StructLayout(LayoutKind.Explicit, Size = 12, Pack = 4)]\npublic struct Response\n{\n", code, StringComparison.Ordinal);
+        Assert.EndsWith("    public short Status;\n}\n\n", code, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void CSharp_of_one_ABI_leaves_out_the_files_of_the_others()
+    {
+        string code = GeneratedCSharp.Write(Specs.Blkif, new AbiSelection("x86_32", Struct: null));
+
+        string[] files = [.. code.Split('\n').Where(line => line.StartsWith("// Blkif.", StringComparison.Ordinal))];
+        Assert.Contains("// Blkif.Abi.X86_32.g.cs", files);
+        Assert.Contains("// Blkif.Ring.Back.g.cs", files);
+        Assert.DoesNotContain(files, file => file.Contains("X86_64", StringComparison.Ordinal) || file.Contains("Native", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void The_byte_map_is_a_picture_with_every_member_at_its_place()
+    {
+        var svg = XDocument.Parse(ByteMap.Write([Specs.Blkif.Model], new AbiSelection(Abi: null, "blkif_request")));
+
+        string[] texts = [.. svg.Descendants().Where(e => e.Name.LocalName == "text").Select(e => e.Value)];
+        // Two rows: native and x86_64 lie alike.
+        Assert.Equal(["108 bytes", "112 bytes"], texts.Where(t => t.EndsWith(" bytes", StringComparison.Ordinal)).Order());
+        foreach (string name in new[] { "operation", "nr_segments", "handle", "id", "sector_number", "seg" })
+            Assert.Equal(2, texts.Count(t => t == name));
+        Assert.Contains("x86_32", texts);
+        // Every cell lies within the picture.
+        double width = double.Parse(svg.Root!.Attribute("width")!.Value, CultureInfo.InvariantCulture);
+        Assert.All(svg.Descendants().Where(e => e.Name.LocalName == "rect" && e.Attribute("x") is not null), cell => Assert.True(
+            double.Parse(cell.Attribute("x")!.Value, CultureInfo.InvariantCulture) + double.Parse(cell.Attribute("width")!.Value, CultureInfo.InvariantCulture) <= width));
+    }
+
+    [Theory]
+    [InlineData("arm", null, "there is no ABI 'arm': give one of native, x86_32, x86_64")]
+    [InlineData(null, "blkif_requests", "there is no struct 'blkif_requests': give one of blkif_request_segment")]
+    public void A_name_that_no_spec_has_is_refused_with_those_there_are(string? abi, string? type, string expected)
+    {
+        SpecException refused = Assert.Throws<SpecException>(() => new AbiSelection(abi, type).Check([Specs.Blkif]));
+
+        Assert.StartsWith(expected, refused.Message, StringComparison.Ordinal);
+    }
+}
