@@ -42,7 +42,6 @@ public sealed class BadHeaderTests : IDisposable
     [InlineData("    uint32_t bits : 3;", "a.bits is a bit field")]
     [InlineData("    float ratio;", "a.ratio has the type float")]
     [InlineData("    uint8_t none[0]; uint8_t behind;", "a.none is an array without a length that is not the last member")]
-    [InlineData("    union { uint8_t b; uint16_t w; };", "a has a union without a name")]
     [InlineData("    uint32_t aligned __attribute__((aligned(16)));", "a.aligned cannot be proved")]
     [InlineData("    uint8_t ToString;", "'ToString' becomes 'ToString' in C#")]
     public void A_member_without_a_shared_layout_is_named(string member, string words)
@@ -67,6 +66,39 @@ public sealed class BadHeaderTests : IDisposable
         string spec = Headers.Import(_headers.Write("io/grid.h", "#define N 3\nstruct a { uint8_t first; uint16_t cells[2][N]; uint32_t last; };\n"));
 
         Assert.Contains("""<member name="cells" type="uint16_t" count="6"/>""", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_union_without_a_name_gets_one_in_the_spec()
+    {
+        string spec = Headers.Import(_headers.Write("io/unnamed.h", """
+            struct a {
+                uint8_t kind;
+                union {
+                    uint16_t word;
+                    struct { uint8_t low, high; };
+                };
+                uint8_t last;
+            };
+            """));
+
+        Assert.Contains("""
+              <struct name="a_unnamed_unnamed" unnamed="true">
+                <member name="low" type="uint8_t"/>
+                <member name="high" type="uint8_t"/>
+              </struct>
+
+              <union name="a_unnamed" unnamed="true">
+                <member name="word" type="uint16_t"/>
+                <member name="unnamed" path="low" type="a_unnamed_unnamed"/>
+              </union>
+
+              <struct name="a">
+                <member name="kind" type="uint8_t"/>
+                <member name="unnamed" path="word" type="a_unnamed"/>
+                <member name="last" type="uint8_t"/>
+              </struct>
+            """, spec, StringComparison.Ordinal);
     }
 
     [Fact]
