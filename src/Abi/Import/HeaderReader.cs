@@ -10,6 +10,7 @@ internal sealed class HeaderReader
     private const string EntryUnion = "_sring_entry";
     private const string SharedRing = "_sring";
     private const string Unnamed = "unnamed";
+    private const string BitFields = "bits_";
 
     private readonly HeaderSources _sources;
     private readonly Hints _hints;
@@ -135,7 +136,9 @@ internal sealed class HeaderReader
         HashSet<string> named = [.. fields.Select(f => Key(clang_getTypeDeclaration(ElementType(clang_getCanonicalType(clang_getCursorType(f))))))];
         foreach (CXCursor child in children)
         {
-            if (fields.Contains(child))
+            if (child.kind == ClangKind.FieldDecl && clang_Cursor_isBitField(child) != 0)
+                AddBits(members, child, name);
+            else if (fields.Contains(child))
                 members.AddRange(ReadMember(child, name, ownerPath, isUnion, child.Equals(fields[^1])));
             else if (child.kind is ClangKind.StructDecl or ClangKind.UnionDecl && clang_Cursor_isAnonymous(child) != 0 && !named.Contains(Key(child)))
                 members.Add(ReadUnnamed(child, type, name, ownerPath, members));
@@ -163,6 +166,37 @@ internal sealed class HeaderReader
         fixed (byte* text = System.Text.Encoding.UTF8.GetBytes(first + "\0"))
             offset = clang_Type_getOffsetOf(owner, text) / 8;
         return new HeaderMember(name, first, type, null, offset, clang_Type_getSizeOf(clang_getCursorType(record)), false, at, "");
+    }
+
+    /// <summary>
+    /// A spec has the integer that holds bit fields, and says in words where each lies; the targets are all little-endian and number
+    /// bits from the lowest. That the integer is where C has one is proved as for any member, by what follows it.
+    /// </summary>
+    private static void AddBits(List<HeaderMember> members, CXCursor field, string owner)
+    {
+        Place at = TranslationUnit.Expansion(clang_getCursorLocation(field));
+        string name = Text(clang_getCursorSpelling(field));
+        string where = $"{at}: {owner}.{name}";
+        CXType type = clang_getCanonicalType(clang_getCursorType(field));
+        string integer = IntegerName(type) ?? throw new HeaderImportException($"{where} is a bit field of no integer");
+        long unit = 8 * clang_Type_getSizeOf(type);
+        long bit = clang_Cursor_getOffsetOfField(field);
+        int width = clang_getFieldDeclBitWidth(field);
+        if (width == 0)
+            return; // It only ends the integer before it.
+        if ((bit % unit) + width > unit)
+            throw new HeaderImportException($"{where} is a bit field across two integers, which a spec cannot say; declare bytes");
+
+        long offset = bit / unit * (unit / 8);
+        string words = string.Create(CultureInfo.InvariantCulture, $"{(name.Length == 0 ? "unused" : name)}: {width} from bit {bit % unit}.");
+        if (members.LastOrDefault() is { } last && last.Name.StartsWith(BitFields, StringComparison.Ordinal) && last.Offset == offset && last.Type == integer)
+        {
+            members[^1] = last with { Doc = $"{last.Doc} {words}" };
+            return;
+        }
+        int ordinal = members.Count(m => m.Name.StartsWith(BitFields, StringComparison.Ordinal)) + 1;
+        string holder = BitFields + ordinal.ToString(CultureInfo.InvariantCulture);
+        members.Add(new HeaderMember(holder, holder, integer, null, offset, unit / 8, false, at, $"Bit fields. {words}"));
     }
 
     private static string Key(CXCursor cursor) => TranslationUnit.Spelling(clang_getCursorLocation(cursor)).ToString() + ":" + TranslationUnit.Spelling(clang_getCursorLocation(cursor)).Column.ToString(CultureInfo.InvariantCulture);
@@ -195,9 +229,6 @@ internal sealed class HeaderReader
         Place at = TranslationUnit.Expansion(clang_getCursorLocation(field));
         string name = Text(clang_getCursorSpelling(field));
         string where = $"{at}: {owner}.{name}";
-        if (clang_Cursor_isBitField(field) != 0)
-            throw new HeaderImportException($"{where} is a bit field, whose place is its compiler's choice; declare the integer that holds it");
-
         CXType type = clang_getCanonicalType(clang_getCursorType(field));
         bool isTail = type.kind == ClangKind.TypeIncompleteArray || (type.kind == ClangKind.TypeConstantArray && clang_getArraySize(type) == 0);
         if (isTail && (ownerIsUnion || !isLast))
