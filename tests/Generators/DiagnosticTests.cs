@@ -18,7 +18,7 @@ public sealed class DiagnosticTests
         { "BLKABI002", "<§protocols/>", "use <protocol>" },
         { "BLKABI002", Demo("<§enum name=\"e\"/>"), "use <abi>, <constant>, <typedef>, <struct>, <union>, <ring>" },
         { "BLKABI002", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><§field/></struct>"), "inside <struct>; use <member>" },
-        { "BLKABI003", Demo("<constant name=\"A\" value=\"1\" §valu=\"1\"/>"), "use name, value, string, header" },
+        { "BLKABI003", Demo("<constant name=\"A\" value=\"1\" §valu=\"1\"/>"), "use name, value, string, enum, csharp, header" },
         { "BLKABI004", Demo("<§typedef name=\"t\"/>"), "add type=" },
         { "BLKABI005", Demo("<constant name=\"A\" §value=\"1+3\"/>"), "write it in decimal or with 0x" },
         { "BLKABI005", Demo("<constant name=\"A\" §value=\"0x10000000000000000\"/>"), "64-bit" },
@@ -61,6 +61,13 @@ public sealed class DiagnosticTests
         { "BLKABI019", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\" count=\"2\" §used=\"n\"/></struct>"), "there is no such member; name an unsigned integer" },
         { "BLKABI019", Demo("<struct name=\"s\"><member name=\"n\" type=\"int8_t\"/><member name=\"a\" type=\"uint8_t\" count=\"2\" §used=\"n\"/></struct>"), "cannot count" },
         { "BLKABI019", Demo("<struct name=\"s\"><member name=\"n\" type=\"uint8_t\"/><member name=\"a\" type=\"uint8_t\" §used=\"n\"/></struct>"), "no array" },
+        { "BLKABI006", Demo("<struct name=\"s\" §csharp=\"1s\"><member name=\"a\" type=\"uint8_t\"/></struct>"), "not a C identifier" },
+        { "BLKABI005", Demo("<struct name=\"s\" §pack=\"3\"><member name=\"a\" type=\"uint8_t\"/></struct>"), "1, 2, 4 or 8" },
+        { "BLKABI032", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\"/></struct>"), "put it last" },
+        { "BLKABI032", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/></struct><struct name=\"o\"><member name=\"s\" type=\"s\" count=\"2\"/></struct>"), "an array's element" },
+        { "BLKABI010", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail name=\"t\" §type=\"nothing\"/></struct>"), "no known type" },
+        { "BLKABI008", Demo("<struct name=\"s\"><member name=\"t_offset\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/></struct>"), "the C# name of t_offset" },
+        { "BLKABI033", Demo("<struct name=\"s\" §path=\"nothing.u\"><member name=\"a\" type=\"uint8_t\"/></struct>"), "begin with the type" },
         { "BLKABI031", Demo(string.Concat(Enumerable.Range(0, 17).Select(Nested))), "flatten it" },
 
         // Layouts.

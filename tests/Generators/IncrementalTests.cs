@@ -28,7 +28,7 @@ public sealed class IncrementalTests
     [Theory]
     [InlineData("<protocol ", "<!-- a remark -->\n\n\n<protocol ", IncrementalStepRunReason.Modified)]
     [InlineData("  <struct name=\"blkif_request\">", "\n\n    <!-- moved -->  <struct   name='blkif_request' >", IncrementalStepRunReason.Unchanged)]
-    [InlineData("A direct request: read, write, barrier or flush.", "A direct request:\n      read, write, barrier\n      or flush.", IncrementalStepRunReason.Unchanged)]
+    [InlineData("Starting ring element for any I/O request.", "Starting ring element\n      for any I/O\n      request.", IncrementalStepRunReason.Unchanged)]
     public void An_edit_of_layout_or_comments_leaves_the_model_unchanged_and_the_output_cached(string old, string edited, IncrementalStepRunReason reading)
     {
         GeneratorDriver driver = Edit(old, edited);
@@ -79,7 +79,7 @@ public sealed class IncrementalTests
 
         GeneratorDriver again = broken.RunGenerators(_compilation.AddSyntaxTrees(CSharpSyntaxTree.ParseText("class After;", cancellationToken: TestContext.Current.CancellationToken)), TestContext.Current.CancellationToken);
 
-        AssertCached(Reasons(again, Steps.Files, Steps.Readings, Steps.Problems, Steps.Specs, Steps.Layouts, Steps.Sources));
+        AssertCached(Reasons(again, Steps.Files, Steps.Readings, Steps.Problems));
         AssertCached(OutputReasons(again));
         Assert.Equal(GeneratorKit.Result(broken).Diagnostics.Length, GeneratorKit.Result(again).Diagnostics.Length);
     }

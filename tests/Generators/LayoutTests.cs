@@ -37,6 +37,34 @@ public sealed class LayoutTests
     }
 
     [Fact]
+    public void A_packed_types_members_are_aligned_to_its_pack_at_most()
+    {
+        const string Members = "<member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint64_t\"/><member name=\"c\" type=\"char\"/></struct>";
+
+        Assert.Equal("0, 1, 9; size 10, alignment 1", Shape(Both("<struct name=\"s\" pack=\"1\">" + Members).Native));
+        Assert.Equal("0, 2, 10; size 12, alignment 2", Shape(Both("<struct name=\"s\" pack=\"2\">" + Members).Native));
+        Assert.Equal("0, 4, 12; size 16, alignment 4", Shape(Both("<struct name=\"s\" pack=\"8\">" + Members).X86));
+    }
+
+    [Fact]
+    public void A_flexible_array_counts_for_the_alignment_and_not_for_the_size()
+    {
+        (TypeLayout native, TypeLayout x86) = Both("<struct name=\"s\"><member name=\"n\" type=\"uint16_t\"/><tail name=\"t\" type=\"uint64_t\"/></struct>");
+
+        Assert.Equal(("0; size 8, alignment 8", 8, 8), (Shape(native), native.Tail!.Offset, native.Tail.ElementSize));
+        Assert.Equal(("0; size 4, alignment 4", 4, 8), (Shape(x86), x86.Tail!.Offset, x86.Tail.ElementSize));
+    }
+
+    [Fact]
+    public void A_type_without_a_tag_is_named_in_C_by_its_place()
+    {
+        (TypeLayout ofMember, _) = Both("<struct name=\"o\"><member name=\"u\" type=\"s\"/></struct><union name=\"s\" path=\"o.u\"><member name=\"a\" type=\"uint8_t\"/></union>");
+        (TypeLayout ofTypedef, _) = Both("<struct name=\"s\" path=\"s\"><member name=\"a\" type=\"uint8_t\"/></struct>");
+
+        Assert.Equal(("__typeof__(((struct o *)0)->u)", "s"), (ofMember.CType, ofTypedef.CType));
+    }
+
+    [Fact]
     public void A_unions_members_overlap_and_the_largest_decides()
     {
         (TypeLayout native, _) = Both("<union name=\"s\"><member name=\"a\" type=\"uint8_t\" count=\"5\"/><member name=\"b\" type=\"uint32_t\"/></union>");

@@ -16,6 +16,9 @@ internal static class CProbe
         _ => throw new InvalidOperationException($"No machine is known for the ABI {abi} of a spec: say here how its probe is compiled."),
     };
 
+    /// <summary>The host's compiler and processor know x86 only; what Arm has of its own, tests/Abi proves with libclang.</summary>
+    public static bool IsOfHost(string abi) => abi != "arm";
+
     /// <summary>Compiles and runs a program; returns the lines it prints.</summary>
     public static string[] Run(string source, string machine, string input = "")
     {

@@ -35,6 +35,8 @@ internal sealed class HeaderProbe
         return (Number(key, 0), Number(key, 1), Number(key, 2), Number(key, 3) != 0);
     }
 
+    public (int Offset, int ElementSize) Tail(string type, string tail) => (Number($"tail {type}.{tail}", 0), Number($"tail {type}.{tail}", 1));
+
     public (int Size, bool IsSigned) Typedef(string name) => (Number($"typedef {name}", 0), Number($"typedef {name}", 1) != 0);
 
     public decimal Constant(string name)
@@ -44,7 +46,7 @@ internal sealed class HeaderProbe
         return fact[0] == "1" ? (long)bits : bits;
     }
 
-    public string Text(string name) => _facts[$"string {name}"][0];
+    public string Text(string name) => string.Join('|', _facts[$"string {name}"]);
 
     public int EntrySize(string ring) => Number($"entry {ring}", 0);
 
@@ -77,7 +79,7 @@ internal sealed class HeaderProbe
 
     private static void Type(StringBuilder c, ProtocolSpec spec, TypeLayout type)
     {
-        string name = $"{type.CKeyword} {type.CName}";
+        string name = type.CType;
         // In C a shared ring's struct ends with its first entry; the spec's ends where that begins.
         bool isRingHeader = spec.Rings.Any(r => r.Header == type.CName);
         Print(c, "type", type.CName, "%zu", isRingHeader ? $"offsetof({name}, ring)" : $"sizeof({name})");
@@ -85,9 +87,12 @@ internal sealed class HeaderProbe
         {
             string member = $"(({name} *)0)->{field.CPath}";
             string element = field.IsArray ? member + "[0]" : member;
-            string isSigned = field.Composite is null ? $"IS_SIGNED(__typeof__({element}))" : "0";
+            // C leaves it to each machine whether a char has a sign; a spec's char is a byte.
+            string isSigned = field.Composite is null && field.CType != TypeTable.Char ? $"IS_SIGNED(__typeof__({element}))" : "0";
             Print(c, "member", $"{type.CName}.{field.CName}", "%zu|%zu|%zu|%d", $"offsetof({name}, {field.CPath}), sizeof({member}), sizeof({element}), {isSigned}");
         }
+        if (type.Tail is { } tail)
+            Print(c, "tail", $"{type.CName}.{tail.CName}", "%zu|%zu", $"offsetof({name}, {tail.CName}), sizeof((({name} *)0)->{tail.CName}[0])");
     }
 
     private static void Ring(StringBuilder c, RingSpec ring)

@@ -15,7 +15,7 @@ internal static class ManagedLayout
             ?? throw new InvalidOperationException($"The generator emitted no {name} for {protocolClass}.{tag}.");
     }
 
-    public static Type Protocol(string name) => typeof(Abi.Blkif).Assembly.GetType("Blkring.Abi." + name, throwOnError: true)!;
+    public static Type Protocol(string name) => ProtocolAssembly.Types.GetType("Blkring.Abi." + name, throwOnError: true)!;
 
     public static int SizeOf(Type type) =>
         (int)typeof(Unsafe).GetMethod(nameof(Unsafe.SizeOf))!.MakeGenericMethod(type).Invoke(null, null)!;

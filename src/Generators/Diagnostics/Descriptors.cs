@@ -99,4 +99,10 @@ internal static class Descriptors
 
     public static readonly DiagnosticDescriptor NestedTooDeep = new(
         "BLKABI031", "Types nested too deep", "'{0}' nests types more than {1} deep; flatten it", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
+
+    public static readonly DiagnosticDescriptor BadTail = new(
+        "BLKABI032", "Flexible array out of place", "<tail>: {0}; put it last, in a struct that nothing follows", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
+
+    public static readonly DiagnosticDescriptor UnknownPath = new(
+        "BLKABI033", "Path leads nowhere", "path=\"{0}\" begins with no <struct> or <union> of this spec; begin with the type that has a member of this type", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
 }

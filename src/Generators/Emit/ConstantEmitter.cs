@@ -9,10 +9,11 @@ internal static class ConstantEmitter
 {
     public static void Emit(SourceWriter writer, ProtocolLayout protocol) => writer.Separated(protocol.Constants, constant =>
     {
-        string name = CSharpName.WithoutPrefix(constant.Name, protocol.Name);
+        string name = CSharpName.Of(constant, protocol.Name);
         // The header is told where it is not the protocol's own.
         string header = constant.Header == protocol.Header ? "" : $", {constant.Header}";
-        writer.Summary($"{constant.Name}{header}. {SourceWriter.Sentence(constant.Doc)}".TrimEnd());
+        string owner = constant.Enum is null ? "" : $" of enum {constant.Enum}";
+        writer.Summary($"{constant.Name}{owner}{header}. {SourceWriter.Sentence(constant.Doc)}".TrimEnd());
         writer.Line($"public const {Type(constant)} {name} = {Literal(constant)};");
     });
 

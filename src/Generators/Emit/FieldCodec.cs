@@ -26,15 +26,19 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
     public void Emit(FieldLayout field)
     {
         // The decoded member is as wide as the widest form needs, which may not be this one.
-        string decoded = message.Fields.First(f => f.Name == field.Name).Field.ElementName;
-        Field(field, target, default, depth: 0, decoded);
+        MessageField decoded = message.Fields.First(f => f.Name == field.Name);
+        if (decoded.IsRaw)
+            Bytes(field.Size, decoded.Field.ArrayName, $"{target}.{field.Name}", new Address(field.Offset));
+        else
+            Field(field, target, default, depth: 0, decoded.Field.ElementName);
     }
 
     protected abstract void Scalar(string wire, string decoded, string access, Address address);
 
     protected abstract void Struct(TypeLayout type, string access, Address address, int depth);
 
-    protected abstract void Union(TypeLayout type, string access, Address address);
+    /// <summary>Copies <paramref name="size"/> bytes of a member whose C# type is <paramref name="type"/>.</summary>
+    protected abstract void Bytes(int size, string type, string access, Address address);
 
     /// <summary>Copies each field of a nested struct.</summary>
     protected void Members(TypeLayout type, string access, Address address, int depth)
@@ -76,7 +80,7 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
         if (field.Composite is null)
             Scalar(field.ElementName, decoded, access, address);
         else if (_types[field.Composite] is { IsUnion: true } union)
-            Union(union, access, address);
+            Bytes(union.Size, union.Name, access, address);
         else
             Struct(_types[field.Composite], access, address, depth);
     }
@@ -102,10 +106,10 @@ internal sealed class FieldReader(SourceWriter writer, ProtocolLayout protocol, 
     }
 
     // Which member of a union is meant, the message's receiver knows: all its bytes are copied.
-    protected override void Union(TypeLayout type, string access, Address address)
+    protected override void Bytes(int size, string type, string access, Address address)
     {
-        foreach ((int offset, string chunk) in Chunks(type.Size))
-            Writer.Line($"Unsafe.WriteUnaligned(ref Unsafe.AddByteOffset(ref Unsafe.As<{type.Name}, byte>(ref {access}), {offset}), {Load(chunk, address.Plus(offset))});");
+        foreach ((int offset, string chunk) in Chunks(size))
+            Writer.Line($"Unsafe.WriteUnaligned(ref Unsafe.AddByteOffset(ref Unsafe.As<{type}, byte>(ref {access}), {offset}), {Load(chunk, address.Plus(offset))});");
     }
 }
 
@@ -118,10 +122,10 @@ internal sealed class FieldWriter(SourceWriter writer, ProtocolLayout protocol, 
 
     protected override void Struct(TypeLayout type, string access, Address address, int depth) => Members(type, access, address, depth);
 
-    protected override void Union(TypeLayout type, string access, Address address)
+    protected override void Bytes(int size, string type, string access, Address address)
     {
-        foreach ((int offset, string chunk) in Chunks(type.Size))
-            Store(address.Plus(offset), chunk, $"Unsafe.ReadUnaligned<{chunk}>(ref Unsafe.AddByteOffset(ref Unsafe.As<{type.Name}, byte>(ref Unsafe.AsRef(in {access})), {offset}))");
+        foreach ((int offset, string chunk) in Chunks(size))
+            Store(address.Plus(offset), chunk, $"Unsafe.ReadUnaligned<{chunk}>(ref Unsafe.AddByteOffset(ref Unsafe.As<{type}, byte>(ref Unsafe.AsRef(in {access})), {offset}))");
     }
 
     private void Store(Address address, string type, string value) =>

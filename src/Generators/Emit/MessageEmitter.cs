@@ -27,6 +27,12 @@ internal static class MessageEmitter
         {
             writer.Summary($"{field.Field.CName} of {field.CStructs}. {SourceWriter.Sentence(field.Field.Doc)}".TrimEnd());
             writer.Line($"public {field.Field.TypeName} {field.Name};");
+            if (!field.IsRaw)
+                return;
+            writer.Line();
+            writer.Summary($"The bytes of {field.Field.CName} as the ring's ABI lays them out: that ABI's own type says what they are.");
+            writer.Line($"[System.Runtime.CompilerServices.InlineArray({field.Field.Count})]");
+            writer.Block($"public struct {TypeNames.Bytes(field.Name)}", () => writer.Line("private byte _element0;"));
         }));
     }
 

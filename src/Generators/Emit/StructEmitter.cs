@@ -32,16 +32,25 @@ internal static class StructEmitter
 
     private static void Type(SourceWriter writer, TypeLayout type, string abi)
     {
-        writer.Summary($"{type.CKeyword} {type.CName}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd());
+        writer.Summary($"{type.CType}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd());
         writer.Line($"/// <remarks>In {abi}: {Bytes(type.Size)}.</remarks>");
         // Pack is C's alignment of the type: without it the runtime would round the size up to its own.
         writer.Line($"[StructLayout(LayoutKind.Explicit, Size = {type.Size}, Pack = {type.Alignment})]");
-        writer.Block($"public struct {type.Name}", () => writer.Separated(type.Fields, field =>
+        writer.Block($"public struct {type.Name}", () =>
         {
-            writer.Summary($"{field.CType} {field.CPath}{(field.IsArray ? $"[{field.Count}]" : "")}, {Bytes(field.Size)} at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
-            writer.Line($"[FieldOffset({field.Offset})]");
-            writer.Line($"public {field.TypeName} {field.Name};");
-        }));
+            writer.Separated(type.Fields, field =>
+            {
+                writer.Summary($"{field.CType} {field.CPath}{(field.IsArray ? $"[{field.Count}]" : "")}, {Bytes(field.Size)} at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
+                writer.Line($"[FieldOffset({field.Offset})]");
+                writer.Line($"public {field.TypeName} {field.Name};");
+            });
+            if (type.Tail is { } tail)
+            {
+                writer.Line();
+                writer.Summary($"Where {tail.CType} {tail.CName}[] begins, bytes: elements of {Bytes(tail.ElementSize)}, as many as the memory holds. {SourceWriter.Sentence(tail.Doc)}".TrimEnd());
+                writer.Line($"public static int {tail.Name} => {tail.Offset};");
+            }
+        });
     }
 
     private static void Array(SourceWriter writer, TypeLayout owner, FieldLayout array)

@@ -4,8 +4,8 @@ using Blkring.Generators.Model;
 namespace Blkring.Generators.Layout;
 
 /// <summary>
-/// C's layout rules (psABI of i386 and of x86-64): a member lies at the next multiple of its alignment, a type's alignment
-/// is the largest of its members', its size a multiple of it. Only the alignment of 64-bit integers differs between ABIs.
+/// C's layout rules (psABI of i386 and of x86-64): a member lies at the next multiple of its alignment (at most the type's
+/// pack), a type's alignment is the largest of its members', its size a multiple of it. Only the alignment of 64-bit integers differs between ABIs.
 /// </summary>
 internal static class LayoutCalculator
 {
@@ -87,7 +87,7 @@ internal static class LayoutCalculator
 
         private TypeLayout? Calculate(CompositeSpec composite)
         {
-            string name = CSharpName.WithoutPrefix(composite.Name, _spec.Name);
+            string name = CSharpName.Of(composite, _spec.Name);
             var fields = new List<FieldLayout>();
             // The end of what is laid out so far, and of the largest member: a union's members all start at 0.
             long end = 0;
@@ -95,7 +95,7 @@ internal static class LayoutCalculator
             int alignment = 1;
             foreach (MemberSpec member in composite.Members.Where(m => m.Abis.Count == 0 || m.Abis.Contains(_abi.Name)))
             {
-                if (ElementOf(member) is not { } element)
+                if (ElementOf(member, composite.Pack) is not { } element)
                     return null;
                 if (Place(member, element, end) is not { } offset)
                     return null;
@@ -117,17 +117,26 @@ internal static class LayoutCalculator
                 _problems?.Add(Descriptors.EmptyType, composite, "name", composite.Name, _abi.Name);
                 return null;
             }
+            TailLayout? tail = null;
+            if (composite.Tail is { } last)
+            {
+                if (ElementOf(last, composite.Pack) is not { } element)
+                    return null;
+                alignment = Math.Max(alignment, element.Alignment);
+                tail = new TailLayout(last.Name, TypeNames.TailOffset(last.Name), last.Type, (int)RoundUp(size, element.Alignment), element.Size, last.Doc);
+            }
             return new TypeLayout(
                 composite.Name, name, composite.IsUnion, IsShared: false, (int)RoundUp(size, alignment), alignment,
-                composite.Header, composite.Doc, fields.ToEquatableArray());
+                composite.Header, composite.Doc, fields.ToEquatableArray(), TypeNames.InC(composite, _spec), tail);
         }
 
-        private Element? ElementOf(MemberSpec member)
+        private Element? ElementOf(MemberSpec member, int? pack)
         {
+            int largest = pack ?? int.MaxValue;
             if (_types.Scalar(member.Type) is { } scalar)
-                return new Element(null, scalar.CSharp, scalar.Size, scalar.Size == 8 ? _abi.Align64 : scalar.Size, scalar.IsSigned);
+                return new Element(null, scalar.CSharp, scalar.Size, Math.Min(scalar.Size == 8 ? _abi.Align64 : scalar.Size, largest), scalar.IsSigned);
             return Layout(_types.Composite(member.Type)!) is { } inner
-                ? new Element(inner.CName, inner.Name, inner.Size, inner.Alignment, false)
+                ? new Element(inner.CName, inner.Name, inner.Size, Math.Min(inner.Alignment, largest), false)
                 : null;
         }
 

@@ -4,6 +4,24 @@ namespace Blkring.Generators.Layout;
 
 internal static class TypeNames
 {
+    /// <summary>The bytes of a decoded message's member, within the message's type.</summary>
+    public static string Bytes(string field) => field + "Bytes";
+
+    /// <summary>The offset at which the flexible array <paramref name="tail"/> (C name) begins.</summary>
+    public static string TailOffset(string tail) => CSharpName.Pascal(tail) + "Offset";
+
+    /// <summary>How C names a type: by its tag, its typedef, or, when it has no name, as the type of a member.</summary>
+    public static string InC(CompositeSpec type, ProtocolSpec spec)
+    {
+        if (type.Path is null)
+            return (type.IsUnion ? "union " : "struct ") + type.Name;
+        int dot = type.Path.IndexOf('.');
+        if (dot < 0)
+            return type.Path;
+        CompositeSpec owner = spec.Composites.First(c => c.Name == type.Path.Substring(0, dot));
+        return $"__typeof__((({InC(owner, spec)} *)0)->{type.Path.Substring(dot + 1)})";
+    }
+
     /// <summary>The inline array that holds the member <paramref name="member"/> (C name) of <paramref name="type"/> (C# name).</summary>
     public static string Array(string type, string member) => type + CSharpName.Pascal(member) + "Array";
 }

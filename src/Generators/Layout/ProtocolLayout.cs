@@ -22,7 +22,10 @@ internal sealed record ProtocolLayout(
 
 internal sealed record AbiLayout(string Name, string Tag, int Align64, string Doc, EquatableArray<TypeLayout> Types);
 
-/// <summary>A struct or union in one ABI. <paramref name="IsShared"/>: every ABI lays it out alike.</summary>
+/// <summary>
+/// A struct or union in one ABI. <paramref name="IsShared"/>: every ABI lays it out alike. <paramref name="CType"/>: the type as C
+/// writes it. <paramref name="Tail"/>: the flexible array that follows, which is no part of the size.
+/// </summary>
 internal sealed record TypeLayout(
     string CName,
     string Name,
@@ -32,10 +35,15 @@ internal sealed record TypeLayout(
     int Alignment,
     string Header,
     string Doc,
-    EquatableArray<FieldLayout> Fields)
+    EquatableArray<FieldLayout> Fields,
+    string CType,
+    TailLayout? Tail)
 {
     public string CKeyword => IsUnion ? "union" : "struct";
 }
+
+/// <summary>A flexible array: where it begins and what its elements are. <paramref name="Name"/>: C# name of the offset.</summary>
+internal sealed record TailLayout(string CName, string Name, string CType, int Offset, int ElementSize, string Doc);
 
 /// <summary>
 /// A member in one ABI. <paramref name="ElementName"/> is the C# type of the member, or of its elements when it is an
@@ -83,8 +91,11 @@ internal sealed record RingLayout(
 /// <summary>A message without an ABI: its members by name, from all its forms.</summary>
 internal sealed record MessageLayout(EquatableArray<MessageField> Fields);
 
-/// <summary>A member of a decoded message, in its widest form.</summary>
-internal sealed record MessageField(FieldLayout Field, string CStructs)
+/// <summary>
+/// A member of a decoded message, in its widest form. <paramref name="IsRaw"/>: a union that ABIs lay out differently; the message has
+/// its bytes, in the array <see cref="FieldLayout.ArrayName"/> of its own.
+/// </summary>
+internal sealed record MessageField(FieldLayout Field, string CStructs, bool IsRaw)
 {
     public string Name => Field.Name;
 }

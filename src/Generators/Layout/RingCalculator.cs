@@ -45,10 +45,11 @@ internal sealed class RingCalculator
 
         EquatableArray<RingAbiLayout> abis = _abis.Select(Entries).ToEquatableArray();
         CheckGeometry(abis);
-        MessageLayout request = Merge([.. _ring.Variants.Select(v => v.Struct).Prepend(_ring.Request)]);
-        MessageLayout response = Merge([_ring.Response]);
+        string prefix = RingNames.Prefix(_ring, _spec.Name);
+        MessageLayout request = Merge(RingNames.Request(prefix), [.. _ring.Variants.Select(v => v.Struct).Prepend(_ring.Request)]);
+        MessageLayout response = Merge(RingNames.Response(prefix), [_ring.Response]);
         return !_sound ? null : new RingLayout(
-            _ring.Name, RingNames.Prefix(_ring, _spec.Name), _ring.Doc, Find(_abis[0], _ring.Header), request, response, abis);
+            _ring.Name, prefix, _ring.Doc, Find(_abis[0], _ring.Header), request, response, abis);
     }
 
     private void CheckStructs()
@@ -128,7 +129,7 @@ internal sealed class RingCalculator
     }
 
     private string TagValue(string text) => CNumber.Parse(text) is null
-        ? CSharpName.WithoutPrefix(text, _spec.Name)
+        ? CSharpName.Of(_spec.Constants.First(c => c.Name == text), _spec.Name)
         : _types.Value(text)!.Value.ToString(CultureInfo.InvariantCulture);
 
     private void CheckGeometry(EquatableArray<RingAbiLayout> abis)
@@ -145,7 +146,7 @@ internal sealed class RingCalculator
     }
 
     /// <summary>The members of all forms by name, each as wide as its widest form. A member that some ABIs lack is padding and left out.</summary>
-    private MessageLayout Merge(List<string> structs)
+    private MessageLayout Merge(string message, List<string> structs)
     {
         var fields = new List<MessageField>();
         foreach (string name in structs)
@@ -154,20 +155,35 @@ internal sealed class RingCalculator
             foreach (FieldLayout field in Find(_abis[0], name).Fields.Where(f => f.IsInEveryAbi))
             {
                 MemberSpec member = source.Members.First(m => m.Name == field.CName);
-                if (field.Composite is not null && !Find(_abis[0], field.Composite).IsShared)
+                bool isSame = field.Composite is null || Find(_abis[0], field.Composite).IsShared;
+                bool isRaw = !isSame && !field.IsArray && Find(_abis[0], field.Composite!).IsUnion;
+                if (!isSame && !isRaw)
                     Fail(Descriptors.NestedDiffers, member, "type", member.Name, name, member.Type);
-                Add(fields, field, member, name);
+                Add(fields, isRaw ? Raw(field, message) : field, member, name, isRaw);
             }
         }
         return new MessageLayout(fields.ToEquatableArray());
     }
 
-    private void Add(List<MessageField> fields, FieldLayout field, MemberSpec member, string owner)
+    /// <summary>Which member of a union is meant, the message's receiver knows: it gets the bytes, as many as the largest ABI's.</summary>
+    private FieldLayout Raw(FieldLayout union, string message) => union with
     {
+        CType = "uint8_t",
+        Composite = null,
+        ElementName = "byte",
+        ElementSize = 1,
+        Count = _abis.Max(abi => Find(abi, union.Composite!).Size),
+        ArrayName = $"{message}.{TypeNames.Bytes(union.Name)}",
+    };
+
+    private void Add(List<MessageField> fields, FieldLayout field, MemberSpec member, string owner, bool isRaw)
+    {
+        if (fields.FirstOrDefault(f => f.IsRaw && TypeNames.Bytes(f.Name) == field.Name) is { } bytes)
+            Fail(Descriptors.NameCollision, member, "name", field.CName, field.Name, $"the type of the bytes of {bytes.Field.CName}");
         int at = fields.FindIndex(f => f.Name == field.Name);
         if (at < 0)
         {
-            fields.Add(new MessageField(field, owner));
+            fields.Add(new MessageField(field, owner, isRaw));
             return;
         }
         FieldLayout earlier = fields[at].Field;
@@ -176,7 +192,7 @@ internal sealed class RingCalculator
         else if (Shape(earlier) != Shape(field) || (field.IsArray && earlier.ElementName != field.ElementName))
             Fail(Descriptors.MessageConflict, member, "name", field.CName, Shape(field), Shape(earlier));
         else
-            fields[at] = new MessageField(field.ElementSize > earlier.ElementSize ? field : earlier, $"{fields[at].CStructs}, {owner}");
+            fields[at] = new MessageField(field.ElementSize > earlier.ElementSize ? field : earlier, $"{fields[at].CStructs}, {owner}", isRaw);
     }
 
     /// <summary>What must agree between the forms of a message; integers may differ in width.</summary>

@@ -24,6 +24,10 @@ internal static class CSharpName
         return Pascal(cName.StartsWith(prefix, StringComparison.OrdinalIgnoreCase) ? cName.Substring(prefix.Length) : cName);
     }
 
+    public static string Of(CompositeSpec type, string protocol) => type.CSharp ?? WithoutPrefix(type.Name, protocol);
+
+    public static string Of(ConstantSpec constant, string protocol) => constant.CSharp ?? WithoutPrefix(constant.Name, protocol);
+
     /// <summary>first_sect is FirstSect; x86_32 is X86_32, for 8632 would be another number.</summary>
     public static string Pascal(string cName)
     {

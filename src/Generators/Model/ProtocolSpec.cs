@@ -16,13 +16,21 @@ internal sealed record ProtocolSpec(
 /// <summary>A machine ABI. <paramref name="Align64"/>: alignment of a 64-bit integer within a struct, in bytes.</summary>
 internal sealed record AbiSpec(string Name, int Align64, string Doc);
 
-/// <summary>A #define: a number (a decimal holds every 64-bit value, signed or not), or a string when <paramref name="Text"/> is set.</summary>
-internal sealed record ConstantSpec(string Name, decimal Value, string? Text, string Header, string Doc);
+/// <summary>
+/// A #define or an enumerator (of <paramref name="Enum"/>): a number (a decimal holds every 64-bit value, signed or not), or a string
+/// when <paramref name="Text"/> is set. <paramref name="CSharp"/>: its C# name where the usual one is another's.
+/// </summary>
+internal sealed record ConstantSpec(string Name, decimal Value, string? Text, string? Enum, string? CSharp, string Header, string Doc);
 
 internal sealed record TypedefSpec(string Name, string Type, string Header, string Doc);
 
-/// <summary>A struct or a union.</summary>
-internal sealed record CompositeSpec(string Name, bool IsUnion, string Header, string Doc, EquatableArray<MemberSpec> Members);
+/// <summary>
+/// A struct or a union. <paramref name="Path"/>: how C reaches a type without a tag, by its typedef's name, or by a type's name and the
+/// members down to one of this type; null when there is a tag. <paramref name="Pack"/>: the largest alignment of a member, bytes; null
+/// for C's own. <paramref name="CSharp"/>: its C# name where the usual one is another's. <paramref name="Tail"/>: the flexible array.
+/// </summary>
+internal sealed record CompositeSpec(
+    string Name, bool IsUnion, string? Path, int? Pack, string? CSharp, string Header, string Doc, EquatableArray<MemberSpec> Members, MemberSpec? Tail);
 
 /// <summary>
 /// A member. <paramref name="Path"/>: how C reaches it from its struct (the name, unless it lies in an anonymous part).

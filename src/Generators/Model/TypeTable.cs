@@ -6,13 +6,16 @@ internal sealed record ScalarType(string Name, string CSharp, int Size, bool IsS
 /// <summary>Names of a spec to what they mean.</summary>
 internal sealed class TypeTable
 {
-    /// <summary>The integers of stdint.h.</summary>
+    public const string Char = "char";
+
+    /// <summary>The integers of stdint.h, and C's character, whose sign is its machine's choice: a byte.</summary>
     private static readonly Dictionary<string, ScalarType> Scalars = new ScalarType[]
     {
         new("uint8_t", "byte", 1, false), new("int8_t", "sbyte", 1, true),
         new("uint16_t", "ushort", 2, false), new("int16_t", "short", 2, true),
         new("uint32_t", "uint", 4, false), new("int32_t", "int", 4, true),
         new("uint64_t", "ulong", 8, false), new("int64_t", "long", 8, true),
+        new(Char, "byte", 1, false),
     }.ToDictionary(s => s.Name);
 
     private readonly Dictionary<string, TypedefSpec> _typedefs;

@@ -68,7 +68,7 @@ internal static class NameChecker
         }
         foreach (CompositeSpec composite in spec.Composites)
         {
-            string type = CSharpName.WithoutPrefix(composite.Name, spec.Name);
+            string type = CSharpName.Of(composite, spec.Name);
             CheckName(composite, composite.Name, type, $"the C# name of {composite.Name}", taken, problems);
             foreach (MemberSpec array in composite.Members.Where(m => m.Count is not null))
             {
@@ -78,19 +78,21 @@ internal static class NameChecker
         }
         foreach (ConstantSpec constant in spec.Constants)
         {
-            string name = CSharpName.WithoutPrefix(constant.Name, spec.Name);
+            string name = CSharpName.Of(constant, spec.Name);
             CheckName(constant, constant.Name, name, $"the C# name of {constant.Name}", taken, problems);
         }
     }
 
     private static void CheckFields(CompositeSpec composite, ProtocolSpec spec, ProblemList problems)
     {
-        var taken = NewScope(CSharpName.WithoutPrefix(composite.Name, spec.Name), "the name of the struct itself", StringComparer.Ordinal);
+        var taken = NewScope(CSharpName.Of(composite, spec.Name), "the name of the struct itself", StringComparer.Ordinal);
         // A ring's message has its struct's members too.
         foreach (string type in spec.Rings.SelectMany(ring => RingNames.Types(RingNames.Prefix(ring, spec.Name))))
             taken[type] = "a type of a ring";
         foreach (MemberSpec member in composite.Members)
             CheckName(member, member.Name, CSharpName.Pascal(member.Name), $"the C# name of {member.Name}", taken, problems);
+        if (composite.Tail is { } tail)
+            CheckName(tail, tail.Name, TypeNames.TailOffset(tail.Name), $"the offset of {tail.Name}", taken, problems);
     }
 
     private static Dictionary<string, string> NewScope(string owner, string ownerIs, StringComparer comparer)

@@ -48,14 +48,14 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
 
     private ConstantSpec Constant(XElement e, string header)
     {
-        Allow(e, ["name", "value", "string", "header"]);
+        Allow(e, ["name", "value", "string", "enum", "csharp", "header"]);
         string? text = Optional(e, "string");
         decimal value = 0;
         if (text is not null == (Optional(e, "value") is not null))
             problems.Add(Descriptors.BadConstant, e, Optional(e, "name") ?? "", text is null ? "neither value nor string" : "both value and string");
         else if (text is null)
             value = Number(e, "value", "a 64-bit integer", MinConstant, MaxConstant) ?? 0;
-        return problems.Origin(new ConstantSpec(Name(e), value, text, Optional(e, "header") ?? header, Doc(e)), e);
+        return problems.Origin(new ConstantSpec(Name(e), value, text, CNameOf(e, "enum"), CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e)), e);
     }
 
     private TypedefSpec Typedef(XElement e, string header)
@@ -66,9 +66,24 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
 
     private CompositeSpec Composite(XElement e, string header)
     {
-        Allow(e, ["name", "header"], "member");
+        Allow(e, ["name", "path", "pack", "csharp", "header"], "member", "tail");
+        int? pack = (int?)Number(e, "pack", "1, 2, 4 or 8", 1, 8, required: false);
+        if (pack is { } bytes && (bytes & (bytes - 1)) != 0)
+            problems.Add(Descriptors.BadNumber, e.Attribute("pack")!, e.Attribute("pack")!.Value, "1, 2, 4 or 8");
+        XElement[] tails = [.. e.Elements("tail")];
+        if (tails.Length > 0 && (e.Name == "union" || tails.Length > 1 || tails[0].ElementsAfterSelf().Any()))
+            problems.Add(Descriptors.BadTail, tails[0], "name", "a flexible array is the last member of a struct");
         var spec = new CompositeSpec(
-            Name(e), e.Name == "union", Optional(e, "header") ?? header, Doc(e), Each(e, "member", Member));
+            Name(e), e.Name == "union", CPathOf(e), pack, CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e),
+            Each(e, "member", Member), tails.Length == 1 ? Tail(tails[0]) : null);
+        return problems.Origin(spec, e);
+    }
+
+    private MemberSpec Tail(XElement e)
+    {
+        Allow(e, ["name", "type"]);
+        string name = Name(e);
+        var spec = new MemberSpec(name, name, Required(e, "type"), null, null, null, default, Doc(e));
         return problems.Origin(spec, e);
     }
 
@@ -76,13 +91,9 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
     {
         Allow(e, ["name", "path", "type", "count", "used", "offset", "abi"]);
         string name = Name(e);
-        string path = Optional(e, "path") ?? name;
-        if (e.Attribute("path") is { } where && !path.Split('.').All(CName.IsIdentifier))
-            problems.Add(Descriptors.NotACName, where, path);
-
         var spec = new MemberSpec(
             name,
-            path,
+            CPathOf(e) ?? name,
             Required(e, "type"),
             Optional(e, "count"),
             Optional(e, "used"),
@@ -130,6 +141,20 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
         if (e.Attribute("name") is { } attribute && !CName.IsIdentifier(name))
             problems.Add(Descriptors.NotACName, attribute, name);
         return name;
+    }
+
+    private string? CNameOf(XElement e, string attribute)
+    {
+        if (e.Attribute(attribute) is { } where && !CName.IsIdentifier(where.Value))
+            problems.Add(Descriptors.NotACName, where, where.Value);
+        return Optional(e, attribute);
+    }
+
+    private string? CPathOf(XElement e)
+    {
+        if (e.Attribute("path") is { } where && !where.Value.Split('.').All(CName.IsIdentifier))
+            problems.Add(Descriptors.NotACName, where, where.Value);
+        return Optional(e, "path");
     }
 
     private string Required(XElement e, string attribute)

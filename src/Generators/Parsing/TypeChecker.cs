@@ -15,6 +15,8 @@ internal static class TypeChecker
             CheckTypedef(typedef, spec, types, problems);
         foreach (CompositeSpec composite in spec.Composites)
         {
+            CheckPath(composite, spec, problems);
+            CheckTail(composite, spec, types, problems);
             foreach (MemberSpec member in composite.Members)
             {
                 CheckType(member, types, problems);
@@ -35,6 +37,26 @@ internal static class TypeChecker
             problems.Add(Descriptors.TypeCycle, typedef, "type", typedef.Name, $"through {typedef.Type}");
         else
             problems.Add(Descriptors.UnknownType, typedef, "type", typedef.Type);
+    }
+
+    private static void CheckPath(CompositeSpec composite, ProtocolSpec spec, ProblemList problems)
+    {
+        // The owner's own path begins with a tag or a typedef, so a path leads to C in one step.
+        string? owner = composite.Path?.Split('.')[0];
+        bool isTypedef = owner == composite.Path;
+        if (!isTypedef && !spec.Composites.Any(c => c.Name == owner && c.Path?.Contains('.') != true))
+            problems.Add(Descriptors.UnknownPath, composite, "path", composite.Path!);
+    }
+
+    private static void CheckTail(CompositeSpec composite, ProtocolSpec spec, TypeTable types, ProblemList problems)
+    {
+        if (composite.Tail is not { } tail)
+            return;
+        CheckType(tail, types, problems);
+        // Elements one behind the other would lie in each other's tail.
+        bool isElement = spec.Composites.Any(c => c.Members.Any(m => m.Count is not null && types.Composite(m.Type)?.Name == composite.Name));
+        if (isElement || spec.Rings.Any(r => r.Header == composite.Name) || spec.Composites.Any(c => c.Tail is { } t && types.Composite(t.Type)?.Name == composite.Name))
+            problems.Add(Descriptors.BadTail, tail, "name", $"'{composite.Name}' is an array's element or a ring's header");
     }
 
     private static void CheckType(MemberSpec member, TypeTable types, ProblemList problems)
@@ -83,7 +105,7 @@ internal static class TypeChecker
     private static void CheckNesting(ProtocolSpec spec, TypeTable types, ProblemList problems)
     {
         Dictionary<string, string[]> inner = spec.Composites.ToDictionary(
-            c => c.Name, c => c.Members.Select(m => types.Composite(m.Type)?.Name).OfType<string>().Distinct().ToArray());
+            c => c.Name, c => c.Members.Concat(c.Tail is null ? [] : [c.Tail]).Select(m => types.Composite(m.Type)?.Name).OfType<string>().Distinct().ToArray());
         var depths = new Dictionary<string, int>(StringComparer.Ordinal);
         List<CompositeSpec> left = [.. spec.Composites];
         bool progress = true;

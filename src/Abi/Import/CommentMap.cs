@@ -1,0 +1,184 @@
+using System.Text;
+
+namespace Blkring.AbiTools.Import;
+
+/// <summary>The comments of one header by line: what stands behind a declaration or right before it documents it.</summary>
+internal sealed class CommentMap
+{
+    // Comments right before a declaration that are looked at: more than one line has members.
+    private const int MostBefore = 16;
+
+    private readonly Dictionary<int, Comment> _behindCode = [];
+    private readonly Dictionary<int, Comment> _aloneByFirstLine = [];
+    private readonly Dictionary<int, Comment> _aloneByLastLine = [];
+    private readonly List<Comment> _head = [];
+
+    public CommentMap(string source)
+    {
+        foreach (Comment comment in Scan(source))
+        {
+            if (comment.IsAlone)
+            {
+                _aloneByFirstLine.TryAdd(comment.FirstLine, comment);
+                _aloneByLastLine[comment.LastLine] = comment;
+            }
+            else
+            {
+                _behindCode[comment.FirstLine] = comment;
+            }
+            if (comment.IsInHead)
+                _head.Add(comment);
+        }
+    }
+
+    /// <summary>What the file says of itself, before any code, comment by comment.</summary>
+    public IEnumerable<string> Head => _head.Select(c => c.Text);
+
+    /// <summary>Documentation of a declaration on these lines, cleaned up; empty when it has none.</summary>
+    public string Of(string name, int firstLine, int lastLine)
+    {
+        string behind = CommentText.Clean(Behind(lastLine));
+        if (behind.Length > 0)
+            return behind;
+        List<string> before = Before(firstLine);
+        // Several members on a line have their comments before it, each with the member's name.
+        string? named = before.FirstOrDefault(text => text.TrimStart('/', '*', ' ').StartsWith($"@{name}:", StringComparison.Ordinal));
+        if (named is not null)
+            return CommentText.Clean(named.Replace($"@{name}:", "", StringComparison.Ordinal));
+        return before.Count == 0 || before[^1].TrimStart('/', '*', ' ').StartsWith('@') ? "" : CommentText.Clean(before[^1]);
+    }
+
+    private string Behind(int line)
+    {
+        if (!_behindCode.TryGetValue(line, out Comment? comment))
+            return "";
+        var text = new StringBuilder(comment.Text);
+        // A sentence may go on in the next line's comment, below the first.
+        while (_aloneByFirstLine.TryGetValue(comment.LastLine + 1, out Comment? next) && next.Column == comment.Column)
+        {
+            text.Append('\n').Append(next.Text);
+            comment = next;
+        }
+        return text.ToString();
+    }
+
+    private List<string> Before(int line)
+    {
+        var texts = new List<string>();
+        for (int last = line - 1; texts.Count < MostBefore && _aloneByLastLine.TryGetValue(last, out Comment? comment); last = comment.FirstLine - 1)
+            texts.Add(comment.Text);
+        texts.Reverse();
+        return texts;
+    }
+
+    /// <summary>C's comments, with strings and characters skipped: a comment within a string is none.</summary>
+    private static IEnumerable<Comment> Scan(string source)
+    {
+        int line = 1;
+        int lineStart = 0;
+        bool codeOnLine = false;
+        bool codeAbove = false;
+        for (int i = 0; i < source.Length; i++)
+        {
+            char c = source[i];
+            if (c == '\n')
+            {
+                line++;
+                lineStart = i + 1;
+                codeAbove |= codeOnLine;
+                codeOnLine = false;
+            }
+            else if (c == '/' && i + 1 < source.Length && source[i + 1] is '*' or '/')
+            {
+                int end = source[i + 1] == '*' ? source.IndexOf("*/", i + 2, StringComparison.Ordinal) + 2 : source.IndexOf('\n', i);
+                // An unclosed comment goes to the end of the file; libclang has refused it already.
+                if (end < i + 2)
+                    end = source.Length;
+                string text = source[i..end];
+                int lines = text.AsSpan().Count('\n');
+                yield return new Comment(line, line + lines, i - lineStart, text, !codeOnLine, !codeOnLine && !codeAbove);
+                line += lines;
+                if (lines > 0)
+                    lineStart = source.LastIndexOf('\n', end - 1) + 1;
+                i = end - 1;
+            }
+            else if (c is '"' or '\'')
+            {
+                codeOnLine = true;
+                for (i++; i < source.Length && source[i] != c && source[i] != '\n'; i++)
+                {
+                    if (source[i] == '\\')
+                        i++;
+                }
+                if (i < source.Length && source[i] == '\n')
+                    i--;
+            }
+            else if (!char.IsWhiteSpace(c))
+            {
+                codeOnLine = true;
+            }
+        }
+    }
+
+    private sealed record Comment(int FirstLine, int LastLine, int Column, string Text, bool IsAlone, bool IsInHead);
+}
+
+/// <summary>A comment's words without its stars, rules and tables.</summary>
+internal static class CommentText
+{
+    private const int LongestDoc = 600;
+
+    // What a drawing or a rule is made of.
+    private static readonly string[] Drawings = ["---", "***", "===", "+-", "-+", "| "];
+
+    private static readonly string[] Legal = ["SPDX-", "Copyright", "Permission is hereby granted", "The above copyright notice", "THE SOFTWARE IS"];
+
+    /// <summary>The first paragraph that is prose, on one line; empty when there is none.</summary>
+    public static string Clean(string comment) => Paragraphs(comment).FirstOrDefault(IsProse) is { } text ? Shorten(text) : "";
+
+    /// <summary>What a header says it is: its first prose that is neither its name nor its licence.</summary>
+    public static string Description(IEnumerable<string> head, string fileName) => head
+        .SelectMany(Paragraphs)
+        .Select(p => p.StartsWith(fileName, StringComparison.Ordinal) ? p[fileName.Length..].TrimStart(' ', '-', ':') : p)
+        .FirstOrDefault(p => IsProse(p) && !Legal.Any(l => p.Contains(l, StringComparison.Ordinal))) is { } text ? Shorten(text) : "";
+
+    public static IEnumerable<string> CopyrightLines(IEnumerable<string> head) => head
+        .SelectMany(Lines)
+        .Where(line => line.StartsWith("Copyright", StringComparison.Ordinal))
+        .Select(line => string.Join(' ', line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)));
+
+    private static bool IsProse(string text) => text.Any(char.IsLetter) && !Drawings.Any(d => text.Contains(d, StringComparison.Ordinal));
+
+    private static IEnumerable<string> Paragraphs(string comment)
+    {
+        var words = new List<string>();
+        foreach (string line in Lines(comment).Append(""))
+        {
+            bool isRule = line.Length > 0 && !line.Any(char.IsLetterOrDigit);
+            if (line.Length > 0 && !isRule)
+            {
+                words.AddRange(line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+            }
+            else if (words.Count > 0)
+            {
+                yield return string.Join(' ', words);
+                words.Clear();
+            }
+        }
+    }
+
+    private static IEnumerable<string> Lines(string comment) => comment
+        .Replace("*/", "", StringComparison.Ordinal)
+        .Split('\n')
+        .Select(line => line.Trim().TrimStart('/', '*', '<').Trim().TrimEnd('*').TrimEnd());
+
+    private static string Shorten(string text)
+    {
+        // XML 1.0 has no control characters, and a header may be in any encoding.
+        text = new string([.. text.Where(c => c >= ' ' && !char.IsSurrogate(c) && c < '\ufffd')]);
+        if (text.Length <= LongestDoc)
+            return text;
+        int end = text.LastIndexOf(". ", LongestDoc, StringComparison.Ordinal);
+        return end > 0 ? text[..(end + 1)] : text[..LongestDoc] + "…";
+    }
+}

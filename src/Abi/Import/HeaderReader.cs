@@ -1,0 +1,293 @@
+using System.Globalization;
+using Blkring.Generators.Model;
+using static Blkring.AbiTools.Import.LibClang;
+
+namespace Blkring.AbiTools.Import;
+
+/// <summary>The headers as one target's compiler sees them: types, constants and rings of the headers' own, and what these refer to.</summary>
+internal sealed class HeaderReader
+{
+    private const string EntryUnion = "_sring_entry";
+    private const string SharedRing = "_sring";
+
+    private readonly HeaderSources _sources;
+    private readonly Hints _hints;
+    private readonly Dictionary<string, Macro> _typeMacros;
+    private readonly IReadOnlyDictionary<string, (decimal Value, string? Text)> _values;
+    private readonly HashSet<Place> _macroUses;
+    private readonly Dictionary<string, HeaderTypedef> _typedefs = new(StringComparer.Ordinal);
+    private readonly List<HeaderType> _types = [];
+    private readonly HashSet<string> _typeNames = new(StringComparer.Ordinal);
+    private readonly List<HeaderRing> _rings = [];
+    private readonly List<HeaderConstant> _constants = [];
+
+    private HeaderReader(
+        TranslationUnit unit, HeaderSources sources, Hints hints, IReadOnlyList<Macro> macros,
+        IReadOnlyDictionary<string, (decimal Value, string? Text)> values)
+    {
+        _macroUses = [.. Children(unit.Root).Where(c => c.kind == ClangKind.MacroExpansion).Select(c => TranslationUnit.Expansion(clang_getCursorLocation(c)))];
+        _sources = sources;
+        _hints = hints;
+        _values = values;
+        _typeMacros = macros.Where(m => MacroReader.IsTypeName(m) && !values.ContainsKey(m.Name)).ToDictionary(m => m.Name);
+    }
+
+    /// <exception cref="HeaderImportException">A struct has no layout that a spec can say.</exception>
+    public static HeaderModel Read(
+        Target target, TranslationUnit unit, HeaderSources sources, IReadOnlySet<string> files, Hints hints, IReadOnlyList<Macro> macros,
+        IReadOnlyDictionary<string, (decimal Value, string? Text)> values)
+    {
+        var reader = new HeaderReader(unit, sources, hints, macros, values);
+        reader.ReadConstants(macros);
+        foreach (CXCursor cursor in Children(unit.Root).Where(c => files.Contains(TranslationUnit.Expansion(clang_getCursorLocation(c)).File)))
+            reader.ReadDeclaration(cursor);
+        return new HeaderModel(target, reader._constants, [.. reader._typedefs.Values], reader._types, reader._rings);
+    }
+
+    private void ReadConstants(IReadOnlyList<Macro> macros)
+    {
+        foreach (Macro macro in macros)
+        {
+            string header = HeaderNames.Of(macro.At.File);
+            if (!_values.TryGetValue(macro.Name, out var value) || !_hints.TakesConstant(macro.Name, header))
+                continue;
+            bool isHex = macro.Body.Contains("0x", StringComparison.OrdinalIgnoreCase) || macro.Body.Contains("<<", StringComparison.Ordinal);
+            int lastLine = macro.At.Line + _sources.Between(macro.At, macro.At with { Offset = macro.At.Offset + macro.Body.Length }).Count(c => c == '\n');
+            string doc = _sources.Comments(macro.At.File).Of(macro.Name, macro.At.Line, lastLine);
+            _constants.Add(new HeaderConstant(macro.Name, value.Value, value.Text, isHex && value.Value >= 0, null, header, macro.At, doc));
+        }
+    }
+
+    private void ReadDeclaration(CXCursor cursor)
+    {
+        if (clang_isCursorDefinition(cursor) == 0)
+            return;
+        // A struct without a name is read where a typedef or a member gives it one.
+        if (cursor.kind is ClangKind.StructDecl or ClangKind.UnionDecl && clang_Cursor_isAnonymous(cursor) == 0)
+            ReadRecord(cursor);
+        else if (cursor.kind == ClangKind.EnumDecl)
+            ReadEnum(cursor);
+    }
+
+    private void ReadEnum(CXCursor cursor)
+    {
+        string name = clang_Cursor_isAnonymous(cursor) != 0 ? "" : Text(clang_getCursorSpelling(cursor));
+        foreach (CXCursor item in Children(cursor).Where(c => c.kind == ClangKind.EnumConstantDecl))
+        {
+            string constant = Text(clang_getCursorSpelling(item));
+            Place at = TranslationUnit.Expansion(clang_getCursorLocation(item));
+            string header = HeaderNames.Of(at.File);
+            if (_hints.TakesConstant(constant, header))
+                _constants.Add(new HeaderConstant(constant, clang_getEnumConstantDeclValue(item), null, false, name, header, at, _sources.Comments(at.File).Of(constant, at.Line, at.Line)));
+        }
+    }
+
+    /// <summary>The spec's name of a struct or union that has a name; it and all that it holds are read.</summary>
+    private string ReadRecord(CXCursor cursor)
+    {
+        string spelling = Text(clang_getTypeSpelling(clang_getCanonicalType(clang_getCursorType(cursor))));
+        string name = spelling.Split(' ')[^1];
+        // In C a type that only a typedef names is spelt without struct.
+        ReadRecord(cursor, name, spelling == name ? name : null);
+        return name;
+    }
+
+    private void ReadRecord(CXCursor cursor, string name, string? path)
+    {
+        if (_hints.LeavesOut(name) || !_typeNames.Add(name))
+            return;
+        Place at = TranslationUnit.Expansion(clang_getCursorLocation(cursor));
+        CXType type = clang_getCursorType(cursor);
+        List<CXCursor> children = Children(cursor);
+        List<CXCursor> fields = [.. children.Where(c => c.kind == ClangKind.FieldDecl)];
+        bool isMadeByMacro = IsMadeByMacro(cursor);
+        if (isMadeByMacro && fields.Any(f => ElementType(clang_getCanonicalType(clang_getCursorType(f))).kind == ClangKind.TypePointer))
+            return; // The macros of ring.h also make each side's private variables, which point into its own memory.
+        if (isMadeByMacro && name.EndsWith(EntryUnion, StringComparison.Ordinal) && ReadRing(name, fields, at))
+            return;
+        if (isMadeByMacro && IsSharedRing(name))
+            fields.RemoveAll(f => Text(clang_getCursorSpelling(f)) == "ring");
+
+        bool isUnion = cursor.kind == ClangKind.UnionDecl;
+        CheckNamed(children, fields, name);
+        var members = fields.SelectMany(f => ReadMember(f, name, path ?? name, isUnion, f.Equals(fields[^1]))).ToList();
+        long align = clang_Type_getAlignOf(type);
+        bool isPacked = fields.Any(f => clang_Type_getAlignOf(clang_getCursorType(f)) > align);
+        int firstLine = TranslationUnit.Expansion(clang_getRangeStart(clang_getCursorExtent(cursor))).Line;
+        string doc = isMadeByMacro ? RingDocs.Of(name) : _sources.Comments(at.File).Of(name, firstLine, firstLine);
+        _types.Add(new HeaderType(name, isUnion, path, isPacked ? (int)align : null, HeaderNames.Of(at.File), at, doc, clang_Type_getSizeOf(type), members));
+    }
+
+    /// <summary>A member of no name has its own members in its owner's place: a layout that a spec cannot say.</summary>
+    private static void CheckNamed(List<CXCursor> children, List<CXCursor> fields, string owner)
+    {
+        HashSet<string> used = [.. fields.Select(f => Key(clang_getTypeDeclaration(ElementType(clang_getCanonicalType(clang_getCursorType(f))))))];
+        foreach (CXCursor inner in children.Where(c => c.kind is ClangKind.StructDecl or ClangKind.UnionDecl && clang_Cursor_isAnonymous(c) != 0 && !used.Contains(Key(c))))
+        {
+            Place at = TranslationUnit.Expansion(clang_getCursorLocation(inner));
+            throw new HeaderImportException($"{at}: {owner} has a {(inner.kind == ClangKind.UnionDecl ? "union" : "struct")} without a name as its member, which a spec cannot say; give it a name");
+        }
+    }
+
+    private static string Key(CXCursor cursor) => TranslationUnit.Spelling(clang_getCursorLocation(cursor)).ToString() + ":" + TranslationUnit.Spelling(clang_getCursorLocation(cursor)).Column.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>DEFINE_RING_TYPES makes the union of a request and a response; false when this is another union of such a name.</summary>
+    private bool ReadRing(string entry, List<CXCursor> fields, Place at)
+    {
+        CXCursor[] requests = [.. fields.Where(f => Text(clang_getCursorSpelling(f)) == "req")];
+        CXCursor[] responses = [.. fields.Where(f => Text(clang_getCursorSpelling(f)) == "rsp")];
+        if (requests.Length != 1 || responses.Length != 1 || fields.Count != 2)
+            return false;
+        string name = entry[..^EntryUnion.Length];
+        _rings.Add(new HeaderRing(name, name + SharedRing, Message(requests[0]), Message(responses[0])));
+        return true;
+
+        string Message(CXCursor field)
+        {
+            CXType type = clang_getCanonicalType(clang_getCursorType(field));
+            return type.kind == ClangKind.TypeRecord
+                ? ReadRecord(clang_getTypeDeclaration(type))
+                : throw new HeaderImportException($"{at}: the messages of the ring {name} are not structs");
+        }
+    }
+
+    private bool IsSharedRing(string name) =>
+        name.EndsWith(SharedRing, StringComparison.Ordinal) && _rings.Any(r => r.Header == name);
+
+    private IEnumerable<HeaderMember> ReadMember(CXCursor field, string owner, string ownerPath, bool ownerIsUnion, bool isLast)
+    {
+        Place at = TranslationUnit.Expansion(clang_getCursorLocation(field));
+        string name = Text(clang_getCursorSpelling(field));
+        string where = $"{at}: {owner}.{name}";
+        if (clang_Cursor_isBitField(field) != 0)
+            throw new HeaderImportException($"{where} is a bit field, whose place is its compiler's choice; declare the integer that holds it");
+
+        CXType type = clang_getCanonicalType(clang_getCursorType(field));
+        bool isTail = type.kind == ClangKind.TypeIncompleteArray || (type.kind == ClangKind.TypeConstantArray && clang_getArraySize(type) == 0);
+        if (isTail && (ownerIsUnion || !isLast))
+            throw new HeaderImportException($"{where} is an array without a length that is not the last member of a struct");
+        CXType element = ElementType(type);
+        if (element.kind is ClangKind.TypeConstantArray or ClangKind.TypeIncompleteArray)
+            throw new HeaderImportException($"{where} is an array of arrays, which a spec cannot say; declare one array");
+
+        string? count = type.kind == ClangKind.TypeConstantArray && !isTail ? Count(field, clang_getArraySize(type)) : isTail ? "0" : null;
+        long offset = clang_Cursor_getOffsetOfField(field) / 8;
+        string doc = IsMadeByMacro(field) ? RingDocs.Of(name) : Doc(field, name, at);
+        if (IsPrivatePartOfRing(owner, element))
+            return PrivatePart(field, name, offset, at);
+        string typeName = TypeName(field, element, owner, ownerPath, name, where);
+        return [new HeaderMember(name, name, typeName, count, offset, isTail ? 0 : clang_Type_getSizeOf(type), isTail, at, doc)];
+    }
+
+    private string Doc(CXCursor field, string name, Place at)
+    {
+        CXSourceRange range = clang_getCursorExtent(field);
+        return _sources.Comments(at.File).Of(name, TranslationUnit.Expansion(clang_getRangeStart(range)).Line, TranslationUnit.Expansion(clang_getRangeEnd(range)).Line);
+    }
+
+    /// <summary>A shared ring's header has a union of what some protocols keep there; a spec has its bytes.</summary>
+    private bool IsPrivatePartOfRing(string owner, CXType element) => element.kind == ClangKind.TypeRecord && IsSharedRing(owner);
+
+    private static IEnumerable<HeaderMember> PrivatePart(CXCursor field, string name, long offset, Place at)
+    {
+        CXCursor record = clang_getTypeDeclaration(clang_getCanonicalType(clang_getCursorType(field)));
+        long size = clang_Type_getSizeOf(clang_getCursorType(field));
+        foreach (CXCursor bytes in Children(record).Where(c => c.kind == ClangKind.FieldDecl))
+        {
+            CXType type = clang_getCanonicalType(clang_getCursorType(bytes));
+            string inner = Text(clang_getCursorSpelling(bytes));
+            if (type.kind != ClangKind.TypeConstantArray || clang_getArraySize(type) != size)
+                continue;
+            return [new HeaderMember(inner, $"{name}.{inner}", "uint8_t", size.ToString(CultureInfo.InvariantCulture), offset, size, false, at, RingDocs.Of(inner))];
+        }
+        throw new HeaderImportException($"{at}: the shared ring's member {name} has no array of its bytes");
+    }
+
+    private string TypeName(CXCursor field, CXType element, string owner, string ownerPath, string member, string where)
+    {
+        if (element.kind == ClangKind.TypePointer)
+            throw new HeaderImportException($"{where} is a pointer, which means nothing to the other side of shared memory");
+        if (element.kind == ClangKind.TypeRecord)
+            return RecordName(clang_getTypeDeclaration(element), owner, ownerPath, member);
+        string integer = IntegerName(element)
+            ?? throw new HeaderImportException($"{where} has the type {Text(clang_getTypeSpelling(element))}, which is no integer, struct or union");
+        if (element.kind is ClangKind.TypeEnum || IsWord(element))
+            return integer;
+        return NamedInteger(field, integer);
+    }
+
+    private string RecordName(CXCursor record, string owner, string ownerPath, string member)
+    {
+        if (clang_Cursor_isAnonymous(record) == 0)
+            return ReadRecord(record);
+        string name = $"{owner}_{member}";
+        ReadRecord(record, name, $"{ownerPath}.{member}");
+        return name;
+    }
+
+    /// <summary>The name that the header gives an integer: a macro's, a typedef's, or stdint.h's.</summary>
+    private string NamedInteger(CXCursor field, string integer)
+    {
+        CXSourceRange range = clang_getCursorExtent(field);
+        string text = IsMadeByMacro(field) ? "" : _sources.Between(
+            TranslationUnit.Spelling(clang_getRangeStart(range)), TranslationUnit.Spelling(clang_getCursorLocation(field)));
+        string first = text.Split([' ', '\t', '\n'], 2)[0];
+        if (_typeMacros.TryGetValue(first, out Macro? macro))
+            return Declare(macro.Name, integer, HeaderNames.Of(macro.At.File), _sources.Comments(macro.At.File).Of(macro.Name, macro.At.Line, macro.At.Line));
+
+        CXType type = ElementType(clang_getCursorType(field));
+        CXCursor declaration = clang_getTypeDeclaration(type);
+        string name = Text(clang_getCursorSpelling(declaration));
+        if (declaration.kind != ClangKind.TypedefDecl || TypeTable.IsScalar(name) || name == integer)
+            return integer;
+        Place at = TranslationUnit.Expansion(clang_getCursorLocation(declaration));
+        bool isXens = at.File.Length > 0 && !at.File.Contains(SystemHeaders.FolderName, StringComparison.Ordinal);
+        return !isXens ? integer : Declare(name, integer, HeaderNames.Of(at.File), _sources.Comments(at.File).Of(name, at.Line, at.Line));
+    }
+
+    private string Declare(string name, string integer, string header, string doc)
+    {
+        _typedefs.TryAdd(name, new HeaderTypedef(name, integer, header, doc));
+        return name;
+    }
+
+    private static string? IntegerName(CXType type)
+    {
+        if (type.kind == ClangKind.TypeEnum)
+            return IntegerName(clang_getCanonicalType(clang_getEnumDeclIntegerType(clang_getTypeDeclaration(type))));
+        string? sign = type.kind switch
+        {
+            ClangKind.TypeBool or (>= ClangKind.TypeUChar and <= ClangKind.TypeULongLong) => "u",
+            >= ClangKind.TypeSChar and <= ClangKind.TypeLongLong => "",
+            _ => null,
+        };
+        return type.kind is ClangKind.TypeCharS or ClangKind.TypeCharU ? "char"
+            : sign is null ? null
+            : string.Create(CultureInfo.InvariantCulture, $"{sign}int{clang_Type_getSizeOf(type) * 8}_t");
+    }
+
+    /// <summary>long is as wide as a machine's registers.</summary>
+    private static bool IsWord(CXType type) => type.kind is ClangKind.TypeLong or ClangKind.TypeULong && clang_Type_getSizeOf(type) == 4;
+
+    private static CXType ElementType(CXType type)
+    {
+        CXType element = clang_getElementType(type);
+        return element.kind == 0 ? type : element;
+    }
+
+    /// <summary>The constant that the header counts the array with, or the number.</summary>
+    private string Count(CXCursor field, long count)
+    {
+        CXSourceRange range = clang_getCursorExtent(field);
+        string text = IsMadeByMacro(field) ? "" : _sources.Between(
+            TranslationUnit.Spelling(clang_getCursorLocation(field)), TranslationUnit.Spelling(clang_getRangeEnd(range)));
+        int open = text.IndexOf('[', StringComparison.Ordinal);
+        int close = text.IndexOf(']', StringComparison.Ordinal);
+        string name = open >= 0 && close > open ? text[(open + 1)..close].Trim() : "";
+        bool isConstant = _constants.Any(c => c.Name == name && c.Text is null && c.Value == count);
+        return isConstant ? name : count.ToString(CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>What a macro makes lies, all of it, where the macro is used.</summary>
+    private bool IsMadeByMacro(CXCursor cursor) => _macroUses.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)));
+}

@@ -1,0 +1,114 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using Blkring.Generators.Model;
+using static Blkring.AbiTools.Import.LibClang;
+
+namespace Blkring.AbiTools.Import;
+
+/// <summary>A macro without parameters: its name, what it stands for, where it is.</summary>
+internal sealed record Macro(string Name, string Body, Place At);
+
+/// <summary>
+/// Which macros are constants and of what value. A macro is no expression until it is used, so a second source uses each in a
+/// definition of its own; where that does not compile, the macro is no constant.
+/// </summary>
+internal static class MacroReader
+{
+    private const string Probe = "blkring_value_";
+
+    /// <summary>The macros without parameters that these files define, each with its last body.</summary>
+    public static IReadOnlyList<Macro> Macros(TranslationUnit unit, IReadOnlySet<string> files, HeaderSources sources)
+    {
+        var macros = new Dictionary<string, Macro>(StringComparer.Ordinal);
+        foreach (CXCursor cursor in Children(unit.Root).Where(c => c.kind == ClangKind.MacroDefinition && clang_Cursor_isMacroFunctionLike(c) == 0))
+        {
+            CXSourceRange range = clang_getCursorExtent(cursor);
+            Place start = TranslationUnit.Spelling(clang_getRangeStart(range));
+            if (!files.Contains(start.File))
+                continue;
+            string name = Text(clang_getCursorSpelling(cursor));
+            string body = sources.Between(start, TranslationUnit.Spelling(clang_getRangeEnd(range)))[name.Length..];
+            macros.Remove(name);
+            macros.Add(name, new Macro(name, Uncommented(body), start));
+        }
+        // A dictionary that has lost an entry forgets the order.
+        return [.. macros.Values.OrderBy(m => m.At.File, StringComparer.Ordinal).ThenBy(m => m.At.Offset)];
+    }
+
+    /// <summary>A type that a macro stands for is a name.</summary>
+    public static bool IsTypeName(Macro macro) => CName.IsIdentifier(macro.Body);
+
+    /// <summary>The values of those that are constants; <paramref name="prelude"/> is a source that includes the headers.</summary>
+    public static IReadOnlyDictionary<string, (decimal Value, string? Text)> Values(
+        IReadOnlyList<Macro> macros, string prelude, string file, IReadOnlyList<string> arguments)
+    {
+        var source = new StringBuilder(prelude);
+        foreach (Macro macro in macros.Where(m => IsBalanced(m.Body)))
+            // Plus zero: a string becomes a pointer, which can be initialised with one.
+            source.Append("static const __typeof__((").Append(macro.Name).Append(") + 0) ").Append(Probe).Append(macro.Name).Append(" = ").Append(macro.Name).Append(";\n");
+        File.WriteAllText(file, source.ToString());
+
+        using TranslationUnit unit = TranslationUnit.Parse(file, arguments);
+        // An error is told for the whole line of a definition, and each macro has a line.
+        HashSet<int> wrong = [.. unit.Errors().Where(e => e.At.File == file).Select(e => e.At.Line)];
+        var values = new Dictionary<string, (decimal, string?)>(StringComparer.Ordinal);
+        foreach (CXCursor cursor in Children(unit.Root).Where(c => c.kind == ClangKind.VarDecl))
+        {
+            string name = Text(clang_getCursorSpelling(cursor));
+            if (!name.StartsWith(Probe, StringComparison.Ordinal) || wrong.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)).Line))
+                continue;
+            if (Evaluate(cursor) is { } value)
+                values[name[Probe.Length..]] = value;
+        }
+        return values;
+    }
+
+    private static unsafe (decimal, string?)? Evaluate(CXCursor variable)
+    {
+        nint result = clang_Cursor_Evaluate(variable);
+        if (result == 0)
+            return null;
+        try
+        {
+            return clang_EvalResult_getKind(result) switch
+            {
+                ClangKind.EvalInt when clang_EvalResult_isUnsignedInt(result) != 0 => (clang_EvalResult_getAsUnsigned(result), null),
+                ClangKind.EvalInt => (clang_EvalResult_getAsLongLong(result), null),
+                ClangKind.EvalString => (0, Marshal.PtrToStringUTF8((nint)clang_EvalResult_getAsStr(result))),
+                _ => null,
+            };
+        }
+        finally
+        {
+            clang_EvalResult_dispose(result);
+        }
+    }
+
+    private static bool IsBalanced(string body)
+    {
+        int depth = 0;
+        for (int i = 0; i < body.Length; i++)
+        {
+            char c = body[i];
+            if (c is '"' or '\'')
+            {
+                for (i++; i < body.Length && body[i] != c; i++)
+                {
+                    if (body[i] == '\\')
+                        i++;
+                }
+                continue;
+            }
+            depth += c switch { '(' or '{' or '[' => 1, ')' or '}' or ']' => -1, _ => 0 };
+            if (depth < 0 || c == ';' || (c == ',' && depth == 0))
+                return false;
+        }
+        return depth == 0 && body.Length > 0;
+    }
+
+    private static string Uncommented(string body)
+    {
+        int comment = body.IndexOf("/*", StringComparison.Ordinal);
+        return (comment < 0 ? body : body[..comment]).Replace("\\\n", " ", StringComparison.Ordinal).Trim();
+    }
+}

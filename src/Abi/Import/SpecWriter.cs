@@ -1,0 +1,160 @@
+using System.Globalization;
+using System.Security;
+using System.Text;
+
+namespace Blkring.AbiTools.Import;
+
+/// <summary>A spec's text. The same headers give the same bytes, so a spec under version control shows what moved.</summary>
+internal sealed class SpecWriter
+{
+    private const string BigAlign = "8";
+    private const string SmallAlign = "4";
+
+    private readonly StringBuilder _text = new();
+    private readonly MergedHeaders _headers;
+    private readonly Hints _hints;
+    private readonly string _header;
+    private readonly IReadOnlyDictionary<string, string> _renamed;
+
+    private SpecWriter(string header, MergedHeaders headers, Hints hints, IReadOnlyDictionary<string, string> renamed)
+    {
+        _header = header;
+        _headers = headers;
+        _hints = hints;
+        _renamed = renamed;
+    }
+
+    /// <param name="renamed">C names whose C# name another has, and the C# names that they get.</param>
+    public static string Write(
+        string name, IReadOnlyList<string> headerNames, string doc, IEnumerable<string> copyright, MergedHeaders headers, Hints hints,
+        IReadOnlyDictionary<string, string> renamed)
+    {
+        var writer = new SpecWriter(headerNames[0], headers, hints, renamed);
+        writer.Head(headerNames, copyright);
+        writer._text.Append(CultureInfo.InvariantCulture, $"<protocol name=\"{name}\" header=\"{headerNames[0]}\">\n");
+        if (doc.Length > 0)
+            writer.Line(1, Escape(doc));
+        writer.Abis();
+        writer.Section(headers.Constants, writer.Constant);
+        writer.Section(headers.Typedefs, t => writer.Element(1, "typedef", Attributes(("name", t.Name), ("type", t.Type), ("header", writer.OtherHeader(t.Header))), writer.Doc(t.Name, t.Doc)));
+        foreach (MergedType type in headers.Types)
+            writer.Type(type);
+        writer.Section(headers.Rings, writer.Ring);
+        writer._text.Append("</protocol>\n");
+        return writer._text.ToString();
+    }
+
+    private void Head(IReadOnlyList<string> headerNames, IEnumerable<string> copyright)
+    {
+        _text.Append("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<!--\n");
+        Line(1, $"Written by blkring abi import from {string.Join(", ", headerNames)}: import again, do not edit.");
+        Line(1, "Names and most documentation are those of Xen's public headers, under the MIT license.");
+        foreach (string line in copyright)
+            Line(1, CommentSafe(line));
+        foreach ((string name, string why) in _hints.LeftOut)
+            Line(1, CommentSafe($"Left out: {name}, {why}."));
+        if (_headers.LeftOut.Count > 0)
+            Line(1, $"Left out, for their values differ by target: {string.Join(", ", _headers.LeftOut)}.");
+        _text.Append("-->\n");
+    }
+
+    private void Abis()
+    {
+        _text.Append('\n');
+        foreach (string abi in _headers.Abis)
+        {
+            (string align, string doc) = abi switch
+            {
+                "native" => (BigAlign, "The ABI of a 64-bit host. A frontend that writes no protocol node uses the ABI it was built for."),
+                "x86_32" => (SmallAlign, "32-bit x86: a 64-bit integer needs only 4-byte alignment."),
+                "x86_64" => (BigAlign, "64-bit x86."),
+                "arm" => (BigAlign, "32-bit Arm, where it differs from a 64-bit host."),
+                _ => throw new InvalidOperationException($"The ABI {abi} has no words."),
+            };
+            Element(1, "abi", Attributes(("name", abi), ("align-64", align)), doc);
+        }
+    }
+
+    private void Section<T>(IReadOnlyList<T> items, Action<T> write)
+    {
+        if (items.Count > 0)
+            _text.Append('\n');
+        foreach (T item in items)
+            write(item);
+    }
+
+    private void Constant(HeaderConstant c)
+    {
+        string value = c.IsHex
+            ? "0x" + ((ulong)c.Value).ToString("x", CultureInfo.InvariantCulture)
+            : c.Value.ToString(CultureInfo.InvariantCulture);
+        Element(1, "constant", Attributes(
+            ("name", c.Name), ("value", c.Text is null ? value : null), ("string", c.Text), ("enum", c.Enum is "" ? null : c.Enum),
+            ("csharp", _renamed.GetValueOrDefault(c.Name)), ("header", OtherHeader(c.Header))), Doc(c.Name, c.Doc));
+    }
+
+    private void Type(MergedType merged)
+    {
+        HeaderType type = merged.Type;
+        string element = type.IsUnion ? "union" : "struct";
+        string attributes = Attributes(
+            ("name", type.Name), ("path", type.Path), ("pack", type.Pack?.ToString(CultureInfo.InvariantCulture)),
+            ("csharp", _renamed.GetValueOrDefault(type.Name)), ("header", OtherHeader(type.Header)));
+        _text.Append('\n');
+        Line(1, $"<{element}{attributes}>");
+        string doc = Doc(type.Name, type.Doc);
+        if (doc.Length > 0)
+            Line(2, Escape(doc));
+        foreach (MergedMember member in merged.Members)
+            Member(type, member);
+        Line(1, $"</{element}>");
+    }
+
+    private void Member(HeaderType owner, MergedMember merged)
+    {
+        HeaderMember m = merged.Member;
+        string doc = Doc($"{owner.Name}.{m.Name}", m.Doc);
+        if (m.IsTail)
+        {
+            Element(2, "tail", Attributes(("name", m.Name), ("type", m.Type)), doc);
+            return;
+        }
+        string? used = _hints.Used(owner.Name, m.Name) is { } counter && owner.Members.Any(o => o.Name == counter) ? counter : null;
+        Element(2, "member", Attributes(
+            ("name", m.Name), ("path", m.Path == m.Name ? null : m.Path), ("type", m.Type), ("count", m.Count), ("used", used),
+            ("abi", merged.Abis.Count == 0 ? null : string.Join(' ', merged.Abis))), doc);
+    }
+
+    private void Ring(HeaderRing ring)
+    {
+        string attributes = Attributes(("name", ring.Name), ("header", ring.Header), ("request", ring.Request), ("response", ring.Response));
+        var variants = _hints.Variants(ring.Name).Where(v => _headers.Types.Any(t => t.Type.Name == v.Struct)).ToList();
+        if (variants.Count == 0)
+        {
+            Line(1, $"<ring{attributes}/>");
+            return;
+        }
+        Line(1, $"<ring{attributes}>");
+        foreach ((string type, string when, string value) in variants)
+            Line(2, $"<variant{Attributes(("struct", type), ("when", when), ("is", value))}/>");
+        Line(1, "</ring>");
+    }
+
+    private string Doc(string name, string headers) => _hints.Doc(name) ?? headers;
+
+    private string? OtherHeader(string header) => header == _header ? null : header;
+
+    private void Element(int depth, string name, string attributes, string doc) =>
+        Line(depth, doc.Length == 0 ? $"<{name}{attributes}/>" : $"<{name}{attributes}>{Escape(doc)}</{name}>");
+
+    private void Line(int depth, string text) => _text.Append(' ', 2 * depth).Append(text).Append('\n');
+
+    private static string Attributes(params (string Name, string? Value)[] attributes) =>
+        string.Concat(attributes.Where(a => a.Value is not null).Select(a => $" {a.Name}=\"{SecurityElement.Escape(a.Value)}\""));
+
+    /// <summary>Text needs no more than these: quotes stay readable.</summary>
+    private static string Escape(string text) =>
+        text.Replace("&", "&amp;", StringComparison.Ordinal).Replace("<", "&lt;", StringComparison.Ordinal).Replace(">", "&gt;", StringComparison.Ordinal);
+
+    private static string CommentSafe(string text) => text.Replace("--", "- -", StringComparison.Ordinal).TrimEnd('-');
+}

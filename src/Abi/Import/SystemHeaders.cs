@@ -1,0 +1,55 @@
+namespace Blkring.AbiTools.Import;
+
+/// <summary>
+/// A folder with the few headers of C that Xen's headers include. They hold types and nothing of the host, so the import gives the
+/// same spec on every machine, and needs no C library for a target that is not the host.
+/// </summary>
+internal sealed class SystemHeaders : IDisposable
+{
+    public const string FolderName = "blkring-import-";
+
+    // uint64_t is long long on all targets: long then appears only where a header writes it, and its width differs by target.
+    private const string StdInt = """
+        #ifndef BLKRING_STDINT
+        #define BLKRING_STDINT
+        typedef unsigned char uint8_t;
+        typedef signed char int8_t;
+        typedef unsigned short uint16_t;
+        typedef short int16_t;
+        typedef unsigned int uint32_t;
+        typedef int int32_t;
+        typedef unsigned long long uint64_t;
+        typedef long long int64_t;
+        typedef __UINTPTR_TYPE__ uintptr_t;
+        typedef __SIZE_TYPE__ size_t;
+        typedef __PTRDIFF_TYPE__ ptrdiff_t;
+        #define NULL ((void *)0)
+        #define offsetof(type, member) __builtin_offsetof(type, member)
+        void *memcpy(void *, const void *, size_t);
+        void *memset(void *, int, size_t);
+        #endif
+
+        """;
+
+    // Old xs_wire.h has a table of these names; their values are the host's and are in no spec.
+    private static readonly string[] ErrorNames =
+    [
+        "EINVAL", "EACCES", "EEXIST", "EISDIR", "ENOENT", "ENOMEM", "ENOSPC", "EIO", "ENOTEMPTY", "ENOSYS", "EROFS", "EBUSY", "EAGAIN",
+        "EISCONN", "E2BIG", "EPERM",
+    ];
+
+    private static readonly string[] Names = ["stdint.h", "stddef.h", "inttypes.h", "string.h", "sys/types.h"];
+
+    public SystemHeaders()
+    {
+        Folder = Directory.CreateTempSubdirectory(FolderName).FullName;
+        Directory.CreateDirectory(Path.Combine(Folder, "sys"));
+        foreach (string name in Names)
+            File.WriteAllText(Path.Combine(Folder, name), StdInt);
+        File.WriteAllLines(Path.Combine(Folder, "errno.h"), ErrorNames.Select(name => $"#define {name} 1"));
+    }
+
+    public string Folder { get; }
+
+    public void Dispose() => Directory.Delete(Folder, recursive: true);
+}

@@ -1,0 +1,116 @@
+using System.Text.RegularExpressions;
+
+namespace Blkring.AbiTools.Import;
+
+/// <summary>All targets' headers as one. <paramref name="Abis"/>: the spec's ABIs. <paramref name="LeftOut"/>: constants without one value.</summary>
+internal sealed record MergedHeaders(
+    IReadOnlyList<string> Abis,
+    IReadOnlyList<HeaderConstant> Constants,
+    IReadOnlyList<HeaderTypedef> Typedefs,
+    IReadOnlyList<MergedType> Types,
+    IReadOnlyList<HeaderRing> Rings,
+    IReadOnlyList<string> LeftOut);
+
+internal sealed record MergedType(HeaderType Type, IReadOnlyList<MergedMember> Members);
+
+/// <summary>A member and the ABIs that have it; no ABIs: all.</summary>
+internal sealed record MergedMember(HeaderMember Member, IReadOnlyList<string> Abis);
+
+/// <summary>
+/// Finds what differs by target: members that only some have, types whose width differs. The spec's ABIs are those of x86; Arm has the
+/// layouts of x86_64 as a rule, which is proved here, and an ABI of its own where 32-bit Arm has not.
+/// </summary>
+internal static partial class TargetMerge
+{
+    /// <exception cref="HeaderImportException">The targets differ in a way that a spec cannot say.</exception>
+    public static MergedHeaders Merge(IReadOnlyList<HeaderModel> models)
+    {
+        HeaderModel lead = models[0];
+        CheckSameTypes(models);
+        HeaderModel? arm64 = models.FirstOrDefault(m => m.Target == Target.Arm64);
+        if (arm64 is not null && Difference(lead, arm64) is { } difference)
+            throw new HeaderImportException($"{difference} differs between x86_64 and Arm of 64 bits, for which a spec has one ABI");
+        bool armDiffers = models.FirstOrDefault(m => m.Target == Target.Arm32) is { } arm32 && Difference(lead, arm32) is not null;
+
+        HeaderModel[] layouts = [.. models.Where(m => !m.Target.IsArm || (armDiffers && m.Target == Target.Arm32))];
+        string[] abis = [.. layouts.SelectMany(m => m.Target.Abis).OrderBy(a => Array.IndexOf(Order, a))];
+        return new MergedHeaders(
+            abis,
+            [.. lead.Constants.Where(c => HasOneValue(c, models))],
+            lead.Typedefs,
+            [.. lead.Types.Select(type => MergeType(type, layouts, abis))],
+            lead.Rings,
+            [.. lead.Constants.Where(c => !HasOneValue(c, models)).Select(c => c.Name)]);
+    }
+
+    private static readonly string[] Order = ["native", "x86_32", "x86_64", "arm"];
+
+    private static void CheckSameTypes(IReadOnlyList<HeaderModel> models)
+    {
+        foreach (HeaderModel a in models)
+        {
+            foreach (HeaderModel b in models)
+            {
+                if (a.Types.FirstOrDefault(t => b.Types.All(o => o.Name != t.Name)) is { } missing)
+                    throw new HeaderImportException($"{missing.At}: {missing.Name} exists for {a.Target.Triple} and not for {b.Target.Triple}; a spec's types exist in every ABI");
+                if (a.Rings.FirstOrDefault(r => !b.Rings.Contains(r)) is { } ring)
+                    throw new HeaderImportException($"the ring {ring.Name} is not the same for {a.Target.Triple} and {b.Target.Triple}");
+            }
+        }
+    }
+
+    /// <summary>The first member that two targets do not lay out alike, with its place; null when there is none.</summary>
+    private static string? Difference(HeaderModel a, HeaderModel b)
+    {
+        foreach ((HeaderType left, HeaderType right) in a.Types.Join(b.Types, t => t.Name, t => t.Name, (l, r) => (l, r)))
+        {
+            HeaderMember? member = left.Members.FirstOrDefault(m => right.Members.All(o => !IsSame(m, o) || m.Offset != o.Offset))
+                ?? right.Members.FirstOrDefault(m => left.Members.All(o => !IsSame(m, o)));
+            if (member is not null)
+                return $"{member.At}: {left.Name}.{member.Name}";
+            if (left.Size != right.Size)
+                return $"{left.At}: {left.Name}";
+        }
+        return null;
+    }
+
+    private static bool IsSame(HeaderMember a, HeaderMember b) => a.Path == b.Path && a.Type == b.Type && a.Count == b.Count;
+
+    private static bool HasOneValue(HeaderConstant constant, IReadOnlyList<HeaderModel> models) =>
+        models.All(m => m.Constants.Any(c => c.Name == constant.Name && c.Value == constant.Value && c.Text == constant.Text));
+
+    private static MergedType MergeType(HeaderType lead, HeaderModel[] models, string[] abis)
+    {
+        var merged = new List<(HeaderMember Member, HashSet<string> Abis)>();
+        foreach (HeaderModel model in models)
+        {
+            // A member that earlier targets lack goes where it lies: behind the last one that both have.
+            int last = -1;
+            foreach (HeaderMember member in model.Types.First(t => t.Name == lead.Name).Members)
+            {
+                int at = merged.FindIndex(m => IsSame(m.Member, member));
+                if (at >= 0)
+                    merged[last = at].Abis.UnionWith(model.Target.Abis);
+                else
+                    merged.Insert(++last, (member, [.. model.Target.Abis]));
+            }
+        }
+        return new MergedType(lead, [.. merged.Select(m => new MergedMember(
+            Named(m.Member, merged.Count(o => o.Member.Name == m.Member.Name) > 1, lead),
+            m.Abis.Count == abis.Length ? [] : [.. abis.Where(m.Abis.Contains)]))]);
+    }
+
+    /// <summary>A member whose width differs by target is several to a spec: pd, a long, is pd_32 and pd_64.</summary>
+    private static HeaderMember Named(HeaderMember member, bool isOneOfSeveral, HeaderType owner)
+    {
+        if (!isOneOfSeveral)
+            return member;
+        Match width = Width().Match(member.Type);
+        return width.Success
+            ? member with { Name = $"{member.Name}_{width.Value}" }
+            : throw new HeaderImportException($"{member.At}: {owner.Name}.{member.Name} has another type or count for another target");
+    }
+
+    [GeneratedRegex("(?<=^u?int)[0-9]+(?=_t$)")]
+    private static partial Regex Width();
+}

@@ -1,0 +1,95 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using static Blkring.AbiTools.Import.LibClang;
+
+namespace Blkring.AbiTools.Import;
+
+/// <summary>A place in a header; lines count from 1, offsets (UTF-8 bytes) from 0.</summary>
+internal readonly record struct Place(string File, int Line, int Column, int Offset)
+{
+    public override string ToString() => $"{File}:{Line}";
+}
+
+/// <summary>An error of the compiler.</summary>
+internal sealed record ClangError(Place At, string Message);
+
+/// <summary>One C source as libclang parses it for one target.</summary>
+internal sealed unsafe class TranslationUnit : IDisposable
+{
+    // CXTranslationUnit_DetailedPreprocessingRecord: macros become cursors.
+    private const uint Options = 1;
+    private const int SeverityError = 3;
+
+    private nint _index;
+    private nint _unit;
+
+    private TranslationUnit(nint index, nint unit)
+    {
+        _index = index;
+        _unit = unit;
+    }
+
+    public CXCursor Root => clang_getTranslationUnitCursor(_unit);
+
+    /// <exception cref="HeaderImportException">libclang gave up, which it does not do for errors in the source.</exception>
+    public static TranslationUnit Parse(string file, IEnumerable<string> arguments)
+    {
+        byte[][] texts = [.. arguments.Append(file).Select(text => Encoding.UTF8.GetBytes(text + "\0"))];
+        var pins = texts.Select(text => GCHandle.Alloc(text, GCHandleType.Pinned)).ToArray();
+        nint index = clang_createIndex(0, 0);
+        try
+        {
+            byte** pointers = stackalloc byte*[texts.Length];
+            for (int i = 0; i < texts.Length; i++)
+                pointers[i] = (byte*)pins[i].AddrOfPinnedObject();
+            int error = clang_parseTranslationUnit2(index, pointers[texts.Length - 1], pointers, texts.Length - 1, 0, 0, Options, out nint unit);
+            if (error != 0)
+            {
+                clang_disposeIndex(index);
+                throw new HeaderImportException($"{file}: libclang failed with CXErrorCode {error}");
+            }
+            return new TranslationUnit(index, unit);
+        }
+        finally
+        {
+            foreach (GCHandle pin in pins)
+                pin.Free();
+        }
+    }
+
+    public IReadOnlyList<ClangError> Errors()
+    {
+        var errors = new List<ClangError>();
+        for (uint i = 0; i < clang_getNumDiagnostics(_unit); i++)
+        {
+            nint diagnostic = clang_getDiagnostic(_unit, i);
+            if (clang_getDiagnosticSeverity(diagnostic) >= SeverityError)
+                errors.Add(new ClangError(Expansion(clang_getDiagnosticLocation(diagnostic)), Text(clang_getDiagnosticSpelling(diagnostic))));
+            clang_disposeDiagnostic(diagnostic);
+        }
+        return errors;
+    }
+
+    /// <summary>Where the code is that a person wrote: for what a macro made, the macro's use.</summary>
+    public static Place Expansion(CXSourceLocation location)
+    {
+        clang_getExpansionLocation(location, out nint file, out uint line, out uint column, out uint offset);
+        return new Place(file == 0 ? "" : Text(clang_getFileName(file)), (int)line, (int)column, (int)offset);
+    }
+
+    /// <summary>Where the text of the token is: for what a macro made, within the macro.</summary>
+    public static Place Spelling(CXSourceLocation location)
+    {
+        clang_getSpellingLocation(location, out nint file, out uint line, out uint column, out uint offset);
+        return new Place(file == 0 ? "" : Text(clang_getFileName(file)), (int)line, (int)column, (int)offset);
+    }
+
+    public void Dispose()
+    {
+        if (_unit != 0)
+            clang_disposeTranslationUnit(_unit);
+        if (_index != 0)
+            clang_disposeIndex(_index);
+        _unit = _index = 0;
+    }
+}

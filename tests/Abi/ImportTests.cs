@@ -1,0 +1,104 @@
+using Blkring.Generators.Model;
+using Blkring.Layouts.Tests;
+
+namespace Blkring.AbiTools.Tests;
+
+/// <summary>Xen's installed headers, imported.</summary>
+public sealed class ImportTests
+{
+    [Fact]
+    public void Importing_blkif_h_reproduces_the_checked_in_spec()
+    {
+        Assert.Equal(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "checked-in", "blkif.xml")), Headers.Import(Headers.Io("blkif.h")));
+    }
+
+    [Fact]
+    public void A_header_in_a_source_tree_is_the_same_protocol()
+    {
+        using var headers = new Headers();
+
+        string fromTree = Headers.Import(Path.Combine(headers.SourceTree(), "io", "blkif.h"));
+
+        Assert.Equal(Headers.Import(Headers.Io("blkif.h")), fromTree);
+    }
+
+    public static TheoryData<string> Protocols() => [.. Specs.All.Select(s => s.Name)];
+
+    [Theory]
+    [MemberData(nameof(Protocols))]
+    public void The_specs_under_test_are_what_the_import_writes(string protocol)
+    {
+        ProtocolSpec spec = Specs.Find(protocol);
+        string name = Path.GetFileNameWithoutExtension(spec.Header);
+
+        Assert.Equal(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "abi", name + ".xml")), Headers.Import(Path.Combine("/usr/include", spec.Header)));
+    }
+
+    [Fact]
+    public void Every_installed_ring_protocol_is_under_test()
+    {
+        // Those that define no type: macros for others.
+        string[] without = ["protocols.h", "ring.h"];
+        IEnumerable<string> installed = Directory.GetFiles(Path.Combine(Headers.Installed, "io"), "*.h").Select(Path.GetFileName).OfType<string>();
+
+        IEnumerable<string> imported = Specs.All.Select(s => Path.GetFileName(s.Header)).Append("blkif.h");
+
+        Assert.Equal(installed.Except(without).Order(), imported.Order());
+    }
+
+    [Fact]
+    public void A_member_that_only_i386_has_is_of_that_abi()
+    {
+        using var headers = new Headers();
+        string spec = Headers.Import(headers.Write("io/a.h", """
+            struct a {
+                uint32_t first;
+            #ifdef __i386__
+                uint32_t pad;   /* only here */
+            #endif
+                uint64_t last;
+            };
+            """));
+
+        Assert.Contains("""<member name="pad" type="uint32_t" abi="x86_32">only here</member>""", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_long_is_a_member_for_each_width()
+    {
+        using var headers = new Headers();
+        string spec = Headers.Import(headers.Write("io/a.h", "struct a { unsigned long word; };"));
+
+        Assert.Contains("""<member name="word_64" path="word" type="uint64_t" abi="native x86_64"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<member name="word_32" path="word" type="uint32_t" abi="x86_32 arm"/>""", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Constants_keep_the_notation_of_the_header_and_enumerators_their_enum()
+    {
+        using var headers = new Headers();
+        string spec = Headers.Import(headers.Write("io/a.h", """
+            #define A_BIT (1 << 4) /* a bit */
+            #define A_MASK 0xff
+            #define A_NEGATIVE -3
+            #define A_NAME "name"
+            #define A_FUNCTION(x) (x)
+            #define A_NOTHING
+            #define A_TYPE uint16_t
+            #define A_UNKNOWN (NOT_DEFINED + 1)
+            #define A_HERE sizeof(long)
+            enum a_state { A_OFF, A_ON = 5 };
+            struct a { A_TYPE x; };
+            """));
+
+        Assert.Contains("""<constant name="A_BIT" value="0x10">a bit</constant>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<constant name="A_MASK" value="0xff"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<constant name="A_NEGATIVE" value="-3"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<constant name="A_NAME" string="name"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<constant name="A_ON" value="5" enum="a_state"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<typedef name="A_TYPE" type="uint16_t"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("Left out, for their values differ by target: A_HERE.", spec, StringComparison.Ordinal);
+        Assert.DoesNotContain("A_FUNCTION", spec, StringComparison.Ordinal);
+        Assert.DoesNotContain("A_UNKNOWN", spec, StringComparison.Ordinal);
+    }
+}
