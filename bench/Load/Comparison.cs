@@ -8,7 +8,8 @@ namespace Blkring.Load;
 /// One line of a comparison: Blkring and its mark measured in turn, several times. Ratios are taken pair by pair, so that a machine that
 /// slows down slows both.
 /// </summary>
-internal sealed class Comparison(string what, string mark, double target)
+/// <param name="target">The least ratio that the project promises; null where it promises none.</param>
+internal sealed class Comparison(string what, string mark, double? target)
 {
     private readonly List<(double Ours, double Mark)> _pairs = [];
 
@@ -18,7 +19,7 @@ internal sealed class Comparison(string what, string mark, double target)
 
     public double MedianRatio => Median(_pairs.Select(pair => pair.Ours / pair.Mark));
 
-    public bool Holds => MedianRatio >= target;
+    public bool Holds => target is null || MedianRatio >= target;
 
     public static int Report(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes, bool json)
     {
@@ -38,7 +39,7 @@ internal sealed class Comparison(string what, string mark, double target)
             table.AddRow(
                 Markup.Escape(c.What), Markup.Escape(c.Mark), Thousands(Median(c._pairs.Select(p => p.Ours))), Thousands(Median(c._pairs.Select(p => p.Mark))),
                 Ratio(c.MedianRatio), Ratio(c._pairs.Min(p => p.Ours / p.Mark)), Ratio(c._pairs.Max(p => p.Ours / p.Mark)),
-                (c.Holds ? "ok, " : "MISSED, ") + Ratio(c.Target));
+                c.Target is { } least ? (c.Holds ? "ok, " : "MISSED, ") + Ratio(least) : "none");
         }
         if (Console.IsOutputRedirected)
         {
@@ -50,7 +51,7 @@ internal sealed class Comparison(string what, string mark, double target)
     }
 
     private string Mark => mark;
-    private double Target => target;
+    private double? Target => target;
 
     private static string ToJson(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes)
     {
@@ -66,7 +67,7 @@ internal sealed class Comparison(string what, string mark, double target)
                 writer.WriteStartObject();
                 writer.WriteString("load", c.What);
                 writer.WriteString("mark", c.Mark);
-                writer.WriteNumber("target", c.Target);
+                if (c.Target is { } least) writer.WriteNumber("target", least);
                 writer.WriteNumber("medianRatio", c.MedianRatio);
                 writer.WriteBoolean("holds", c.Holds);
                 writer.WriteStartArray("pairs");

@@ -19,6 +19,8 @@ internal static unsafe class DiskLoad
         public int RingPages { get; init; } = 1;
         public int? BackendCpu { get; init; }
         public int? FrontendCpu { get; init; }
+        /// <summary>The frontend looks for responses without ever sleeping, so that no wake-up of its own is measured.</summary>
+        public bool FrontendPolls { get; init; }
         public bool UseIoUring { get; init; } = true;
         public CacheMode Cache { get; init; } = CacheMode.Auto;
         public ulong Seed { get; init; } = 1;
@@ -101,6 +103,7 @@ internal static unsafe class DiskLoad
                         answered++;
                     }
                     if (any) break;
+                    if (options.FrontendPolls) continue;
                     if (frontend.FinalCheckForResponses()) continue;
                     if (!frontend.WaitForEvent(10_000)) throw new InvalidOperationException("the backend stopped answering");
                 }

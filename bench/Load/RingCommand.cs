@@ -42,8 +42,8 @@ internal static class RingCommand
         long allocated = 0;
         foreach (int pages in new[] { 1, 16 })
         {
-            Comparison native = new($"native, {pages} ring pages", "C, ring.h", pages == 1 ? Target : 0);
-            Comparison x86 = new($"x86_32, {pages} ring pages", "C, ring.h", pages == 1 ? Target : 0);
+            Comparison native = new($"native, {pages} ring pages", "C, ring.h", pages == 1 ? Target : null);
+            Comparison x86 = new($"x86_32, {pages} ring pages", "C, ring.h", pages == 1 ? Target : null);
             for (int round = 0; round < rounds; round++)
             {
                 double c = Reference(reference, pages, seconds, front, back);

@@ -52,6 +52,24 @@ public sealed class DiskFaultTests
         }
     }
 
+    [Theory, EveryAbi]
+    public void A_guest_that_keeps_the_queue_turning_does_not_use_up_the_retries(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol, new RigOptions { RetryDelay = TimeSpan.FromHours(1) });
+        rig.Disk.OnStart = operation => operation.Number == 0 ? -Errno.EAGAIN : rig.Disk.Perform(operation);
+        rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
+        Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+
+        for (int i = 0; i < 2000; i++)
+        {
+            rig.Put(rig.Request(Blkif.OpRead, 8, Requests.Pages(1)));
+            Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+            Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
+        }
+        Assert.Equal(1, rig.Statistics.Retries);
+        Assert.Equal(1, rig.Queue.InFlight);
+    }
+
     [Theory, EveryAbi(Errno.EINTR, Errno.EAGAIN)]
     public void An_interruption_is_tried_again_until_it_passes(BlkifProtocol protocol, int errno)
     {

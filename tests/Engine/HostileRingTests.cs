@@ -43,7 +43,7 @@ public sealed unsafe class HostileRingTests
 
         // An index that is honest again changes nothing.
         rig.Frontend.SharedRequestProducer = (uint)inFlight + 1;
-        Assert.False(rig.Queue.HasWorkBeforeSleep());
+        Assert.False(rig.Queue.FinalCheckForRequests());
         rig.Run();
         Assert.True(rig.Queue.IsBroken);
         Assert.Equal(inFlight, rig.Disk.Started.Length);
@@ -120,7 +120,7 @@ public sealed unsafe class HostileRingTests
             {
                 if (turn % 3 == 0) rig.Frontend.SharedRequestProducer = (uint)rig.Statistics.Answered + ((uint)turn % 33);
                 rig.Queue.Turn();
-                rig.Queue.HasWorkBeforeSleep();
+                rig.Queue.FinalCheckForRequests();
                 // Whatever was taken is answered or in flight: no response without a request.
                 Assert.Equal(rig.Statistics.BatchSize.Sum, rig.Statistics.Answered + rig.Queue.InFlight);
                 Assert.InRange(rig.Queue.InFlight, 0, rig.Frontend.EntryCount);

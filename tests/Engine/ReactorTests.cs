@@ -82,6 +82,74 @@ public sealed class ReactorTests
         Assert.Equal(10, device.Queue.Statistics.Retries);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_thread_that_never_sleeps_still_asks_for_the_event_behind_a_slow_request(bool ioUring)
+    {
+        using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
+        ScriptedDisk slow = new(4096);
+        using Device device = new(reactor, BlkifProtocol.X86_64, slow);
+        using RestlessQueue restless = new();
+        reactor.Add(restless);
+
+        for (int posted = 1; posted <= 3; posted++)
+        {
+            device.Frontend.Put(Requests.Of(device.Frontend, posted - 1, Blkif.OpRead, 0, Requests.Pages(1)));
+            device.Frontend.Push();
+            Wait.Until(() => slow.UnderWay.Length == posted, $"request {posted} to reach the disk");
+        }
+
+        Assert.True(reactor.Remove(restless, Wait.Limit));
+        reactor.Invoke(slow.CompleteAll);
+        reactor.Kick(device.Queue);
+        Assert.Equal(3, Wait.ForResponses(device.Frontend, 3).Count);
+    }
+
+    /// <summary>A queue that always wants a further turn: its thread never gets to sleep.</summary>
+    private sealed unsafe class RestlessQueue : VbdQueue
+    {
+        private readonly EventFd _silence = new(blocking: true);
+        private bool _attached;
+
+        public override int InFlight => 0;
+        public override bool IsBroken => false;
+        public override bool IsAttached => _attached;
+        public override void AttachRing() => _attached = true;
+        public override void DetachRing() => _attached = false;
+        public override TurnResult Turn() => _attached ? TurnResult.More : TurnResult.Idle;
+        public override bool FinalCheckForRequests() => false;
+
+        internal override void AttachDisk(ushort queueIndex, IoUring? ring) => _tag = (ulong)queueIndex << 48 | (ulong)EventSlot << 32;
+        internal override void DetachDisk()
+        {
+        }
+
+        private ulong _tag;
+
+        internal override uint TakeCompletions(IoUring ring, uint head, uint tail)
+        {
+            EventWaitCompleted = true;
+            return head + 1;
+        }
+
+        internal override int EventDescriptor => _silence.Value;
+
+        internal override void PrepareEventWait(io_uring_sqe* sqe)
+        {
+            sqe->opcode = IoUringAbi.IORING_OP_POLL_ADD;
+            sqe->fd = _silence.Value;
+            sqe->poll32_events = (uint)Libc.POLLIN;
+            sqe->user_data = _tag;
+        }
+
+        internal override void ConsumeEvent()
+        {
+        }
+
+        protected override void Dispose(bool disposing) => _silence.Dispose();
+    }
+
     [Fact]
     public void A_submission_queue_smaller_than_the_ring_of_requests_is_no_limit()
     {

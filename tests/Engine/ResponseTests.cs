@@ -90,6 +90,7 @@ public sealed unsafe class ResponseTests
             rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
             Assert.True(rig.Frontend.Push(), "the backend sleeps and has not asked for an event");
             Assert.Equal(TurnResult.Idle, rig.Run());
+            Assert.False(rig.Queue.FinalCheckForRequests());
             Assert.Equal((uint)i + 2, rig.Frontend.Header.ReqEvent);
             rig.Responses();
         }
@@ -102,7 +103,7 @@ public sealed unsafe class ResponseTests
         rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
         Assert.Equal(1u, rig.Frontend.Header.ReqEvent);
-        Assert.False(rig.Queue.HasWorkBeforeSleep());
+        Assert.False(rig.Queue.FinalCheckForRequests());
         Assert.Equal(2u, rig.Frontend.Header.ReqEvent);
 
         rig.Put(rig.Request(Blkif.OpRead, 8, Requests.Pages(1)));
@@ -122,7 +123,7 @@ public sealed unsafe class ResponseTests
         rig.Put(rig.Request(Blkif.OpRead, 8, Requests.Pages(1)));
         // Nobody asked for an event yet, so none is sent: the check must find the request.
         Assert.False(rig.Frontend.Push());
-        Assert.True(rig.Queue.HasWorkBeforeSleep());
+        Assert.True(rig.Queue.FinalCheckForRequests());
         rig.Run();
         Assert.Equal(2, rig.Disk.UnderWay.Length);
     }

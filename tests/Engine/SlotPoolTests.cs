@@ -67,7 +67,7 @@ public sealed unsafe class SlotPoolTests
         {
             Assert.InRange(rig.Queue.InFlight, 1, slots);
             // Asleep with no free slot, an event for a new request would be in vain.
-            if (rig.Queue.InFlight == slots) Assert.False(rig.Queue.HasWorkBeforeSleep());
+            if (rig.Queue.InFlight == slots) Assert.False(rig.Queue.FinalCheckForRequests());
             rig.Disk.Complete(first);
             rig.Run();
             foreach (Blkif.DecodedResponse response in rig.Responses())

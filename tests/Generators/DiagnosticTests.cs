@@ -63,7 +63,7 @@ public sealed class DiagnosticTests
         { "BLKABI019", Demo("<struct name=\"s\"><member name=\"n\" type=\"uint8_t\"/><member name=\"a\" type=\"uint8_t\" §used=\"n\"/></struct>"), "no array" },
         { "BLKABI006", Demo("<struct name=\"s\" §csharp=\"1s\"><member name=\"a\" type=\"uint8_t\"/></struct>"), "not a C identifier" },
         { "BLKABI005", Demo("<struct name=\"s\" §pack=\"3\"><member name=\"a\" type=\"uint8_t\"/></struct>"), "1, 2, 4 or 8" },
-        { "BLKABI032", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\"/></struct>"), "put it last" },
+        { "BLKABI032", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><§tail name=\"t\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\"/></struct>"), "put it last" },
         { "BLKABI032", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/></struct><struct name=\"o\"><member name=\"s\" type=\"s\" count=\"2\"/></struct>"), "an array's element" },
         { "BLKABI010", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail name=\"t\" §type=\"nothing\"/></struct>"), "no known type" },
         { "BLKABI008", Demo("<struct name=\"s\"><member name=\"t_offset\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/></struct>"), "the C# name of t_offset" },

@@ -80,7 +80,7 @@ public sealed class FileDisk : Disk
             long length = LengthOf(path, file!, blockDevice);
             CheckLength(path, length, options.MinLengthBytes);
             if (blockDevice && writable && IsReadOnlyDevice(file!)) (writable, note) = (false, "the device is read-only");
-            (file, bool direct, string why) = ChooseCache(path, file!, writable, options.Cache);
+            (file, bool direct, string why) = ChooseCache(path, file!, length, writable, options.Cache);
             string kind = blockDevice ? "block device" : "raw image";
             string access = writable ? "read-write" : $"read-only ({note})";
             return new FileDisk(path, file, length, !writable, direct, blockDevice,
@@ -157,14 +157,15 @@ public sealed class FileDisk : Disk
     /// O_DIRECT is a property of an open file: the choice may open it once more. Guests address 512-byte sectors, so O_DIRECT is taken
     /// only if a read of one sector works; asking the file beats trusting what its filesystem declares.
     /// </summary>
-    private static (FileDescriptor File, bool Direct, string Why) ChooseCache(string path, FileDescriptor file, bool writable, CacheMode cache)
+    private static (FileDescriptor File, bool Direct, string Why) ChooseCache(
+        string path, FileDescriptor file, long length, bool writable, CacheMode cache)
     {
         if (cache == CacheMode.Buffered) return (file, false, "as asked");
 
         int errno = TryOpen(path, (writable ? Libc.O_RDWR : Libc.O_RDONLY) | Libc.O_DIRECT, out FileDescriptor? direct);
         if (errno == 0)
         {
-            errno = TryReadOneSector(direct!);
+            errno = TryReadOneSector(direct!, length);
             if (errno == 0)
             {
                 file.Dispose();
@@ -177,13 +178,13 @@ public sealed class FileDisk : Disk
         return (file, false, why);
     }
 
-    private static unsafe int TryReadOneSector(FileDescriptor file)
+    /// <summary>One sector to a place, and where there is one from a place, that are aligned to a sector and to nothing more.</summary>
+    private static unsafe int TryReadOneSector(FileDescriptor file, long length)
     {
-        // Aligned to a page for O_DIRECT.
         void* page = NativeMemory.AlignedAlloc(Arena.PageBytes, Arena.PageBytes);
         try
         {
-            nint read = Libc.Pread(file.Value, (byte*)page, SectorBytes, 0);
+            nint read = Libc.Pread(file.Value, (byte*)page + SectorBytes, SectorBytes, length > SectorBytes ? SectorBytes : 0);
             return read < 0 ? (int)-read : 0;
         }
         finally

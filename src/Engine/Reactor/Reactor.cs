@@ -13,8 +13,9 @@ namespace Blkring.Engine;
 /// </remarks>
 public sealed class Reactor : IDisposable
 {
-    /// <summary>After EAGAIN from a disk, and while a queue is leaving: long enough not to burn the CPU, short enough not to be felt.</summary>
-    private const long RetryDelayNs = 1_000_000;
+    /// <summary>Between looks at a queue whose disk said EAGAIN, and at one that is leaving.</summary>
+    private static readonly long s_retryDelayNs = (long)VbdQueueOptions.DefaultRetryDelay.TotalNanoseconds;
+    private const int CommandPatienceMs = 1000;
 
     private readonly ReactorOptions _options;
     private readonly Waiter _waiter;
@@ -114,7 +115,8 @@ public sealed class Reactor : IDisposable
         Command command = new(action);
         _commands.Enqueue(command);
         _waiter.Wake();
-        command.Done.Wait();
+        // A command that comes too late for a thread that has been told to end is never run.
+        while (!command.Done.Wait(CommandPatienceMs)) ObjectDisposedException.ThrowIf(!_thread.IsAlive && !command.Done.IsSet, this);
         if (command.Error is { } error) System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(error);
     }
 
@@ -152,8 +154,8 @@ public sealed class Reactor : IDisposable
             if (_departures.Count > 0) RunDepartures();
             Volatile.Write(ref _allocatedBytes, GC.GetAllocatedBytesForCurrentThread());
 
-            bool block = _ready.Count == 0 && _commands.IsEmpty && !_stopping && !AnyWorkBeforeSleep();
-            _waiter.Wait(_ready, block, retry || _departures.Count > 0 ? RetryDelayNs : -1);
+            bool block = _ready.Count == 0 && _commands.IsEmpty && !_stopping;
+            _waiter.Wait(_ready, block, retry || _departures.Count > 0 ? s_retryDelayNs : -1);
             if (retry) MarkAll();
         }
     }
@@ -166,24 +168,12 @@ public sealed class Reactor : IDisposable
         {
             int index = _ready.Take();
             if (_queues[index] is not { } queue) continue;
-            switch (queue.Turn())
-            {
-                case TurnResult.More:
-                    _ready.Mark(index);
-                    break;
-                case TurnResult.Retry:
-                    retry = true;
-                    break;
-            }
+            TurnResult result = queue.Turn();
+            // Before looking at the others: they may keep this thread from ever sleeping.
+            if (result == TurnResult.More || queue.FinalCheckForRequests()) _ready.Mark(index);
+            retry |= result == TurnResult.Retry;
         }
         return retry;
-    }
-
-    private bool AnyWorkBeforeSleep()
-    {
-        for (int index = 0; index < _queueCount; index++)
-            if (_queues[index] is { } queue && queue.HasWorkBeforeSleep()) _ready.Mark(index);
-        return _ready.Count > 0;
     }
 
     private void MarkAll()

@@ -41,8 +41,11 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>One pass: finish what completed, take all requests, one grant copy, one push, at most one notification.</summary>
     public abstract TurnResult Turn();
 
-    /// <summary>The final check before sleep; true when there is work after all.</summary>
-    public abstract bool HasWorkBeforeSleep();
+    /// <summary>
+    /// To be called after a turn that did not end with <see cref="TurnResult.More"/>, before the thread does anything else: re-arms
+    /// req_event, so that the frontend notifies the next request, also with others in flight. True when there is work after all.
+    /// </summary>
+    public abstract bool FinalCheckForRequests();
 
     // The reactor's side of the disk and of the event channel.
     internal abstract void AttachDisk(ushort queueIndex, IoUring? ring);
@@ -75,6 +78,9 @@ public sealed class VbdQueueOptions
     public bool ReadOnly { get; init; }
     /// <summary>Slots, when fewer than the ring has entries are wanted to save memory (44 KiB each); null for all (B1).</summary>
     public int? MaxInFlight { get; init; }
+    /// <summary>After EAGAIN or EINTR from the disk: long enough not to burn the CPU, short enough not to be felt.</summary>
+    public TimeSpan RetryDelay { get; init; } = DefaultRetryDelay;
+    internal static readonly TimeSpan DefaultRetryDelay = TimeSpan.FromMilliseconds(1);
     /// <summary>The private indices to start from: 0 but after a restart of the backend.</summary>
     public uint RingIndex { get; init; }
 }

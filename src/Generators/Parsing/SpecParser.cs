@@ -72,7 +72,7 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
             problems.Add(Descriptors.BadNumber, e.Attribute("pack")!, e.Attribute("pack")!.Value, "1, 2, 4 or 8");
         XElement[] tails = [.. e.Elements("tail")];
         if (tails.Length > 0 && (e.Name == "union" || tails.Length > 1 || tails[0].ElementsAfterSelf().Any()))
-            problems.Add(Descriptors.BadTail, tails[0], "name", "a flexible array is the last member of a struct");
+            problems.Add(Descriptors.BadTail, tails[0], "a flexible array is the last member of a struct");
         var spec = new CompositeSpec(
             Name(e), e.Name == "union", CPathOf(e), pack, CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e),
             Each(e, "member", Member), tails.Length == 1 ? Tail(tails[0]) : null);

@@ -13,6 +13,8 @@ internal sealed record RigOptions
     public bool ReadOnlyMode { get; init; }
     public int? MaxInFlight { get; init; }
     public uint RingIndex { get; init; }
+    /// <summary>None, so that a test need not wait.</summary>
+    public TimeSpan RetryDelay { get; init; }
 }
 
 /// <summary>
@@ -35,6 +37,7 @@ internal sealed unsafe class Rig : IDisposable
             ReadOnly = options.ReadOnlyMode,
             MaxInFlight = options.MaxInFlight,
             RingIndex = options.RingIndex,
+            RetryDelay = options.RetryDelay,
         };
         WitnessedGrants grants = new(new LoopbackGrants(Domain.Memory, Domain.Id, Domain.Backend), Witness);
         Queue = new VbdQueueFactory<WitnessedGrants, WitnessedEvents>(
