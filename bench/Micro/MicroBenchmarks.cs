@@ -10,7 +10,8 @@ namespace Blkring.Micro;
 
 public static class MicroBenchmarks
 {
-    public static IReadOnlyList<Type> All { get; } = [typeof(RingPass), typeof(DecodeAndValidate), typeof(NullDiskSubmit), typeof(LoopbackRequest)];
+    public static IReadOnlyList<Type> All { get; } =
+        [typeof(RingPass), typeof(DecodeAndValidate), typeof(NullDiskSubmit), typeof(LoopbackRequest), typeof(GeneratorRun)];
 
     /// <summary>The usual BenchmarkDotNet command line; in this process, because the generated projects would not find the generator.</summary>
     public static int Run(string[] args)

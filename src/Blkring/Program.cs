@@ -22,7 +22,7 @@ try
     // Signals are the demo's own business: it has files to remove.
     return parsed.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
 }
-catch (Exception e) when (e is UsageException or ImageException or SpecException)
+catch (Exception e) when (e is UsageException or ImageException or SpecException or HeaderImportException or LibClangMissingException)
 {
     return Fail(ExitCode.Usage, e.Message);
 }

@@ -71,6 +71,19 @@ public sealed class IncrementalTests
         Assert.Equal(GeneratorKit.Result(_driver).GeneratedSources.Select(s => s.HintName), GeneratorKit.Result(corrected).GeneratedSources.Select(s => s.HintName));
     }
 
+    [Fact]
+    public void A_mistake_is_found_once_and_not_again_at_an_edit_of_CSharp()
+    {
+        GeneratorDriver broken = Edit("type=\"blkif_vdev_t\"", "type=\"blkif_vdev\"");
+        Assert.Contains(IncrementalStepRunReason.New, Reasons(broken, Steps.Problems));
+
+        GeneratorDriver again = broken.RunGenerators(_compilation.AddSyntaxTrees(CSharpSyntaxTree.ParseText("class After;", cancellationToken: TestContext.Current.CancellationToken)), TestContext.Current.CancellationToken);
+
+        AssertCached(Reasons(again, Steps.Files, Steps.Readings, Steps.Problems));
+        AssertCached(OutputReasons(again));
+        Assert.Equal(GeneratorKit.Result(broken).Diagnostics.Length, GeneratorKit.Result(again).Diagnostics.Length);
+    }
+
     private GeneratorDriver Edit(string old, string edited)
     {
         string text = _blkif.GetText(TestContext.Current.CancellationToken).ToString();

@@ -19,7 +19,7 @@ public sealed class AbiCommandTests : IDisposable
         Assert.Contains("struct blkif_request, x86_64: 112 bytes, aligned to 8\n", output, StringComparison.Ordinal);
         Assert.Contains("struct grant_entry_v1, native: 8 bytes, aligned to 4\n", output, StringComparison.Ordinal);
         Assert.Matches("(?m)^ +22 +2 +\\(gap\\)", output);
-        Assert.Matches("(?m)^ +56 +8 +pad +uint64_t +Brings the struct to 64 bytes\\.", output);
+        Assert.Matches("(?m)^ +56 +8 +pad +uint64_t ", output);
     }
 
     [Fact]

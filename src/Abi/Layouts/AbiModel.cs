@@ -25,7 +25,7 @@ public sealed record AbiStruct(
 /// <param name="Type">C type, with the count of an array: <c>grant_ref_t[8]</c>.</param>
 /// <param name="Underlying">The same with typedefs resolved: <c>uint32_t[8]</c>.</param>
 /// <param name="Offset">From the start of the struct.</param>
-/// <param name="Size">Of the whole member; all elements of an array.</param>
+/// <param name="Size">Of the whole member; all elements of an array; 0 of a flexible array, which is no part of its struct.</param>
 public sealed record AbiMember(string Name, string Type, string Underlying, int Offset, int Size, string Doc)
 {
     public int End => Offset + Size;

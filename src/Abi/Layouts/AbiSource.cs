@@ -61,16 +61,24 @@ public sealed class AbiSource
     }
 
     private static AbiStruct ToStruct(TypeLayout type, string abi, TypeTable types) => new(
-        type.CName, type.IsUnion, abi, type.Size, type.Alignment, type.Header, type.Doc, [.. type.Fields.Select(f => ToMember(f, types))]);
+        type.CName, type.IsUnion, abi, type.Size, type.Alignment, type.Header, type.Doc,
+        [.. type.Fields.Select(f => ToMember(f, types)), .. type.Tail is { } tail ? [ToMember(tail, types)] : Array.Empty<AbiMember>()]);
 
     private static AbiMember ToMember(FieldLayout field, TypeTable types)
     {
         string count = field.IsArray ? string.Create(CultureInfo.InvariantCulture, $"[{field.Count}]") : "";
-        string underlying = types.Composite(field.CType) is { } composite ? CKeyword(composite) + composite.Name : types.Scalar(field.CType)!.Name;
-        // A type that is spelt as its own tag needs the keyword in C; a typedef of it does not.
-        string type = field.CType == field.Composite ? underlying : field.CType;
-        return new AbiMember(field.CName, type + count, underlying + count, field.Offset, field.Size, field.Doc);
+        return new AbiMember(field.CName, CTypeOf(field.CType, types) + count, Underlying(field.CType, types) + count, field.Offset, field.Size, field.Doc);
     }
+
+    /// <summary>A flexible array begins somewhere and has no size.</summary>
+    private static AbiMember ToMember(TailLayout tail, TypeTable types) =>
+        new(tail.CName, CTypeOf(tail.CType, types) + "[]", Underlying(tail.CType, types) + "[]", tail.Offset, Size: 0, tail.Doc);
+
+    /// <summary>A type that is spelt as its own tag needs the keyword in C; a typedef of it does not.</summary>
+    private static string CTypeOf(string type, TypeTable types) => types.Composite(type)?.Name == type ? Underlying(type, types) : type;
+
+    private static string Underlying(string type, TypeTable types) =>
+        types.Composite(type) is { } composite ? CKeyword(composite) + composite.Name : types.Scalar(type)!.Name;
 
     private static string CKeyword(CompositeSpec composite) => composite.IsUnion ? "union " : "struct ";
 

@@ -90,7 +90,8 @@ public sealed class ByteMap
         foreach (AbiMember member in members)
         {
             if (member.Offset > end) x = AddCell(x, top, height, end, member.Offset - end, null, "url(#gap)", withOffsets);
-            x = AddCell(x, top, height, member.Offset, member.Size, member, colours[member.Name], withOffsets);
+            // A flexible array has no bytes of its own here.
+            if (member.Size > 0) x = AddCell(x, top, height, member.Offset, member.Size, member, colours[member.Name], withOffsets);
             end = member.End;
         }
         if (type.Size > end) x = AddCell(x, top, height, end, type.Size - end, null, "url(#gap)", withOffsets);

@@ -63,6 +63,7 @@ public static class CDeclarations
                 if (ordered.Contains(type)) return;
                 foreach (FieldLayout field in type.Fields)
                     if (field.Composite is { } inner) Add(Find(inner));
+                if (type.Tail is { } tail && _types.Composite(tail.CType) is { } element) Add(Find(element.Name));
                 ordered.Add(type);
             }
         }
@@ -73,26 +74,35 @@ public static class CDeclarations
         {
             string name = $"{type.CKeyword} {type.CName}{suffix}";
             if (!written.Add(name)) return;
-            AppendLine(text, $"\n{name} {{");
+            int? pack = source.Spec.Composites.Single(c => c.Name == type.CName).Pack;
+            AppendLine(text, $"{(pack is null ? "" : $"\n#pragma pack(push, {pack})")}\n{name} {{");
             int end = 0;
             foreach (FieldLayout field in type.Fields)
             {
-                if (!type.IsUnion && RoundUp(end, AlignmentOf(field)) < field.Offset)
+                if (!type.IsUnion && RoundUp(end, Math.Min(AlignmentOf(field), pack ?? int.MaxValue)) < field.Offset)
                     AppendLine(text, $"    uint8_t gap_at_{end}[{field.Offset - end}];");
                 string count = field.IsArray ? string.Create(CultureInfo.InvariantCulture, $"[{field.Count}]") : "";
-                AppendLine(text, $"    {TypeOf(field)} {field.CName}{count};");
+                AppendLine(text, $"    {TypeOf(field.CType)} {field.CName}{count};");
                 end = Math.Max(end, field.End);
             }
-            AppendLine(text, $"}};");
-            AppendLine(text, $"_Static_assert(sizeof({name}) == {type.Size}, \"sizeof {name}\");");
-            foreach (FieldLayout field in type.Fields)
-                AppendLine(text, $"_Static_assert(offsetof({name}, {field.CName}) == {field.Offset}, \"{name}.{field.CName}\");");
+            if (type.Tail is { } tail) AppendLine(text, $"    {TypeOf(tail.CType)} {tail.CName}[];");
+            AppendLine(text, $"}};{(pack is null ? "" : "\n#pragma pack(pop)")}");
+            Assert(name, type);
         }
 
-        private string TypeOf(FieldLayout field)
+        private void Assert(string name, TypeLayout type)
         {
-            if (field.Composite is { } inner) return $"{Find(inner).CKeyword} {inner}{suffix}";
-            ScalarType scalar = _types.Scalar(field.CType)!;
+            AppendLine(text, $"_Static_assert(sizeof({name}) == {type.Size}, \"sizeof {name}\");");
+            IEnumerable<(string Name, int Offset)> places = type.Fields.Select(f => (f.CName, f.Offset));
+            if (type.Tail is { } tail) places = places.Append((tail.CName, tail.Offset));
+            foreach ((string member, int offset) in places)
+                AppendLine(text, $"_Static_assert(offsetof({name}, {member}) == {offset}, \"{name}.{member}\");");
+        }
+
+        private string TypeOf(string type)
+        {
+            if (_types.Composite(type) is { } inner) return $"{Find(inner.Name).CKeyword} {inner.Name}{suffix}";
+            ScalarType scalar = _types.Scalar(type)!;
             return scalar.Size == sizeof(ulong) ? Wide(scalar.Name) : scalar.Name;
         }
 
