@@ -7,7 +7,13 @@ internal sealed record HeaderModel(
     IReadOnlyList<HeaderConstant> Constants,
     IReadOnlyList<HeaderTypedef> Typedefs,
     IReadOnlyList<HeaderType> Types,
-    IReadOnlyList<HeaderRing> Rings);
+    IReadOnlyList<HeaderRing> Rings)
+{
+    public IReadOnlyDictionary<string, HeaderType> TypeByName { get; } = Types.ToDictionary(t => t.Name);
+
+    /// <summary>A macro may have the name of an enumerator.</summary>
+    public ILookup<string, HeaderConstant> ConstantsByName { get; } = Constants.ToLookup(c => c.Name);
+}
 
 /// <summary>A number or a string. <paramref name="IsHex"/>: a bit or mask, as the header writes it. <paramref name="Enum"/>: of an enumerator.</summary>
 internal sealed record HeaderConstant(string Name, decimal Value, string? Text, bool IsHex, string? Enum, string Header, Place At, string Doc);

@@ -51,7 +51,7 @@ internal static partial class TargetMerge
         {
             foreach (HeaderModel b in models)
             {
-                if (a.Types.FirstOrDefault(t => b.Types.All(o => o.Name != t.Name)) is { } missing)
+                if (a.Types.FirstOrDefault(t => !b.TypeByName.ContainsKey(t.Name)) is { } missing)
                     throw new HeaderImportException($"{missing.At}: {missing.Name} exists for {a.Target.Triple} and not for {b.Target.Triple}; a spec's types exist in every ABI");
                 if (a.Rings.FirstOrDefault(r => !b.Rings.Contains(r)) is { } ring)
                     throw new HeaderImportException($"the ring {ring.Name} is not the same for {a.Target.Triple} and {b.Target.Triple}");
@@ -77,7 +77,7 @@ internal static partial class TargetMerge
     private static bool IsSame(HeaderMember a, HeaderMember b) => a.Path == b.Path && a.Type == b.Type && a.Count == b.Count;
 
     private static bool HasOneValue(HeaderConstant constant, IReadOnlyList<HeaderModel> models) =>
-        models.All(m => m.Constants.Any(c => c.Name == constant.Name && c.Value == constant.Value && c.Text == constant.Text));
+        models.All(m => m.ConstantsByName[constant.Name].Any(c => c.Value == constant.Value && c.Text == constant.Text));
 
     private static MergedType MergeType(HeaderType lead, HeaderModel[] models, string[] abis)
     {
@@ -86,7 +86,7 @@ internal static partial class TargetMerge
         {
             // A member that earlier targets lack goes where it lies: behind the last one that both have.
             int last = -1;
-            foreach (HeaderMember member in model.Types.First(t => t.Name == lead.Name).Members)
+            foreach (HeaderMember member in model.TypeByName[lead.Name].Members)
             {
                 int at = merged.FindIndex(m => IsSame(m.Member, member));
                 if (at >= 0)
