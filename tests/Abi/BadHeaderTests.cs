@@ -40,7 +40,6 @@ public sealed class BadHeaderTests : IDisposable
     [Theory]
     [InlineData("    struct a *next;", "a.next is a pointer")]
     [InlineData("    uint32_t bits : 3;", "a.bits is a bit field")]
-    [InlineData("    uint8_t grid[2][3];", "a.grid is an array of arrays")]
     [InlineData("    float ratio;", "a.ratio has the type float")]
     [InlineData("    uint8_t none[0]; uint8_t behind;", "a.none is an array without a length that is not the last member")]
     [InlineData("    union { uint8_t b; uint16_t w; };", "a has a union without a name")]
@@ -60,6 +59,14 @@ public sealed class BadHeaderTests : IDisposable
         string spec = Headers.Import(_headers.Write("io/packed.h", "struct a { uint8_t kind; uint64_t id; } __attribute__((packed));\n"));
 
         Assert.Contains("""<struct name="a" pack="1">""", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_array_of_arrays_is_one_of_all_their_elements()
+    {
+        string spec = Headers.Import(_headers.Write("io/grid.h", "#define N 3\nstruct a { uint8_t first; uint16_t cells[2][N]; uint32_t last; };\n"));
+
+        Assert.Contains("""<member name="cells" type="uint16_t" count="6"/>""", spec, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -64,9 +64,25 @@ internal sealed class HeaderReader
             return;
         // A struct without a name is read where a typedef or a member gives it one.
         if (cursor.kind is ClangKind.StructDecl or ClangKind.UnionDecl && clang_Cursor_isAnonymous(cursor) == 0)
-            ReadRecord(cursor);
+        {
+            if (_hints.TakesType(TagOf(cursor)))
+                ReadRecord(cursor);
+        }
         else if (cursor.kind == ClangKind.EnumDecl)
             ReadEnum(cursor);
+        else if (cursor.kind == ClangKind.TypedefDecl)
+            ReadTypedef(cursor);
+    }
+
+    /// <summary>A name for an integer; other typedefs name structs, which have tags, or what is not shared.</summary>
+    private void ReadTypedef(CXCursor cursor)
+    {
+        CXType type = clang_getCanonicalType(clang_getCursorType(cursor));
+        if (IntegerName(type) is not { } integer || IsWord(type))
+            return;
+        string name = Text(clang_getCursorSpelling(cursor));
+        Place at = TranslationUnit.Expansion(clang_getCursorLocation(cursor));
+        Declare(name, integer, HeaderNames.Of(at.File), _sources.Comments(at.File).Of(name, at.Line, at.Line));
     }
 
     private void ReadEnum(CXCursor cursor)
@@ -85,12 +101,15 @@ internal sealed class HeaderReader
     /// <summary>The spec's name of a struct or union that has a name; it and all that it holds are read.</summary>
     private string ReadRecord(CXCursor cursor)
     {
-        string spelling = Text(clang_getTypeSpelling(clang_getCanonicalType(clang_getCursorType(cursor))));
-        string name = spelling.Split(' ')[^1];
+        string name = TagOf(cursor);
         // In C a type that only a typedef names is spelt without struct.
-        ReadRecord(cursor, name, spelling == name ? name : null);
+        ReadRecord(cursor, name, TypeSpelling(cursor) == name ? name : null);
         return name;
     }
+
+    private static string TypeSpelling(CXCursor record) => Text(clang_getTypeSpelling(clang_getCanonicalType(clang_getCursorType(record))));
+
+    private static string TagOf(CXCursor record) => TypeSpelling(record).Split(' ')[^1];
 
     private void ReadRecord(CXCursor cursor, string name, string? path)
     {
@@ -167,16 +186,15 @@ internal sealed class HeaderReader
         if (isTail && (ownerIsUnion || !isLast))
             throw new HeaderImportException($"{where} is an array without a length that is not the last member of a struct");
         CXType element = ElementType(type);
-        if (element.kind is ClangKind.TypeConstantArray or ClangKind.TypeIncompleteArray)
-            throw new HeaderImportException($"{where} is an array of arrays, which a spec cannot say; declare one array");
-
-        string? count = type.kind == ClangKind.TypeConstantArray && !isTail ? Count(field, clang_getArraySize(type)) : isTail ? "0" : null;
+        long size = isTail ? 0 : clang_Type_getSizeOf(type);
+        // An array of arrays is one of all their elements.
+        string? count = type.kind == ClangKind.TypeConstantArray && !isTail ? Count(field, size / clang_Type_getSizeOf(element)) : isTail ? "0" : null;
         long offset = clang_Cursor_getOffsetOfField(field) / 8;
         string doc = IsMadeByMacro(field) ? RingDocs.Of(name) : Doc(field, name, at);
         if (IsPrivatePartOfRing(owner, element))
             return PrivatePart(field, name, offset, at);
         string typeName = TypeName(field, element, owner, ownerPath, name, where);
-        return [new HeaderMember(name, name, typeName, count, offset, isTail ? 0 : clang_Type_getSizeOf(type), isTail, at, doc)];
+        return [new HeaderMember(name, name, typeName, count, offset, size, isTail, at, doc)];
     }
 
     private string Doc(CXCursor field, string name, Place at)
@@ -266,13 +284,14 @@ internal sealed class HeaderReader
             : string.Create(CultureInfo.InvariantCulture, $"{sign}int{clang_Type_getSizeOf(type) * 8}_t");
     }
 
-    /// <summary>long is as wide as a machine's registers.</summary>
-    private static bool IsWord(CXType type) => type.kind is ClangKind.TypeLong or ClangKind.TypeULong && clang_Type_getSizeOf(type) == 4;
+    /// <summary>long is as wide as a machine's registers: no one width is its name's. (int64_t is long long here, see SystemHeaders.)</summary>
+    private static bool IsWord(CXType type) => type.kind is ClangKind.TypeLong or ClangKind.TypeULong;
 
     private static CXType ElementType(CXType type)
     {
-        CXType element = clang_getElementType(type);
-        return element.kind == 0 ? type : element;
+        for (CXType element = clang_getElementType(type); element.kind != 0; element = clang_getElementType(type))
+            type = element;
+        return type;
     }
 
     /// <summary>The constant that the header counts the array with, or the number.</summary>

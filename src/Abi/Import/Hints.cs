@@ -39,6 +39,12 @@ internal sealed class Hints
 
     public bool LeavesOut(string name) => _root.Elements("leave-out").Any(e => Value(e, "name") == name);
 
+    /// <summary>Whether a header's struct or union is wanted for itself; those that wanted ones hold always are. All when no hint lists some.</summary>
+    public bool TakesType(string name) => _root.Element("types") is not { } hint || Value(hint, "only").Split(' ').Contains(name);
+
+    /// <summary>In words, when not all types are wanted; null when they are.</summary>
+    public string? WhyNotAllTypes => _root.Element("types")?.Value;
+
     /// <summary>What is left out, and why.</summary>
     public IEnumerable<(string Name, string Why)> LeftOut => _root.Elements("leave-out").Select(e => (Value(e, "name"), e.Value));
 

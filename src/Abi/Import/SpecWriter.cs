@@ -53,6 +53,8 @@ internal sealed class SpecWriter
             Line(1, CommentSafe(line));
         foreach ((string name, string why) in _hints.LeftOut)
             Line(1, CommentSafe($"Left out: {name}, {why}."));
+        if (_hints.WhyNotAllTypes is { } types)
+            Line(1, CommentSafe($"Left out: {types}."));
         if (_headers.LeftOut.Count > 0)
             Line(1, $"Left out, for their values differ by target: {string.Join(", ", _headers.LeftOut)}.");
         _text.Append("-->\n");
