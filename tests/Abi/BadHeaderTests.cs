@@ -39,10 +39,9 @@ public sealed class BadHeaderTests : IDisposable
 
     [Theory]
     [InlineData("    struct a *next;", "a.next is a pointer")]
-    [InlineData("    uint32_t bits : 3;", "a.bits is a bit field")]
+    [InlineData("    uint32_t low : 4; uint32_t high : 28; uint8_t next;", "a.bits_1 cannot be proved")]
     [InlineData("    float ratio;", "a.ratio has the type float")]
     [InlineData("    uint8_t none[0]; uint8_t behind;", "a.none is an array without a length that is not the last member")]
-    [InlineData("    union { uint8_t b; uint16_t w; };", "a has a union without a name")]
     [InlineData("    uint32_t aligned __attribute__((aligned(16)));", "a.aligned cannot be proved")]
     [InlineData("    uint8_t ToString;", "'ToString' becomes 'ToString' in C#")]
     public void A_member_without_a_shared_layout_is_named(string member, string words)
@@ -68,6 +67,59 @@ public sealed class BadHeaderTests : IDisposable
 
         Assert.Contains("""<member name="cells" type="uint16_t" count="6"/>""", spec, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void A_union_without_a_name_gets_one_in_the_spec()
+    {
+        string spec = Headers.Import(_headers.Write("io/unnamed.h", """
+            struct a {
+                uint8_t kind;
+                union {
+                    uint16_t word;
+                    struct { uint8_t low, high; };
+                };
+                uint8_t last;
+            };
+            """));
+
+        Assert.Contains("""
+              <struct name="a_unnamed_unnamed" unnamed="true">
+                <member name="low" type="uint8_t"/>
+                <member name="high" type="uint8_t"/>
+              </struct>
+
+              <union name="a_unnamed" unnamed="true">
+                <member name="word" type="uint16_t"/>
+                <member name="unnamed" path="low" type="a_unnamed_unnamed"/>
+              </union>
+
+              <struct name="a">
+                <member name="kind" type="uint8_t"/>
+                <member name="unnamed" path="word" type="a_unnamed"/>
+                <member name="last" type="uint8_t"/>
+              </struct>
+            """, spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Bit_fields_are_the_integer_that_holds_them()
+    {
+        string spec = Headers.Import(_headers.Write("io/bits.h", "struct a { uint32_t low : 3, high : 5, : 0; uint32_t other : 1; uint32_t last; };\n"));
+
+        Assert.Contains("""
+                <member name="bits_1" type="uint32_t">Bit fields. low: 3 from bit 0. high: 5 from bit 3.</member>
+                <member name="bits_2" type="uint32_t">Bit fields. other: 1 from bit 0.</member>
+                <member name="last" type="uint32_t"/>
+            """, spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_member_within_the_integer_of_bit_fields_is_refused() =>
+        Assert.StartsWith("io/a.h:1: a.last cannot be proved", _headers.Refusal("io/a.h", "struct a { uint32_t low : 3; uint8_t last; };\n"), StringComparison.Ordinal);
+
+    [Fact]
+    public void A_bit_field_across_two_integers_is_refused() =>
+        Assert.StartsWith("io/a.h:1: a.high is a bit field across two integers", _headers.Refusal("io/a.h", "struct a { uint32_t low : 20, high : 20; } __attribute__((packed));\n"), StringComparison.Ordinal);
 
     [Fact]
     public void A_flexible_array_is_a_tail()

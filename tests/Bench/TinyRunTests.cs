@@ -51,7 +51,7 @@ public sealed class TinyRunTests : IDisposable
         JsonElement result = RunLoad("disk", "--seconds", "0.2", "--rounds", "1", "--json");
 
         JsonElement comparisons = result.GetProperty("comparisons");
-        Assert.Equal(3, comparisons.GetArrayLength());
+        Assert.Equal(4, comparisons.GetArrayLength());
         foreach (JsonElement comparison in comparisons.EnumerateArray()) AssertMeasured(comparison);
         Assert.Contains("allocated by the data path: 0", result.GetProperty("notes").ToString(), StringComparison.Ordinal);
     }

@@ -67,6 +67,7 @@ public sealed class DiagnosticTests
         { "BLKABI032", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/></struct><struct name=\"o\"><member name=\"s\" type=\"s\" count=\"2\"/></struct>"), "an array's element" },
         { "BLKABI010", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail name=\"t\" §type=\"nothing\"/></struct>"), "no known type" },
         { "BLKABI008", Demo("<struct name=\"s\"><member name=\"t_offset\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/></struct>"), "the C# name of t_offset" },
+        { "BLKABI034", Demo("<struct name=\"s\" path=\"s\" §unnamed=\"true\"><member name=\"a\" type=\"uint8_t\"/></struct>"), "leave one of the two out" },
         { "BLKABI033", Demo("<struct name=\"s\" §path=\"nothing.u\"><member name=\"a\" type=\"uint8_t\"/></struct>"), "begin with the type" },
         { "BLKABI031", Demo(string.Concat(Enumerable.Range(0, 17).Select(Nested))), "flatten it" },
 

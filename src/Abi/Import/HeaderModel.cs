@@ -17,7 +17,7 @@ internal sealed record HeaderTypedef(string Name, string Type, string Header, st
 
 /// <summary>
 /// A struct or union. <paramref name="Path"/>: how C reaches a type without a tag: a typedef's name, or a type and its members down to
-/// one of this type. <paramref name="Pack"/>: the largest alignment of a member; null where C's own rules hold.
+/// one of this type; empty when C has no name for it at all. <paramref name="Pack"/>: the largest alignment of a member; null where C's own rules hold.
 /// </summary>
 internal sealed record HeaderType(
     string Name, bool IsUnion, string? Path, int? Pack, string Header, Place At, string Doc, long Size, IReadOnlyList<HeaderMember> Members);

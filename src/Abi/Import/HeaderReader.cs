@@ -9,6 +9,8 @@ internal sealed class HeaderReader
 {
     private const string EntryUnion = "_sring_entry";
     private const string SharedRing = "_sring";
+    private const string Unnamed = "unnamed";
+    private const string BitFields = "bits_";
 
     private readonly HeaderSources _sources;
     private readonly Hints _hints;
@@ -103,7 +105,7 @@ internal sealed class HeaderReader
     {
         string name = TagOf(cursor);
         // In C a type that only a typedef names is spelt without struct.
-        ReadRecord(cursor, name, TypeSpelling(cursor) == name ? name : null);
+        ReadRecord(cursor, name, TypeSpelling(cursor) == name ? name : null, name);
         return name;
     }
 
@@ -111,7 +113,9 @@ internal sealed class HeaderReader
 
     private static string TagOf(CXCursor record) => TypeSpelling(record).Split(' ')[^1];
 
-    private void ReadRecord(CXCursor cursor, string name, string? path)
+    /// <param name="path">How C names the type; null for its tag, empty when C cannot.</param>
+    /// <param name="ownerPath">Where C finds its members.</param>
+    private void ReadRecord(CXCursor cursor, string name, string? path, string ownerPath)
     {
         if (_hints.LeavesOut(name) || !_typeNames.Add(name))
             return;
@@ -128,8 +132,17 @@ internal sealed class HeaderReader
             fields.RemoveAll(f => Text(clang_getCursorSpelling(f)) == "ring");
 
         bool isUnion = cursor.kind == ClangKind.UnionDecl;
-        CheckNamed(children, fields, name);
-        var members = fields.SelectMany(f => ReadMember(f, name, path ?? name, isUnion, f.Equals(fields[^1]))).ToList();
+        var members = new List<HeaderMember>();
+        HashSet<string> named = [.. fields.Select(f => Key(clang_getTypeDeclaration(ElementType(clang_getCanonicalType(clang_getCursorType(f))))))];
+        foreach (CXCursor child in children)
+        {
+            if (child.kind == ClangKind.FieldDecl && clang_Cursor_isBitField(child) != 0)
+                AddBits(members, child, name);
+            else if (fields.Contains(child))
+                members.AddRange(ReadMember(child, name, ownerPath, isUnion, child.Equals(fields[^1])));
+            else if (child.kind is ClangKind.StructDecl or ClangKind.UnionDecl && clang_Cursor_isAnonymous(child) != 0 && !named.Contains(Key(child)))
+                members.Add(ReadUnnamed(child, type, name, ownerPath, members));
+        }
         long align = clang_Type_getAlignOf(type);
         bool isPacked = fields.Any(f => clang_Type_getAlignOf(clang_getCursorType(f)) > align);
         int firstLine = TranslationUnit.Expansion(clang_getRangeStart(clang_getCursorExtent(cursor))).Line;
@@ -137,15 +150,53 @@ internal sealed class HeaderReader
         _types.Add(new HeaderType(name, isUnion, path, isPacked ? (int)align : null, HeaderNames.Of(at.File), at, doc, clang_Type_getSizeOf(type), members));
     }
 
-    /// <summary>A member of no name has its own members in its owner's place: a layout that a spec cannot say.</summary>
-    private static void CheckNamed(List<CXCursor> children, List<CXCursor> fields, string owner)
+    /// <summary>A struct or union without a name, as a member without a name: C finds its members in its owner. A spec names both.</summary>
+    private unsafe HeaderMember ReadUnnamed(CXCursor record, CXType owner, string ownerName, string ownerPath, List<HeaderMember> earlier)
     {
-        HashSet<string> used = [.. fields.Select(f => Key(clang_getTypeDeclaration(ElementType(clang_getCanonicalType(clang_getCursorType(f))))))];
-        foreach (CXCursor inner in children.Where(c => c.kind is ClangKind.StructDecl or ClangKind.UnionDecl && clang_Cursor_isAnonymous(c) != 0 && !used.Contains(Key(c))))
+        Place at = TranslationUnit.Expansion(clang_getCursorLocation(record));
+        CXCursor[] fields = [.. Children(record).Where(c => c.kind == ClangKind.FieldDecl)];
+        if (fields.Length == 0)
+            throw new HeaderImportException($"{at}: {ownerName} has a member without a name that has no members of its own");
+        int ordinal = earlier.Count(m => m.Name.StartsWith(Unnamed, StringComparison.Ordinal)) + 1;
+        string name = ordinal == 1 ? Unnamed : Unnamed + ordinal.ToString(CultureInfo.InvariantCulture);
+        string type = $"{ownerName}_{name}";
+        ReadRecord(record, type, "", ownerPath);
+        string first = Text(clang_getCursorSpelling(fields[0]));
+        long offset;
+        fixed (byte* text = System.Text.Encoding.UTF8.GetBytes(first + "\0"))
+            offset = clang_Type_getOffsetOf(owner, text) / 8;
+        return new HeaderMember(name, first, type, null, offset, clang_Type_getSizeOf(clang_getCursorType(record)), false, at, "");
+    }
+
+    /// <summary>
+    /// A spec has the integer that holds bit fields, and says in words where each lies; the targets are all little-endian and number
+    /// bits from the lowest. That the integer is where C has one is proved as for any member, by what follows it.
+    /// </summary>
+    private static void AddBits(List<HeaderMember> members, CXCursor field, string owner)
+    {
+        Place at = TranslationUnit.Expansion(clang_getCursorLocation(field));
+        string name = Text(clang_getCursorSpelling(field));
+        string where = $"{at}: {owner}.{name}";
+        CXType type = clang_getCanonicalType(clang_getCursorType(field));
+        string integer = IntegerName(type) ?? throw new HeaderImportException($"{where} is a bit field of no integer");
+        long unit = 8 * clang_Type_getSizeOf(type);
+        long bit = clang_Cursor_getOffsetOfField(field);
+        int width = clang_getFieldDeclBitWidth(field);
+        if (width == 0)
+            return; // It only ends the integer before it.
+        if ((bit % unit) + width > unit)
+            throw new HeaderImportException($"{where} is a bit field across two integers, which a spec cannot say; declare bytes");
+
+        long offset = bit / unit * (unit / 8);
+        string words = string.Create(CultureInfo.InvariantCulture, $"{(name.Length == 0 ? "unused" : name)}: {width} from bit {bit % unit}.");
+        if (members.LastOrDefault() is { } last && last.Name.StartsWith(BitFields, StringComparison.Ordinal) && last.Offset == offset && last.Type == integer)
         {
-            Place at = TranslationUnit.Expansion(clang_getCursorLocation(inner));
-            throw new HeaderImportException($"{at}: {owner} has a {(inner.kind == ClangKind.UnionDecl ? "union" : "struct")} without a name as its member, which a spec cannot say; give it a name");
+            members[^1] = last with { Doc = $"{last.Doc} {words}" };
+            return;
         }
+        int ordinal = members.Count(m => m.Name.StartsWith(BitFields, StringComparison.Ordinal)) + 1;
+        string holder = BitFields + ordinal.ToString(CultureInfo.InvariantCulture);
+        members.Add(new HeaderMember(holder, holder, integer, null, offset, unit / 8, false, at, $"Bit fields. {words}"));
     }
 
     private static string Key(CXCursor cursor) => TranslationUnit.Spelling(clang_getCursorLocation(cursor)).ToString() + ":" + TranslationUnit.Spelling(clang_getCursorLocation(cursor)).Column.ToString(CultureInfo.InvariantCulture);
@@ -178,9 +229,6 @@ internal sealed class HeaderReader
         Place at = TranslationUnit.Expansion(clang_getCursorLocation(field));
         string name = Text(clang_getCursorSpelling(field));
         string where = $"{at}: {owner}.{name}";
-        if (clang_Cursor_isBitField(field) != 0)
-            throw new HeaderImportException($"{where} is a bit field, whose place is its compiler's choice; declare the integer that holds it");
-
         CXType type = clang_getCanonicalType(clang_getCursorType(field));
         bool isTail = type.kind == ClangKind.TypeIncompleteArray || (type.kind == ClangKind.TypeConstantArray && clang_getArraySize(type) == 0);
         if (isTail && (ownerIsUnion || !isLast))
@@ -239,7 +287,7 @@ internal sealed class HeaderReader
         if (clang_Cursor_isAnonymous(record) == 0)
             return ReadRecord(record);
         string name = $"{owner}_{member}";
-        ReadRecord(record, name, $"{ownerPath}.{member}");
+        ReadRecord(record, name, $"{ownerPath}.{member}", $"{ownerPath}.{member}");
         return name;
     }
 

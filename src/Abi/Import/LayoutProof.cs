@@ -5,7 +5,7 @@ namespace Blkring.AbiTools.Import;
 
 /// <summary>
 /// The spec, laid out by the generator's own rules, against the compiler's layouts for every target: a struct that is not the same to
-/// the byte is refused, whatever the reason (an alignment attribute, a rule of the machine).
+/// the byte is refused, whatever the reason (an alignment attribute, a member within the integer of bit fields, a rule of the machine).
 /// </summary>
 internal static class LayoutProof
 {
@@ -46,5 +46,5 @@ internal static class LayoutProof
     }
 
     private static HeaderImportException Refused(string what, string difference, Target target) => new(
-        $"{what} cannot be proved for {target.Triple}: {difference} by the rules of a spec; is there an alignment attribute?");
+        $"{what} cannot be proved for {target.Triple}: {difference} by the rules of a spec; is there an alignment attribute, or a member within the integer of bit fields?");
 }

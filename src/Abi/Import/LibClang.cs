@@ -193,6 +193,12 @@ internal static unsafe partial class LibClang
     internal static partial long clang_Cursor_getOffsetOfField(CXCursor field);
 
     [LibraryImport(Library)]
+    internal static partial long clang_Type_getOffsetOf(CXType type, byte* field);
+
+    [LibraryImport(Library)]
+    internal static partial int clang_getFieldDeclBitWidth(CXCursor field);
+
+    [LibraryImport(Library)]
     internal static partial uint clang_Cursor_isBitField(CXCursor field);
 
     [LibraryImport(Library)]

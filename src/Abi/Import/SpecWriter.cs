@@ -100,7 +100,7 @@ internal sealed class SpecWriter
         HeaderType type = merged.Type;
         string element = type.IsUnion ? "union" : "struct";
         string attributes = Attributes(
-            ("name", type.Name), ("path", type.Path), ("pack", type.Pack?.ToString(CultureInfo.InvariantCulture)),
+            ("name", type.Name), ("path", type.Path is "" ? null : type.Path), ("unnamed", type.Path is "" ? "true" : null), ("pack", type.Pack?.ToString(CultureInfo.InvariantCulture)),
             ("csharp", _renamed.GetValueOrDefault(type.Name)), ("header", OtherHeader(type.Header)));
         _text.Append('\n');
         Line(1, $"<{element}{attributes}>");

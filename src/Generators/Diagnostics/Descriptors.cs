@@ -105,4 +105,7 @@ internal static class Descriptors
 
     public static readonly DiagnosticDescriptor UnknownPath = new(
         "BLKABI033", "Path leads nowhere", "path=\"{0}\" begins with no <struct> or <union> of this spec; begin with the type that has a member of this type", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
+
+    public static readonly DiagnosticDescriptor BadUnnamed = new(
+        "BLKABI034", "Neither named nor unnamed", "unnamed=\"{0}\": a type that C cannot name has unnamed=\"true\" and no path; leave one of the two out", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
 }

@@ -32,7 +32,7 @@ internal static class StructEmitter
 
     private static void Type(SourceWriter writer, TypeLayout type, string abi)
     {
-        writer.Summary($"{type.CType}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd());
+        writer.Summary($"{(type.CType.Length == 0 ? $"A {type.CKeyword} without a name" : type.CType)}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd());
         writer.Line($"/// <remarks>In {abi}: {Bytes(type.Size)}.</remarks>");
         // Pack is C's alignment of the type: without it the runtime would round the size up to its own.
         writer.Line($"[StructLayout(LayoutKind.Explicit, Size = {type.Size}, Pack = {type.Alignment})]");

@@ -10,7 +10,7 @@ internal static class TypeNames
     /// <summary>The offset at which the flexible array <paramref name="tail"/> (C name) begins.</summary>
     public static string TailOffset(string tail) => CSharpName.Pascal(tail) + "Offset";
 
-    /// <summary>How C names a type: by its tag, its typedef, or, when it has no name, as the type of a member.</summary>
+    /// <summary>How C names a type: by its tag, its typedef, or, when it has none, as the type of a member. Empty when C cannot.</summary>
     public static string InC(CompositeSpec type, ProtocolSpec spec)
     {
         if (type.Path is null)

@@ -26,7 +26,7 @@ internal sealed record TypedefSpec(string Name, string Type, string Header, stri
 
 /// <summary>
 /// A struct or a union. <paramref name="Path"/>: how C reaches a type without a tag, by its typedef's name, or by a type's name and the
-/// members down to one of this type; null when there is a tag. <paramref name="Pack"/>: the largest alignment of a member, bytes; null
+/// members down to one of this type; null when there is a tag, empty when C has no name for it. <paramref name="Pack"/>: the largest alignment of a member, bytes; null
 /// for C's own. <paramref name="CSharp"/>: its C# name where the usual one is another's. <paramref name="Tail"/>: the flexible array.
 /// </summary>
 internal sealed record CompositeSpec(

@@ -66,15 +66,18 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
 
     private CompositeSpec Composite(XElement e, string header)
     {
-        Allow(e, ["name", "path", "pack", "csharp", "header"], "member", "tail");
+        Allow(e, ["name", "path", "unnamed", "pack", "csharp", "header"], "member", "tail");
         int? pack = (int?)Number(e, "pack", "1, 2, 4 or 8", 1, 8, required: false);
         if (pack is { } bytes && (bytes & (bytes - 1)) != 0)
             problems.Add(Descriptors.BadNumber, e.Attribute("pack")!, e.Attribute("pack")!.Value, "1, 2, 4 or 8");
+        bool isUnnamed = Optional(e, "unnamed") == "true";
+        if (e.Attribute("unnamed") is { } unnamed && (!isUnnamed || e.Attribute("path") is not null))
+            problems.Add(Descriptors.BadUnnamed, unnamed, unnamed.Value);
         XElement[] tails = [.. e.Elements("tail")];
         if (tails.Length > 0 && (e.Name == "union" || tails.Length > 1 || tails[0].ElementsAfterSelf().Any()))
             problems.Add(Descriptors.BadTail, tails[0], "a flexible array is the last member of a struct");
         var spec = new CompositeSpec(
-            Name(e), e.Name == "union", CPathOf(e), pack, CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e),
+            Name(e), e.Name == "union", isUnnamed ? "" : CPathOf(e), pack, CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e),
             Each(e, "member", Member), tails.Length == 1 ? Tail(tails[0]) : null);
         return problems.Origin(spec, e);
     }
