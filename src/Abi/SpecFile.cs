@@ -11,21 +11,20 @@ public sealed class SpecException(string message) : Exception(message);
 /// <summary>Reading specs outside the compiler, by the generator's own parser.</summary>
 internal static class SpecFile
 {
-    /// <exception cref="SpecException">The file cannot be read, or it is not a right spec: the first problem.</exception>
-    public static ProtocolSpec Read(string path)
+    /// <exception cref="SpecException">The file cannot be read.</exception>
+    public static string ReadText(string path)
     {
-        string text;
         try
         {
-            text = File.ReadAllText(path);
+            return File.ReadAllText(path);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             throw new SpecException($"{path} cannot be read: {error.Message}");
         }
-        return Parse(path, text);
     }
 
+    /// <exception cref="SpecException">The text is not a right spec: the first problem.</exception>
     public static ProtocolSpec Parse(string path, string text)
     {
         SpecReading reading = SpecReader.Read(path, SourceText.From(text), CancellationToken.None);

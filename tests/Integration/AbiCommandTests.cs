@@ -6,6 +6,8 @@ namespace Blkring.Integration.Tests;
 /// <summary><c>blkring abi</c> as a person or a script runs it.</summary>
 public sealed class AbiCommandTests : IDisposable
 {
+    private const string InstalledHeaders = "/usr/include/xen";
+
     private readonly TemporaryFolder _folder = new();
 
     public void Dispose() => _folder.Dispose();
@@ -52,7 +54,7 @@ public sealed class AbiCommandTests : IDisposable
         Assert.Contains("incompatible  blkif: struct blkif_request_discard (x86_32): size 28 -> 40\n", blkring.Output, StringComparison.Ordinal);
         Assert.Contains("incompatible  blkif: blkif_request_discard.id (native, x86_64): offset 8 -> 24, 8 bytes\n", blkring.Output, StringComparison.Ordinal);
         Assert.Contains("incompatible  blkif: blkif_request_discard.id (x86_32): offset 4 -> 16, 8 bytes\n", blkring.Output, StringComparison.Ordinal);
-        Assert.EndsWith("different, and not wire-compatible: old and new would misread each other\n", blkring.Output, StringComparison.Ordinal);
+        Assert.EndsWith("different, and not wire-compatible: the two would misread each other\n", blkring.Output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -78,6 +80,13 @@ public sealed class AbiCommandTests : IDisposable
     [InlineData("abi show --spec missing.xml", "missing.xml cannot be read")]
     [InlineData("abi diff missing.xml", "see 'blkring abi diff --help'")]
     [InlineData("abi diff missing.xml missing.xml", "missing.xml cannot be read")]
+    [InlineData("abi check --headers missing", "missing is no folder: name a tree of headers")]
+    [InlineData("abi check --spec missing.xml", "missing.xml cannot be read")]
+    [InlineData("abi import -o out.xml", "see 'blkring abi import --help'")]
+    [InlineData("abi import missing.h", "see 'blkring abi import --help'")]
+    [InlineData("abi import missing.h -o out.xml", "missing.h: there is no such file")]
+    [InlineData("abi import /usr/include/xen/io/blkif.h --name 9p -o out.xml", "'9p' is no name for a protocol")]
+    [InlineData("abi import /usr/include/xen/io/blkif.h -o missing/out.xml", "missing/out.xml cannot be written")]
     public void What_makes_no_sense_is_refused_in_one_line(string arguments, string expected) => AssertRefused(expected, arguments.Split(' '));
 
     [Fact]
@@ -88,6 +97,89 @@ public sealed class AbiCommandTests : IDisposable
         AssertRefused("blkif.xml(", "abi", "show", "--spec", broken);
         AssertRefused("error BLKABI010: 'blkif_vdev' is no known type", "abi", "show", "--spec", broken);
         AssertRefused("holds no spec", "abi", "diff", Directory.CreateDirectory(_folder.File("empty")).FullName, broken);
+    }
+
+    [Fact]
+    public void Import_writes_the_spec_that_is_checked_in()
+    {
+        Assert.Equal("", Succeed("abi", "import", Path.Combine(InstalledHeaders, "io", "blkif.h"), "-o", _folder.File("imported.xml")));
+
+        Assert.Equal(File.ReadAllText(Spec("blkif.xml")), File.ReadAllText(_folder.File("imported.xml")));
+    }
+
+    [Fact]
+    public void Check_of_the_installed_headers_is_0_and_says_so()
+    {
+        Assert.Matches("^blkif, grant_table.*: the same as /usr/include/xen\n$", Succeed("abi", "check"));
+        Assert.Equal("identical", JsonDocument.Parse(Succeed("abi", "check", "--json", "--headers", InstalledHeaders, "--spec", Spec("blkif.xml"))).RootElement.GetProperty("verdict").GetString());
+    }
+
+    /// <summary>blkif.h edited by hand, each time in one way that has happened to headers.</summary>
+    [Theory]
+    [InlineData("uint8_t        flag;", "uint32_t nonce; uint8_t flag;",
+        "incompatible  blkif: struct blkif_request_discard (x86_32): size 28 -> 36",
+        "incompatible  blkif: struct blkif_request_discard (native, x86_64): size 32 -> 40",
+        "incompatible  blkif: blkif_request_discard.id (native, x86_64): offset 8 -> 16, 8 bytes",
+        "incompatible  blkif: blkif_request_discard.id (x86_32): offset 4 -> 12, 8 bytes",
+        "incompatible  blkif: blkif_request_discard.nonce (native, x86_32, x86_64): added, uint32_t, 4 bytes at 4")]
+    [InlineData("#define BLKIF_OP_DISCARD           5", "#define BLKIF_OP_DISCARD           7",
+        "incompatible  blkif: BLKIF_OP_DISCARD: constant changed, 5 -> 7")]
+    [InlineData("uint64_t       pad;          /* Make it 64 byte aligned on i386      */", "",
+        "incompatible  blkif: struct blkif_request_indirect (x86_32): size 64 -> 56",
+        "incompatible  blkif: blkif_request_indirect.pad (x86_32): removed, was uint64_t, 8 bytes at 56")]
+    [InlineData("#define BLKIF_OP_DISCARD           5", "#define BLKIF_OP_DISCARD           5\n#define BLKIF_OP_ZEROES 7",
+        "compatible    blkif: BLKIF_OP_ZEROES: constant added, 7")]
+    public void Check_of_a_header_edited_by_hand_is_1_and_says_what_was_edited(string old, string edited, params string[] expected)
+    {
+        string tree = CopyHeaders(old, edited);
+
+        using BlkringProcess check = BlkringProcess.Run(_folder.Path, "abi", "check", "--headers", tree);
+        using BlkringProcess diff = BlkringProcess.Run(_folder.Path, "abi", "diff", Path.Combine(InstalledHeaders, "io", "blkif.h"), Path.Combine(tree, "io", "blkif.h"));
+
+        Assert.Equal((1, ""), (check.ExitCode, check.Errors));
+        Assert.Superset(expected.ToHashSet(), check.Output.Split('\n').ToHashSet());
+        // A verdict follows, and nothing is told but what the edit did.
+        Assert.All(check.Output.Split('\n')[..^2], line => Assert.StartsWith(expected[0].Split(' ')[0], line, StringComparison.Ordinal));
+        Assert.Equal((1, check.Output), (diff.ExitCode, diff.Output));
+    }
+
+    [Fact]
+    public void Diff_of_two_trees_of_headers_compares_every_ring_protocol()
+    {
+        string tree = CopyHeaders("#define BLKIF_OP_DISCARD           5", "#define BLKIF_OP_DISCARD           7");
+        File.Delete(Path.Combine(tree, "io", "tpmif.h"));
+
+        using BlkringProcess diff = BlkringProcess.Run(_folder.Path, "abi", "diff", InstalledHeaders, tree);
+
+        Assert.Equal(["incompatible  blkif: BLKIF_OP_DISCARD: constant changed, 5 -> 7", "incompatible  tpmif: tpmif: protocol removed"], diff.Output.Split('\n')[..2]);
+        Assert.Equal((1, ""), (diff.ExitCode, diff.Errors));
+    }
+
+    [Fact]
+    public void A_header_that_does_not_compile_could_not_be_checked()
+    {
+        string tree = CopyHeaders("uint8_t        flag;", "uint8_t flag");
+
+        AssertRefused("io/blkif.h:", "abi", "check", "--headers", tree);
+        AssertRefused("has no io/blkif.h", "abi", "check", "--headers", Directory.CreateDirectory(_folder.File("empty")).FullName);
+    }
+
+    /// <summary>The installed headers with one edit in io/blkif.h.</summary>
+    private string CopyHeaders(string old, string edited)
+    {
+        string tree = _folder.File("xen");
+        foreach (string file in Directory.GetFiles(InstalledHeaders, "*.h", SearchOption.AllDirectories))
+        {
+            string copy = Path.Combine(tree, Path.GetRelativePath(InstalledHeaders, file));
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+        }
+        string header = Path.Combine(tree, "io", "blkif.h"), text = File.ReadAllText(header);
+        // The first only: a comment further down may repeat a member.
+        int at = text.IndexOf(old, StringComparison.Ordinal);
+        Assert.True(at >= 0, $"blkif.h has no '{old}'");
+        File.WriteAllText(header, text[..at] + edited + text[(at + old.Length)..]);
+        return tree;
     }
 
     private static string Spec(string name) => Path.Combine(Repository.Root, "abi", name);

@@ -30,6 +30,8 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
         foreach (AbiMember member in added) AddNew(member);
     }
 
+    private bool NothingMoved => before.Size == after.Size && before.Members.All(old => after.Members.All(m => m.Name != old.Name || m.Offset == old.Offset));
+
     private void CompareMember(AbiMember old, AbiMember now)
     {
         if (old.Offset != now.Offset)
@@ -53,7 +55,7 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
     private void AddNew(AbiMember member)
     {
         // In a union it is another view of bytes; in a struct, bytes that C left out before. Anything else takes some other's place.
-        bool isFree = member.End <= before.Size && (before.IsUnion || !before.Members.Any(m => m.Offset < member.End && member.Offset < m.End));
+        bool isFree = NothingMoved && member.End <= before.Size && (before.IsUnion || !before.Members.Any(m => m.Offset < member.End && member.Offset < m.End));
         string where = isFree ? before.IsUnion ? ", within the union" : ", in what was a gap" : "";
         Add("member-added", member.Name, $"added, {member.Type}, {Place(member)}{where}", isFree, d => d with { NewOffset = member.Offset, NewSize = member.Size, New = member.Type });
     }

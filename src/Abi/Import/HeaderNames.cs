@@ -18,6 +18,9 @@ internal static class HeaderNames
             if (at >= 0)
                 return "xen/" + full[(at + root.Length)..];
         }
+        // A copy of the tree under another name: what lies beside io/ring.h is Xen's all the same.
+        if (File.Exists(Path.Combine(Path.GetDirectoryName(full) ?? "", "io", "ring.h")))
+            return "xen/" + Path.GetFileName(full);
         string folder = Path.GetFileName(Path.GetDirectoryName(full)) ?? "";
         return folder == "io" ? "xen/io/" + Path.GetFileName(full) : Path.GetFileName(full);
     }

@@ -10,8 +10,12 @@ public sealed class AbiSource
 {
     private const string ResourceFolder = "abi/";
 
-    private AbiSource(ProtocolSpec spec)
+    /// <summary>How the comment at the top of a spec begins that an import wrote.</summary>
+    private const string ImportMark = "Written by blkring abi import";
+
+    private AbiSource(ProtocolSpec spec, string text)
     {
+        IsImported = text.Contains(ImportMark, StringComparison.Ordinal);
         Spec = spec;
         // What the reader has checked has a layout.
         Layout = LayoutCalculator.Calculate(spec, problems: null)!;
@@ -24,12 +28,23 @@ public sealed class AbiSource
 
     public AbiModel Model { get; }
 
+    /// <summary>Whether the spec says all that its header does, because an import wrote it; a person may have left things out.</summary>
+    public bool IsImported { get; }
+
     /// <exception cref="SpecException">The file cannot be read, or it is not a right spec.</exception>
-    public static AbiSource Read(string path) => new(SpecFile.Read(path));
+    public static AbiSource Read(string path) => Parse(path, SpecFile.ReadText(path));
 
     /// <param name="path">How messages call the text.</param>
     /// <exception cref="SpecException">The text is not a right spec.</exception>
-    public static AbiSource Parse(string path, string text) => new(SpecFile.Parse(path, text));
+    public static AbiSource Parse(string path, string text) => new(SpecFile.Parse(path, text), text);
+
+    /// <summary>One protocol as headers have it.</summary>
+    /// <param name="header">Path of the protocol's own header.</param>
+    /// <param name="name">The protocol's name; null for the header's.</param>
+    /// <exception cref="HeaderImportException">The header does not compile, or has something that a spec cannot say.</exception>
+    /// <exception cref="LibClangMissingException">libclang is not installed.</exception>
+    public static AbiSource Import(string header, string? name) =>
+        Parse(header, HeaderImport.Import(new ImportOptions { Headers = [header], Name = name }));
 
     /// <summary>The specs of abi/ that this build was made from, by name.</summary>
     public static IReadOnlyList<AbiSource> Shipped() =>

@@ -94,6 +94,8 @@ public sealed class ByteMap
             if (member.Size > 0) x = AddCell(x, top, height, member.Offset, member.Size, member, colours[member.Name], withOffsets);
             end = member.End;
         }
+        // A lane of a union ends with its member: what the others have beyond it is in their lanes.
+        if (type.IsUnion) return x;
         if (type.Size > end) x = AddCell(x, top, height, end, type.Size - end, null, "url(#gap)", withOffsets);
         if (withOffsets) Offset(x, top, type.Size);
         return x;

@@ -51,8 +51,8 @@ internal static class AbiText
         }
         s_console.WriteLine(
             comparison.IsIdentical ? identical
-            : comparison.IsWireCompatible ? "different, and wire-compatible: old and new understand each other"
-            : "different, and not wire-compatible: old and new would misread each other",
+            : comparison.IsWireCompatible ? "different, and wire-compatible: the two understand each other"
+            : "different, and not wire-compatible: the two would misread each other",
             new Style(comparison.IsIdentical ? Color.Green : comparison.IsWireCompatible ? Color.Yellow : Color.Red, decoration: Decoration.Bold));
     }
 }

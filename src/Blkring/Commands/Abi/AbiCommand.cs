@@ -7,6 +7,6 @@ internal static class AbiCommand
 {
     public static Command Create() => new("abi", "Shows and compares the layouts of Xen's ring protocols, ABI by ABI.")
     {
-        ShowCommand.Create(), DiffCommand.Create(), ImportCommand.Create(),
+        ShowCommand.Create(), CheckCommand.Create(), DiffCommand.Create(), ImportCommand.Create(),
     };
 }
