@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using Blkring.Engine.Loopback;
+using Blkring.Interop;
 
 namespace Blkring.Commands.Demo;
 
@@ -22,7 +23,17 @@ internal sealed class FrontendProcess : IDisposable
     {
         // A terminal sends Ctrl-C to both processes; the demo ends this one, by closing the socket.
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = true);
-        using FrontendProcess process = new(LoopbackSocket.Connect(socketPath));
+        LoopbackSocket socket;
+        try
+        {
+            socket = LoopbackSocket.Connect(socketPath);
+        }
+        catch (IOException e) when (e.HResult is Errno.ENOENT or Errno.ECONNREFUSED)
+        {
+            // The demo was interrupted before this process came to life: it has said so itself.
+            return ExitCode.Failed;
+        }
+        using FrontendProcess process = new(socket);
         return process.Serve();
     }
 
