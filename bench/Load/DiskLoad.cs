@@ -64,7 +64,7 @@ internal static unsafe class DiskLoad
         private readonly long[] _postedAt = new long[frontend.EntryCount];
         private readonly int[] _idle = [.. Enumerable.Range(0, Math.Clamp(options.Depth, 1, frontend.EntryCount))];
         private readonly int _depth = Math.Clamp(options.Depth, 1, frontend.EntryCount);
-        private ulong _random = (options.Seed * 0x9E3779B97F4A7C15) + 1;
+        private WorkloadRandom _random = new(options.Seed);
 
         public long Run(double seconds, LatencyHistogram latency)
         {
@@ -84,7 +84,7 @@ internal static unsafe class DiskLoad
                 {
                     int slot = _idle[--idle];
                     request.Id = (ulong)slot;
-                    request.SectorNumber = Next() % pages * RequestValidator.SectorsPerPage;
+                    request.SectorNumber = (_random.Next() >> 8) % pages * RequestValidator.SectorsPerPage;
                     request.Seg[0].Gref = frontend.GrantOf(slot, 0, options.Write).Value;
                     _postedAt[slot] = now;
                     frontend.Put(in request);
@@ -109,14 +109,6 @@ internal static unsafe class DiskLoad
                 }
             }
             return answered;
-        }
-
-        private ulong Next()
-        {
-            _random ^= _random >> 12;
-            _random ^= _random << 25;
-            _random ^= _random >> 27;
-            return (_random * 0x2545F4914F6CDD1D) >> 8;
         }
     }
 }

@@ -66,8 +66,6 @@ public abstract unsafe class Frontend
     /// <summary>The buffer of a segment of a request number, one page.</summary>
     public byte* BufferOf(int request, int segment) => Domain.FrameAt(_firstDataFrame + (uint)((request * Blkif.MaxSegmentsPerRequest) + segment));
 
-    public uint FrameOf(int request, int segment) => _firstDataFrame + (uint)((request * Blkif.MaxSegmentsPerRequest) + segment);
-
     /// <summary>The grant of that buffer; a read-only one serves requests that only take from it.</summary>
     public GrantReference GrantOf(int request, int segment, bool readOnly) =>
         (readOnly ? _readOnly : _writable)[(request * Blkif.MaxSegmentsPerRequest) + segment];

@@ -22,7 +22,7 @@ public sealed unsafe class VerifiedWorkload
     private readonly byte[] _busy;
     private int _idleCount;
     private uint _sequence;
-    private ulong _random;
+    private WorkloadRandom _random;
     private bool _discard;
     private WorkloadResult _result = new();
 
@@ -40,7 +40,7 @@ public sealed unsafe class VerifiedWorkload
         _pending = new Pending[frontend.EntryCount];
         _idle = new int[frontend.EntryCount];
         _busy = new byte[(options.Sectors >> BlockShift) + 1];
-        _random = options.Seed * 0x9E3779B97F4A7C15 + 1;
+        _random = new WorkloadRandom(options.Seed);
         _discard = options.Discard;
         for (int i = frontend.EntryCount; i-- > 0;) _idle[_idleCount++] = i;
     }
@@ -315,7 +315,7 @@ public sealed unsafe class VerifiedWorkload
         pending.Sectors = sectors;
         for (int attempt = 0; attempt < 4; attempt++)
         {
-            pending.Request.SectorNumber = NextLong() % (ulong)(_options.Sectors - sectors + 1);
+            pending.Request.SectorNumber = _random.Next() % (ulong)(_options.Sectors - sectors + 1);
             if (!Conflicts(in pending)) return true;
         }
         return false;
@@ -363,14 +363,5 @@ public sealed unsafe class VerifiedWorkload
 
     private void Problem(string what) => _result.FirstProblem ??= what;
 
-    private uint Next() => (uint)(NextLong() >> 32);
-
-    // xorshift64*: fast, and the same for the same seed everywhere.
-    private ulong NextLong()
-    {
-        _random ^= _random >> 12;
-        _random ^= _random << 25;
-        _random ^= _random >> 27;
-        return _random * 0x2545F4914F6CDD1D;
-    }
+    private uint Next() => (uint)(_random.Next() >> 32);
 }
