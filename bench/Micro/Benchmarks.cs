@@ -144,7 +144,7 @@ public class LoopbackRequest
         _disk = new MemoryDisk(1 << 15);
         _reactor = new Reactor();
         _vbd = new Vbd(_disk, _reactor);
-        _vbd.Connect(_frontend.Connection, LoopbackRingAccess.For(_domain));
+        _vbd.Connect(_frontend.Connection, new LoopbackHypervisor(_domain));
     }
 
     [Benchmark]

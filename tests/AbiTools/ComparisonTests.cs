@@ -85,6 +85,20 @@ public sealed class ComparisonTests
         Assert.Equal("compatible", comparison.Verdict);
     }
 
+    [Theory]
+    [InlineData("bits=\"3\"", "bits=\"4\"", "s.low", "at bit 0 of byte 0, 3 bits -> 4 bits", false)]
+    [InlineData("bits=\"3\"", "bits=\"4\"", "s.high", "bit 3 of byte 0 -> bit 4 of byte 0, 2 bits", false)]
+    [InlineData("name=\"high\"", "name=\"top\"", "s.high", "renamed to top, 2 bits at bit 3 of byte 0; check that it means the same", false)]
+    [InlineData("<member name=\"last\"", "<member name=\"more\" type=\"uint8_t\" bits=\"1\"/><member name=\"last\"", "s.more", "added, uint8_t, 1 bit at bit 5 of byte 0, in what was a gap", true)]
+    public void Bit_fields_are_compared_to_the_bit(string old, string edited, string subject, string text, bool isWireCompatible)
+    {
+        const string Bits = "<struct name=\"s\"><member name=\"low\" type=\"uint8_t\" bits=\"3\"/><member name=\"high\" type=\"uint8_t\" bits=\"2\"/><member name=\"last\" type=\"uint8_t\"/></struct>";
+
+        AbiComparison comparison = Compare(Bits, Bits.Replace(old, edited, StringComparison.Ordinal));
+
+        Assert.Contains(comparison.Differences, d => d.Subject == subject && d.Text == text && d.IsWireCompatible == isWireCompatible);
+    }
+
     [Fact]
     public void What_a_ring_carries_is_compared()
     {

@@ -32,6 +32,27 @@ public sealed class OutputTests
             (seg.GetProperty("name").GetString(), seg.GetProperty("type").GetString(), seg.GetProperty("offset").GetInt32(), seg.GetProperty("size").GetInt32()));
     }
 
+    [Fact]
+    public void Json_of_a_bit_field_has_its_bits()
+    {
+        AbiSource source = Specs.Of("<struct name=\"s\"><member name=\"low\" type=\"uint32_t\" bits=\"3\"/><member name=\"high\" type=\"uint32_t\" bits=\"9\"/></struct>");
+
+        JsonElement high = JsonDocument.Parse(LayoutJson.Write([source.Model], new AbiSelection("x86_32", "s"))).RootElement[0].GetProperty("members")[1];
+
+        Assert.Equal(["name", "type", "offset", "size", "bitOffset", "bitWidth"], high.EnumerateObject().Select(p => p.Name));
+        Assert.Equal((0, 2, 3, 9), (high.GetProperty("offset").GetInt32(), high.GetProperty("size").GetInt32(), high.GetProperty("bitOffset").GetInt32(), high.GetProperty("bitWidth").GetInt32()));
+    }
+
+    [Fact]
+    public void The_byte_map_has_a_cell_for_each_bit_field()
+    {
+        AbiSource source = Specs.Of("<struct name=\"s\"><member name=\"low\" type=\"uint8_t\" bits=\"3\"/><member name=\"high\" type=\"uint8_t\" bits=\"4\"/></struct>");
+
+        string[] tips = [.. XDocument.Parse(ByteMap.Write([source.Model], Specs.Everything)).Descendants().Where(e => e.Name.LocalName == "title").Select(e => e.Value)];
+
+        Assert.Equal(["uint8_t low: 3 bits at 0. ", "uint8_t high: 4 bits at 0.3. ", "1 bit unused at 0.7"], tips);
+    }
+
     public static TheoryData<string> Protocols() => [.. EveryProtocol.Select(s => s.Model.Protocol).Order(StringComparer.Ordinal)];
 
     [Theory]
@@ -45,7 +66,7 @@ public sealed class OutputTests
         {
             string name = $"{type.CName}_{type.Abi}";
             Print(program, $"{type.Name} {type.Abi}", $"sizeof({name})", $"_Alignof({name})");
-            foreach (AbiMember member in type.Members)
+            foreach (AbiMember member in type.Members.Where(m => m.BitWidth is null))
                 Print(program, $"{type.Name} {type.Abi} {member.Name}", $"offsetof({name}, {member.Name})", member.Size == 0 ? "0" : $"sizeof((({name} *)0)->{member.Name})");
         }
         string text = program.Append("    return 0;\n}\n").ToString();
@@ -66,10 +87,12 @@ public sealed class OutputTests
         <constant name="DEMO_LEAST" value="-9223372036854775808"/><constant name="DEMO_MOST" value="18446744073709551615"/>
         <union name="demo_value"><member name="wide" type="int64_t"/><member name="bytes" type="uint8_t" count="9"/></union>
         <struct name="demo_outer"><member name="a" type="uint8_t"/><member name="b" type="uint16_t" offset="10"/><member name="v" type="demo_value" count="3"/></struct>
+        <struct name="demo_bits"><member name="a" type="uint8_t" bits="3"/><skip type="uint32_t" bits="0"/><member name="b" type="uint64_t" bits="40"/><member name="c" type="uint16_t"/></struct>
+        <struct name="demo_aligned" align="32"><member name="a" type="uint8_t"/><member name="b" type="uint32_t" align="16"/><member name="c" type="demo_bits"/></struct>
         <struct name="demo_packed" pack="2"><member name="a" type="uint8_t"/><member name="b" type="uint64_t"/><tail name="rest" type="uint16_t"/></struct>
         """);
 
-    private static IEnumerable<string> Facts(AbiStruct type) => type.Members
+    private static IEnumerable<string> Facts(AbiStruct type) => type.Members.Where(m => m.BitWidth is null)
         .Select(m => FormattableString.Invariant($"{type.Name} {type.Abi} {m.Name} {m.Offset} {m.Size}"))
         .Prepend(FormattableString.Invariant($"{type.Name} {type.Abi} {type.Size} {type.Alignment}"));
 

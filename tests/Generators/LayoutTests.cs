@@ -46,6 +46,50 @@ public sealed class LayoutTests
         Assert.Equal("0, 4, 12; size 16, alignment 4", Shape(Both("<struct name=\"s\" pack=\"8\">" + Members).X86));
     }
 
+    [Theory]
+    // They share bytes, also with what is no bit field.
+    [InlineData("", "3:uint32_t 5:uint32_t 8:", "0.0 0.3 1.0; size 4, alignment 4", null)]
+    // One that would reach over the end of its integer begins the next.
+    [InlineData("", "20:uint32_t 20:uint32_t", "0.0 4.0; size 8, alignment 4", null)]
+    [InlineData(" pack=\"1\"", "20:uint32_t 20:uint32_t", "0.0 2.4; size 5, alignment 1", null)]
+    // Bits without a name take room and align nothing; of width 0 they end the integer.
+    [InlineData("", "3:uint8_t _29:uint32_t", "0.0; size 4, alignment 1", null)]
+    [InlineData("", "3:uint32_t _0:uint32_t 1:uint32_t", "0.0 4.0; size 8, alignment 4", null)]
+    // A 64-bit integer is aligned to 4 bytes on i386, and its bits reach as far.
+    [InlineData("", "30:uint32_t 40:uint64_t", "0.0 8.0; size 16, alignment 8", "0.0 4.0; size 12, alignment 4")]
+    [InlineData("", "30:uint32_t 34:uint64_t", "0.0 3.6; size 8, alignment 8", "0.0 3.6; size 8, alignment 4")]
+    public void Bit_fields_lie_where_C_puts_them(string pack, string widths, string native, string? x86)
+    {
+        // width:type, an underscore for one without a name, no width for a plain uint8_t.
+        IEnumerable<string> members = widths.Split(' ').Select((part, i) => part.Split(':') switch
+        {
+            [['_', .. var bits], var type] => $"<skip type=\"{type}\" bits=\"{bits}\"/>",
+            ["8", ""] => $"<member name=\"m{i}\" type=\"uint8_t\"/>",
+            [var bits, var type] => $"<member name=\"m{i}\" type=\"{type}\" bits=\"{bits}\"/>",
+            _ => throw new InvalidOperationException(part),
+        });
+
+        (TypeLayout ofNative, TypeLayout ofX86) = Both($"<struct name=\"s\"{pack}>{string.Concat(members)}</struct>");
+
+        Assert.Equal((native, x86 ?? native), (BitShape(ofNative), BitShape(ofX86)));
+    }
+
+    private static string BitShape(TypeLayout type) =>
+        $"{string.Join(" ", type.Fields.Select(f => $"{f.Offset}.{f.BitOffset}"))}; size {type.Size}, alignment {type.Alignment}";
+
+    [Theory]
+    [InlineData("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\" align=\"16\"/></struct>", "0, 16; size 32, alignment 16")]
+    [InlineData("<struct name=\"s\" align=\"16\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\"/></struct>", "0, 1; size 16, alignment 16")]
+    [InlineData("<struct name=\"s\" pack=\"1\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint32_t\" align=\"4\"/></struct>", "0, 4; size 8, alignment 4")]
+    [InlineData("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint32_t\" align=\"1\"/></struct>", "0, 1; size 5, alignment 1")]
+    [InlineData("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint64_t\" align=\"8\"/></struct>", "0, 8; size 16, alignment 8")]
+    public void An_alignment_of_its_own_is_that_of_a_member_or_the_least_of_a_struct(string type, string shape)
+    {
+        (TypeLayout native, TypeLayout x86) = Both(type);
+
+        Assert.Equal((shape, shape), (Shape(native), Shape(x86)));
+    }
+
     [Fact]
     public void A_flexible_array_counts_for_the_alignment_and_not_for_the_size()
     {

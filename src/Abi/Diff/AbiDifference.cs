@@ -16,14 +16,27 @@ public sealed record AbiDifference(string Kind, string Protocol, string Subject,
     public int? NewOffset { get; init; }
     public int? OldSize { get; init; }
     public int? NewSize { get; init; }
+    /// <summary>Of a bit field, as <see cref="Layouts.AbiMember.BitOffset"/>.</summary>
+    public int? OldBitOffset { get; init; }
+    public int? NewBitOffset { get; init; }
+    /// <summary>Of a bit field, in bits.</summary>
+    public int? OldBitWidth { get; init; }
+    public int? NewBitWidth { get; init; }
     /// <summary>A type or a value.</summary>
     public string? Old { get; init; }
     public string? New { get; init; }
 }
 
+/// <summary>A header that could not be read, and so was not compared. <paramref name="Message"/>: one line that names it, and why.</summary>
+public sealed record AbiRefusal(string Protocol, string Message);
+
 /// <summary>All differences between two versions, in the order of the old one.</summary>
 public sealed record AbiComparison(IReadOnlyList<AbiDifference> Differences)
 {
+    /// <summary>What is in neither list of protocols that were compared.</summary>
+    public IReadOnlyList<AbiRefusal> Refused { get; init; } = [];
+
+    /// <summary>Of what could be compared.</summary>
     public bool IsIdentical => Differences.Count == 0;
 
     /// <summary>Whether the two still understand each other.</summary>

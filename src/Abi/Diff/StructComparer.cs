@@ -19,9 +19,9 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
         AbiComparer.Pair(before.Members, after.Members, m => m.Name, removed.Add, added.Add, CompareMember);
         foreach (AbiMember old in removed)
         {
-            if (added.Find(m => m.Offset == old.Offset && m.Size == old.Size && m.Underlying == old.Underlying) is not { } renamed)
+            if (added.Find(m => m.FirstBit == old.FirstBit && m.EndBit == old.EndBit && m.Underlying == old.Underlying) is not { } renamed)
             {
-                Add("member-removed", old.Name, $"removed, was {old.Type}, {Place(old)}", false, d => d with { OldOffset = old.Offset, OldSize = old.Size, Old = old.Type });
+                Add("member-removed", old.Name, $"removed, was {old.Type}, {Place(old)}", false, d => d with { OldOffset = old.Offset, OldSize = old.Size, OldBitOffset = old.BitOffset, OldBitWidth = old.BitWidth, Old = old.Type });
                 continue;
             }
             added.Remove(renamed);
@@ -30,15 +30,15 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
         foreach (AbiMember member in added) AddNew(member);
     }
 
-    private bool NothingMoved => before.Size == after.Size && before.Members.All(old => after.Members.All(m => m.Name != old.Name || m.Offset == old.Offset));
+    private bool NothingMoved => before.Size == after.Size && before.Members.All(old => after.Members.All(m => m.Name != old.Name || m.FirstBit == old.FirstBit));
 
     private void CompareMember(AbiMember old, AbiMember now)
     {
-        if (old.Offset != now.Offset)
-            Add("member-moved", old.Name, $"offset {old.Offset} -> {now.Offset}{Resized(old, now)}", false, d => WithPlaces(d, old, now));
-        else if (old.Size != now.Size)
-            Add("member-resized", old.Name, $"at {old.Offset}{Resized(old, now)}", false, d => WithPlaces(d, old, now));
-        if (old.Type == now.Type || old.Size != now.Size) return;
+        if (old.FirstBit != now.FirstBit)
+            Add("member-moved", old.Name, $"{Moved(old, now)}{Resized(old, now)}", false, d => WithPlaces(d, old, now));
+        else if (Extent(old) != Extent(now))
+            Add("member-resized", old.Name, $"at {Start(old)}{Resized(old, now)}", false, d => WithPlaces(d, old, now));
+        if (old.Type == now.Type || Extent(old) != Extent(now)) return;
         // Another name of the same type is the same bytes; another type of the same size may mean another value.
         bool isSame = old.Underlying == now.Underlying;
         Add("member-retyped", old.Name, $"type {old.Type} -> {now.Type}, {Place(now)}", isSame, d => WithPlaces(d, old, now) with { Old = old.Type, New = now.Type });
@@ -55,19 +55,34 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
     private void AddNew(AbiMember member)
     {
         // In a union it is another view of bytes; in a struct, bytes that C left out before. Anything else takes some other's place.
-        bool isFree = NothingMoved && member.End <= before.Size && (before.IsUnion || !before.Members.Any(m => m.Offset < member.End && member.Offset < m.End));
+        bool isFree = NothingMoved && member.End <= before.Size && (before.IsUnion || !before.Members.Any(m => m.FirstBit < member.EndBit && member.FirstBit < m.EndBit));
         string where = isFree ? before.IsUnion ? ", within the union" : ", in what was a gap" : "";
-        Add("member-added", member.Name, $"added, {member.Type}, {Place(member)}{where}", isFree, d => d with { NewOffset = member.Offset, NewSize = member.Size, New = member.Type });
+        Add("member-added", member.Name, $"added, {member.Type}, {Place(member)}{where}", isFree, d => d with { NewOffset = member.Offset, NewSize = member.Size, NewBitOffset = member.BitOffset, NewBitWidth = member.BitWidth, New = member.Type });
     }
 
-    private static string Resized(AbiMember old, AbiMember now) => old.Size == now.Size ? $", {Bytes(now.Size)}" : $", size {old.Size} -> {now.Size}";
+    private static string Moved(AbiMember old, AbiMember now) => old.BitWidth is null && now.BitWidth is null
+        ? $"offset {old.Offset} -> {now.Offset}"
+        : $"{Start(old)} -> {Start(now)}";
 
-    private static string Place(AbiMember member) => $"{Bytes(member.Size)} at {member.Offset}";
+    private static string Resized(AbiMember old, AbiMember now) =>
+        Extent(old) == Extent(now) ? $", {Extent(now)}"
+        : old.BitWidth is null && now.BitWidth is null ? $", size {old.Size} -> {now.Size}"
+        : $", {Extent(old)} -> {Extent(now)}";
+
+    private static string Place(AbiMember member) => $"{Extent(member)} at {Start(member)}";
+
+    private static string Start(AbiMember member) => member.BitOffset is { } bit ? $"bit {bit} of byte {member.Offset}" : $"{member.Offset}";
+
+    private static string Extent(AbiMember member) => member.BitWidth is { } width ? width == 1 ? "1 bit" : $"{width} bits" : Bytes(member.Size);
 
     private static string Bytes(int count) => count == 1 ? "1 byte" : $"{count} bytes";
 
     private static AbiDifference WithPlaces(AbiDifference difference, AbiMember old, AbiMember now) =>
-        difference with { OldOffset = old.Offset, NewOffset = now.Offset, OldSize = old.Size, NewSize = now.Size };
+        difference with
+        {
+            OldOffset = old.Offset, NewOffset = now.Offset, OldSize = old.Size, NewSize = now.Size,
+            OldBitOffset = old.BitOffset, NewBitOffset = now.BitOffset, OldBitWidth = old.BitWidth, NewBitWidth = now.BitWidth,
+        };
 
     private void Add(string kind, string? member, string text, bool isWireCompatible, Func<AbiDifference, AbiDifference>? complete = null)
     {

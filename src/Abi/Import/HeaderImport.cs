@@ -18,6 +18,9 @@ public sealed class ImportOptions
 
     /// <summary>The protocol's name; null for the first header's.</summary>
     public string? Name { get; init; }
+
+    /// <summary>Whether a hint that matches nothing is an error. Not where headers are only compared: that tells what is gone.</summary>
+    public bool ChecksHints { get; init; } = true;
 }
 
 /// <summary>C headers to a spec: what a compiler for each target sees, merged, and proved against the generator's layout rules.</summary>
@@ -46,9 +49,15 @@ public static class HeaderImport
         List<HeaderModel> models = ReadAll(headers, options.IncludeFolders, sources, hints);
         MergedHeaders merged = TargetMerge.Merge(models);
         if (merged.Types.Count == 0 && merged.Constants.Count == 0)
-            throw new HeaderImportException($"{headers[0]}: the header defines no struct, union, enum or constant");
-        return Write(name, headers, sources, merged, hints, models);
+        {
+            string instead = models[0].HasFunctionMacros ? ", only macros with parameters: import a header that uses them" : "";
+            throw new HeaderImportException($"{headers[0]}: the header defines no struct, union, enum or constant{instead}");
+        }
+        return Write(name, headers, sources, merged, hints, models, options.ChecksHints);
     }
+
+    /// <summary>The name of a header's protocol when none is given.</summary>
+    public static string ProtocolOf(string header) => HeaderNames.Protocol(header);
 
     private static string Existing(string path)
     {
@@ -73,8 +82,8 @@ public static class HeaderImport
         string includes = string.Concat(headers.Concat(more).Select(h => $"#include \"{h}\"\n"));
         if (!Compiles(includes, system, includeFolders) && HeaderNames.Beside(headers[0], "xen/xen.h") is { } xen)
         {
-            // Headers of before Xen 4.0 leave it to their user to include what they need.
-            string needed = $"#include <errno.h>\n#include \"{xen}\"\n" + includes;
+            // Headers of before Xen 4.0 leave it to their user to include what they need, and those of before 3.0 to have Linux's integers.
+            string needed = $"#include <errno.h>\n{SystemHeaders.LinuxIntegers}#include \"{xen}\"\n" + includes;
             if (Compiles(needed, system, includeFolders))
                 includes = needed;
         }
@@ -115,7 +124,7 @@ public static class HeaderImport
     }
 
     private static string Write(
-        string name, string[] headers, HeaderSources sources, MergedHeaders merged, Hints hints, IReadOnlyList<HeaderModel> models)
+        string name, string[] headers, HeaderSources sources, MergedHeaders merged, Hints hints, IReadOnlyList<HeaderModel> models, bool checksHints)
     {
         string[] names = [.. headers.Select(HeaderNames.Of)];
         List<string> head = [.. sources.Comments(headers[0]).Head];
@@ -128,10 +137,12 @@ public static class HeaderImport
             if (reading.Spec is { } spec)
             {
                 LayoutProof.Check(spec, models);
+                if (checksHints)
+                    hints.Check(headers[0], n => spec.Constants.Any(c => c.Name == n) || spec.Composites.Any(c => c.Name == n));
                 return text;
             }
             DiagnosticInfo problem = reading.Problems[0];
-            if (problem.Descriptor != Descriptors.NameCollision || renamed.Count == MaxRenames || !Rename(problem, merged, renamed))
+            if (problem.Descriptor != Descriptors.NameCollision || renamed.Count == MaxRenames || !Rename(problem, text, merged, renamed))
                 throw new HeaderImportException($"{At(problem, merged, headers[0])}: {problem.ToDiagnostic().GetMessage()} ({problem.Descriptor.Id})");
         }
     }
@@ -140,15 +151,27 @@ public static class HeaderImport
     /// Two C names that are one in C#: one of them gets another, which the spec shows. _NETTXF_more_data is told from NETTXF_more_data
     /// in C# as it is in C; of other names the later gets a number.
     /// </summary>
-    private static bool Rename(DiagnosticInfo problem, MergedHeaders merged, Dictionary<string, string> renamed)
+    private static bool Rename(DiagnosticInfo problem, string text, MergedHeaders merged, Dictionary<string, string> renamed)
     {
+        string name = problem.Arguments[0];
         string csharp = problem.Arguments[1];
-        string[] names = [.. new[] { "_" + problem.Arguments[0], problem.Arguments[0] }
-            .Where(n => !renamed.ContainsKey(n) && (merged.Constants.Any(c => c.Name == n) || merged.Types.Any(t => t.Type.Name == n)))];
-        if (names.Length == 0)
-            return false;
-        renamed.Add(names[0], names[0].StartsWith('_') ? "_" + csharp : csharp + "_2");
-        return true;
+        if (OwnerOf(problem, text) is { } owner)
+            return renamed.TryAdd($"{owner}.{name}", name.StartsWith('_') ? "_" + csharp : csharp + "_2");
+        string? which = new[] { "_" + name, name }
+            .FirstOrDefault(n => !renamed.ContainsKey(n) && (merged.Constants.Any(c => c.Name == n) || merged.Types.Any(t => t.Type.Name == n)));
+        return which is not null && renamed.TryAdd(which, which.StartsWith('_') ? "_" + csharp : csharp + "_2");
+    }
+
+    /// <summary>The type within whose element a problem of the spec lies; null when it is about the whole type or no type.</summary>
+    private static string? OwnerOf(DiagnosticInfo problem, string text)
+    {
+        string before = text[..problem.At.Span.Start];
+        int type = Math.Max(before.LastIndexOf(SpecWriter.StructElement, StringComparison.Ordinal), before.LastIndexOf(SpecWriter.UnionElement, StringComparison.Ordinal));
+        int member = before.LastIndexOf(SpecWriter.MemberElement, StringComparison.Ordinal);
+        if (type < 0 || member < type)
+            return null;
+        int name = text.IndexOf('"', type) + 1;
+        return text[name..text.IndexOf('"', name)];
     }
 
     /// <summary>Where the header has the name that a diagnostic of the spec is about.</summary>

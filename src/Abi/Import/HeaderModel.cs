@@ -7,7 +7,9 @@ internal sealed record HeaderModel(
     IReadOnlyList<HeaderConstant> Constants,
     IReadOnlyList<HeaderTypedef> Typedefs,
     IReadOnlyList<HeaderType> Types,
-    IReadOnlyList<HeaderRing> Rings)
+    IReadOnlyList<HeaderRing> Rings,
+    IReadOnlyList<HeaderPrivate> LeftOut,
+    bool HasFunctionMacros)
 {
     public IReadOnlyDictionary<string, HeaderType> TypeByName { get; } = Types.ToDictionary(t => t.Name);
 
@@ -24,13 +26,32 @@ internal sealed record HeaderTypedef(string Name, string Type, string Header, st
 /// <summary>
 /// A struct or union. <paramref name="Path"/>: how C reaches a type without a tag: a typedef's name, or a type and its members down to
 /// one of this type; empty when C has no name for it at all. <paramref name="Pack"/>: the largest alignment of a member; null where C's own rules hold.
+/// <paramref name="Align"/>: the least alignment of the whole; null for its members'.
 /// </summary>
 internal sealed record HeaderType(
-    string Name, bool IsUnion, string? Path, int? Pack, string Header, Place At, string Doc, long Size, IReadOnlyList<HeaderMember> Members);
+    string Name, bool IsUnion, string? Path, int? Pack, int? Align, string Header, Place At, string Doc, long Size, int Alignment, IReadOnlyList<HeaderMember> Members);
 
-/// <summary>A member. <paramref name="Count"/>: a number or a constant's name; null for no array. <paramref name="IsTail"/>: a flexible array.</summary>
+/// <summary>What a member is: <see cref="Tail"/>, a flexible array; <see cref="Skip"/>, bits without a name.</summary>
+internal enum MemberKind
+{
+    Plain,
+    Tail,
+    Skip,
+}
+
+/// <summary>
+/// A member. <paramref name="Count"/>: a number or a constant's name; null for no array. <paramref name="Bit"/>: where it begins, from the
+/// start of its struct. <paramref name="Size"/>: of a bit field, its type's. <paramref name="Bits"/>: width of a bit field; null for
+/// another member. <paramref name="Align"/>: its alignment; null for its type's, at most the struct's pack.
+/// </summary>
 internal sealed record HeaderMember(
-    string Name, string Path, string Type, string? Count, long Offset, long Size, bool IsTail, Place At, string Doc);
+    string Name, string Path, string Type, string? Count, long Bit, long Size, int? Bits, int? Align, MemberKind Kind, Place At, string Doc);
+
+/// <summary>A struct that only one side has, for it holds the pointer <paramref name="Pointer"/>: no part of a spec.</summary>
+internal sealed record HeaderPrivate(string Name, string Pointer, Place At)
+{
+    public override string ToString() => $"{Name}, private to one side: {Pointer} is a pointer";
+}
 
 /// <summary>A DEFINE_RING_TYPES.</summary>
 internal sealed record HeaderRing(string Name, string Header, string Request, string Response);
@@ -45,6 +66,9 @@ internal sealed record Target(string Triple, IReadOnlyList<string> Abis)
 
     /// <summary>The first one leads: its order, names and documentation are the spec's.</summary>
     public static readonly IReadOnlyList<Target> All = [X86_64, X86_32, Arm64, Arm32];
+
+    /// <summary>Of an integer within a struct, both in bytes.</summary>
+    public int AlignmentOf(long size) => this == X86_32 ? (int)Math.Min(size, sizeof(int)) : (int)size;
 
     public bool IsArm => this == Arm64 || this == Arm32;
 }

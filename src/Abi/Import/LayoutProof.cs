@@ -5,7 +5,7 @@ namespace Blkring.AbiTools.Import;
 
 /// <summary>
 /// The spec, laid out by the generator's own rules, against the compiler's layouts for every target: a struct that is not the same to
-/// the byte is refused, whatever the reason (an alignment attribute, a member within the integer of bit fields, a rule of the machine).
+/// the bit is refused, whatever the reason (an attribute that reading the members did not find, a rule of the machine).
 /// </summary>
 internal static class LayoutProof
 {
@@ -29,22 +29,31 @@ internal static class LayoutProof
 
     private static void Check(HeaderType type, TypeLayout ours, Target target, bool isRingHeader)
     {
-        foreach (HeaderMember member in type.Members)
+        ILookup<string, FieldLayout> fields = ours.Fields.ToLookup(f => f.CPath);
+        HeaderMember[] members = [.. type.Members.Where(m => m.Kind != MemberKind.Skip)];
+        foreach (HeaderMember member in members)
         {
-            int? offset = member.IsTail
-                ? ours.Tail?.Offset
-                : ours.Fields.FirstOrDefault(f => f.CPath == member.Path && f.Size == member.Size)?.Offset;
-            if (offset != member.Offset)
-                throw Refused($"{member.At}: {type.Name}.{member.Name}", $"offset {member.Offset}, and {offset?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "no such member"}", target);
+            long? bit = member.Kind == MemberKind.Tail ? ours.Tail?.Offset * Room.BitsPerByte : fields[member.Path].FirstOrDefault(f => IsSame(f, member)) is { } field ? BitOf(field) : null;
+            if (bit != member.Bit)
+                throw Refused($"{member.At}: {type.Name}.{member.Name}", $"{Place(member.Bit)}, and {(bit is { } wrong ? Place(wrong) : "no such member")}", target);
         }
-        int fields = ours.Fields.Count + (ours.Tail is null ? 0 : 1);
-        if (fields != type.Members.Count)
-            throw Refused($"{type.At}: {type.Name}", $"{type.Members.Count} members, and {fields}", target);
+        int count = ours.Fields.Count + (ours.Tail is null ? 0 : 1);
+        if (count != members.Length)
+            throw Refused($"{type.At}: {type.Name}", $"{members.Length} members, and {count}", target);
         // In C a shared ring's header ends with its first entry; what precedes that is proved by its members.
-        if (!isRingHeader && ours.Size != type.Size)
-            throw Refused($"{type.At}: {type.Name}", $"size {type.Size}, and {ours.Size}", target);
+        if (!isRingHeader && (ours.Size, ours.Alignment) != (type.Size, type.Alignment))
+            throw Refused($"{type.At}: {type.Name}", $"size {type.Size} aligned to {type.Alignment}, and {ours.Size} aligned to {ours.Alignment}", target);
     }
 
+    /// <summary>Names may be those of several members, one for each width of a machine.</summary>
+    private static bool IsSame(FieldLayout field, HeaderMember member) =>
+        field.BitWidth == (member.Bits ?? 0) && (field.IsBitField ? field.ElementSize : field.Size) == member.Size;
+
+    private static long BitOf(FieldLayout field) => ((long)field.Offset * Room.BitsPerByte) + field.BitOffset;
+
+    private static string Place(long bit) =>
+        bit % Room.BitsPerByte == 0 ? FormattableString.Invariant($"offset {bit / Room.BitsPerByte}") : FormattableString.Invariant($"bit {bit % Room.BitsPerByte} of byte {bit / Room.BitsPerByte}");
+
     private static HeaderImportException Refused(string what, string difference, Target target) => new(
-        $"{what} cannot be proved for {target.Triple}: {difference} by the rules of a spec; is there an alignment attribute, or a member within the integer of bit fields?");
+        $"{what} cannot be proved for {target.Triple}: {difference} by the rules of a spec; is there an alignment of its own that only this target sees?");
 }

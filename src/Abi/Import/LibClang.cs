@@ -16,6 +16,9 @@ internal static unsafe partial class LibClang
     private const string Missing =
         "libclang is not installed: headers are read with it. On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).";
 
+    /// <summary>Environment variable: the file of a libclang to take in place of the installed ones.</summary>
+    private const string Override = "BLKRING_LIBCLANG";
+
     private const int OldestVersion = 11;
     private const int NewestVersion = 40;
 
@@ -42,6 +45,11 @@ internal static unsafe partial class LibClang
     /// <summary>The unversioned name first, then the newest; LLVM's own folders last, for Debian links only some into the search path.</summary>
     private static IEnumerable<string> Candidates()
     {
+        if (Environment.GetEnvironmentVariable(Override) is { Length: > 0 } file)
+        {
+            yield return file;
+            yield break;
+        }
         yield return "libclang.so.1";
         for (int version = NewestVersion; version >= OldestVersion; version--)
             yield return string.Create(CultureInfo.InvariantCulture, $"libclang-{version}.so.1");
@@ -55,7 +63,7 @@ internal static unsafe partial class LibClang
         public uint private_flags;
     }
 
-    public struct CXCursor
+    public record struct CXCursor
     {
         public int kind;
         public int xdata;

@@ -35,6 +35,10 @@ internal static class MacroReader
         return [.. macros.Values.OrderBy(m => m.At.File, StringComparer.Ordinal).ThenBy(m => m.At.Offset)];
     }
 
+    /// <summary>Whether these files define macros with parameters.</summary>
+    public static bool DefinesFunctions(TranslationUnit unit, IReadOnlySet<string> files) => Children(unit.Root).Any(c =>
+        c.kind == ClangKind.MacroDefinition && clang_Cursor_isMacroFunctionLike(c) != 0 && files.Contains(TranslationUnit.Spelling(clang_getCursorLocation(c)).File));
+
     /// <summary>A type that a macro stands for is a name.</summary>
     public static bool IsTypeName(Macro macro) => CName.IsIdentifier(macro.Body);
 

@@ -7,6 +7,11 @@ namespace Blkring.AbiTools.Import;
 /// <summary>A spec's text. The same headers give the same bytes, so a spec under version control shows what moved.</summary>
 internal sealed class SpecWriter
 {
+    /// <summary>How a type's element and that of a member within it begin.</summary>
+    public const string StructElement = "\n  <struct ";
+    public const string UnionElement = "\n  <union ";
+    public const string MemberElement = "\n    <member ";
+
     private const string BigAlign = "8";
     private const string SmallAlign = "4";
 
@@ -24,7 +29,7 @@ internal sealed class SpecWriter
         _renamed = renamed;
     }
 
-    /// <param name="renamed">C names whose C# name another has, and the C# names that they get.</param>
+    /// <param name="renamed">C names (of members: type.member) whose C# name another has, and the C# names that they get.</param>
     public static string Write(
         string name, IReadOnlyList<string> headerNames, string doc, IEnumerable<string> copyright, MergedHeaders headers, Hints hints,
         IReadOnlyDictionary<string, string> renamed)
@@ -55,6 +60,8 @@ internal sealed class SpecWriter
             Line(1, CommentSafe($"Left out: {name}, {why}."));
         if (_hints.WhyNotAllTypes is { } types)
             Line(1, CommentSafe($"Left out: {types}."));
+        foreach (HeaderPrivate type in _headers.Private)
+            Line(1, CommentSafe($"Left out: {type}."));
         if (_headers.LeftOut.Count > 0)
             Line(1, $"Left out, for their values differ by target: {string.Join(", ", _headers.LeftOut)}.");
         _text.Append("-->\n");
@@ -100,7 +107,7 @@ internal sealed class SpecWriter
         HeaderType type = merged.Type;
         string element = type.IsUnion ? "union" : "struct";
         string attributes = Attributes(
-            ("name", type.Name), ("path", type.Path is "" ? null : type.Path), ("unnamed", type.Path is "" ? "true" : null), ("pack", type.Pack?.ToString(CultureInfo.InvariantCulture)),
+            ("name", type.Name), ("path", type.Path is "" ? null : type.Path), ("unnamed", type.Path is "" ? "true" : null), ("pack", Number(type.Pack)), ("align", Number(type.Align)),
             ("csharp", _renamed.GetValueOrDefault(type.Name)), ("header", OtherHeader(type.Header)));
         _text.Append('\n');
         Line(1, $"<{element}{attributes}>");
@@ -116,21 +123,30 @@ internal sealed class SpecWriter
     {
         HeaderMember m = merged.Member;
         string doc = Doc($"{owner.Name}.{m.Name}", m.Doc);
-        if (m.IsTail)
+        if (m.Kind == MemberKind.Skip)
+        {
+            Element(2, "skip", Attributes(("type", m.Type), ("bits", Number(m.Bits)), ("abi", Abis(merged))), doc);
+            return;
+        }
+        if (m.Kind == MemberKind.Tail)
         {
             Element(2, "tail", Attributes(("name", m.Name), ("type", m.Type)), doc);
             return;
         }
-        string? used = _hints.Used(owner.Name, m.Name) is { } counter && owner.Members.Any(o => o.Name == counter) ? counter : null;
+        string? used = _hints.Used(owner, m.Name);
         Element(2, "member", Attributes(
             ("name", m.Name), ("path", m.Path == m.Name ? null : m.Path), ("type", m.Type), ("count", m.Count), ("used", used),
-            ("abi", merged.Abis.Count == 0 ? null : string.Join(' ', merged.Abis))), doc);
+            ("align", Number(m.Align)), ("bits", Number(m.Bits)), ("csharp", _renamed.GetValueOrDefault($"{owner.Name}.{m.Name}")), ("abi", Abis(merged))), doc);
     }
+
+    private static string? Abis(MergedMember merged) => merged.Abis.Count == 0 ? null : string.Join(' ', merged.Abis);
+
+    private static string? Number(int? value) => value?.ToString(CultureInfo.InvariantCulture);
 
     private void Ring(HeaderRing ring)
     {
         string attributes = Attributes(("name", ring.Name), ("header", ring.Header), ("request", ring.Request), ("response", ring.Response));
-        var variants = _hints.Variants(ring.Name).Where(v => _headers.Types.Any(t => t.Type.Name == v.Struct)).ToList();
+        var variants = _hints.Variants(ring.Name, _headers.Types.Select(t => t.Type.Name)).ToList();
         if (variants.Count == 0)
         {
             Line(1, $"<ring{attributes}/>");

@@ -31,6 +31,18 @@ internal sealed class SystemHeaders : IDisposable
 
         """;
 
+    public const string LinuxIntegers = """
+        typedef uint8_t u8;
+        typedef int8_t s8;
+        typedef uint16_t u16;
+        typedef int16_t s16;
+        typedef uint32_t u32;
+        typedef int32_t s32;
+        typedef uint64_t u64;
+        typedef int64_t s64;
+
+        """;
+
     // Old xs_wire.h has a table of these names; their values are the host's and are in no spec.
     private static readonly string[] ErrorNames =
     [

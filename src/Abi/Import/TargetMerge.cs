@@ -2,13 +2,14 @@ using System.Text.RegularExpressions;
 
 namespace Blkring.AbiTools.Import;
 
-/// <summary>All targets' headers as one. <paramref name="Abis"/>: the spec's ABIs. <paramref name="LeftOut"/>: constants without one value.</summary>
+/// <summary>All targets' headers as one. <paramref name="Abis"/>: the spec's ABIs. <paramref name="Private"/>: structs left out. <paramref name="LeftOut"/>: constants without one value.</summary>
 internal sealed record MergedHeaders(
     IReadOnlyList<string> Abis,
     IReadOnlyList<HeaderConstant> Constants,
     IReadOnlyList<HeaderTypedef> Typedefs,
     IReadOnlyList<MergedType> Types,
     IReadOnlyList<HeaderRing> Rings,
+    IReadOnlyList<HeaderPrivate> Private,
     IReadOnlyList<string> LeftOut);
 
 internal sealed record MergedType(HeaderType Type, IReadOnlyList<MergedMember> Members);
@@ -40,6 +41,7 @@ internal static partial class TargetMerge
             lead.Typedefs,
             [.. lead.Types.Select(type => MergeType(type, layouts, abis))],
             lead.Rings,
+            [.. models.SelectMany(m => m.LeftOut).DistinctBy(p => p.Name)],
             [.. lead.Constants.Where(c => !HasOneValue(c, models)).Select(c => c.Name)]);
     }
 
@@ -64,7 +66,7 @@ internal static partial class TargetMerge
     {
         foreach ((HeaderType left, HeaderType right) in a.Types.Join(b.Types, t => t.Name, t => t.Name, (l, r) => (l, r)))
         {
-            HeaderMember? member = left.Members.FirstOrDefault(m => right.Members.All(o => !IsSame(m, o) || m.Offset != o.Offset))
+            HeaderMember? member = left.Members.FirstOrDefault(m => right.Members.All(o => !IsSame(m, o) || m.Bit != o.Bit))
                 ?? right.Members.FirstOrDefault(m => left.Members.All(o => !IsSame(m, o)));
             if (member is not null)
                 return $"{member.At}: {left.Name}.{member.Name}";
@@ -74,37 +76,58 @@ internal static partial class TargetMerge
         return null;
     }
 
-    private static bool IsSame(HeaderMember a, HeaderMember b) => a.Path == b.Path && a.Type == b.Type && a.Count == b.Count;
+    private static bool IsSame(HeaderMember a, HeaderMember b) => a.Path == b.Path && a.Type == b.Type && a.Count == b.Count && a.Bits == b.Bits;
 
     private static bool HasOneValue(HeaderConstant constant, IReadOnlyList<HeaderModel> models) =>
         models.All(m => m.ConstantsByName[constant.Name].Any(c => c.Value == constant.Value && c.Text == constant.Text));
 
     private static MergedType MergeType(HeaderType lead, HeaderModel[] models, string[] abis)
     {
-        var merged = new List<(HeaderMember Member, HashSet<string> Abis)>();
-        foreach (HeaderModel model in models)
-        {
-            // A member that earlier targets lack goes where it lies: behind the last one that both have.
-            int last = -1;
-            foreach (HeaderMember member in model.TypeByName[lead.Name].Members)
-            {
-                int at = merged.FindIndex(m => IsSame(m.Member, member));
-                if (at >= 0)
-                    merged[last = at].Abis.UnionWith(model.Target.Abis);
-                else
-                    merged.Insert(++last, (member, [.. model.Target.Abis]));
-            }
-        }
-        return new MergedType(lead, [.. merged.Select(m => new MergedMember(
-            Named(m.Member, merged.Count(o => o.Member.Name == m.Member.Name) > 1, lead),
+        HeaderType[] types = [.. models.Select(m => m.TypeByName[lead.Name])];
+        List<Merging> members = [.. types[0].Members.Select(m => new Merging(m, models[0].Target))];
+        for (int i = 1; i < types.Length; i++)
+            Merge(members, types[i], models[i].Target);
+        ILookup<string, Merging> byName = members.Where(m => m.Member.Kind != MemberKind.Skip).ToLookup(m => m.Member.Name);
+        HeaderType type = lead with { Align = types.Max(t => t.Align) };
+        return new MergedType(type, [.. members.Select(m => new MergedMember(
+            byName[m.Member.Name].Skip(1).Any() ? Named(m.Member, lead) : m.Member,
             m.Abis.Count == abis.Length ? [] : [.. abis.Where(m.Abis.Contains)]))]);
     }
 
-    /// <summary>A member whose width differs by target is several to a spec: pd, a long, is pd_32 and pd_64.</summary>
-    private static HeaderMember Named(HeaderMember member, bool isOneOfSeveral, HeaderType owner)
+    private static void Merge(List<Merging> members, HeaderType type, Target target)
     {
-        if (!isOneOfSeveral)
-            return member;
+        // A member that earlier targets lack goes where it lies: behind the last one that both have.
+        int last = -1;
+        foreach (HeaderMember member in type.Members)
+        {
+            // As a rule it is the next one, whatever the number of members.
+            int at = last + 1 < members.Count && IsSame(members[last + 1].Member, member) ? last + 1 : members.FindIndex(m => IsSame(m.Member, member));
+            if (at >= 0)
+                members[last = at].Add(member, target);
+            else
+                members.Insert(++last, new Merging(member, target));
+        }
+    }
+
+    /// <summary>A member, and the ABIs that have it so far.</summary>
+    private sealed class Merging(HeaderMember member, Target target)
+    {
+        public HeaderMember Member { get; private set; } = member;
+
+        public HashSet<string> Abis { get; } = [.. target.Abis];
+
+        /// <summary>What is aligned by nature for one target may need an attribute for another: the larger alignment holds for both, or the proof fails.</summary>
+        public void Add(HeaderMember same, Target of)
+        {
+            Abis.UnionWith(of.Abis);
+            if (same.Align is { } align && align > (Member.Align ?? 0))
+                Member = Member with { Align = align };
+        }
+    }
+
+    /// <summary>A member whose width differs by target is several to a spec: pd, a long, is pd_32 and pd_64.</summary>
+    private static HeaderMember Named(HeaderMember member, HeaderType owner)
+    {
         Match width = Width().Match(member.Type);
         return width.Success
             ? member with { Name = $"{member.Name}_{width.Value}" }

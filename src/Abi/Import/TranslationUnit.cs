@@ -20,6 +20,10 @@ internal sealed unsafe class TranslationUnit : IDisposable
     private const uint Options = 1;
     private const int SeverityError = 3;
 
+    // By handle. A handle is of the units that are alive, so a new unit, which may get a handle again, forgets them.
+    [ThreadStatic]
+    private static Dictionary<nint, string>? FileNames;
+
     private nint _index;
     private nint _unit;
 
@@ -34,6 +38,7 @@ internal sealed unsafe class TranslationUnit : IDisposable
     /// <exception cref="HeaderImportException">libclang gave up, which it does not do for errors in the source.</exception>
     public static TranslationUnit Parse(string file, IEnumerable<string> arguments)
     {
+        FileNames?.Clear();
         byte[][] texts = [.. arguments.Append(file).Select(text => Encoding.UTF8.GetBytes(text + "\0"))];
         var pins = texts.Select(text => GCHandle.Alloc(text, GCHandleType.Pinned)).ToArray();
         nint index = clang_createIndex(0, 0);
@@ -74,14 +79,25 @@ internal sealed unsafe class TranslationUnit : IDisposable
     public static Place Expansion(CXSourceLocation location)
     {
         clang_getExpansionLocation(location, out nint file, out uint line, out uint column, out uint offset);
-        return new Place(file == 0 ? "" : Text(clang_getFileName(file)), (int)line, (int)column, (int)offset);
+        return new Place(NameOf(file), (int)line, (int)column, (int)offset);
     }
 
     /// <summary>Where the text of the token is: for what a macro made, within the macro.</summary>
     public static Place Spelling(CXSourceLocation location)
     {
         clang_getSpellingLocation(location, out nint file, out uint line, out uint column, out uint offset);
-        return new Place(file == 0 ? "" : Text(clang_getFileName(file)), (int)line, (int)column, (int)offset);
+        return new Place(NameOf(file), (int)line, (int)column, (int)offset);
+    }
+
+    /// <summary>A large header has a million places in one file, whose name libclang would copy for each.</summary>
+    private static string NameOf(nint file)
+    {
+        if (file == 0)
+            return "";
+        FileNames ??= [];
+        if (!FileNames.TryGetValue(file, out string? name))
+            FileNames[file] = name = Text(clang_getFileName(file));
+        return name;
     }
 
     public void Dispose()

@@ -25,10 +25,25 @@ public sealed record AbiStruct(
 /// <param name="Type">C type, with the count of an array: <c>grant_ref_t[8]</c>.</param>
 /// <param name="Underlying">The same with typedefs resolved: <c>uint32_t[8]</c>.</param>
 /// <param name="Offset">From the start of the struct.</param>
-/// <param name="Size">Of the whole member; all elements of an array; 0 of a flexible array, which is no part of its struct.</param>
+/// <param name="Size">Of the whole member; all elements of an array; 0 of a flexible array, which is no part of its struct; of a bit
+/// field, the bytes that it has bits of.</param>
 public sealed record AbiMember(string Name, string Type, string Underlying, int Offset, int Size, string Doc)
 {
+    /// <summary>Of a bit field: where it begins, from the lowest bit of the byte at <see cref="Offset"/>; null of another member.</summary>
+    public int? BitOffset { get; init; }
+
+    /// <summary>Of a bit field: its width; null of another member.</summary>
+    public int? BitWidth { get; init; }
+
     public int End => Offset + Size;
+
+    /// <summary>From the start of the struct.</summary>
+    public int FirstBit => (Offset * BitsPerByte) + (BitOffset ?? 0);
+
+    /// <summary>Past the member, from the start of the struct.</summary>
+    public int EndBit => FirstBit + (BitWidth ?? (Size * BitsPerByte));
+
+    private const int BitsPerByte = 8;
 
     /// <summary>Whether the name says that nobody reads it.</summary>
     public bool IsPadding => Name.Trim('_') is var name

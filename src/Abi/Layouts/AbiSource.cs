@@ -11,11 +11,12 @@ public sealed class AbiSource
     private const string ResourceFolder = "abi/";
 
     /// <summary>How the comment at the top of a spec begins that an import wrote.</summary>
-    private const string ImportMark = "Written by blkring abi import";
+    private const string ImportMark = "Written by blkring abi import from ";
+    private const string ImportMarkEnd = ": import again";
 
     private AbiSource(ProtocolSpec spec, string text)
     {
-        IsImported = text.Contains(ImportMark, StringComparison.Ordinal);
+        Headers = HeadersOf(text);
         Spec = spec;
         // What the reader has checked has a layout.
         Layout = LayoutCalculator.Calculate(spec, problems: null)!;
@@ -28,8 +29,8 @@ public sealed class AbiSource
 
     public AbiModel Model { get; }
 
-    /// <summary>Whether the spec says all that its header does, because an import wrote it; a person may have left things out.</summary>
-    public bool IsImported { get; }
+    /// <summary>The headers, as C includes them, that an import wrote the spec from; none when a person wrote it, who may have left things out.</summary>
+    public IReadOnlyList<string> Headers { get; }
 
     /// <exception cref="SpecException">The file cannot be read, or it is not a right spec.</exception>
     public static AbiSource Read(string path) => Parse(path, SpecFile.ReadText(path));
@@ -38,13 +39,20 @@ public sealed class AbiSource
     /// <exception cref="SpecException">The text is not a right spec.</exception>
     public static AbiSource Parse(string path, string text) => new(SpecFile.Parse(path, text), text);
 
+    private static string[] HeadersOf(string text)
+    {
+        int mark = text.IndexOf(ImportMark, StringComparison.Ordinal);
+        int end = mark < 0 ? -1 : text.IndexOf(ImportMarkEnd, mark, StringComparison.Ordinal);
+        return end < 0 ? [] : text[(mark + ImportMark.Length)..end].Split(", ");
+    }
+
     /// <summary>One protocol as headers have it.</summary>
-    /// <param name="header">Path of the protocol's own header.</param>
-    /// <param name="name">The protocol's name; null for the header's.</param>
+    /// <param name="headers">Paths; the first is the protocol's own.</param>
+    /// <param name="name">The protocol's name; null for that of the first header.</param>
     /// <exception cref="HeaderImportException">The header does not compile, or has something that a spec cannot say.</exception>
     /// <exception cref="LibClangMissingException">libclang is not installed.</exception>
-    public static AbiSource Import(string header, string? name) =>
-        Parse(header, HeaderImport.Import(new ImportOptions { Headers = [header], Name = name }));
+    public static AbiSource Import(IReadOnlyList<string> headers, string? name) =>
+        Parse(headers[0], HeaderImport.Import(new ImportOptions { Headers = headers, Name = name, ChecksHints = false }));
 
     /// <summary>The specs of abi/ that this build was made from, by name.</summary>
     public static IReadOnlyList<AbiSource> Shipped() =>
@@ -70,7 +78,8 @@ public sealed class AbiSource
             spec.Header,
             spec.Doc,
             [.. layout.Abis.Select(abi => abi.Name)],
-            [.. spec.Composites.SelectMany(c => layout.Abis.Select(abi => ToStruct(abi.Types.Single(t => t.CName == c.Name), abi.Name, types)))],
+            // An ABI's types are in the order of the spec.
+            [.. spec.Composites.SelectMany((_, i) => layout.Abis.Select(abi => ToStruct(abi.Types[i], abi.Name, types)))],
             [.. spec.Constants.Select(c => new AbiConstant(c.Name, ValueOf(c), c.Header, c.Doc))],
             [.. spec.Rings.Select(ring => ToRing(ring, layout.Rings.Single(r => r.CName == ring.Name)))]);
     }
@@ -82,7 +91,11 @@ public sealed class AbiSource
     private static AbiMember ToMember(FieldLayout field, TypeTable types)
     {
         string count = field.IsArray ? string.Create(CultureInfo.InvariantCulture, $"[{field.Count}]") : "";
-        return new AbiMember(field.CName, CTypeOf(field.CType, types) + count, Underlying(field.CType, types) + count, field.Offset, field.Size, field.Doc);
+        return new AbiMember(field.CName, CTypeOf(field.CType, types) + count, Underlying(field.CType, types) + count, field.Offset, field.Size, field.Doc)
+        {
+            BitOffset = field.IsBitField ? field.BitOffset : null,
+            BitWidth = field.IsBitField ? field.BitWidth : null,
+        };
     }
 
     /// <summary>A flexible array begins somewhere and has no size.</summary>

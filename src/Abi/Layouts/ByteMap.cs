@@ -14,6 +14,9 @@ public sealed class ByteMap
     /// <summary>What is drawn of a longer member.</summary>
     private const int LongestBytes = 16;
     private const double LetterPixels = 7.3;
+    private const int BitsPerByte = 8;
+    /// <summary>A narrower cell has no name: the tip has.</summary>
+    private const int NarrowestName = 10;
 
     // Light enough for dark text, and apart from each other also to a colour-blind eye, for neighbours differ in lightness too.
     private static readonly string[] s_colours = ["#9ecae9", "#ffd8a8", "#b7e1b0", "#f4b6c2", "#d5c6e8", "#f6ec9b", "#a8dfd8", "#e3c8ad"];
@@ -54,7 +57,7 @@ public sealed class ByteMap
 
     /// <summary>What two ABIs must have in common to share a row.</summary>
     private static string Shape(AbiStruct type) =>
-        FormattableString.Invariant($"{type.Size} {type.Alignment} ") + string.Join(' ', type.Members.Select(m => FormattableString.Invariant($"{m.Name}@{m.Offset}+{m.Size}")));
+        FormattableString.Invariant($"{type.Size} {type.Alignment} ") + string.Join(' ', type.Members.Select(m => FormattableString.Invariant($"{m.Name}@{m.FirstBit}-{m.EndBit}")));
 
     private void AddRow(AbiStruct type, string label, Dictionary<string, string> colours)
     {
@@ -87,34 +90,45 @@ public sealed class ByteMap
     private int AddLane(AbiStruct type, IReadOnlyList<AbiMember> members, int top, int height, Dictionary<string, string> colours, bool withOffsets)
     {
         int x = Margin + LabelPixels, end = 0;
+        // Bits are numbered from the lowest, which is the left one here: members follow each other as they do in memory.
         foreach (AbiMember member in members)
         {
-            if (member.Offset > end) x = AddCell(x, top, height, end, member.Offset - end, null, "url(#gap)", withOffsets);
+            if (member.FirstBit > end) x = AddCell(x, top, height, end, member.FirstBit - end, null, "url(#gap)", withOffsets);
             // A flexible array has no bytes of its own here.
-            if (member.Size > 0) x = AddCell(x, top, height, member.Offset, member.Size, member, colours[member.Name], withOffsets);
-            end = member.End;
+            if (member.Size > 0) x = AddCell(x, top, height, member.FirstBit, member.EndBit - member.FirstBit, member, colours[member.Name], withOffsets);
+            end = member.EndBit;
         }
         // A lane of a union ends with its member: what the others have beyond it is in their lanes.
         if (type.IsUnion) return x;
-        if (type.Size > end) x = AddCell(x, top, height, end, type.Size - end, null, "url(#gap)", withOffsets);
+        int all = type.Size * BitsPerByte;
+        if (all > end) x = AddCell(x, top, height, end, all - end, null, "url(#gap)", withOffsets);
         if (withOffsets) Offset(x, top, type.Size);
         return x;
     }
 
     /// <param name="member">Null for a gap.</param>
-    private int AddCell(int x, int top, int height, int offset, int size, AbiMember? member, string fill, bool withOffsets)
+    private int AddCell(int x, int top, int height, int firstBit, int bits, AbiMember? member, string fill, bool withOffsets)
     {
-        int width = Math.Min(size, LongestBytes) * BytePixels;
-        string tip = member is null ? $"{size} unused at {offset}" : $"{member.Type} {member.Name}: {size} at {offset}. {member.Doc}";
+        int shown = Math.Min(bits, LongestBytes * BitsPerByte);
+        int inByte = firstBit % BitsPerByte;
+        int width = Along(shown);
+        string tip = member is null ? $"{Amount(bits)} unused at {Place(firstBit)}" : $"{member.Type} {member.Name}: {Amount(bits)} at {Place(firstBit)}. {member.Doc}";
         Line($"<g><title>{Escape(tip)}</title><rect x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\" stroke=\"#3d444d\"/>");
-        for (int i = 1; i < width / BytePixels; i++)
-            Line($"<line x1=\"{x + (i * BytePixels)}\" y1=\"{top + height - 6}\" x2=\"{x + (i * BytePixels)}\" y2=\"{top + height}\" stroke=\"#3d444d\" stroke-opacity=\"0.5\"/>");
-        if (size > LongestBytes) Cut(x + (width * 3 / 4), top, height);
+        for (int bit = BitsPerByte - inByte; bit < shown; bit += BitsPerByte)
+            Line($"<line x1=\"{x + Along(bit)}\" y1=\"{top + height - 6}\" x2=\"{x + Along(bit)}\" y2=\"{top + height}\" stroke=\"#3d444d\" stroke-opacity=\"0.5\"/>");
+        if (bits > shown) Cut(x + (width * 3 / 4), top, height);
         if (member is not null) Name(x, top, width, height, member);
         _body.Append("</g>\n");
-        if (withOffsets) Offset(x, top, offset);
+        if (withOffsets && inByte == 0) Offset(x, top, firstBit / BitsPerByte);
         return x + width;
+
+        // Rounded from the byte's start, so that bits add up to bytes.
+        int Along(int count) => ((inByte + count) * BytePixels / BitsPerByte) - (inByte * BytePixels / BitsPerByte);
     }
+
+    private static string Amount(int bits) => bits % BitsPerByte == 0 ? FormattableString.Invariant($"{bits / BitsPerByte}") : bits == 1 ? "1 bit" : FormattableString.Invariant($"{bits} bits");
+
+    private static string Place(int bit) => bit % BitsPerByte == 0 ? FormattableString.Invariant($"{bit / BitsPerByte}") : FormattableString.Invariant($"{bit / BitsPerByte}.{bit % BitsPerByte}");
 
     /// <summary>A zigzag of background through a cell: bytes are left out here.</summary>
     private void Cut(int x, int top, int height)
@@ -136,6 +150,7 @@ public sealed class ByteMap
             if (hasRoomForType) Line($"<text x=\"{middle}\" y=\"{y + 17}\" text-anchor=\"middle\" font-size=\"11\" fill=\"#57606a\">{Escape(member.Type)}</text>");
             return;
         }
+        if (width < NarrowestName) return;
         int letters = (int)((height - 8) / LetterPixels);
         string name = member.Name.Length <= letters ? member.Name : member.Name[..(letters - 1)] + "…";
         Line($"<text transform=\"translate({middle + 4} {top + (height / 2) - 2}) rotate(-90)\" text-anchor=\"middle\">{Escape(name)}</text>");

@@ -40,6 +40,7 @@ public static class CDeclarations
     private sealed class Writer(StringBuilder text, AbiSource source, AbiLayout abi, string suffix, HashSet<string> written)
     {
         private readonly TypeTable _types = new(source.Spec);
+        private readonly Dictionary<string, CompositeSpec> _specs = source.Spec.Composites.ToDictionary(c => c.Name, StringComparer.Ordinal);
 
         public void Write(AbiSelection selection)
         {
@@ -74,26 +75,40 @@ public static class CDeclarations
         {
             string name = $"{type.CKeyword} {type.CName}{suffix}";
             if (!written.Add(name)) return;
-            int? pack = source.Spec.Composites.Single(c => c.Name == type.CName).Pack;
+            CompositeSpec spec = _specs[type.CName];
+            // Bit fields and alignments of their own: packed, with every gap told, so that no compiler's rules for them matter.
+            bool isExact = spec.Align is not null || spec.Parts.Any(p => p.Bits is not null || p.Align is not null);
+            int? pack = isExact ? 1 : spec.Pack;
             AppendLine(text, $"{(pack is null ? "" : $"\n#pragma pack(push, {pack})")}\n{name} {{");
-            int end = 0;
+            long end = 0;
             foreach (FieldLayout field in type.Fields)
             {
-                if (!type.IsUnion && RoundUp(end, Math.Min(AlignmentOf(field), pack ?? int.MaxValue)) < field.Offset)
-                    AppendLine(text, $"    uint8_t gap_at_{end}[{field.Offset - end}];");
-                string count = field.IsArray ? string.Create(CultureInfo.InvariantCulture, $"[{field.Count}]") : "";
-                AppendLine(text, $"    {TypeOf(field.CType)} {field.CName}{count};");
-                end = Math.Max(end, field.End);
+                if (!type.IsUnion) Gap(end, FirstBit(field), field.IsBitField ? 0 : isExact ? 1 : Math.Min(AlignmentOf(field), pack ?? int.MaxValue));
+                string form = field.IsBitField ? $" : {field.BitWidth}" : field.IsArray ? $"[{field.Count}]" : "";
+                AppendLine(text, $"    {TypeOf(field.CType)} {field.CName}{form};");
+                end = FirstBit(field) + (field.IsBitField ? field.BitWidth : (long)field.Size * Room.BitsPerByte);
             }
             if (type.Tail is { } tail) AppendLine(text, $"    {TypeOf(tail.CType)} {tail.CName}[];");
-            AppendLine(text, $"}};{(pack is null ? "" : "\n#pragma pack(pop)")}");
+            AppendLine(text, $"}}{(isExact ? $" __attribute__((aligned({type.Alignment})))" : "")};{(pack is null ? "" : "\n#pragma pack(pop)")}");
             Assert(name, type);
+        }
+
+        private static long FirstBit(FieldLayout field) => ((long)field.Offset * Room.BitsPerByte) + field.BitOffset;
+
+        /// <summary>What C would not leave by itself before a member. <paramref name="alignment"/>: its own, bytes; 0 of a bit field.</summary>
+        private void Gap(long end, long first, int alignment)
+        {
+            long endByte = Room.RoundUp(end, Room.BitsPerByte);
+            if (first == (alignment == 0 ? end : Room.RoundUp(endByte, (long)alignment * Room.BitsPerByte))) return;
+            if (Math.Min(first, endByte) is var wholeFrom && wholeFrom > end) AppendLine(text, $"    uint8_t : {wholeFrom - end};");
+            if ((first - endByte) / Room.BitsPerByte is > 0 and var bytes) AppendLine(text, $"    uint8_t gap_at_{endByte / Room.BitsPerByte}[{bytes}];");
+            if (first > endByte && first % Room.BitsPerByte is > 0 and var bits) AppendLine(text, $"    uint8_t : {bits};");
         }
 
         private void Assert(string name, TypeLayout type)
         {
             AppendLine(text, $"_Static_assert(sizeof({name}) == {type.Size}, \"sizeof {name}\");");
-            IEnumerable<(string Name, int Offset)> places = type.Fields.Select(f => (f.CName, f.Offset));
+            IEnumerable<(string Name, int Offset)> places = type.Fields.Where(f => !f.IsBitField).Select(f => (f.CName, f.Offset));
             if (type.Tail is { } tail) places = places.Append((tail.CName, tail.Offset));
             foreach ((string member, int offset) in places)
                 AppendLine(text, $"_Static_assert(offsetof({name}, {member}) == {offset}, \"{name}.{member}\");");
@@ -108,7 +123,5 @@ public static class CDeclarations
 
         private int AlignmentOf(FieldLayout field) =>
             field.Composite is { } inner ? Find(inner).Alignment : field.ElementSize == sizeof(ulong) ? abi.Align64 : field.ElementSize;
-
-        private static int RoundUp(int value, int multiple) => (value + multiple - 1) / multiple * multiple;
     }
 }

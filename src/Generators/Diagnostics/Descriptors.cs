@@ -108,4 +108,7 @@ internal static class Descriptors
 
     public static readonly DiagnosticDescriptor BadUnnamed = new(
         "BLKABI034", "Neither named nor unnamed", "unnamed=\"{0}\": a type that C cannot name has unnamed=\"true\" and no path; leave one of the two out", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
+
+    public static readonly DiagnosticDescriptor BadBits = new(
+        "BLKABI035", "No bit field of C", "bits=\"{0}\": {1}; give a single integer of fixed size and at most its width", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
 }

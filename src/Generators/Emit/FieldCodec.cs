@@ -37,6 +37,8 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
 
     protected abstract void Struct(TypeLayout type, string access, Address address, int depth);
 
+    protected abstract void Bits(FieldLayout field, string access, Address address);
+
     /// <summary>Copies <paramref name="size"/> bytes of a member whose C# type is <paramref name="type"/>.</summary>
     protected abstract void Bytes(int size, string type, string access, Address address);
 
@@ -62,6 +64,11 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
     {
         string access = $"{owner}.{field.Name}";
         Address at = address.Plus(field.Offset);
+        if (field.IsBitField)
+        {
+            Bits(field, access, at);
+            return;
+        }
         if (!field.IsArray)
         {
             Element(field, access, at, depth, decoded);
@@ -71,7 +78,7 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
         string index = ((char)('i' + depth)).ToString();
         string head = field.Used is null
             ? $"for (int {index} = 0; {index} < {field.Count}; {index}++)"
-            : $"for (int {index} = 0, {index}End = (int)Math.Min({owner}.{Model.CSharpName.Pascal(field.Used)}, {field.Count}u); {index} < {index}End; {index}++)";
+            : $"for (int {index} = 0, {index}End = (int)Math.Min({owner}.{field.Used}, {field.Count}u); {index} < {index}End; {index}++)";
         writer.Block(head, () => Element(field, $"{access}[{index}]", at.PlusEach(index, field.ElementSize), depth + 1, decoded));
     }
 
@@ -96,6 +103,10 @@ internal sealed class FieldReader(SourceWriter writer, ProtocolLayout protocol, 
     protected override void Scalar(string wire, string decoded, string access, Address address) =>
         Writer.Line($"{access} = {Load(wire, address)};");
 
+    // Bit fields of one byte load it once each: they are fields apart, and no bit is loaded twice.
+    protected override void Bits(FieldLayout field, string access, Address address) =>
+        Writer.Line($"{access} = {BitCode.Get(field, at => $"entry[{address.Plus(at).Index}]")};");
+
     protected override void Struct(TypeLayout type, string access, Address address, int depth)
     {
         // As large as a register: one load takes it whole.
@@ -119,6 +130,12 @@ internal sealed class FieldWriter(SourceWriter writer, ProtocolLayout protocol, 
 {
     protected override void Scalar(string wire, string decoded, string access, Address address) =>
         Store(address, wire, wire == decoded ? access : $"unchecked(({wire}){access})");
+
+    protected override void Bits(FieldLayout field, string access, Address address)
+    {
+        foreach (string line in BitCode.Set(field, at => $"entry[{address.Plus(at).Index}]", access))
+            Writer.Line(line);
+    }
 
     protected override void Struct(TypeLayout type, string access, Address address, int depth) => Members(type, access, address, depth);
 

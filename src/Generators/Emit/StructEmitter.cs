@@ -5,6 +5,9 @@ namespace Blkring.Generators.Emit;
 /// <summary>Structs, unions and the inline arrays inside them.</summary>
 internal static class StructEmitter
 {
+    // No field of C# is aligned to more.
+    private const int LargestPack = 8;
+
     /// <summary>What every ABI lays out alike, once.</summary>
     public static void EmitShared(SourceWriter writer, ProtocolLayout protocol)
     {
@@ -35,15 +38,16 @@ internal static class StructEmitter
         writer.Summary($"{(type.CType.Length == 0 ? $"A {type.CKeyword} without a name" : type.CType)}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd());
         writer.Line($"/// <remarks>In {abi}: {Bytes(type.Size)}.</remarks>");
         // Pack is C's alignment of the type: without it the runtime would round the size up to its own.
-        writer.Line($"[StructLayout(LayoutKind.Explicit, Size = {type.Size}, Pack = {type.Alignment})]");
+        writer.Line($"[StructLayout(LayoutKind.Explicit, Size = {type.Size}, Pack = {Math.Min(type.Alignment, LargestPack)})]");
         writer.Block($"public struct {type.Name}", () =>
         {
-            writer.Separated(type.Fields, field =>
+            writer.Separated(type.Fields, field => Field(writer, field));
+            foreach (int offset in type.Fields.Where(f => f.IsBitField).SelectMany(f => Enumerable.Range(f.Offset, f.Size)).Distinct())
             {
-                writer.Summary($"{field.CType} {field.CPath}{(field.IsArray ? $"[{field.Count}]" : "")}, {Bytes(field.Size)} at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
-                writer.Line($"[FieldOffset({field.Offset})]");
-                writer.Line($"public {field.TypeName} {field.Name};");
-            });
+                writer.Line();
+                writer.Line($"[FieldOffset({offset})]");
+                writer.Line($"private byte {ByteAt(offset)};");
+            }
             if (type.Tail is { } tail)
             {
                 writer.Line();
@@ -52,6 +56,30 @@ internal static class StructEmitter
             }
         });
     }
+
+    private static void Field(SourceWriter writer, FieldLayout field)
+    {
+        string what = $"{field.CType} {field.CPath}";
+        if (!field.IsBitField)
+        {
+            writer.Summary($"{what}{(field.IsArray ? $"[{field.Count}]" : "")}, {Bytes(field.Size)} at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
+            writer.Line($"[FieldOffset({field.Offset})]");
+            writer.Line($"public {field.TypeName} {field.Name};");
+            return;
+        }
+        writer.Summary($"{what} : {field.BitWidth}, from bit {field.BitOffset} of byte {field.Offset}. Setting it drops a value's higher bits. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
+        writer.Block($"public {field.TypeName} {field.Name}", () =>
+        {
+            writer.Line($"readonly get => {BitCode.Get(field, at => ByteAt(field.Offset + at))};");
+            writer.Block("set", () =>
+            {
+                foreach (string line in BitCode.Set(field, at => ByteAt(field.Offset + at), "value"))
+                    writer.Line(line);
+            });
+        });
+    }
+
+    private static string ByteAt(int offset) => $"_byte{offset}";
 
     private static void Array(SourceWriter writer, TypeLayout owner, FieldLayout array)
     {

@@ -5,7 +5,8 @@ namespace Blkring.Generators.Layout;
 
 /// <summary>
 /// C's layout rules (psABI of i386 and of x86-64): a member lies at the next multiple of its alignment (at most the type's
-/// pack), a type's alignment is the largest of its members', its size a multiple of it. Only the alignment of 64-bit integers differs between ABIs.
+/// pack, or its own), a type's alignment is the largest of its members', its size a multiple of it. Only the alignment of 64-bit
+/// integers differs between ABIs. Bit fields have rules of their own, see <see cref="Room"/>.
 /// </summary>
 internal static class LayoutCalculator
 {
@@ -89,28 +90,24 @@ internal static class LayoutCalculator
         {
             string name = CSharpName.Of(composite, _spec.Name);
             var fields = new List<FieldLayout>();
-            // The end of what is laid out so far, and of the largest member: a union's members all start at 0.
-            long end = 0;
-            long size = 0;
-            int alignment = 1;
-            foreach (MemberSpec member in composite.Members.Where(m => m.Abis.Count == 0 || m.Abis.Contains(_abi.Name)))
+            var room = new Room(composite.IsUnion, composite.Align ?? 1);
+            foreach (MemberSpec part in composite.Parts.Where(m => m.Abis.Count == 0 || m.Abis.Contains(_abi.Name)))
             {
-                if (ElementOf(member, composite.Pack) is not { } element)
+                if (ElementOf(part, composite.Pack) is not { } element)
                     return null;
-                if (Place(member, element, end) is not { } offset)
+                if (Place(part, element, room, composite.Pack is not null) is not { } bit)
                     return null;
-                FieldLayout field = Field(member, element, name, offset);
-                // In long: the limits bound each factor, so this cannot overflow, and the check below refuses what is too large.
-                long fieldEnd = offset + ((long)field.ElementSize * Math.Max(field.Count, 1));
-                end = composite.IsUnion ? 0 : fieldEnd;
-                size = Math.Max(size, fieldEnd);
-                alignment = Math.Max(alignment, element.Alignment);
-                if (size > Limits.TypeSize)
+                room.Take(bit, part.Bits ?? Room.BitsPerByte * (long)element.Size * CountOf(part));
+                if (room.Size > Limits.TypeSize)
                 {
                     _problems?.Add(Descriptors.TooLarge, composite, "name", composite.Name, $"{Limits.TypeSize}");
                     return null;
                 }
-                fields.Add(field);
+                // On x86, bits without a name align nothing.
+                if (part.IsSkip)
+                    continue;
+                room.Align(element.Alignment);
+                fields.Add(Field(part, composite, element, name, (int)bit));
             }
             if (fields.Count == 0)
             {
@@ -122,57 +119,60 @@ internal static class LayoutCalculator
             {
                 if (ElementOf(last, composite.Pack) is not { } element)
                     return null;
-                alignment = Math.Max(alignment, element.Alignment);
-                tail = new TailLayout(last.Name, TypeNames.TailOffset(last.Name), last.Type, (int)RoundUp(size, element.Alignment), element.Size, last.Doc);
+                room.Align(element.Alignment);
+                tail = new TailLayout(last.Name, TypeNames.TailOffset(last.Name), last.Type, (int)Room.RoundUp(room.Size, element.Alignment), element.Size, last.Doc);
             }
             return new TypeLayout(
-                composite.Name, name, composite.IsUnion, IsShared: false, (int)RoundUp(size, alignment), alignment,
+                composite.Name, name, composite.IsUnion, IsShared: false, (int)Room.RoundUp(room.Size, room.Alignment), room.Alignment,
                 composite.Header, composite.Doc, fields.ToEquatableArray(), TypeNames.InC(composite, _spec), tail);
         }
 
+        private int CountOf(MemberSpec member) => member.Count is null ? 1 : (int)_types.Value(member.Count)!.Value;
+
         private Element? ElementOf(MemberSpec member, int? pack)
         {
-            int largest = pack ?? int.MaxValue;
             if (_types.Scalar(member.Type) is { } scalar)
-                return new Element(null, scalar.CSharp, scalar.Size, Math.Min(scalar.Size == 8 ? _abi.Align64 : scalar.Size, largest), scalar.IsSigned);
-            return Layout(_types.Composite(member.Type)!) is { } inner
-                ? new Element(inner.CName, inner.Name, inner.Size, Math.Min(inner.Alignment, largest), false)
-                : null;
+                return New(null, scalar.CSharp, scalar.Size, scalar.Size == sizeof(ulong) ? _abi.Align64 : scalar.Size, scalar.IsSigned);
+            return Layout(_types.Composite(member.Type)!) is { } inner ? New(inner.CName, inner.Name, inner.Size, inner.Alignment, false) : null;
+
+            Element New(string? composite, string csharp, int size, int alignment, bool isSigned) =>
+                new(composite, csharp, size, alignment, member.Align ?? Math.Min(alignment, pack ?? int.MaxValue), isSigned);
         }
 
-        private long? Place(MemberSpec member, Element element, long end)
+        /// <summary>The bit at which a member begins; null when it cannot lie where the spec says.</summary>
+        private long? Place(MemberSpec member, Element element, Room room, bool isPacked)
         {
-            long natural = RoundUp(end, element.Alignment);
+            if (member.Bits is { } width)
+                return room.StartOfBits(width, element.Size, element.TypeAlignment, member.Align, isPacked);
             if (member.Offset is not { } offset)
-                return natural;
-            if (offset < end)
-                _problems?.Add(Descriptors.OverlappingOffset, member, "offset", member.Name, $"{offset}", $"{end}", _abi.Name);
+                return Room.RoundUp(room.EndByte, element.Alignment) * Room.BitsPerByte;
+            if (offset < room.EndByte)
+                _problems?.Add(Descriptors.OverlappingOffset, member, "offset", member.Name, $"{offset}", $"{room.EndByte}", _abi.Name);
             else if (offset % element.Alignment != 0)
                 _problems?.Add(Descriptors.MisalignedOffset, member, "offset", member.Name, $"{offset}", $"{element.Alignment}", _abi.Name);
             else
-                return offset;
+                return (long)offset * Room.BitsPerByte;
             return null;
         }
 
-        private FieldLayout Field(MemberSpec member, Element element, string typeName, long offset) => new(
+        private FieldLayout Field(MemberSpec member, CompositeSpec owner, Element element, string typeName, int bit) => new(
             member.Name,
-            CSharpName.Pascal(member.Name),
+            CSharpName.Of(member),
             member.Path,
             member.Type,
             element.Composite,
             element.CSharp,
             element.IsSigned,
-            // An offset beyond the limit is refused by the size check right after.
-            (int)Math.Min(offset, int.MaxValue),
+            bit / Room.BitsPerByte,
             element.Size,
-            member.Count is null ? 0 : (int)_types.Value(member.Count)!.Value,
-            member.Count is null ? "" : TypeNames.Array(typeName, member.Name),
-            member.Used,
+            member.Count is null ? 0 : CountOf(member),
+            member.Count is null ? "" : TypeNames.Array(typeName, member),
+            member.Used is null ? null : CSharpName.Of(owner.Members.First(m => m.Name == member.Used)),
             member.Abis.Count == 0,
-            member.Doc);
+            member.Doc,
+            bit % Room.BitsPerByte,
+            member.Bits ?? 0);
 
-        private static long RoundUp(long value, int multiple) => (value + multiple - 1) / multiple * multiple;
-
-        private sealed record Element(string? Composite, string CSharp, int Size, int Alignment, bool IsSigned);
+        private sealed record Element(string? Composite, string CSharp, int Size, int TypeAlignment, int Alignment, bool IsSigned);
     }
 }

@@ -22,8 +22,8 @@ internal static class TypeNames
         return $"__typeof__((({InC(owner, spec)} *)0)->{type.Path.Substring(dot + 1)})";
     }
 
-    /// <summary>The inline array that holds the member <paramref name="member"/> (C name) of <paramref name="type"/> (C# name).</summary>
-    public static string Array(string type, string member) => type + CSharpName.Pascal(member) + "Array";
+    /// <summary>The inline array that holds a member of <paramref name="type"/> (C# name).</summary>
+    public static string Array(string type, MemberSpec member) => type + CSharpName.Of(member) + "Array";
 }
 
 /// <summary>The types generated for a ring. The ring named as its protocol has no prefix: Blkif.BackRing; netif's netif_tx has Tx.</summary>

@@ -48,8 +48,9 @@ internal sealed record TailLayout(string CName, string Name, string CType, int O
 /// <summary>
 /// A member in one ABI. <paramref name="ElementName"/> is the C# type of the member, or of its elements when it is an
 /// array of <paramref name="Count"/> (0: no array) held by the inline array <paramref name="ArrayName"/>.
-/// <paramref name="Composite"/>: C name of the element's struct or union; null for an integer.
-/// <paramref name="IsInEveryAbi"/>: part of the decoded message, which knows no ABI.
+/// <paramref name="Used"/>: C# name of the member that counts it. <paramref name="Composite"/>: C name of the element's struct or union; null for an integer.
+/// <paramref name="IsInEveryAbi"/>: part of the decoded message, which knows no ABI. <paramref name="BitOffset"/>: from the lowest bit of
+/// the byte at <paramref name="Offset"/>; <paramref name="BitWidth"/>: of a bit field, 0 of another member.
 /// </summary>
 internal sealed record FieldLayout(
     string CName,
@@ -65,11 +66,16 @@ internal sealed record FieldLayout(
     string ArrayName,
     string? Used,
     bool IsInEveryAbi,
-    string Doc)
+    string Doc,
+    int BitOffset,
+    int BitWidth)
 {
     public bool IsArray => Count > 0;
 
-    public int Size => ElementSize * Math.Max(Count, 1);
+    public bool IsBitField => BitWidth > 0;
+
+    /// <summary>Of a bit field: the bytes that it has bits of, perhaps more or less than its type's.</summary>
+    public int Size => IsBitField ? (BitOffset + BitWidth + 7) / 8 : ElementSize * Math.Max(Count, 1);
 
     /// <summary>Offset just past the member.</summary>
     public int End => Offset + Size;

@@ -71,7 +71,7 @@ internal sealed class RingCalculator
     {
         TypeLayout header = Find(_abis[0], _ring.Header);
         string[] missing = [.. Indexes.Where(index => !header.Fields.Any(f =>
-            f is { IsArray: false, Composite: null, ElementName: "uint", IsInEveryAbi: true } && f.CName == index))];
+            f is { IsArray: false, IsBitField: false, Composite: null, ElementName: "uint", IsInEveryAbi: true } && f.CName == index))];
         if (missing.Length > 0)
             Fail(Descriptors.BadRingHeader, _ring, "header", _ring.Header, string.Join(", ", missing));
         if (!header.IsShared)
@@ -115,7 +115,7 @@ internal sealed class RingCalculator
         && request.ElementName == other.ElementName;
 
     private static FieldLayout? TagOf(AbiLayout abi, string type, string name) =>
-        Find(abi, type).Fields.FirstOrDefault(f => f is { IsArray: false, Composite: null, IsSigned: false, IsInEveryAbi: true } && f.CName == name);
+        Find(abi, type).Fields.FirstOrDefault(f => f is { IsArray: false, IsBitField: false, Composite: null, IsSigned: false, IsInEveryAbi: true } && f.CName == name);
 
     private RingAbiLayout Entries(AbiLayout abi)
     {

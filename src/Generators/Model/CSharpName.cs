@@ -26,6 +26,8 @@ internal static class CSharpName
 
     public static string Of(CompositeSpec type, string protocol) => type.CSharp ?? WithoutPrefix(type.Name, protocol);
 
+    public static string Of(MemberSpec member) => member.CSharp ?? Pascal(member.Name);
+
     public static string Of(ConstantSpec constant, string protocol) => constant.CSharp ?? WithoutPrefix(constant.Name, protocol);
 
     /// <summary>first_sect is FirstSect; x86_32 is X86_32, for 8632 would be another number.</summary>

@@ -26,19 +26,30 @@ internal sealed record TypedefSpec(string Name, string Type, string Header, stri
 
 /// <summary>
 /// A struct or a union. <paramref name="Path"/>: how C reaches a type without a tag, by its typedef's name, or by a type's name and the
-/// members down to one of this type; null when there is a tag, empty when C has no name for it. <paramref name="Pack"/>: the largest alignment of a member, bytes; null
-/// for C's own. <paramref name="CSharp"/>: its C# name where the usual one is another's. <paramref name="Tail"/>: the flexible array.
+/// members down to one of this type; null when there is a tag, empty when C has no name for it. <paramref name="Pack"/>: the largest
+/// alignment of a member, <paramref name="Align"/>: the least alignment of the whole, bytes; null for C's own.
+/// <paramref name="CSharp"/>: its C# name where the usual one is another's. <paramref name="Parts"/>: the members, and the bits that
+/// are skipped between them. <paramref name="Tail"/>: the flexible array.
 /// </summary>
 internal sealed record CompositeSpec(
-    string Name, bool IsUnion, string? Path, int? Pack, string? CSharp, string Header, string Doc, EquatableArray<MemberSpec> Members, MemberSpec? Tail);
+    string Name, bool IsUnion, string? Path, int? Pack, int? Align, string? CSharp, string Header, string Doc, EquatableArray<MemberSpec> Parts, MemberSpec? Tail)
+{
+    public IEnumerable<MemberSpec> Members => Parts.Where(p => !p.IsSkip);
+}
 
 /// <summary>
 /// A member. <paramref name="Path"/>: how C reaches it from its struct (the name, unless it lies in an anonymous part).
 /// <paramref name="Count"/>: a number or a constant's name; null when the member is no array.
-/// <paramref name="Used"/>: the member that says how many elements matter. <paramref name="Abis"/>: empty for all.
+/// <paramref name="Used"/>: the member that says how many elements matter. <paramref name="Align"/>: its alignment, bytes; null for its
+/// type's. <paramref name="Bits"/>: the width of a bit field. <paramref name="CSharp"/>: its C# name where the
+/// usual one is another's. <paramref name="Abis"/>: empty for all.
 /// </summary>
 internal sealed record MemberSpec(
-    string Name, string Path, string Type, string? Count, string? Used, int? Offset, EquatableArray<string> Abis, string Doc);
+    string Name, string Path, string Type, string? Count, string? Used, int? Offset, int? Align, int? Bits, string? CSharp, EquatableArray<string> Abis, string Doc)
+{
+    /// <summary>C's bit field without a name: bits that nobody has.</summary>
+    public bool IsSkip => Name.Length == 0;
+}
 
 /// <summary>A DEFINE_RING_TYPES: the shared ring's header and what its entries are.</summary>
 internal sealed record RingSpec(

@@ -16,8 +16,9 @@ internal static class NameChecker
         if (problems.Any)
             return;
         CheckClassMembers(spec, problems);
+        string[] ofRings = [.. spec.Rings.SelectMany(ring => RingNames.Types(RingNames.Prefix(ring, spec.Name)))];
         foreach (CompositeSpec composite in spec.Composites)
-            CheckFields(composite, spec, problems);
+            CheckFields(composite, spec, ofRings, problems);
     }
 
     private static void CheckDeclaredOnce(ProtocolSpec spec, ProblemList problems)
@@ -72,7 +73,7 @@ internal static class NameChecker
             CheckName(composite, composite.Name, type, $"the C# name of {composite.Name}", taken, problems);
             foreach (MemberSpec array in composite.Members.Where(m => m.Count is not null))
             {
-                string name = TypeNames.Array(type, array.Name);
+                string name = TypeNames.Array(type, array);
                 CheckName(array, array.Name, name, $"the array type of {composite.Name}.{array.Name}", taken, problems);
             }
         }
@@ -83,14 +84,14 @@ internal static class NameChecker
         }
     }
 
-    private static void CheckFields(CompositeSpec composite, ProtocolSpec spec, ProblemList problems)
+    private static void CheckFields(CompositeSpec composite, ProtocolSpec spec, string[] ofRings, ProblemList problems)
     {
         var taken = NewScope(CSharpName.Of(composite, spec.Name), "the name of the struct itself", StringComparer.Ordinal);
         // A ring's message has its struct's members too.
-        foreach (string type in spec.Rings.SelectMany(ring => RingNames.Types(RingNames.Prefix(ring, spec.Name))))
+        foreach (string type in ofRings)
             taken[type] = "a type of a ring";
         foreach (MemberSpec member in composite.Members)
-            CheckName(member, member.Name, CSharpName.Pascal(member.Name), $"the C# name of {member.Name}", taken, problems);
+            CheckName(member, member.Name, CSharpName.Of(member), $"the C# name of {member.Name}", taken, problems);
         if (composite.Tail is { } tail)
             CheckName(tail, tail.Name, TypeNames.TailOffset(tail.Name), $"the offset of {tail.Name}", taken, problems);
     }

@@ -11,6 +11,10 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
 {
     private const decimal MinConstant = long.MinValue;
     private const decimal MaxConstant = ulong.MaxValue;
+    private const int MaxPack = 8;
+    private const int MaxAlign = 4096;
+    private const int MaxBits = 64;
+    private const string WidthOfABitField = "the width of a bit field";
 
     private static readonly string[] Contents = ["abi", "constant", "typedef", "struct", "union", "ring"];
 
@@ -66,10 +70,7 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
 
     private CompositeSpec Composite(XElement e, string header)
     {
-        Allow(e, ["name", "path", "unnamed", "pack", "csharp", "header"], "member", "tail");
-        int? pack = (int?)Number(e, "pack", "1, 2, 4 or 8", 1, 8, required: false);
-        if (pack is { } bytes && (bytes & (bytes - 1)) != 0)
-            problems.Add(Descriptors.BadNumber, e.Attribute("pack")!, e.Attribute("pack")!.Value, "1, 2, 4 or 8");
+        Allow(e, ["name", "path", "unnamed", "pack", "align", "csharp", "header"], "member", "skip", "tail");
         bool isUnnamed = Optional(e, "unnamed") == "true";
         if (e.Attribute("unnamed") is { } unnamed && (!isUnnamed || e.Attribute("path") is not null))
             problems.Add(Descriptors.BadUnnamed, unnamed, unnamed.Value);
@@ -77,8 +78,10 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
         if (tails.Length > 0 && (e.Name == "union" || tails.Length > 1 || tails[0].ElementsAfterSelf().Any()))
             problems.Add(Descriptors.BadTail, tails[0], "a flexible array is the last member of a struct");
         var spec = new CompositeSpec(
-            Name(e), e.Name == "union", isUnnamed ? "" : CPathOf(e), pack, CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e),
-            Each(e, "member", Member), tails.Length == 1 ? Tail(tails[0]) : null);
+            Name(e), e.Name == "union", isUnnamed ? "" : CPathOf(e), PowerOfTwo(e, "pack", MaxPack), PowerOfTwo(e, "align", MaxAlign),
+            CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e),
+            e.Elements().Where(part => part.Name == "member" || part.Name == "skip").Select(part => part.Name == "member" ? Member(part) : Skip(part)).ToEquatableArray(),
+            tails.Length == 1 ? Tail(tails[0]) : null);
         return problems.Origin(spec, e);
     }
 
@@ -86,13 +89,13 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
     {
         Allow(e, ["name", "type"]);
         string name = Name(e);
-        var spec = new MemberSpec(name, name, Required(e, "type"), null, null, null, default, Doc(e));
+        var spec = new MemberSpec(name, name, Required(e, "type"), null, null, null, null, null, null, default, Doc(e));
         return problems.Origin(spec, e);
     }
 
     private MemberSpec Member(XElement e)
     {
-        Allow(e, ["name", "path", "type", "count", "used", "offset", "abi"]);
+        Allow(e, ["name", "path", "type", "count", "used", "offset", "align", "bits", "csharp", "abi"]);
         string name = Name(e);
         var spec = new MemberSpec(
             name,
@@ -101,10 +104,22 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
             Optional(e, "count"),
             Optional(e, "used"),
             (int?)Number(e, "offset", "an offset in bytes", 0, int.MaxValue, required: false),
-            (Optional(e, "abi") ?? "").Split([' '], StringSplitOptions.RemoveEmptyEntries).ToEquatableArray(),
+            PowerOfTwo(e, "align", MaxAlign),
+            (int?)Number(e, "bits", WidthOfABitField, 1, MaxBits, required: false),
+            CNameOf(e, "csharp"),
+            Abis(e),
             Doc(e));
         return problems.Origin(spec, e);
     }
+
+    private MemberSpec Skip(XElement e)
+    {
+        Allow(e, ["type", "bits", "abi"]);
+        int bits = (int?)Number(e, "bits", WidthOfABitField, 0, MaxBits) ?? 0;
+        return problems.Origin(new MemberSpec("", "", Required(e, "type"), null, null, null, null, bits, null, Abis(e), Doc(e)), e);
+    }
+
+    private static EquatableArray<string> Abis(XElement e) => (Optional(e, "abi") ?? "").Split([' '], StringSplitOptions.RemoveEmptyEntries).ToEquatableArray();
 
     private RingSpec Ring(XElement e)
     {
@@ -169,6 +184,15 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
     }
 
     private static string? Optional(XElement e, string attribute) => e.Attribute(attribute)?.Value;
+
+    private int? PowerOfTwo(XElement e, string attribute, int max)
+    {
+        var value = (int?)Number(e, attribute, $"a power of two from 1 to {max}", 1, max, required: false);
+        if (value is not { } bytes || (bytes & (bytes - 1)) == 0)
+            return value;
+        problems.Add(Descriptors.BadNumber, e.Attribute(attribute)!, e.Attribute(attribute)!.Value, $"a power of two from 1 to {max}");
+        return null;
+    }
 
     private decimal? Number(XElement e, string attribute, string what, decimal min, decimal max, bool required = true)
     {

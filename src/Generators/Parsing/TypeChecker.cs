@@ -17,9 +17,10 @@ internal static class TypeChecker
         {
             CheckPath(composite, spec, problems);
             CheckTail(composite, spec, types, problems);
-            foreach (MemberSpec member in composite.Members)
+            foreach (MemberSpec member in composite.Parts)
             {
                 CheckType(member, types, problems);
+                CheckBits(member, types, problems);
                 CheckCount(member, types, problems);
                 CheckAbis(member, spec, problems);
                 CheckUsed(member, composite, types, problems);
@@ -63,6 +64,20 @@ internal static class TypeChecker
     {
         if (types.Scalar(member.Type) is null && types.Composite(member.Type) is null)
             problems.Add(Descriptors.UnknownType, member, "type", member.Type);
+    }
+
+    private static void CheckBits(MemberSpec member, TypeTable types, ProblemList problems)
+    {
+        if (member.Bits is not { } bits)
+            return;
+        string? fault =
+            member.Count is not null || member.Offset is not null ? "it has a count or an offset, which C gives no bit field"
+            : types.Scalar(member.Type) is not { } integer ? $"{member.Type} is no integer"
+            : integer.Name == TypeTable.Char ? "whether a char has a sign differs between machines"
+            : bits > 8 * integer.Size ? $"{member.Type} has {8 * integer.Size} bits"
+            : null;
+        if (fault is not null)
+            problems.Add(Descriptors.BadBits, member, "bits", bits.ToString(CultureInfo.InvariantCulture), fault);
     }
 
     private static void CheckCount(MemberSpec member, TypeTable types, ProblemList problems)

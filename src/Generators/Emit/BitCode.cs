@@ -1,0 +1,66 @@
+using System.Globalization;
+using Blkring.Generators.Layout;
+
+namespace Blkring.Generators.Emit;
+
+/// <summary>
+/// C# that reads and writes a bit field byte by byte, its lowest bits first: no integer in C# begins where a bit field may, and none
+/// has nine bytes, which one of a packed struct can have bits of.
+/// </summary>
+internal static class BitCode
+{
+    private const int BitsOfInt = 32;
+    private const int BitsOfLong = 64;
+
+    /// <summary>The field's value, of its own type.</summary>
+    /// <param name="byteAt">A byte of the field, counted from its first.</param>
+    public static string Get(FieldLayout field, Func<int, string> byteAt)
+    {
+        string bits = string.Join(" | ", Pieces(field).Select(p => Shifted(Masked(Shifted($"({Unsigned(field)}){byteAt(p.Byte)}", ">>", p.Shift), p), "<<", p.Value)));
+        if (!field.IsSigned)
+            return field.ElementName == Unsigned(field) ? bits : $"({field.ElementName})({bits})";
+        // The sign is the highest bit: up to the top, and down again with copies of it.
+        int unused = (IsLong(field) ? BitsOfLong : BitsOfInt) - field.BitWidth;
+        return $"unchecked(({field.ElementName})((({(IsLong(field) ? "long" : "int")})({bits}) << {unused}) >> {unused}))";
+    }
+
+    /// <summary>Statements that store the lowest bits of <paramref name="value"/> and leave the other bits of the bytes as they are.</summary>
+    public static IEnumerable<string> Set(FieldLayout field, Func<int, string> byteAt, string value)
+    {
+        foreach (Piece piece in Pieces(field))
+        {
+            int mask = ((1 << piece.Width) - 1) << piece.Shift;
+            string part = Shifted(Shifted($"({Unsigned(field)}){value}", ">>", piece.Value), "<<", piece.Shift);
+            string kept = mask == byte.MaxValue ? "" : $"({byteAt(piece.Byte)} & {Hex(byte.MaxValue & ~mask)}) | ";
+            yield return $"{byteAt(piece.Byte)} = unchecked((byte)({kept}({part} & {Hex(mask)})));";
+        }
+    }
+
+    /// <summary>What of the field lies in each byte: <paramref name="Width"/> bits from <paramref name="Shift"/>, the value's bits from <paramref name="Value"/>.</summary>
+    private readonly record struct Piece(int Byte, int Shift, int Width, int Value);
+
+    private static IEnumerable<Piece> Pieces(FieldLayout field)
+    {
+        int shift = field.BitOffset;
+        int value = 0;
+        for (int at = 0; value < field.BitWidth; at++)
+        {
+            int width = Math.Min(Room.BitsPerByte - shift, field.BitWidth - value);
+            yield return new Piece(at, shift, width, value);
+            value += width;
+            shift = 0;
+        }
+    }
+
+    private static string Masked(string bits, Piece piece) =>
+        piece.Shift + piece.Width == Room.BitsPerByte ? bits : $"({bits} & {Hex((1 << piece.Width) - 1)})";
+
+    private static string Shifted(string value, string direction, int bits) => bits == 0 ? value : $"({value} {direction} {bits})";
+
+    private static bool IsLong(FieldLayout field) => field.ElementSize == sizeof(ulong);
+
+    private static string Unsigned(FieldLayout field) => IsLong(field) ? "ulong" : "uint";
+
+    // Unsigned, for a signed one would make C# widen both sides of an or.
+    private static string Hex(int mask) => "0x" + mask.ToString("x2", CultureInfo.InvariantCulture) + "u";
+}
