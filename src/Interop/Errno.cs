@@ -35,6 +35,7 @@ public static class Errno
     public const int EPIPE = 32;
     public const int ERANGE = 34;
     public const int ENAMETOOLONG = 36;
+    public const int ENOLCK = 37;
     public const int ENOSYS = 38;
     public const int ELOOP = 40;
     public const int ENODATA = 61;
@@ -103,6 +104,7 @@ public static class Errno
         EPIPE => nameof(EPIPE),
         ERANGE => nameof(ERANGE),
         ENAMETOOLONG => nameof(ENAMETOOLONG),
+        ENOLCK => nameof(ENOLCK),
         ENOSYS => nameof(ENOSYS),
         ELOOP => nameof(ELOOP),
         ENODATA => nameof(ENODATA),

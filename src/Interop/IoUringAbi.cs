@@ -174,6 +174,10 @@ public static class IoUringAbi
     public const byte IORING_OP_MSG_RING = 40;
     public const byte IORING_OP_URING_CMD = 46;
 
+    // linux/blkdev.h
+    /// <summary>cmd_op of IORING_OP_URING_CMD on a block device: addr is the offset, addr3 the length, in bytes. Linux 6.12.</summary>
+    public const uint BLOCK_URING_CMD_DISCARD = 0x1200;
+
     public const byte IOSQE_FIXED_FILE = 1 << 0;
     public const byte IOSQE_IO_DRAIN = 1 << 1;
     public const byte IOSQE_IO_LINK = 1 << 2;

@@ -6,6 +6,7 @@ public static unsafe partial class Libc
 {
     // linux/fcntl.h, bits/fcntl-linux.h
     public const int F_GETFL = 3;
+    public const int F_SETFL = 4;
     public const int F_DUPFD_CLOEXEC = 1030;
     public const int F_ADD_SEALS = 1033;
     public const int F_GET_SEALS = 1034;
@@ -21,6 +22,9 @@ public static unsafe partial class Libc
 
     /// <summary>fcntl(F_GETFL): O_* of the open file, or -errno.</summary>
     public static int GetStatusFlags(int fd) => Result(fcntl(fd, F_GETFL, 0));
+
+    /// <summary>fcntl(F_SETFL): sets the O_* that can be changed, O_NONBLOCK among them: 0 or -errno.</summary>
+    public static int SetStatusFlags(int fd, int flags) => Result(fcntl(fd, F_SETFL, flags));
 
     /// <summary>fcntl(F_ADD_SEALS) on a memfd: 0 or -errno.</summary>
     public static int AddSeals(int fd, int seals) => Result(fcntl(fd, F_ADD_SEALS, seals));

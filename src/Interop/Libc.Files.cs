@@ -79,6 +79,12 @@ public static unsafe partial class Libc
     public const int O_NONBLOCK = 0x800;
     public const int O_DSYNC = 0x1000;
     public const int O_CLOEXEC = 0x80000;
+
+    // sys/file.h
+    public const int LOCK_SH = 1;
+    public const int LOCK_EX = 2;
+    public const int LOCK_NB = 4;
+    public const int LOCK_UN = 8;
     /// <summary>Not a constant: asm/fcntl.h gives 0x4000 on x86 and 0x10000 on arm and arm64.</summary>
     public static readonly int O_DIRECT =
         RuntimeInformation.ProcessArchitecture is Architecture.Arm64 or Architecture.Arm ? 0x10000 : 0x4000;
@@ -101,6 +107,7 @@ public static unsafe partial class Libc
     public const ushort S_IFMT = 0xf000;
     public const ushort S_IFBLK = 0x6000;
     public const ushort S_IFREG = 0x8000;
+    public const ushort S_IFSOCK = 0xc000;
 
     // linux/fs.h
     public const uint BLKROGET = 0x125e;
@@ -160,6 +167,9 @@ public static unsafe partial class Libc
     private static partial int ftruncate(int fd, long length);
 
     [LibraryImport(Library, SetLastError = true)]
+    private static partial int flock(int fd, int operation);
+
+    [LibraryImport(Library, SetLastError = true)]
     private static partial int statx(int dirfd, byte* pathname, int flags, uint mask, statx* statxbuf);
 
     [LibraryImport(Library, SetLastError = true)]
@@ -207,6 +217,12 @@ public static unsafe partial class Libc
     /// <summary>ftruncate(2): 0 or -errno.</summary>
     public static int Ftruncate(int fd, long lengthBytes) => Result(ftruncate(fd, lengthBytes));
 
+    /// <summary>
+    /// flock(2): 0 or -errno; -EAGAIN where LOCK_NB was said and the lock is held. It belongs to the open file, and lasts until the last
+    /// reference to that is gone: those of requests that the kernel still works on count.
+    /// </summary>
+    public static int Flock(int fd, int operation) => Result(flock(fd, operation));
+
     /// <summary>statx(2) of an open descriptor: 0 or -errno. Ask stx_mask which of the wishes were granted.</summary>
     public static int Fstatx(int fd, uint mask, out statx status)
     {
@@ -233,4 +249,11 @@ public static unsafe partial class Libc
     /// <summary>ioctl(2): result or -errno. The argument's type is the request's: BLKGETSIZE64 ulong, BLKSSZGET int, BLKPBSZGET uint,
     /// BLKROGET int, BLKDISCARD two ulong (offset and length in bytes).</summary>
     public static int Ioctl(int fd, uint request, void* argument) => Result(ioctl(fd, request, argument));
+
+    /// <summary>ioctl BLKDISCARD: 0 or -errno; -EOPNOTSUPP where the device cannot discard, -ENOTTY where it is no block device.</summary>
+    public static int IoctlDiscard(int fd, long offset, long lengthBytes)
+    {
+        ulong* range = stackalloc ulong[2] { (ulong)offset, (ulong)lengthBytes };
+        return Ioctl(fd, BLKDISCARD, range);
+    }
 }

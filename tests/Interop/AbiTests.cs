@@ -28,10 +28,18 @@ public sealed class AbiTests
         #include <sys/syscall.h>
         #include <sys/uio.h>
         #include <sys/un.h>
+        #if __has_include(<linux/blkdev.h>)
+        #include <linux/blkdev.h>
+        #else
+        /* Headers before Linux 6.12: the macro that makes the number is theirs. */
+        #define BLOCK_URING_CMD_DISCARD _IO(0x12, 0)
+        #endif
         #include <linux/falloc.h>
         #include <linux/fs.h>
         #include <linux/io_uring.h>
         #include <linux/magic.h>
+        #include <xenstore_lib.h>
+        #include <xentoollog.h>
         """;
 
     // Newer than the oldest headers this is built on (Linux 6.1), each with the kernel test that stands in for the header.

@@ -7,14 +7,15 @@ namespace Blkring.Interop.Tests;
 static class CCompiler
 {
     /// <summary>The program's path; the caller deletes it with its directory.</summary>
-    public static string Build(TempDirectory directory, string source)
+    /// <param name="libraries">Linked with it, by their file names: libc.so.6.</param>
+    public static string Build(TempDirectory directory, string source, params string[] libraries)
     {
         var file = Path.Combine(directory.Path, "probe.c");
         var program = Path.Combine(directory.Path, "probe");
         File.WriteAllText(file, source);
         try
         {
-            Run("gcc", "-Wall", "-Werror", "-o", program, file);
+            Run("gcc", ["-Wall", "-Werror", "-o", program, file, .. libraries.Select(library => "-l:" + library)]);
         }
         catch (Win32Exception)
         {
