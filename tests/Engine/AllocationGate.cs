@@ -17,6 +17,7 @@ public sealed class AllocationGate
     private const int Requests = 10_000_000;
 #endif
     private const int FileRequests = 120_000;
+    private const int LongSegments = 40;
 
     // Enough calls for every method to reach its last tier; what is compiled in the background comes in by and by.
     private const int WarmUpRequests = 200_000;
@@ -40,8 +41,24 @@ public sealed class AllocationGate
     public void A_file_serves_requests_through_io_uring_without_garbage(BlkifProtocol protocol)
     {
         using TempImage image = new(1 << 14);
-        using FileDisk disk = image.Open(cache: CacheMode.Buffered);
+        using FileDisk disk = image.Open(cache: CacheMode.Writeback);
         Assert.Equal(default, Measure(protocol, disk, FileRequests / 3, WarmUpRequests / 10));
+    }
+
+    /// <summary>Long requests among the others, in each mode, and with fewer persistent grants than pages: insertion and eviction all the time.</summary>
+    [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    public void Long_requests_and_mapped_pages_leave_no_garbage(BlkifProtocol protocol, GrantMode mode)
+    {
+        using MemoryDisk disk = new(1 << 14);
+        VbdOptions options = new() { GrantMode = mode, MaxIndirectSegments = LongSegments, MaxPersistentGrants = 100, IndirectMemoryBytes = 1 << 20 };
+        Assert.Equal(default, Measure(protocol, disk, FileRequests / 3, WarmUpRequests / 10, options));
+    }
+
+    [Theory, EveryAbi]
+    public void Parts_of_blocks_leave_no_garbage(BlkifProtocol protocol)
+    {
+        using MemoryDisk disk = new(1 << 14, sectorBytes: Arena.PageBytes);
+        Assert.Equal(default, Measure(protocol, disk, FileRequests / 3, WarmUpRequests / 10, new VbdOptions(), sectorOffset: 3));
     }
 
     [Theory, EveryAbi]
@@ -56,11 +73,13 @@ public sealed class AllocationGate
     /// <summary>What a run left behind. All zeros is what is wanted.</summary>
     private readonly record struct Garbage(long ReactorBytes, long GuestBytes, int Collections);
 
-    private static Garbage Measure(BlkifProtocol protocol, Disk disk, int requests, int warmUp)
+    private static Garbage Measure(BlkifProtocol protocol, Disk disk, int requests, int warmUp, VbdOptions? options = null, int sectorOffset = 0)
     {
         using Reactor reactor = new();
-        using Device device = new(reactor, protocol, disk, ringPages: 16, ownsDisk: false);
-        Guest guest = new(device.Frontend);
+        using Device device = new(
+            reactor, protocol, disk, ringPages: options is null ? 16 : 2, options, ownsDisk: false,
+            segments: options is null ? Blkif.MaxSegmentsPerRequest : LongSegments);
+        Guest guest = new(device.Frontend, sectorOffset);
         for (int part = 0; part < 4; part++)
         {
             guest.Run(warmUp / 4);
@@ -96,10 +115,10 @@ public sealed class AllocationGate
         }
     }
 
-    /// <summary>A frontend that keeps the ring full with reads, writes and flushes and allocates nothing itself.</summary>
-    private sealed class Guest(Frontend frontend)
+    /// <summary>A frontend that keeps the ring full with reads, writes and flushes, long ones too if it can, and allocates nothing itself.</summary>
+    private sealed unsafe class Guest(Frontend frontend, int sectorOffset)
     {
-        private readonly Blkif.DecodedRequest[] _requests = [.. Enumerable.Range(0, frontend.EntryCount).Select(i => Prepare(frontend, i))];
+        private readonly Blkif.DecodedRequest[] _requests = [.. Enumerable.Range(0, frontend.EntryCount).Select(i => Prepare(frontend, i, sectorOffset))];
         private int _next;
 
         public void Run(int count)
@@ -127,10 +146,24 @@ public sealed class AllocationGate
             }
         }
 
-        private static Blkif.DecodedRequest Prepare(Frontend frontend, int i)
+        private static Blkif.DecodedRequest Prepare(Frontend frontend, int i, int sectorOffset)
         {
             int operation = i % 64 == 63 ? Blkif.OpFlushDiskcache : i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite;
-            return Kit.Requests.Of(frontend, i, operation, (ulong)(i * 8), operation == Blkif.OpFlushDiskcache ? [] : Kit.Requests.Pages(1));
+            if (i % 8 == 5 && frontend.SegmentsPerRequest > Blkif.MaxSegmentsPerRequest)
+            {
+                Blkif.DecodedRequest request = Kit.Requests.Of(frontend, i, operation, (ulong)((i * 8) + sectorOffset));
+                for (int s = 0; s < frontend.SegmentsPerRequest; s++)
+                {
+                    frontend.SegmentListOf(i)[s] = new Blkif.RequestSegment
+                    {
+                        Gref = frontend.GrantOf(i, s, readOnly: operation != Blkif.OpRead).Value,
+                        LastSect = Kit.Requests.PageSectors - 1,
+                    };
+                }
+                frontend.MakeIndirect(ref request, i, operation, frontend.SegmentsPerRequest);
+                return request;
+            }
+            return Kit.Requests.Of(frontend, i, operation, (ulong)((i * 8) + sectorOffset), operation == Blkif.OpFlushDiskcache ? [] : Kit.Requests.Pages(1));
         }
     }
 }

@@ -76,7 +76,7 @@ public sealed class BatchTests
         using TempImage image = new(4096);
         using Reactor reactor = new();
         // From the page cache, reads end as they are submitted: how many system calls they take is then up to us alone.
-        using Device device = new(reactor, protocol, image.Open(writable: true, CacheMode.Buffered));
+        using Device device = new(reactor, protocol, image.Open(writable: true, CacheMode.Writeback));
         Assert.True(reactor.UsesIoUring, reactor.Describe());
 
         ulong entersBefore = reactor.EnterCount;

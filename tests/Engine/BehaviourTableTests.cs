@@ -62,7 +62,7 @@ public sealed partial class BehaviourTableTests
         Assert.False(IsMember("VbdQueue.TakeNothing") || IsMember("NoSuchType") || IsMember("NoSuchType.Member"));
     }
 
-    private static bool IsMember(string place)
+    internal static bool IsMember(string place)
     {
         string[] name = place.Split('.');
         return TypesCalled(name[0]).Any(type => name.Length == 1 || type.GetMember(name[1], Any).Length > 0);

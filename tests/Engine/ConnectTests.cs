@@ -53,7 +53,7 @@ public sealed unsafe class ConnectTests
         }
 
         // Nothing stands in the way of a connection that works.
-        vbd.Connect(frontend.Connection, LoopbackRingAccess.For(domain));
+        vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain));
         Assert.True(vbd.IsConnected);
 
         void Fail(string why)
@@ -78,7 +78,7 @@ public sealed unsafe class ConnectTests
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(3), 1);
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_32, 1);
         using Vbd vbd = new(disk, reactor);
-        Assert.Throws<ObjectDisposedException>(() => vbd.Connect(frontend.Connection, LoopbackRingAccess.For(domain)));
+        Assert.Throws<ObjectDisposedException>(() => vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain)));
         Assert.False(domain.IsMapped(frontend.RingReferences[0]));
     }
 
@@ -110,7 +110,7 @@ public sealed unsafe class ConnectTests
                 break;
         }
         using Vbd vbd = new(disk, reactor);
-        VbdConnectException error = Assert.Throws<VbdConnectException>(() => vbd.Connect(frontend.Connection, LoopbackRingAccess.For(domain)));
+        VbdConnectException error = Assert.Throws<VbdConnectException>(() => vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain)));
         Assert.Contains($"grant {frontend.RingReferences[2]} of domain 3", error.Message, StringComparison.Ordinal);
         foreach (int page in (int[])[0, 1, 3]) Assert.False(domain.IsMapped(frontend.RingReferences[page]));
     }
@@ -124,7 +124,7 @@ public sealed unsafe class ConnectTests
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_64, 1);
         using Vbd vbd = new(disk, reactor);
         VbdConnectException error = Assert.Throws<VbdConnectException>(() => vbd.Connect(
-            frontend.Connection with { EventChannel = new EventChannelPort(42) }, LoopbackRingAccess.For(domain)));
+            frontend.Connection with { Rings = [frontend.Connection.Rings[0] with { EventChannel = new EventChannelPort(42) }] }, new LoopbackHypervisor(domain)));
         Assert.Contains("event channel 42", error.Message, StringComparison.Ordinal);
         Assert.False(domain.IsMapped(frontend.RingReferences[0]));
     }
@@ -143,7 +143,7 @@ public sealed unsafe class ConnectTests
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_64, 32);
         using Vbd vbd = new(disk, reactor);
         VbdConnectException error = Assert.Throws<VbdConnectException>(() => vbd.Connect(
-            frontend.Connection with { RingReferences = frontend.RingReferences[..pages] }, LoopbackRingAccess.For(domain)));
+            frontend.Connection with { Rings = [frontend.Connection.Rings[0] with { References = frontend.RingReferences[..pages] }] }, new LoopbackHypervisor(domain)));
         Assert.Contains($"{pages} pages", error.Message, StringComparison.Ordinal);
     }
 
@@ -161,9 +161,12 @@ public sealed unsafe class ConnectTests
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_64, 1);
         using Vbd vbd = new(disk, reactor);
         VbdConnectException error = Assert.Throws<VbdConnectException>(() => vbd.Connect(
-            frontend.Connection with { Protocol = protocol }, LoopbackRingAccess.For(domain)));
+            frontend.Connection with { Protocol = protocol }, new LoopbackHypervisor(domain)));
         Assert.Contains(shown, error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', error.Message);
+        Assert.EndsWith($": {BlkifProtocols.ServedNames} are served", error.Message, StringComparison.Ordinal);
+        string[] names = BlkifProtocols.ServedNames.Split(" and ");
+        Assert.Equal(names.Distinct(), names);
     }
 
     [Fact]
@@ -174,7 +177,7 @@ public sealed unsafe class ConnectTests
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(3), 1);
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_64, 1);
         VbdQueue queue = device.Queue;
-        Assert.Throws<InvalidOperationException>(() => device.Vbd.Connect(frontend.Connection, LoopbackRingAccess.For(domain)));
+        Assert.Throws<InvalidOperationException>(() => device.Vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain)));
         Assert.Same(queue, device.Queue);
         Assert.True(device.Work(TimeSpan.FromMilliseconds(20)).IsRight);
     }
@@ -207,7 +210,7 @@ public sealed unsafe class ConnectTests
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(3), 1);
         Frontend frontend = Frontend.Create(domain, absent, 1);
         using Vbd vbd = new(disk, reactor);
-        vbd.Connect(frontend.Connection with { Protocol = null }, LoopbackRingAccess.For(domain));
+        vbd.Connect(frontend.Connection with { Protocol = null }, new LoopbackHypervisor(domain));
         frontend.Put(Requests.Of(frontend, 0, Blkif.OpRead, 77, Requests.Pages(1)));
         frontend.Push();
         Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(frontend, 1)).Status);

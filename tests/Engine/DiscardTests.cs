@@ -143,4 +143,158 @@ public sealed class DiscardTests
         Assert.Equal(1, rig.Statistics.Retries);
         Assert.Equal(6, rig.Disk.Started.Length);
     }
+
+    [Theory, EveryAbi(false, true)]
+    public void A_way_of_discarding_that_the_store_refuses_gives_way_to_the_next(BlkifProtocol protocol, bool synchronous)
+    {
+        foreach (DiscardMethod works in (DiscardMethod[])[DiscardMethod.PunchHole, DiscardMethod.UringCommand, DiscardMethod.Ioctl])
+        {
+            ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
+            using Rig rig = new(protocol, new RigOptions { Disk = device });
+            if (synchronous) device.OnStart = Answer;
+            rig.Put(rig.Discard(0, 8));
+            rig.PushAndRun();
+            while (device.UnderWay is [ScriptedOperation piece])
+            {
+                Assert.Empty(rig.Responses());
+                device.Complete(piece, Answer(piece));
+                rig.Run();
+            }
+            Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
+            Assert.Equal(Enumerable.Range(0, (int)works + 1).Select(method => (DiscardMethod)method), device.Started.Select(piece => piece.DiscardMethod));
+            Assert.Equal((works, true), (device.DiscardMethod, device.DiscardSupported));
+            Assert.Equal((1, 0, 0), (rig.Statistics.Discard.Operations, rig.Statistics.Discard.Failed, rig.Statistics.Discard.Invalid));
+
+            // For good: the next request begins with what works.
+            rig.Put(rig.Discard(8, 8));
+            rig.PushAndRun();
+            Assert.Equal(works, device.Started[^1].DiscardMethod);
+            Assert.Equal((int)works + 2, device.Started.Length);
+            rig.FinishDisk();
+
+            int Answer(ScriptedOperation piece) => piece.DiscardMethod < works ? -Errno.EOPNOTSUPP : 0;
+        }
+    }
+
+    [Theory, EveryAbi(false, true)]
+    public void Only_a_store_that_refuses_every_way_turns_it_off(BlkifProtocol protocol, bool synchronous)
+    {
+        ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
+        using Rig rig = new(protocol, new RigOptions { Disk = device });
+        if (synchronous) device.OnStart = _ => -Errno.EOPNOTSUPP;
+        rig.Put(rig.Discard(0, 8));
+        rig.PushAndRun();
+        while (device.UnderWay is [ScriptedOperation piece])
+        {
+            device.Complete(piece, -Errno.EOPNOTSUPP);
+            rig.Run();
+        }
+        Assert.Equal(Blkif.RspEopnotsupp, Assert.Single(rig.Responses()).Status);
+        Assert.Equal((DiscardMethod.None, false), (device.DiscardMethod, device.DiscardSupported));
+        Assert.Equal(Blkif.RspEopnotsupp, rig.StatusOf(rig.Discard(0, 8)));
+        Assert.Equal(3, device.Started.Length);
+    }
+
+    [Theory, EveryAbi]
+    public void What_a_security_policy_forbids_is_a_refusal_of_commands_alone(BlkifProtocol protocol)
+    {
+        (DiscardMethod Method, int Errno, bool Refused)[] answers =
+        [
+            (DiscardMethod.UringCommand, Errno.EACCES, true), (DiscardMethod.UringCommand, Errno.EPERM, true), (DiscardMethod.Ioctl, Errno.ENOTTY, true),
+            (DiscardMethod.PunchHole, Errno.EACCES, false), (DiscardMethod.PunchHole, Errno.EPERM, false), (DiscardMethod.UringCommand, Errno.EINVAL, false),
+            (DiscardMethod.Ioctl, Errno.EPERM, false), (DiscardMethod.Ioctl, Errno.EIO, false),
+        ];
+        foreach ((DiscardMethod method, int errno, bool refused) in answers)
+        {
+            ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
+            using Rig rig = new(protocol, new RigOptions { Disk = device });
+            for (DiscardMethod before = DiscardMethod.PunchHole; before < method; before++) Assert.True(device.RefuseDiscard(before));
+            device.OnStart = piece => piece.DiscardMethod == method ? -errno : 0;
+            int expected = !refused ? Blkif.RspError : method == DiscardMethod.Ioctl ? Blkif.RspEopnotsupp : Blkif.RspOkay;
+            Assert.Equal(expected, rig.StatusOf(rig.Discard(0, 8)));
+            Assert.Equal(refused ? method + 1 : method, device.DiscardMethod);
+        }
+    }
+
+    [Theory, EveryAbi]
+    public void A_queue_that_hears_late_of_a_refusal_gives_up_no_more_than_the_first_did(BlkifProtocol protocol)
+    {
+        ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
+        using Rig first = new(protocol, new RigOptions { Disk = device }), second = new(protocol, new RigOptions { Disk = device });
+        first.Put(first.Discard(0, 8));
+        first.PushAndRun();
+        second.Put(second.Discard(8, 8));
+        second.PushAndRun();
+        ScriptedOperation[] punches = device.UnderWay;
+        Assert.All(punches, piece => Assert.Equal(DiscardMethod.PunchHole, piece.DiscardMethod));
+
+        device.Complete(punches[0], -Errno.EOPNOTSUPP);
+        first.Run();
+        device.Complete(Assert.Single(device.UnderWay, piece => piece.DiscardMethod == DiscardMethod.UringCommand));
+        first.Run();
+        Assert.Equal(Blkif.RspOkay, Assert.Single(first.Responses()).Status);
+
+        device.Complete(punches[1], -Errno.EOPNOTSUPP);
+        second.Run();
+        Assert.Equal(DiscardMethod.UringCommand, device.DiscardMethod);
+        ScriptedOperation again = Assert.Single(device.UnderWay);
+        Assert.Equal((8 * 512L, DiscardMethod.UringCommand), (again.OffsetBytes, again.DiscardMethod));
+        device.Complete(again);
+        second.Run();
+        Assert.Equal(Blkif.RspOkay, Assert.Single(second.Responses()).Status);
+    }
+
+    [Theory, EveryAbi(0, 3)]
+    public void A_refusal_amid_many_pieces_does_all_of_them_anew_and_no_more_of_the_old(BlkifProtocol protocol, int refused)
+    {
+        ScriptedDisk device = new(HugeSectors) { LastMethod = DiscardMethod.Ioctl };
+        using Rig rig = new(protocol, new RigOptions { Disk = device });
+        rig.Put(rig.Discard(0, (ulong)(30 * PieceBytes / 512)));
+        rig.PushAndRun();
+        ScriptedOperation[] punches = device.UnderWay;
+        device.Complete(punches[refused], -Errno.EOPNOTSUPP);
+        rig.Run();
+        // The others may still be at it: nothing is done twice at a time.
+        Assert.Equal(punches.Length, device.Started.Length);
+        foreach (ScriptedOperation punch in punches.Where(punch => punch.Number != refused)) device.Complete(punch, -Errno.EOPNOTSUPP);
+        rig.Run();
+        rig.FinishDisk();
+        Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
+        ScriptedOperation[] anew = device.Started[punches.Length..];
+        Assert.All(anew, piece => Assert.Equal(DiscardMethod.UringCommand, piece.DiscardMethod));
+        Assert.Equal(Enumerable.Range(0, 30).Select(i => i * PieceBytes), anew.Select(piece => piece.OffsetBytes));
+    }
+
+    [Theory, EveryAbi]
+    public void Pieces_end_where_the_units_of_the_store_do(BlkifProtocol protocol)
+    {
+        const int Unit = 192 << 10, Alignment = 64 << 10;
+        ScriptedDisk device = new(HugeSectors) { DiscardBlock = 4096, DiscardUnit = (Unit, Alignment) };
+        using Rig rig = new(protocol, new RigOptions { Disk = device });
+        // Neither end is that of a block: the whole blocks between them are discarded.
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(3, (ulong)(5 * PieceBytes / 512))));
+        long next = 4096, end = ((3 * 512) + (5 * PieceBytes)) & ~4095L;
+        foreach (ScriptedOperation piece in device.Started)
+        {
+            Assert.Equal(next, piece.OffsetBytes);
+            next += piece.LengthBytes;
+            if (next != end) Assert.Equal(Alignment, next % Unit);
+        }
+        Assert.Equal((end, 6), (next, device.Started.Length));
+    }
+
+    [Theory, EveryAbi]
+    public void A_device_behind_the_page_cache_is_asked_for_whole_blocks_of_its_own(BlkifProtocol protocol)
+    {
+        ScriptedDisk device = new(4096) { DiscardBlock = 4096 };
+        using Rig rig = new(protocol, new RigOptions { Disk = device });
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(3, 30)));
+        ScriptedOperation piece = Assert.Single(device.Started);
+        Assert.Equal((8 * 512L, 24 * 512), (piece.OffsetBytes, piece.LengthBytes));
+        // Within one block: nothing that the store could free, and not wrong.
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(9, 6)));
+        Assert.Single(device.Started);
+        // Other requests go by sectors as ever.
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpWrite, 3, (0, 0))));
+    }
 }

@@ -1,3 +1,4 @@
+using Blkring.Engine.Loopback;
 using Blkring.Engine.Tests.Kit;
 using Blkring.Interop;
 
@@ -9,6 +10,27 @@ public sealed class FileDiskTests
     private const nint SetFsUid = 122;
     private const nint SetFsUidArm64 = 151;
     private const nint Nobody = 65534;
+
+    [Theory, EveryAbi]
+    public void An_image_in_memory_is_read_and_written_at_once(BlkifProtocol protocol)
+    {
+        string path = $"/dev/shm/blkring-test-{Guid.NewGuid()}";
+        try
+        {
+            using (FileStream file = File.Create(path)) file.SetLength(4096 * Disk.SectorBytes);
+            using FileDisk disk = FileDisk.Open(path, new FileDiskOptions { Writable = true });
+            Assert.True(disk.IsInMemory);
+            Assert.EndsWith(", in memory", disk.Describe(), StringComparison.Ordinal);
+            using Reactor reactor = new();
+            using Device device = new(reactor, protocol, disk, ownsDisk: false);
+            WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(100));
+            Assert.True(result.IsRight, result.FirstProblem);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
+    }
 
     [Fact]
     public void What_cannot_be_served_is_refused_in_one_line_that_says_what_to_do()
@@ -88,13 +110,13 @@ public sealed class FileDiskTests
     public void The_choice_of_cache_is_stated_with_its_reason()
     {
         using TempImage image = new(8);
-        using (FileDisk buffered = image.Open(cache: CacheMode.Buffered))
+        using (FileDisk buffered = image.Open(cache: CacheMode.Writeback))
         {
             Assert.False(buffered.Direct);
             Assert.EndsWith("buffered (as asked)", buffered.Describe(), StringComparison.Ordinal);
         }
         bool allowed;
-        using (FileDisk chosen = image.Open(cache: CacheMode.Auto))
+        using (FileDisk chosen = image.Open(cache: CacheMode.None))
         {
             allowed = chosen.Direct;
             if (allowed) Assert.EndsWith("O_DIRECT (the file allows it)", chosen.Describe(), StringComparison.Ordinal);
@@ -109,6 +131,64 @@ public sealed class FileDiskTests
         {
             Refused(image.Path, new FileDiskOptions { Cache = CacheMode.Direct }, "O_DIRECT", "use the page cache instead");
         }
+    }
+
+    [Theory]
+    [InlineData(CacheMode.Writethrough, true)]
+    [InlineData(CacheMode.Writeback, false)]
+    public void Writethrough_asks_the_kernel_for_stable_writes(CacheMode cache, bool stable)
+    {
+        using TempImage image = new(8);
+        using FileDisk disk = image.Open(cache: cache);
+        FileSystemInfo descriptor = new DirectoryInfo("/proc/self/fd").EnumerateFileSystemInfos().Single(entry => entry.ResolveLinkTarget(false)?.FullName == image.Path);
+        string flags = File.ReadLines($"/proc/self/fdinfo/{descriptor.Name}").Single(line => line.StartsWith("flags:", StringComparison.Ordinal))["flags:".Length..];
+        Assert.Equal(stable, (Convert.ToInt32(flags.Trim(), 8) & Libc.O_DSYNC) != 0);
+        Assert.False(disk.Direct);
+    }
+
+    [Fact]
+    public void The_length_can_be_measured_again_and_the_geometry_is_the_file_systems()
+    {
+        using TempImage image = new(8);
+        using FileDisk disk = image.Open();
+        using (FileStream file = new(image.Path, FileMode.Open)) file.SetLength(16 * Disk.SectorBytes);
+        Assert.Equal((16 * Disk.SectorBytes, 8), (disk.MeasureBytes(), disk.CapacitySectors));
+        Assert.InRange(disk.PhysicalSectorBytes, Disk.SectorBytes, 4096);
+        Assert.Equal((disk.PhysicalSectorBytes, 0), (disk.DiscardGranularityBytes, disk.DiscardAlignmentBytes));
+    }
+
+    [Fact]
+    public void The_limits_of_a_disk_and_of_its_partitions_are_found_where_sysfs_has_them()
+    {
+        using TempImage place = new(1);
+        string disk = Directory.CreateDirectory(place.PathOf("devices/sda/queue")).Parent!.FullName;
+        File.WriteAllText(Path.Combine(disk, "queue/discard_granularity"), "65536\n");
+        File.WriteAllText(Path.Combine(disk, "discard_alignment"), "0\n");
+        File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(disk, "sda1")).FullName, "discard_alignment"), "4096\n");
+        Directory.CreateDirectory(place.PathOf("dev"));
+        Directory.CreateSymbolicLink(place.PathOf("dev/8:0"), "../devices/sda");
+        Directory.CreateSymbolicLink(place.PathOf("dev/8:1"), "../devices/sda/sda1");
+
+        Assert.Equal((65536, 0), Limits("dev/8:0"));
+        Assert.Equal((65536, 4096), Limits("dev/8:1"));
+        Assert.Equal((0, 0), Limits("dev/9:9"));
+        // More than is believed: as if it said nothing.
+        File.WriteAllText(Path.Combine(disk, "queue/discard_granularity"), "1099511627776\n");
+        Assert.Equal((0, 0), Limits("dev/8:0"));
+
+        (int, int) Limits(string device) =>
+            (DiskGeometry.ReadLimit(place.PathOf(device), "queue/discard_granularity"), DiskGeometry.ReadLimit(place.PathOf(device), "discard_alignment"));
+    }
+
+    [Fact]
+    public void Of_a_file_punching_is_the_only_way_to_discard()
+    {
+        using TempImage image = new(8);
+        using FileDisk disk = image.Open();
+        Assert.Equal((DiscardMethod.PunchHole, true, true), (disk.DiscardMethod, disk.DiscardSupported, disk.DiscardZeroes));
+        Assert.Equal(Disk.SectorBytes, disk.DiscardBlockBytes);
+        Assert.False(disk.RefuseDiscard(DiscardMethod.PunchHole));
+        Assert.Equal((DiscardMethod.None, false, false), (disk.DiscardMethod, disk.DiscardSupported, disk.DiscardZeroes));
     }
 
     [Fact]

@@ -61,9 +61,81 @@ public sealed class FlushTests
         Blkif.DecodedRequest read = rig.Request(Blkif.OpRead, 0, Requests.Pages(1));
         rig.Put(in read);
         rig.PushAndRun();
-        rig.Disk.Complete(rig.Disk.UnderWay[1]);
+        rig.Disk.Complete(rig.Disk.UnderWay.Single(operation => operation.Kind == DiskOperationKind.Read));
         rig.Run();
         Assert.Equal(read.Id, Assert.Single(rig.Responses()).Id);
+        rig.FinishDisk();
+        Assert.Single(rig.Responses());
+    }
+
+    [Theory, EveryAbi]
+    public void Flushes_that_are_posted_together_are_one(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol);
+        for (int i = 0; i < 6; i++) rig.Put(rig.Request(Blkif.OpFlushDiskcache, (ulong)i * 8, Requests.Pages(i % 2)));
+        rig.PushAndRun();
+        rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay));
+        rig.Run();
+        Assert.Equal(3, rig.Responses().Count);
+        Assert.Equal([DiskOperationKind.Flush, DiskOperationKind.Write, DiskOperationKind.Write, DiskOperationKind.Write], rig.Disk.Started.Select(operation => operation.Kind));
+        rig.FinishDisk();
+        Assert.Equal((3, 5), (rig.Responses().Count, rig.Statistics.MergedFlushes));
+    }
+
+    [Theory, EveryAbi]
+    public void A_flush_does_not_ride_on_one_that_started_before_it(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol);
+        rig.Put(rig.Request(Blkif.OpFlushDiskcache, 0));
+        rig.PushAndRun();
+        ScriptedOperation early = Assert.Single(rig.Disk.UnderWay);
+        // A write that ends while the flush is under way is not covered by it.
+        rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
+        rig.PushAndRun();
+        rig.Disk.Complete(rig.Disk.UnderWay[1]);
+        rig.Run();
+        Assert.Single(rig.Responses());
+        for (int i = 0; i < 3; i++) rig.Put(rig.Request(Blkif.OpFlushDiskcache, 0));
+        rig.PushAndRun();
+        Assert.Single(rig.Disk.UnderWay);
+
+        rig.Disk.Complete(early);
+        rig.Run();
+        Assert.Single(rig.Responses());
+        ScriptedOperation late = Assert.Single(rig.Disk.UnderWay);
+        Assert.Equal((DiskOperationKind.Flush, 2), (late.Kind, late.Number));
+        rig.Disk.Complete(late);
+        rig.Run();
+        Assert.Equal((3, 3), (rig.Responses().Count, rig.Disk.Started.Length));
+    }
+
+    [Theory, EveryAbi]
+    public void A_flush_that_fails_is_an_error_for_all_who_share_it_and_is_tried_again_once_for_all(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol);
+        int calls = 0;
+        rig.Disk.OnStart = _ => ++calls == 1 ? -Errno.EAGAIN : -Errno.EIO;
+        for (int i = 0; i < 4; i++) rig.Put(rig.Request(Blkif.OpFlushDiskcache, 0, Requests.Pages(i % 2)));
+        Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+        rig.Run();
+        Assert.Equal((2, 4), (calls, rig.Responses().Count(response => response.Status == Blkif.RspError)));
+        Assert.Equal((4, 1), (rig.Statistics.Flush.Failed, rig.Statistics.Retries));
+    }
+
+    [Theory, EveryAbi]
+    public void A_completion_of_an_earlier_operation_does_not_pass_for_a_flush(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol);
+        rig.Put(rig.Request(Blkif.OpWriteBarrier, 0, Requests.Pages(1)));
+        rig.PushAndRun();
+        rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay));
+        rig.Run();
+        ScriptedOperation write = Assert.Single(rig.Disk.UnderWay);
+        rig.Disk.Complete(write);
+        rig.Disk.CompleteAgain(write, write.LengthBytes);
+        rig.Run();
+        Assert.Empty(rig.Responses());
+        Assert.Equal(1, rig.Statistics.StaleCompletions);
         rig.FinishDisk();
         Assert.Single(rig.Responses());
     }

@@ -66,13 +66,19 @@ public sealed partial class FullStoreTests
     /// <summary>A FileDisk's data plane on a descriptor that no FileDisk would open.</summary>
     private sealed class DescriptorDisk(FileDescriptor file, long sectors) : Disk(sectors, readOnly: false)
     {
+        private readonly DiscardThread _discards = new(file);
+
         public override bool DiscardZeroes => true;
 
         public override string Describe() => "an open descriptor";
 
-        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new FileDiskIo(file));
+        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new FileDiskIo(file, _discards, atOnce: false));
 
-        protected override void Dispose(bool disposing) => file.Dispose();
+        protected override void Dispose(bool disposing)
+        {
+            _discards.Dispose();
+            file.Dispose();
+        }
     }
 
     [Theory, EveryAbi(true, false)]

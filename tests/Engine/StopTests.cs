@@ -66,7 +66,7 @@ public sealed class StopTests
 
         for (int round = 0; round < 3; round++)
         {
-            vbd.Connect(frontend.Connection, LoopbackRingAccess.For(domain));
+            vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain));
             Assert.True(vbd.Stop(Wait.Limit));
             Assert.True(vbd.Stop(TimeSpan.Zero));
             Assert.False(vbd.IsConnected);

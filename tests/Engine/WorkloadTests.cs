@@ -34,7 +34,7 @@ public sealed unsafe class WorkloadTests
         Disk disk = store switch
         {
             Store.Memory => new MemoryDisk(Sectors),
-            Store.BufferedFileWithIoUring => image.Open(cache: CacheMode.Buffered),
+            Store.BufferedFileWithIoUring => image.Open(cache: CacheMode.Writeback),
             _ => image.Open(),
         };
         using Device device = new(reactor, protocol, disk, ringPages);

@@ -1,4 +1,4 @@
-using System.Globalization;
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Blkring.Interop;
 
@@ -8,35 +8,61 @@ namespace Blkring.Engine;
 public enum CacheMode
 {
     /// <summary>O_DIRECT where the file allows it at 512-byte granularity, else the page cache.</summary>
-    Auto,
+    None,
     /// <summary>O_DIRECT or an error.</summary>
     Direct,
     /// <summary>The page cache; a flush still reaches stable storage (fdatasync).</summary>
-    Buffered,
+    Writeback,
+    /// <summary>The page cache for reads; every write is on stable storage before it is answered (O_DSYNC).</summary>
+    Writethrough,
 }
 
 public sealed class FileDiskOptions
 {
     /// <summary>False opens read-only whatever the file allows.</summary>
     public bool Writable { get; init; }
-    public CacheMode Cache { get; init; } = CacheMode.Auto;
+    public CacheMode Cache { get; init; } = CacheMode.None;
+    /// <summary>4096 treats the file as one on a 4Kn disk, whatever it would allow.</summary>
+    public int LeastAlignmentBytes { get; init; } = Disk.SectorBytes;
+    /// <summary>False: others may write the image at the same time, on purpose. See <see cref="FileDisk.Lock"/>.</summary>
+    public bool Lock { get; init; } = true;
+    /// <summary>How long an image that somebody else holds is waited for.</summary>
+    public TimeSpan LockPatience { get; init; } = TimeSpan.FromSeconds(1);
     /// <summary>A shorter image is refused.</summary>
     public long MinLengthBytes { get; init; } = Disk.SectorBytes;
 }
 
 /// <summary>An image or device that cannot be served; the message is one line that names what to do.</summary>
-public sealed class ImageException(string message) : Exception(message);
+public sealed class ImageException(string message, bool inUse = false) : Exception(message)
+{
+    /// <summary>Somebody else holds the image: what was refused may be had later.</summary>
+    public bool InUse => inUse;
+}
 
 /// <summary>A raw image file or a block device. Each queue gets its own data plane: io_uring, or pread and pwrite where that is refused.</summary>
 public sealed class FileDisk : Disk
 {
-    private readonly FileDescriptor _file;
-    private readonly string _description;
+    private static readonly TimeSpan s_betweenLocks = TimeSpan.FromMilliseconds(20);
 
-    private FileDisk(string path, FileDescriptor file, long lengthBytes, bool readOnly, bool direct, bool blockDevice, string description)
+    private readonly FileDescriptor _file;
+    private readonly DiscardThread _discards;
+    private readonly string _access;
+
+    private FileDisk(string path, FileDescriptor file, long lengthBytes, bool readOnly, int alignment, bool direct, bool blockDevice, string access)
         : base(lengthBytes >> SectorShift, readOnly)
     {
-        (Path, _file, Direct, IsBlockDevice, _description) = (path, file, direct, blockDevice, description);
+        (Path, _file, Direct, IsBlockDevice, _access) = (path, file, direct, blockDevice, access);
+        _discards = new DiscardThread(file);
+        IsInMemory = !blockDevice && Libc.Fstatfs(file.Value, out statfs fileSystem) >= 0 && fileSystem.f_type == Libc.TMPFS_MAGIC;
+        AlignmentBytes = alignment;
+        // Of a file, punching is all there is.
+        if (blockDevice) LastDiscardMethod = DiscardMethod.Ioctl;
+        DiskGeometry geometry = DiskGeometry.Of(file, blockDevice);
+        LogicalSectorBytes = Math.Max(geometry.LogicalSectorBytes, alignment);
+        PhysicalSectorBytes = Math.Max(geometry.PhysicalSectorBytes, LogicalSectorBytes);
+        DiscardBlockBytes = blockDevice ? geometry.LogicalSectorBytes : SectorBytes;
+        DiscardGranularityBytes = Math.Max(geometry.DiscardGranularityBytes, alignment);
+        DiscardAlignmentBytes = geometry.DiscardAlignmentBytes;
     }
 
     public string Path { get; }
@@ -45,12 +71,45 @@ public sealed class FileDisk : Disk
     public bool Direct { get; }
     public bool IsBlockDevice { get; }
 
-    // fallocate(2): a punched hole reads as zeros, in a file and on a block device.
-    public override bool DiscardZeroes => true;
+    /// <summary>
+    /// The file system is tmpfs. It knows no transfer that never waits, so io_uring hands each one to a worker thread, which costs more
+    /// than the transfer: they are done at once instead.
+    /// </summary>
+    public bool IsInMemory { get; }
 
-    public override string Describe() => _description;
+    // fallocate(2): a punched hole reads as zeros, in a file and on a block device. Of a block that is discarded in part nothing goes.
+    public override bool DiscardZeroes => DiscardMethod == DiscardMethod.PunchHole && DiscardBlockBytes == SectorBytes;
 
-    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new FileDiskIo(_file));
+    /// <summary>The store's length now, in bytes: it may have grown since it was opened.</summary>
+    /// <exception cref="ImageException">It cannot be asked any more.</exception>
+    public long MeasureBytes() => LengthOf(Path, _file, IsBlockDevice);
+
+    public override string Describe() => $"{(IsBlockDevice ? "block device" : "raw image")} {Path}, {CapacitySectors} sectors, {_access}{(IsInMemory ? ", in memory" : "")}";
+
+    /// <summary>
+    /// Keeps others from writing the image (flock(2)): readers share it, a writer is alone. It lasts as long as anything uses the open file,
+    /// so that a process that was killed holds it until the kernel is done with the last of its requests: who then gets the lock comes
+    /// after them. Where the file system knows no locks there is none.
+    /// </summary>
+    /// <exception cref="ImageException">Somebody else had it all the time, as <see cref="ImageException.InUse"/> says.</exception>
+    public void Lock(TimeSpan patience)
+    {
+        long start = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            int error = Libc.Flock(_file.Value, (ReadOnly ? Libc.LOCK_SH : Libc.LOCK_EX) | Libc.LOCK_NB);
+            if (error != -Errno.EAGAIN && error != -Errno.EINTR) return;
+            if (Stopwatch.GetElapsedTime(start) >= patience) throw InUse(Path, ReadOnly);
+            Thread.Sleep(s_betweenLocks);
+        }
+    }
+
+    private static ImageException InUse(string path, bool readOnly) => new(readOnly
+        ? $"{path} is being written by somebody else ('lsof {path}' tells who): stop them, or share the image on purpose with --lock no"
+        : $"{path} is in use by somebody else ('lsof {path}' tells who): stop them, attach it read-only everywhere, or share it on purpose with --lock no",
+        inUse: true);
+
+    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new FileDiskIo(_file, _discards, IsInMemory));
 
     /// <summary>Opens and checks an image.</summary>
     /// <exception cref="ImageException">It cannot be served, with the reason and the remedy in one line.</exception>
@@ -63,9 +122,10 @@ public sealed class FileDisk : Disk
         string note = options.Writable && !writable ? "its mode has no write permission" : options.Writable ? "" : "as asked";
 
         FileDescriptor? file = null;
+        int sync = options.Cache == CacheMode.Writethrough ? Libc.O_DSYNC : 0;
         if (writable)
         {
-            int errno = TryOpen(path, Libc.O_RDWR, out file);
+            int errno = TryOpen(path, Libc.O_RDWR | sync, out file);
             if (errno is Errno.EACCES or Errno.EPERM or Errno.EROFS) (writable, note) = (false, "not writable: " + Errno.Describe(errno));
             else if (errno != 0) throw OpenFailed(path, errno);
         }
@@ -80,11 +140,11 @@ public sealed class FileDisk : Disk
             long length = LengthOf(path, file!, blockDevice);
             CheckLength(path, length, options.MinLengthBytes);
             if (blockDevice && writable && IsReadOnlyDevice(file!)) (writable, note) = (false, "the device is read-only");
-            (file, bool direct, string why) = ChooseCache(path, file!, length, writable, options.Cache);
-            string kind = blockDevice ? "block device" : "raw image";
+            (file, bool direct, int alignment, string why) = ChooseCache(path, file!, length, writable, options);
             string access = writable ? "read-write" : $"read-only ({note})";
-            return new FileDisk(path, file, length, !writable, direct, blockDevice,
-                $"{kind} {path}, {length >> SectorShift} sectors, {access}, {(direct ? "O_DIRECT" : "buffered")} ({why})");
+            FileDisk disk = new(path, file, length, !writable, alignment, direct, blockDevice, $"{access}, {(direct ? "O_DIRECT" : "buffered")} ({why})");
+            if (options.Lock) disk.Lock(options.LockPatience);
+            return disk;
         }
         catch
         {
@@ -154,37 +214,45 @@ public sealed class FileDisk : Disk
     }
 
     /// <summary>
-    /// O_DIRECT is a property of an open file: the choice may open it once more. Guests address 512-byte sectors, so O_DIRECT is taken
-    /// only if a read of one sector works; asking the file beats trusting what its filesystem declares.
+    /// O_DIRECT is a property of an open file: the choice may open it once more. It is taken if a read of one 512-byte sector works, or of
+    /// one of 4096 bytes, which queues then see to; asking the file beats trusting what its filesystem declares.
     /// </summary>
-    private static (FileDescriptor File, bool Direct, string Why) ChooseCache(
-        string path, FileDescriptor file, long length, bool writable, CacheMode cache)
+    private static (FileDescriptor File, bool Direct, int Alignment, string Why) ChooseCache(
+        string path, FileDescriptor file, long length, bool writable, FileDiskOptions options)
     {
-        if (cache == CacheMode.Buffered) return (file, false, "as asked");
+        CacheMode cache = options.Cache;
+        int alignment = length % options.LeastAlignmentBytes == 0
+            ? options.LeastAlignmentBytes
+            : throw new ImageException($"{path} is {length} bytes long, not a multiple of {options.LeastAlignmentBytes}");
+        if (cache == CacheMode.Writeback) return (file, false, alignment, "as asked");
+        if (cache == CacheMode.Writethrough) return (file, false, alignment, "each write on stable storage, as asked");
 
         int errno = TryOpen(path, (writable ? Libc.O_RDWR : Libc.O_RDONLY) | Libc.O_DIRECT, out FileDescriptor? direct);
         if (errno == 0)
         {
-            errno = TryReadOneSector(direct!, length);
+            errno = TryReadOneSector(direct!, length, alignment);
+            if (errno == Errno.EINVAL && alignment < Arena.PageBytes && length % Arena.PageBytes == 0)
+                errno = TryReadOneSector(direct!, length, alignment = Arena.PageBytes);
             if (errno == 0)
             {
                 file.Dispose();
-                return (direct!, true, cache == CacheMode.Direct ? "as asked" : "the file allows it");
+                string sectors = alignment == SectorBytes ? "" : $", in whole sectors of {alignment} bytes";
+                return (direct!, true, alignment, (cache == CacheMode.Direct ? "as asked" : "the file allows it") + sectors);
             }
             direct!.Dispose();
         }
         string why = errno == Errno.EINVAL ? $"no O_DIRECT at {SectorBytes}-byte sectors" : "O_DIRECT: " + Errno.Describe(errno);
         if (cache == CacheMode.Direct) throw new ImageException($"{path} cannot be opened with O_DIRECT ({why}): use the page cache instead");
-        return (file, false, why);
+        return (file, false, options.LeastAlignmentBytes, why);
     }
 
     /// <summary>One sector to a place, and where there is one from a place, that are aligned to a sector and to nothing more.</summary>
-    private static unsafe int TryReadOneSector(FileDescriptor file, long length)
+    private static unsafe int TryReadOneSector(FileDescriptor file, long length, int sectorBytes)
     {
-        void* page = NativeMemory.AlignedAlloc(Arena.PageBytes, Arena.PageBytes);
+        void* page = NativeMemory.AlignedAlloc(2 * Arena.PageBytes, Arena.PageBytes);
         try
         {
-            nint read = Libc.Pread(file.Value, (byte*)page + SectorBytes, SectorBytes, length > SectorBytes ? SectorBytes : 0);
+            nint read = Libc.Pread(file.Value, (byte*)page + sectorBytes, (nuint)sectorBytes, length > sectorBytes ? sectorBytes : 0);
             return read < 0 ? (int)-read : 0;
         }
         finally
@@ -195,6 +263,10 @@ public sealed class FileDisk : Disk
 
     protected override void Dispose(bool disposing)
     {
-        if (disposing) _file.Dispose();
+        if (!disposing) return;
+        _discards.Dispose();
+        // A ring may let go of a registered file only later; nothing is under way any more.
+        _ = Libc.Flock(_file.Value, Libc.LOCK_UN);
+        _file.Dispose();
     }
 }

@@ -19,6 +19,12 @@ public unsafe interface IEventChannel
 
     /// <summary>Takes a pending event, if there is one, without waiting: for reactors that wait with poll(2).</summary>
     void Consume();
+
+    /// <summary>
+    /// Lets further events come: one that was taken masks its channel (xenevtchn_unmask). After the work that the event was about, so that a
+    /// frontend which notifies without end raises one event a turn and no more (XSA-332). One raised meanwhile is delivered now, not lost.
+    /// </summary>
+    void Unmask();
 }
 
 /// <summary>No channel at all: for driving a queue by hand, and for measuring the ring alone.</summary>
@@ -39,6 +45,10 @@ public readonly unsafe struct NullEventChannel : IEventChannel
     }
 
     public void Consume()
+    {
+    }
+
+    public void Unmask()
     {
     }
 }

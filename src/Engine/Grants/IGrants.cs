@@ -13,6 +13,15 @@ public unsafe interface IGrants
     /// the others. Never throws on what a guest did.
     /// </summary>
     void Copy(GrantCopySegment* segments, int count);
+
+    /// <summary>
+    /// Maps groups of pages. Sets each group's <see cref="GrantMapping.Status"/> and, where that is okay, its address; of a group that
+    /// fails nothing is mapped, and the others are not concerned. Never throws on what a guest did.
+    /// </summary>
+    void Map(GrantMapping* mappings, int count);
+
+    /// <summary>Unmaps groups that were mapped, each whole, and sets their <see cref="GrantMapping.Status"/>.</summary>
+    void Unmap(GrantMapping* mappings, int count);
 }
 
 /// <summary>Pretends that every copy succeeded: for measuring the ring alone.</summary>
@@ -21,6 +30,14 @@ public readonly unsafe struct NullGrants : IGrants
     public static bool MovesData => false;
 
     public void Copy(GrantCopySegment* segments, int count)
+    {
+    }
+
+    public void Map(GrantMapping* mappings, int count)
+    {
+    }
+
+    public void Unmap(GrantMapping* mappings, int count)
     {
     }
 }

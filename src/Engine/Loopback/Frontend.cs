@@ -5,45 +5,65 @@ namespace Blkring.Engine.Loopback;
 
 /// <summary>
 /// A blkif frontend on a loopback domain: the ring in one ABI, a page-sized buffer and two grants (one read-only, as a guest grants
-/// what it writes) for each segment of each request that can be in flight. It can also post what no real guest would.
+/// what it writes) for each segment of each request that can be in flight, and with more than 11 segments pages for the lists of INDIRECT
+/// requests. It can also post what no real guest would.
 /// </summary>
 public abstract unsafe class Frontend
 {
-    private readonly uint _firstDataFrame;
-    private readonly GrantReference[] _writable, _readOnly;
+    private static readonly int s_segmentsPerPage = GuestMemory.PageBytes / sizeof(Blkif.RequestSegment);
 
-    private protected Frontend(LoopbackDomain domain, BlkifProtocol protocol, int ringPages, int entryCount)
+    private readonly uint _firstDataFrame, _firstListFrame;
+    private readonly GrantReference[] _writable, _readOnly, _lists;
+    private readonly int _listPages;
+
+    private protected Frontend(LoopbackDomain domain, BlkifProtocol protocol, int ringPages, int entryCount, int segments)
     {
         (Domain, Protocol, RingPages, EntryCount) = (domain, protocol, ringPages, entryCount);
+        (SegmentsPerRequest, _listPages) = (segments, ListPagesOf(segments));
+        Channel = domain.OpenChannel();
         uint ringFrame = domain.TakeFrames(ringPages);
         Sring = domain.FrameAt(ringFrame);
         RingReferences = [.. Enumerable.Range(0, ringPages).Select(page => domain.Grant(ringFrame + (uint)page, readOnly: false))];
 
-        int pages = entryCount * Blkif.MaxSegmentsPerRequest;
+        int pages = entryCount * segments;
         _firstDataFrame = domain.TakeFrames(pages);
         _writable = [.. Enumerable.Range(0, pages).Select(page => domain.Grant(_firstDataFrame + (uint)page, readOnly: false))];
         _readOnly = [.. Enumerable.Range(0, pages).Select(page => domain.Grant(_firstDataFrame + (uint)page, readOnly: true))];
+        _firstListFrame = domain.TakeFrames(entryCount * _listPages);
+        _lists = [.. Enumerable.Range(0, entryCount * _listPages).Select(page => domain.Grant(_firstListFrame + (uint)page, readOnly: true))];
     }
 
-    /// <summary>A domain with the memory and grants that such a frontend takes, and some to spare for tests.</summary>
-    public static LoopbackDomain CreateDomain(DomainId id, int ringPages, int sparePages = 16)
+    /// <summary>A domain with the memory and grants that as many such frontends take, and some to spare for tests.</summary>
+    /// <param name="segments">Of each request; more than 11 are for INDIRECT.</param>
+    public static LoopbackDomain CreateDomain(
+        DomainId id, int ringPages, int sparePages = 16, int rings = 1, int segments = Blkif.MaxSegmentsPerRequest)
     {
-        int pages = ringPages + (Blkif.BackRing<Blkif.X86_32>.EntryCountFor(ringPages) * Blkif.MaxSegmentsPerRequest) + sparePages;
+        int pagesOfRing = ringPages + (Blkif.BackRing<Blkif.X86_32>.EntryCountFor(ringPages) * (segments + ListPagesOf(segments)));
+        int pages = (rings * pagesOfRing) + sparePages;
         return new LoopbackDomain(id, pages, 2 * pages);
     }
 
-    public static Frontend Create(LoopbackDomain domain, BlkifProtocol protocol, int ringPages, uint ringIndex = 0) => protocol switch
+    public static Frontend Create(
+        LoopbackDomain domain, BlkifProtocol protocol, int ringPages, uint ringIndex = 0, int segments = Blkif.MaxSegmentsPerRequest) => protocol switch
     {
-        BlkifProtocol.Native => new Frontend<Blkif.Native>(domain, protocol, ringPages, ringIndex),
-        BlkifProtocol.X86_32 => new Frontend<Blkif.X86_32>(domain, protocol, ringPages, ringIndex),
-        BlkifProtocol.X86_64 => new Frontend<Blkif.X86_64>(domain, protocol, ringPages, ringIndex),
+        BlkifProtocol.Native => new Frontend<Blkif.Native>(domain, protocol, ringPages, ringIndex, segments),
+        BlkifProtocol.X86_32 => new Frontend<Blkif.X86_32>(domain, protocol, ringPages, ringIndex, segments),
+        BlkifProtocol.X86_64 => new Frontend<Blkif.X86_64>(domain, protocol, ringPages, ringIndex, segments),
         _ => throw new ArgumentOutOfRangeException(nameof(protocol)),
     };
 
+    // With no more than 11 segments nobody sends INDIRECT.
+    private static int ListPagesOf(int segments) =>
+        segments <= Blkif.MaxSegmentsPerRequest ? 0 : (segments + s_segmentsPerPage - 1) / s_segmentsPerPage;
+
     public LoopbackDomain Domain { get; }
+    public LoopbackChannel Channel { get; }
     public BlkifProtocol Protocol { get; }
     public int RingPages { get; }
     public int EntryCount { get; }
+
+    /// <summary>Pages that each request number has; more than 11 are for INDIRECT.</summary>
+    public int SegmentsPerRequest { get; }
 
     /// <summary>The shared ring, mapped by this side.</summary>
     public byte* Sring { get; }
@@ -53,22 +73,40 @@ public abstract unsafe class Frontend
     /// <summary>What the frontend would write to xenstore.</summary>
     public VbdConnection Connection => new()
     {
+        Frontend = Domain.Id,
         Protocol = Protocol switch
         {
             BlkifProtocol.X86_32 => Blkif.XenIoProtoAbiX86_32,
             BlkifProtocol.X86_64 => Blkif.XenIoProtoAbiX86_64,
             _ => BlkifProtocols.NativeName,
         },
-        RingReferences = RingReferences,
-        EventChannel = LoopbackDomain.Port,
+        Rings = [new VbdRing { References = RingReferences, EventChannel = Channel.Port }],
+        PersistentGrants = PersistentGrants,
     };
 
     /// <summary>The buffer of a segment of a request number, one page.</summary>
-    public byte* BufferOf(int request, int segment) => Domain.FrameAt(_firstDataFrame + (uint)((request * Blkif.MaxSegmentsPerRequest) + segment));
+    public byte* BufferOf(int request, int segment) => Domain.FrameAt(_firstDataFrame + (uint)((request * SegmentsPerRequest) + segment));
+
+    /// <summary>
+    /// feature-persistent: the same grants serve every request, so all of them are writable, and what is mapped may stay so.
+    /// </summary>
+    public bool PersistentGrants { get; set; }
 
     /// <summary>The grant of that buffer; a read-only one serves requests that only take from it.</summary>
     public GrantReference GrantOf(int request, int segment, bool readOnly) =>
-        (readOnly ? _readOnly : _writable)[(request * Blkif.MaxSegmentsPerRequest) + segment];
+        (readOnly && !PersistentGrants ? _readOnly : _writable)[(request * SegmentsPerRequest) + segment];
+
+    /// <summary>The list of segments of an INDIRECT request, its pages one after the other.</summary>
+    public Blkif.RequestSegment* SegmentListOf(int request) => (Blkif.RequestSegment*)Domain.FrameAt(_firstListFrame + (uint)(request * _listPages));
+
+    /// <summary>Makes an INDIRECT request of what its list holds, as many segments as it says.</summary>
+    public void MakeIndirect(ref Blkif.DecodedRequest request, int number, int operation, int segments)
+    {
+        request.Operation = Blkif.OpIndirect;
+        request.IndirectOp = (byte)operation;
+        request.NrSegments = (ushort)segments;
+        for (int page = 0; page < _listPages; page++) request.IndirectGrefs[page] = _lists[(number * _listPages) + page].Value;
+    }
 
     public abstract uint FreeRequests { get; }
 
@@ -92,15 +130,15 @@ public abstract unsafe class Frontend
     /// <summary>The bytes of a ring entry, as they lie in the shared page.</summary>
     public abstract byte* EntryAt(uint index);
 
-    public void Notify() => Domain.Outgoing.Signal();
+    public void Notify() => Channel.Outgoing.Signal();
 
     /// <summary>Waits for the backend's notification.</summary>
     /// <returns>False when none came in time.</returns>
     public bool WaitForEvent(int timeoutMs)
     {
-        pollfd entry = new() { fd = Domain.Incoming.Value, events = Libc.POLLIN };
+        pollfd entry = new() { fd = Channel.Incoming.Value, events = Libc.POLLIN };
         if (Libc.Poll(&entry, 1, timeoutMs) <= 0) return false;
-        return Domain.Incoming.TryConsume();
+        return Channel.Incoming.TryConsume();
     }
 }
 
@@ -109,8 +147,8 @@ public sealed unsafe class Frontend<TAbi> : Frontend where TAbi : struct, Blkif.
 {
     private Blkif.FrontRing<TAbi> _ring;
 
-    internal Frontend(LoopbackDomain domain, BlkifProtocol protocol, int ringPages, uint ringIndex)
-        : base(domain, protocol, ringPages, Blkif.BackRing<TAbi>.EntryCountFor(ringPages))
+    internal Frontend(LoopbackDomain domain, BlkifProtocol protocol, int ringPages, uint ringIndex, int segments)
+        : base(domain, protocol, ringPages, Blkif.BackRing<TAbi>.EntryCountFor(ringPages), segments)
     {
         Blkif.FrontRing<TAbi>.Initialise(Sring, ringPages);
         if (ringIndex != 0)

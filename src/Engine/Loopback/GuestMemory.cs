@@ -22,6 +22,7 @@ public sealed unsafe class GuestMemory : IDisposable
     private GuestMemory(FileDescriptor file, int frames, int grants)
     {
         (_file, Frames, Grants) = (file, frames, grants);
+        MapCounts = new int[grants];
         _mapping = MappedMemory.FromFile(file.Value, 0, LengthOf(frames, grants), writable: true, shared: true);
     }
 
@@ -62,6 +63,9 @@ public sealed unsafe class GuestMemory : IDisposable
     public int Frames { get; }
     /// <summary>Entries of the grant table.</summary>
     public int Grants { get; }
+
+    /// <summary>How often this side has each grant mapped, as the hypervisor counts it: its bits go with the last.</summary>
+    internal int[] MapCounts { get; }
 
     internal GrantTable.GrantEntryV1* Table => (GrantTable.GrantEntryV1*)_mapping.Address;
 

@@ -1,10 +1,9 @@
 using Blkring.Abi;
-using Blkring.Interop;
 
 namespace Blkring.Engine.Loopback;
 
 /// <summary>
-/// A guest without a hypervisor, seen from inside: its memory, its grant table and its end of one event channel. The frontend's process
+/// A guest without a hypervisor, seen from inside: its memory, its grant table and its ends of event channels. The frontend's process
 /// owns it; <see cref="LoopbackRingAccess"/> is the same domain seen from the backend.
 /// </summary>
 public sealed unsafe class LoopbackDomain : IDisposable
@@ -13,6 +12,7 @@ public sealed unsafe class LoopbackDomain : IDisposable
     private const int ReservedGrants = 8;
 
     private readonly GuestMemory _memory;
+    private readonly List<LoopbackChannel> _channels = [];
     private uint _nextFrame;
     private uint _nextGrant = ReservedGrants;
 
@@ -31,16 +31,25 @@ public sealed unsafe class LoopbackDomain : IDisposable
 
     public GuestMemory Memory => _memory;
 
-    /// <summary>
-    /// Signalled by the backend. Not blocking: the guest holds the counter too, and a full one must not stop the backend's thread.
-    /// </summary>
-    public EventFd Incoming { get; } = new();
+    /// <summary>Its event channels, in the order of their ports.</summary>
+    public IReadOnlyList<LoopbackChannel> Channels => _channels;
 
-    /// <summary>Signals the backend.</summary>
-    public EventFd Outgoing { get; } = new(blocking: true);
+    /// <summary>The port of the first channel; Xen keeps 0 for none.</summary>
+    public static EventChannelPort FirstPort => new(1);
 
-    /// <summary>The only port there is.</summary>
-    public static EventChannelPort Port => new(1);
+    /// <summary>Allocates a channel that the backend can bind (EVTCHNOP_alloc_unbound).</summary>
+    public LoopbackChannel OpenChannel()
+    {
+        LoopbackChannel channel = new(new EventChannelPort(FirstPort.Value + (uint)_channels.Count));
+        _channels.Add(channel);
+        return channel;
+    }
+
+    internal LoopbackChannel? ChannelAt(EventChannelPort port)
+    {
+        uint index = port.Value - FirstPort.Value;
+        return index < (uint)_channels.Count ? _channels[(int)index] : null;
+    }
 
     /// <summary>Takes frames that follow each other; they are the caller's for good.</summary>
     public uint TakeFrames(int count)
@@ -83,8 +92,7 @@ public sealed unsafe class LoopbackDomain : IDisposable
 
     public void Dispose()
     {
-        Incoming.Dispose();
-        Outgoing.Dispose();
+        foreach (LoopbackChannel channel in _channels) channel.Dispose();
         _memory.Dispose();
     }
 }

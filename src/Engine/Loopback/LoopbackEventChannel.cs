@@ -42,4 +42,9 @@ public readonly unsafe struct LoopbackEventChannel : IEventChannel
         ulong counter;
         Libc.Read(_incoming, (byte*)&counter, sizeof(ulong));
     }
+
+    /// <summary>An eventfd masks nothing.</summary>
+    public void Unmask()
+    {
+    }
 }

@@ -69,21 +69,22 @@ public static unsafe class LoopbackHandshake
     {
         LoopbackDomain domain = frontend.Domain;
         VbdConnection connection = frontend.Connection;
+        VbdRing ring = connection.Rings[0];
         OfferMessage offer = new()
         {
             Magic = Magic,
             Version = Version,
             Domain = domain.Id.Value,
             Backend = domain.Backend.Value,
-            RingPages = (ushort)connection.RingReferences.Count,
-            EventChannel = connection.EventChannel.Value,
+            RingPages = (ushort)ring.References.Count,
+            EventChannel = ring.EventChannel.Value,
             Frames = (uint)domain.Memory.Frames,
             Grants = (uint)domain.Memory.Grants,
         };
         Encoding.ASCII.GetBytes(connection.Protocol!, offer.Protocol);
-        for (int i = 0; i < connection.RingReferences.Count; i++) offer.RingReferences[i] = connection.RingReferences[i].Value;
+        for (int i = 0; i < ring.References.Count; i++) offer.RingReferences[i] = ring.References[i].Value;
         socket.Send(MemoryMarshal.AsBytes(new ReadOnlySpan<OfferMessage>(in offer)),
-            domain.Memory.Descriptor, domain.Outgoing.Value, domain.Incoming.Value);
+            domain.Memory.Descriptor, frontend.Channel.Outgoing.Value, frontend.Channel.Incoming.Value);
     }
 
     /// <summary>The frontend's end: waits until the backend has connected.</summary>
@@ -177,15 +178,27 @@ public static unsafe class LoopbackHandshake
         ReadOnlySpan<uint> references = offer.RingReferences;
         VbdConnection connection = new()
         {
+            Frontend = new DomainId(offer.Domain),
             Protocol = Encoding.ASCII.GetString(end < 0 ? name : name[..end]),
-            RingReferences = [.. references[..offer.RingPages].ToArray().Select(reference => new GrantReference(reference))],
-            EventChannel = new EventChannelPort(offer.EventChannel),
+            Rings =
+            [
+                new VbdRing
+                {
+                    References = [.. references[..offer.RingPages].ToArray().Select(reference => new GrantReference(reference))],
+                    EventChannel = new EventChannelPort(offer.EventChannel),
+                },
+            ],
         };
         return new LoopbackOffer(connection,
-            new LoopbackRingAccess(memory, new DomainId(offer.Domain), new DomainId(offer.Backend), descriptors[1]!, descriptors[2]!));
+            new LoopbackRingAccess(memory, new DomainId(offer.Domain), new DomainId(offer.Backend), new OfferedPort(descriptors[1]!, descriptors[2]!)));
     }
 }
 
 /// <summary>A frontend that offered itself: what <see cref="Vbd.Connect"/> takes.</summary>
 /// <param name="Access">Owned by whoever takes the offer; connecting hands it on.</param>
-public sealed record LoopbackOffer(VbdConnection Connection, LoopbackRingAccess Access);
+public sealed record LoopbackOffer(VbdConnection Connection, LoopbackRingAccess Access) : IHypervisor
+{
+    public RingAccess OpenRing(DomainId frontend) => Access;
+
+    public string Describe() => "loopback to another process, without a hypervisor";
+}

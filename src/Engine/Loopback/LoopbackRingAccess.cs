@@ -7,7 +7,7 @@ namespace Blkring.Engine.Loopback;
 public sealed unsafe class LoopbackRingAccess : RingAccess
 {
     private readonly GuestMemory _memory;
-    private readonly FileDescriptor _incoming, _outgoing;
+    private readonly LoopbackPorts _ports;
     private readonly DomainId _backend;
     private readonly Arena _arena = new(Arena.PageBytes);
     private readonly ulong* _counter;
@@ -16,13 +16,13 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
     private MappedMemory? _ring;
     private GrantReference[] _mapped = [];
     private int _grantLimit;
-    private bool _bound;
+    private EventChannelPort _port;
+    private FileDescriptor? _incoming, _outgoing;
 
-    /// <param name="memory">The guest's memory, mapped by this side; owned from here on.</param>
-    /// <param name="incoming">Signalled by the frontend; owned from here on, as is <paramref name="outgoing"/>.</param>
-    public LoopbackRingAccess(GuestMemory memory, DomainId frontend, DomainId backend, FileDescriptor incoming, FileDescriptor outgoing)
+    /// <param name="memory">The guest's memory, mapped by this side; owned from here on, as are the ports.</param>
+    internal LoopbackRingAccess(GuestMemory memory, DomainId frontend, DomainId backend, LoopbackPorts ports)
     {
-        (_memory, Frontend, _backend, _incoming, _outgoing) = (memory, frontend, backend, incoming, outgoing);
+        (_memory, Frontend, _backend, _ports) = (memory, frontend, backend, ports);
         _counter = _arena.Take<ulong>(1);
         _grants = new LoopbackGrants(memory, frontend, backend);
     }
@@ -30,13 +30,11 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
     /// <summary>For a domain of this process: its own descriptors are duplicated.</summary>
     public static LoopbackRingAccess For(LoopbackDomain domain) => new(
         GuestMemory.Open(Duplicate(domain.Memory.Descriptor), domain.Memory.Frames, domain.Memory.Grants), domain.Id, domain.Backend,
-        Duplicate(domain.Outgoing.Value), Duplicate(domain.Incoming.Value));
+        new DomainPorts(domain));
 
     public override DomainId Frontend { get; }
 
     public LoopbackGrants Grants => _grants;
-
-    public LoopbackEventChannel EventChannel => new(_incoming.Value, _outgoing.Value, _counter);
 
     public override void SetGrantLimit(int pages) => _grantLimit = pages;
 
@@ -54,7 +52,7 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
             throw;
         }
         _mapped = references.ToArray();
-        foreach (GrantReference reference in _mapped) _grants.SetMapped(reference.Value, mapped: true);
+        foreach (GrantReference reference in _mapped) _grants.SetMapped(reference.Value, writable: true);
         _ring = ring;
         return ring.Address;
     }
@@ -71,7 +69,7 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
 
     public override void UnmapRing()
     {
-        foreach (GrantReference reference in _mapped) _grants.SetMapped(reference.Value, mapped: false);
+        foreach (GrantReference reference in _mapped) _grants.SetUnmapped(reference.Value);
         _mapped = [];
         _ring?.Dispose();
         _ring = null;
@@ -79,23 +77,31 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
 
     public override void BindEventChannel(EventChannelPort port)
     {
-        if (port != LoopbackDomain.Port) throw new VbdConnectException($"event channel {port} of domain {Frontend} cannot be bound: no such port");
-        _bound = true;
+        if (_ports.TryBind(port) is not var (incoming, outgoing))
+            throw new VbdConnectException($"event channel {port} of domain {Frontend} cannot be bound: no such port, or bound already");
+        (_port, _incoming, _outgoing) = (port, incoming, outgoing);
     }
 
-    public override void UnbindEventChannel() => _bound = false;
+    public override void UnbindEventChannel()
+    {
+        if (_incoming is null) return;
+        _incoming.Dispose();
+        _outgoing!.Dispose();
+        (_incoming, _outgoing) = (null, null);
+        _ports.Unbind(_port);
+    }
 
     public override VbdQueue CreateQueue(byte* sring, BlkifProtocol protocol, VbdQueueOptions options, Disk disk)
     {
-        if (!_bound) throw new InvalidOperationException("the event channel is not bound");
-        return new VbdQueueFactory<LoopbackGrants, LoopbackEventChannel>(sring, protocol, options, disk, _grants, EventChannel).Create();
+        if (_incoming is null) throw new InvalidOperationException("the event channel is not bound");
+        LoopbackEventChannel channel = new(_incoming.Value, _outgoing!.Value, _counter);
+        return new VbdQueueFactory<LoopbackGrants, LoopbackEventChannel>(sring, protocol, options, disk, _grants, channel).Create();
     }
 
     protected override void Dispose(bool disposing)
     {
         if (!disposing) return;
-        _incoming.Dispose();
-        _outgoing.Dispose();
+        _ports.Dispose();
         _memory.Dispose();
         _arena.Dispose();
     }

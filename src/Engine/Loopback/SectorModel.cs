@@ -21,6 +21,9 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
 
     public long Sectors => sectors;
 
+    /// <summary>The first that it knows of; numbers are those of the disk.</summary>
+    public long FirstSector { get; init; }
+
     /// <summary>What an untouched sector holds; null means zeros.</summary>
     public Func<long, byte[], bool>? Baseline { get; init; }
 
@@ -29,8 +32,8 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
     /// <summary>A write begins: makes the new content of one sector and remembers it.</summary>
     public void Write(long sector, byte* destination)
     {
-        uint version = ((_sectors[sector] | StateMask) + 1) | Written;
-        _sectors[sector] = version;
+        ref uint word = ref WordOf(sector);
+        uint version = word = ((word | StateMask) + 1) | Written;
         Fill(sector, version, destination);
     }
 
@@ -40,17 +43,19 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
     /// <summary>A write or discard failed: what the sectors hold is not known.</summary>
     public void Forget(long start, long count) => SetState(start, count, Unknown);
 
-    public bool IsTouched(long sector) => _sectors[sector] != Untouched;
+    public bool IsTouched(long sector) => WordOf(sector) != Untouched;
+
+    private ref uint WordOf(long sector) => ref _sectors[sector - FirstSector];
 
     private void SetState(long start, long count, uint state)
     {
-        foreach (ref uint sector in _sectors.AsSpan((int)start, (int)count)) sector = (sector & ~StateMask) | state;
+        foreach (ref uint sector in _sectors.AsSpan((int)(start - FirstSector), (int)count)) sector = (sector & ~StateMask) | state;
     }
 
     /// <summary>Whether the bytes are what the sector should hold.</summary>
     public bool IsRight(long sector, byte* content)
     {
-        uint word = _sectors[sector];
+        uint word = WordOf(sector);
         switch (word & StateMask)
         {
             case Unknown:

@@ -5,12 +5,12 @@ namespace Blkring.Engine.Loopback;
 
 /// <summary>
 /// A mixed workload over a frontend that knows what every sector should hold: reads, writes, flushes with and without data, barriers and
-/// discards, of one to eleven segments, whole pages and parts of pages, never two of them on the same 4 KiB when one changes it.
+/// discards, of one to eleven segments, with a frontend that has more pages a request INDIRECT ones too, whole pages and parts of pages,
+/// never two of them on the same 4 KiB (or sector, if asked) when one changes it.
 /// </summary>
 /// <remarks>After the constructor nothing is allocated, so that a run says something about the backend's garbage.</remarks>
 public sealed unsafe class VerifiedWorkload
 {
-    private const int BlockShift = 3;
     private const byte BusyWriting = byte.MaxValue;
     private const int MaxDiscardSectors = 2048;
 
@@ -30,6 +30,8 @@ public sealed unsafe class VerifiedWorkload
     {
         public Blkif.DecodedRequest Request;
         public long PostedAt;
+        /// <summary>BLKIF_OP_*; of an INDIRECT request what it does, which is also what its response says.</summary>
+        public byte Operation;
         public int Sectors;
         public bool Active;
     }
@@ -39,7 +41,7 @@ public sealed unsafe class VerifiedWorkload
         (_frontend, _options, _model) = (frontend, options, options.Model);
         _pending = new Pending[frontend.EntryCount];
         _idle = new int[frontend.EntryCount];
-        _busy = new byte[(options.Sectors >> BlockShift) + 1];
+        _busy = new byte[(options.Sectors / options.BlockSectors) + 1];
         _random = new WorkloadRandom(options.Seed);
         _discard = options.Discard;
         for (int i = frontend.EntryCount; i-- > 0;) _idle[_idleCount++] = i;
@@ -73,9 +75,10 @@ public sealed unsafe class VerifiedWorkload
     {
         WorkloadResult result = _result = new WorkloadResult();
         long start = Stopwatch.GetTimestamp();
-        for (long sector = 0; sector < _options.Sectors && result.FirstProblem is null;)
+        long end = _options.FirstSector + _options.Sectors;
+        for (long sector = _options.FirstSector; sector < end && result.FirstProblem is null;)
         {
-            int count = (int)Math.Min(Blkif.MaxSegmentsPerRequest * RequestValidator.SectorsPerPage, _options.Sectors - sector);
+            int count = (int)Math.Min(Blkif.MaxSegmentsPerRequest * RequestValidator.SectorsPerPage, end - sector);
             if (AnyTouched(sector, count))
             {
                 while (_idleCount == 0 && result.FirstProblem is null)
@@ -135,8 +138,8 @@ public sealed unsafe class VerifiedWorkload
         Completed++;
         SetBusy(in pending, 0);
 
-        if (response.Operation != pending.Request.Operation) Problem($"a response with operation {response.Operation} to one with {pending.Request.Operation}");
-        else if (response.Status == Blkif.RspEopnotsupp && pending.Request.Operation == Blkif.OpDiscard) NoteNoDiscard(in pending);
+        if (response.Operation != pending.Operation) Problem($"a response with operation {response.Operation} to one with {pending.Operation}");
+        else if (response.Status == Blkif.RspEopnotsupp && pending.Operation == Blkif.OpDiscard) NoteNoDiscard(in pending);
         else if (response.Status != Blkif.RspOkay) NoteError(in pending, response.Status);
         else Verify(slot, in pending);
     }
@@ -151,14 +154,15 @@ public sealed unsafe class VerifiedWorkload
     private void NoteError(in Pending pending, short status)
     {
         _result.Errors++;
-        if (pending.Request.Operation != Blkif.OpRead) _model.Forget((long)pending.Request.SectorNumber, pending.Sectors);
-        Problem($"status {status} for operation {pending.Request.Operation} at sector {pending.Request.SectorNumber}, {pending.Sectors} sectors");
+        if (pending.Operation != Blkif.OpRead) _model.Forget((long)pending.Request.SectorNumber, pending.Sectors);
+        Problem($"status {status} for operation {pending.Operation} at sector {pending.Request.SectorNumber}, {pending.Sectors} sectors");
     }
 
     private void Verify(int slot, in Pending pending)
     {
         _result.Verified++;
-        switch ((int)pending.Request.Operation)
+        if (pending.Request.Operation == Blkif.OpIndirect) _result.Indirect++;
+        switch ((int)pending.Operation)
         {
             case Blkif.OpRead:
                 _result.Reads++;
@@ -185,7 +189,8 @@ public sealed unsafe class VerifiedWorkload
         for (int i = 0; i < pending.Request.NrSegments; i++)
         {
             byte* buffer = _frontend.BufferOf(slot, i);
-            for (int s = pending.Request.Seg[i].FirstSect; s <= pending.Request.Seg[i].LastSect; s++, sector++)
+            Blkif.RequestSegment segment = SegmentOf(slot, i);
+            for (int s = segment.FirstSect; s <= segment.LastSect; s++, sector++)
             {
                 if (_model.IsRight(sector, buffer + (s * Disk.SectorBytes))) continue;
                 _result.WrongSectors++;
@@ -196,9 +201,9 @@ public sealed unsafe class VerifiedWorkload
 
     private void PostRandom()
     {
-        if (_options.ReadOnly)
+        if (_options.ReadOnly || _options.LongRequests)
         {
-            PostTransfer(Blkif.OpRead);
+            PostTransfer(_options.ReadOnly || Next() % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite);
             return;
         }
         switch (Next() % 100)
@@ -231,21 +236,26 @@ public sealed unsafe class VerifiedWorkload
         ref Blkif.DecodedRequest request = ref Prepare(slot, operation);
 
         // A third each: one page, whole pages, parts of pages.
-        uint shape = Next() % 3;
-        int segments = shape == 0 ? 1 : 1 + (int)(Next() % Blkif.MaxSegmentsPerRequest);
+        uint shape = _options.LongRequests ? 1 : Next() % 3;
+        int segments = _options.LongRequests ? _frontend.SegmentsPerRequest : shape == 0 ? 1 : 1 + (int)(Next() % (uint)MostSegments(operation));
+        if (segments > Blkif.MaxSegmentsPerRequest) _frontend.MakeIndirect(ref request, slot, operation, segments);
+        request.NrSegments = (ushort)segments;
         int sectors = 0;
         for (int i = 0; i < segments; i++)
         {
             byte first = shape == 2 ? (byte)(Next() % RequestValidator.SectorsPerPage) : (byte)0;
             byte last = shape == 2 ? (byte)(first + (Next() % (uint)(RequestValidator.SectorsPerPage - first))) : (byte)(RequestValidator.SectorsPerPage - 1);
-            SetSegment(ref request, slot, i, first, last);
+            SetSegment(slot, i, first, last);
             sectors += last - first + 1;
         }
-        request.NrSegments = (ushort)segments;
         if (!TryPlace(ref pending, sectors)) return;
         if (operation != Blkif.OpRead) FillSegments(slot, in pending);
         Post(slot);
     }
+
+    /// <summary>One in four reads and writes is as long as the frontend can make it, where that is more than a direct request holds.</summary>
+    private int MostSegments(int operation) =>
+        operation is Blkif.OpRead or Blkif.OpWrite && Next() % 4 == 0 ? _frontend.SegmentsPerRequest : Blkif.MaxSegmentsPerRequest;
 
     private void PostWholePages(int operation, long sector, int sectors)
     {
@@ -253,7 +263,7 @@ public sealed unsafe class VerifiedWorkload
         ref Blkif.DecodedRequest request = ref Prepare(slot, operation);
         int segments = 0;
         for (int left = sectors; left > 0; left -= RequestValidator.SectorsPerPage)
-            SetSegment(ref request, slot, segments++, 0, (byte)(Math.Min(left, RequestValidator.SectorsPerPage) - 1));
+            SetSegment(slot, segments++, 0, (byte)(Math.Min(left, RequestValidator.SectorsPerPage) - 1));
         request.NrSegments = (ushort)segments;
         request.SectorNumber = (ulong)sector;
         _pending[slot].Sectors = sectors;
@@ -284,15 +294,21 @@ public sealed unsafe class VerifiedWorkload
     {
         ref Pending pending = ref _pending[slot];
         pending.Request = default;
-        pending.Request.Operation = (byte)operation;
+        pending.Request.Operation = pending.Operation = (byte)operation;
         pending.Request.Id = ((ulong)++_sequence << 16) | (uint)slot;
         return ref pending.Request;
     }
 
-    private void SetSegment(ref Blkif.DecodedRequest request, int slot, int index, byte first, byte last)
+    private ref Blkif.RequestSegment SegmentOf(int slot, int index)
     {
-        ref Blkif.RequestSegment segment = ref request.Seg[index];
-        segment.Gref = _frontend.GrantOf(slot, index, readOnly: request.Operation != Blkif.OpRead).Value;
+        ref Blkif.DecodedRequest request = ref _pending[slot].Request;
+        return ref request.Operation == Blkif.OpIndirect ? ref _frontend.SegmentListOf(slot)[index] : ref request.Seg[index];
+    }
+
+    private void SetSegment(int slot, int index, byte first, byte last)
+    {
+        ref Blkif.RequestSegment segment = ref SegmentOf(slot, index);
+        segment.Gref = _frontend.GrantOf(slot, index, readOnly: _pending[slot].Operation != Blkif.OpRead).Value;
         segment.FirstSect = first;
         segment.LastSect = last;
     }
@@ -303,7 +319,8 @@ public sealed unsafe class VerifiedWorkload
         for (int i = 0; i < pending.Request.NrSegments; i++)
         {
             byte* buffer = _frontend.BufferOf(slot, i);
-            for (int s = pending.Request.Seg[i].FirstSect; s <= pending.Request.Seg[i].LastSect; s++, sector++)
+            Blkif.RequestSegment segment = SegmentOf(slot, i);
+            for (int s = segment.FirstSect; s <= segment.LastSect; s++, sector++)
                 _model.Write(sector, buffer + (s * Disk.SectorBytes));
         }
     }
@@ -315,7 +332,7 @@ public sealed unsafe class VerifiedWorkload
         pending.Sectors = sectors;
         for (int attempt = 0; attempt < 4; attempt++)
         {
-            pending.Request.SectorNumber = _random.Next() % (ulong)(_options.Sectors - sectors + 1);
+            pending.Request.SectorNumber = (ulong)_options.FirstSector + (_random.Next() % (ulong)(_options.Sectors - sectors + 1));
             if (!Conflicts(in pending)) return true;
         }
         return false;
@@ -324,7 +341,7 @@ public sealed unsafe class VerifiedWorkload
     private bool Conflicts(in Pending pending)
     {
         (long first, long last) = BlocksOf(in pending);
-        bool reads = pending.Request.Operation == Blkif.OpRead;
+        bool reads = pending.Operation == Blkif.OpRead;
         for (long block = first; block <= last; block++)
         {
             byte busy = _busy[block];
@@ -338,7 +355,7 @@ public sealed unsafe class VerifiedWorkload
     {
         if (pending.Sectors == 0) return;
         (long first, long last) = BlocksOf(in pending);
-        bool reads = pending.Request.Operation == Blkif.OpRead;
+        bool reads = pending.Operation == Blkif.OpRead;
         for (long block = first; block <= last; block++)
         {
             if (!reads) _busy[block] = posted != 0 ? BusyWriting : (byte)0;
@@ -347,9 +364,9 @@ public sealed unsafe class VerifiedWorkload
         }
     }
 
-    private static (long First, long Last) BlocksOf(in Pending pending) => (
-        (long)pending.Request.SectorNumber >> BlockShift,
-        ((long)pending.Request.SectorNumber + pending.Sectors - 1) >> BlockShift);
+    private (long First, long Last) BlocksOf(in Pending pending) => (
+        ((long)pending.Request.SectorNumber - _options.FirstSector) / _options.BlockSectors,
+        ((long)pending.Request.SectorNumber - _options.FirstSector + pending.Sectors - 1) / _options.BlockSectors);
 
     private void Post(int slot)
     {

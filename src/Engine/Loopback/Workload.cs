@@ -2,9 +2,15 @@ namespace Blkring.Engine.Loopback;
 
 public sealed class WorkloadOptions
 {
-    /// <summary>Sectors that the workload uses, from the start of the disk.</summary>
+    /// <summary>Sectors that the workload uses, from <see cref="FirstSector"/> on.</summary>
     public required long Sectors { get; init; }
+    /// <summary>Where they start, a multiple of <see cref="BlockSectors"/>: the rings of a device have a part of the disk each.</summary>
+    public long FirstSector { get; init; }
     public required SectorModel Model { get; init; }
+    /// <summary>Requests that change something share no block of so many sectors with others in flight. 1: they may lie next to each other anywhere.</summary>
+    public int BlockSectors { get; init; } = RequestValidator.SectorsPerPage;
+    /// <summary>Nothing but reads and writes of whole pages, as long as the frontend can make them.</summary>
+    public bool LongRequests { get; init; }
     /// <summary>Only reads.</summary>
     public bool ReadOnly { get; init; }
     /// <summary>What a discarded range reads as: zeros, or anything.</summary>
@@ -23,6 +29,8 @@ public sealed class WorkloadResult
     public long Writes { get; set; }
     public long Flushes { get; set; }
     public long Discards { get; set; }
+    /// <summary>Reads and writes that were INDIRECT requests.</summary>
+    public long Indirect { get; set; }
     public long Bytes { get; set; }
     /// <summary>Requests whose every byte was compared, or whose effect a later read compares.</summary>
     public long Verified { get; set; }
@@ -37,6 +45,23 @@ public sealed class WorkloadResult
     public LatencyHistogram LatencyNs { get; } = new();
 
     public long Operations => Reads + Writes + Flushes + Discards;
+
+    /// <summary>Takes in what another ring did in the same time.</summary>
+    public void Add(WorkloadResult other)
+    {
+        Reads += other.Reads;
+        Writes += other.Writes;
+        Flushes += other.Flushes;
+        Discards += other.Discards;
+        Indirect += other.Indirect;
+        Bytes += other.Bytes;
+        Verified += other.Verified;
+        Errors += other.Errors;
+        WrongSectors += other.WrongSectors;
+        FirstProblem ??= other.FirstProblem;
+        Seconds = Math.Max(Seconds, other.Seconds);
+        LatencyNs.Add(other.LatencyNs);
+    }
 
     public bool IsRight => FirstProblem is null && Errors == 0 && WrongSectors == 0;
 }

@@ -78,7 +78,8 @@ internal sealed unsafe class IoUringWaiter : Waiter
         if (!_wakeArmed) ArmWake();
         if (_wanted > 0) ArmWanted();
         // Errors of a wait are EINTR, ETIME and, with too much in flight, EAGAIN or EBUSY: all mean "look at the completions and come back".
-        _ring.SubmitAndWait(block ? 1u : 0u, block ? timeoutNs : -1);
+        if (block) _ring.SubmitAndWait(1, timeoutNs);
+        else _ring.Submit();
 
         uint tail = _ring.LoadCompletionTail();
         for (uint head = _ring.CompletionHead; head != tail;)

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using Blkring.Interop;
 
 namespace Blkring.Engine;
@@ -9,13 +10,17 @@ namespace Blkring.Engine;
 /// </summary>
 /// <remarks>
 /// The control plane talks to it by commands, which run on the thread between turns; they may allocate, turns may not.
-/// A turn takes at most one ring of requests, so no queue can keep the others waiting longer than that.
+/// A turn takes at most one ring of requests, and a part of a large one where queues share the thread, so that no guest can keep the
+/// others waiting for long.
 /// </remarks>
-public sealed class Reactor : IDisposable
+public sealed class Reactor : IReactors, IDisposable
 {
     /// <summary>Between looks at a queue whose disk said EAGAIN, and at one that is leaving.</summary>
     private static readonly long s_retryDelayNs = (long)VbdQueueOptions.DefaultRetryDelay.TotalNanoseconds;
     private const int CommandPatienceMs = 1000;
+    private const uint RoundsBetweenLooks = 1024;
+    /// <summary>Rings looked at between any two turns; with more of them the rest is served by events alone.</summary>
+    private const int MaxAwake = 16;
 
     private readonly ReactorOptions _options;
     private readonly Waiter _waiter;
@@ -23,9 +28,19 @@ public sealed class Reactor : IDisposable
     private readonly ConcurrentQueue<Command> _commands = new();
     private readonly VbdQueue?[] _queues;
     private readonly ReadyQueues _ready;
+    // Queues whose ring was empty when last looked at, and whose frontend has not been asked for an event yet.
+    private readonly ReadyQueues _awake;
+    private AdaptivePolling _polling;
     private readonly List<Departure> _departures = [];
+    // 1 for each queue that another thread wants turned. Without a lock: the first wait for one allocates.
+    private readonly int[] _called;
+    private volatile bool _anyCalled;
+    // Between those who call and who ends the thread; the thread itself does not take it.
+    private readonly Lock _callLock = new();
+    private bool _deaf;
     private int _queueCount;
-    private long _allocatedBytes;
+    private long _allocatedBytes, _idleGrantsAt = Stopwatch.GetTimestamp();
+    private uint _rounds;
     private volatile bool _stopping;
     private bool _disposed;
 
@@ -35,6 +50,9 @@ public sealed class Reactor : IDisposable
         _waiter = CreateWaiter(_options);
         _queues = new VbdQueue?[_options.MaxQueues];
         _ready = new ReadyQueues(_options.MaxQueues);
+        _awake = new ReadyQueues(_options.MaxQueues);
+        _called = new int[_options.MaxQueues];
+        _polling = new AdaptivePolling(_waiter.Ring is null ? 0 : (long)_options.PollWindow.TotalNanoseconds);
         _thread = new Thread(Run) { Name = _options.Name, IsBackground = true };
         _thread.Start();
         if (_options.Cpu is { } cpu) Pin(cpu);
@@ -51,6 +69,13 @@ public sealed class Reactor : IDisposable
     /// <summary>io_uring_enter calls so far; 0 without io_uring.</summary>
     public ulong EnterCount => _waiter.Ring?.EnterCount ?? 0;
 
+    /// <summary>Itself: any number of devices share one reactor (B20).</summary>
+    public Reactor Take() => this;
+
+    public void Release(Reactor reactor)
+    {
+    }
+
     /// <summary>Takes a queue on and starts serving it.</summary>
     /// <exception cref="InvalidOperationException">The reactor carries as many queues as it can.</exception>
     public void Add(VbdQueue queue) => Invoke(() =>
@@ -59,14 +84,15 @@ public sealed class Reactor : IDisposable
         if (index < 0) throw new InvalidOperationException($"the reactor '{_options.Name}' already carries {_queues.Length} queues: use another");
         _queues[index] = queue;
         _queueCount = Math.Max(_queueCount, index + 1);
-        queue.AttachDisk((ushort)index, _waiter.Ring);
+        ShareThread();
+        queue.AttachDisk((ushort)index, _waiter.Ring, () => Call(index));
         _waiter.Add(index, queue);
         queue.AttachRing();
         _ready.Mark(index);
     });
 
     /// <summary>Takes no more requests from the queue and waits until those under way are answered (B18).</summary>
-    /// <returns>False when that did not happen in time; the queue stays drained and its requests stay under way.</returns>
+    /// <returns>False when that did not happen in time; the queue stays drained and its requests stay under way. True when it has left already.</returns>
     public bool Drain(VbdQueue queue, TimeSpan timeout)
     {
         Departure departure = new(queue, leaves: false);
@@ -94,8 +120,7 @@ public sealed class Reactor : IDisposable
         {
             // Asked again after a timeout: the departure under way goes on.
             departure = _departures.Find(other => other.Queue == queue && other.Leaves) ?? new Departure(queue, leaves: true);
-            if (IndexOf(queue) < 0) departure.Done.Set();
-            else if (!_departures.Contains(departure)) BeginDeparture(departure);
+            if (!_departures.Contains(departure)) BeginDeparture(departure);
         });
         return departure!.Done.Wait(timeout);
     }
@@ -127,7 +152,29 @@ public sealed class Reactor : IDisposable
         _stopping = true;
         _waiter.Wake();
         _thread.Join();
+        // What calls may outlive a queue that could not be stopped.
+        lock (_callLock) _deaf = true;
         _waiter.Dispose();
+    }
+
+    /// <summary>From any thread: the queue is to be turned once more.</summary>
+    private void Call(int index)
+    {
+        lock (_callLock)
+        {
+            if (_deaf) return;
+            // In this order, against MarkCalled: who finds any finds which, and who wakes finds any.
+            Volatile.Write(ref _called[index], 1);
+            _anyCalled = true;
+            _waiter.Wake();
+        }
+    }
+
+    private void MarkCalled()
+    {
+        Interlocked.Exchange(ref _anyCalled, false);
+        for (int index = 0; index < _queueCount; index++)
+            if (Interlocked.Exchange(ref _called[index], 0) != 0) _ready.Mark(index);
     }
 
     /// <summary>Checked here, where the caller can hear of it; a caller who gets no reactor cannot end its thread.</summary>
@@ -149,15 +196,103 @@ public sealed class Reactor : IDisposable
         _waiter.Enter();
         while (!_stopping)
         {
+            if (_anyCalled) MarkCalled();
             bool retry = RunTurns();
             RunCommands();
             if (_departures.Count > 0) RunDepartures();
             Volatile.Write(ref _allocatedBytes, GC.GetAllocatedBytesForCurrentThread());
 
-            bool block = _ready.Count == 0 && _commands.IsEmpty && !_stopping;
-            _waiter.Wait(_ready, block, retry || _departures.Count > 0 ? s_retryDelayNs : -1);
+            // A thread that never sleeps comes by here as well, but looking is for every queue: not each time.
+            if (++_rounds % RoundsBetweenLooks == 0) ReleaseIdleGrants();
+            if (HasWork() || LookForWork() || CheckBeforeSleep()) _waiter.Wait(_ready, block: false, -1);
+            else Sleep(retry || _departures.Count > 0 ? s_retryDelayNs : ReleaseIdleGrants());
             if (retry) MarkAll();
         }
+    }
+
+    /// <summary>Lets queues let go of pages that they have kept mapped in vain, when it is time. Nanoseconds until it is time again, -1 for never.</summary>
+    private long ReleaseIdleGrants()
+    {
+        if (!AnyHoldsIdleGrants()) return -1;
+        long now = Stopwatch.GetTimestamp();
+        long since = (long)Stopwatch.GetElapsedTime(_idleGrantsAt, now).TotalNanoseconds, interval = (long)_options.IdleGrantsInterval.TotalNanoseconds;
+        if (since < interval) return interval - since;
+        _idleGrantsAt = now;
+        for (int index = 0; index < _queueCount; index++) _queues[index]?.ReleaseIdleGrants(now);
+        return interval;
+    }
+
+    private bool AnyHoldsIdleGrants()
+    {
+        for (int index = 0; index < _queueCount; index++)
+            if (_queues[index] is { HoldsIdleGrants: true }) return true;
+        return false;
+    }
+
+    private bool HasWork()
+    {
+        MarkPosted();
+        return _ready.Count > 0 || _anyCalled || !_commands.IsEmpty || _stopping;
+    }
+
+    /// <summary>Queues that are awake and have got requests meanwhile are ready; nobody is asked for an event, and none is sent.</summary>
+    private void MarkPosted()
+    {
+        for (int count = _awake.Count; count > 0; count--)
+        {
+            int index = _awake.Take();
+            if (_queues[index] is not { } queue) continue;
+            if (queue.HasRequests) _ready.Mark(index);
+            else _awake.Mark(index);
+        }
+    }
+
+    /// <summary>Asks the frontends for events; true when one of them posted just before.</summary>
+    private bool CheckBeforeSleep()
+    {
+        while (_awake.Count > 0)
+        {
+            int index = _awake.Take();
+            if (_queues[index] is { } queue) Rest(index, queue);
+        }
+        return _ready.Count > 0;
+    }
+
+    /// <summary>From here on an event tells of the queue's next request; unless there is one already.</summary>
+    private void Rest(int index, VbdQueue queue)
+    {
+        if (queue.FinalCheckForRequests()) _ready.Mark(index);
+        else queue.UnmaskEvents();
+    }
+
+    private void Sleep(long timeoutNs)
+    {
+        if (_options.PollWindow == TimeSpan.Zero)
+        {
+            _waiter.Wait(_ready, block: true, timeoutNs);
+            return;
+        }
+        long start = Stopwatch.GetTimestamp();
+        _waiter.Wait(_ready, block: true, timeoutNs);
+        _polling.Slept((long)Stopwatch.GetElapsedTime(start).TotalNanoseconds);
+    }
+
+    /// <summary>Looks at completions and at the rings that are awake, for as long as that pays. True when there is something to do.</summary>
+    private bool LookForWork()
+    {
+        long window = _polling.WindowNs;
+        if (window == 0) return false;
+        long start = Stopwatch.GetTimestamp();
+        do
+        {
+            _waiter.Wait(_ready, block: false, -1);
+            if (!HasWork()) continue;
+            _polling.Found();
+            return true;
+        }
+        while (Stopwatch.GetElapsedTime(start).TotalNanoseconds < window);
+        _polling.LookedInVain();
+        return false;
     }
 
     /// <summary>One turn for each queue that is ready now; those that want more come after the others.</summary>
@@ -169,8 +304,10 @@ public sealed class Reactor : IDisposable
             int index = _ready.Take();
             if (_queues[index] is not { } queue) continue;
             TurnResult result = queue.Turn();
+            if (result == TurnResult.More) _ready.Mark(index);
+            else if (_polling.WindowNs > 0 && _awake.Count < MaxAwake) _awake.Mark(index);
             // Before looking at the others: they may keep this thread from ever sleeping.
-            if (result == TurnResult.More || queue.FinalCheckForRequests()) _ready.Mark(index);
+            else Rest(index, queue);
             retry |= result == TurnResult.Retry;
         }
         return retry;
@@ -200,7 +337,11 @@ public sealed class Reactor : IDisposable
 
     private void BeginDeparture(Departure departure)
     {
-        CarriedIndexOf(departure.Queue);
+        if (IndexOf(departure.Queue) < 0)
+        {
+            departure.Done.Set();
+            return;
+        }
         departure.Queue.DetachRing();
         _departures.Add(departure);
     }
@@ -219,9 +360,16 @@ public sealed class Reactor : IDisposable
             {
                 queue.DetachDisk();
                 _queues[index] = null;
+                ShareThread();
             }
             departure.Done.Set();
         }
+    }
+
+    private void ShareThread()
+    {
+        bool shared = _queues.Count(queue => queue is not null) > 1;
+        foreach (VbdQueue? queue in _queues) queue?.SharesThread = shared;
     }
 
     private int IndexOf(VbdQueue queue) => Array.IndexOf(_queues, queue);

@@ -10,6 +10,13 @@ public sealed class ReactorOptions
     /// <summary>False waits with poll(2) and does disk I/O by pread and pwrite, as where io_uring is refused.</summary>
     public bool UseIoUring { get; init; } = true;
     public IoUringOptions Ring { get; init; } = new();
+    /// <summary>
+    /// The longest that the thread looks for work before it sleeps, when looking has been seen to pay (<see cref="AdaptivePolling"/>);
+    /// zero never looks. Without io_uring it never does.
+    /// </summary>
+    public TimeSpan PollWindow { get; init; } = TimeSpan.FromMicroseconds(50);
+    /// <summary>Between looks for persistent grants that have been idle for too long; while there are none, nobody looks.</summary>
+    public TimeSpan IdleGrantsInterval { get; init; } = TimeSpan.FromSeconds(10);
     /// <summary>Queues that the reactor can carry at a time.</summary>
     public int MaxQueues { get; init; } = 1024;
 }

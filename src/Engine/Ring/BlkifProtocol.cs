@@ -13,8 +13,14 @@ public enum BlkifProtocol
 
 public static class BlkifProtocols
 {
+    /// <summary>Entries of a ring of that many pages; the ABI whose entries are the smallest has the most.</summary>
+    public static int MaxEntries(int ringPages) => Blkif.BackRing<Blkif.X86_32>.EntryCountFor(ringPages);
+
     /// <summary>The <c>protocol</c> name that means "laid out as this host lays it out" (XEN_IO_PROTO_ABI_NATIVE).</summary>
     public static string NativeName => NameOfHost(RuntimeInformation.ProcessArchitecture);
+
+    /// <summary>The names that <see cref="TryParse(string, out BlkifProtocol)"/> takes on this host, for people.</summary>
+    public static string ServedNames => string.Join(" and ", new[] { Blkif.XenIoProtoAbiX86_32, Blkif.XenIoProtoAbiX86_64, NativeName }.Distinct());
 
     /// <summary>
     /// The ABI that a frontend's <c>protocol</c> key selects. An absent key means x86_32 on x86 hosts, even for a 64-bit guest,

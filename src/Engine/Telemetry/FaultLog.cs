@@ -12,6 +12,8 @@ public enum FaultKind : byte
     GrantCopy,
     /// <summary>The disk failed; <see cref="Fault.Code"/> is a positive errno.</summary>
     Disk,
+    /// <summary>A grant could not be mapped, or unmapped; <see cref="Fault.Code"/> is GNTST_*.</summary>
+    GrantMap,
 }
 
 /// <summary>Something worth a log line.</summary>

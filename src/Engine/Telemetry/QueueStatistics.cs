@@ -37,6 +37,7 @@ public sealed class QueueStatistics
 {
     private readonly KindStatistics[] _kinds = [new(), new(), new(), new(), new()];
     internal long PassesField, GrantCopyCallsField, GrantCopySegmentsField, PushesField, NotificationsField, StaleCompletionsField, RetriesField;
+    internal long MergedFlushesField, GrantMapCallsField, GrantMapPagesField, GrantUnmapCallsField, GrantUnmapPagesField;
 
     public KindStatistics this[RequestKind kind]
     {
@@ -54,6 +55,13 @@ public sealed class QueueStatistics
     public long Passes => Volatile.Read(ref PassesField);
     public long GrantCopyCalls => Volatile.Read(ref GrantCopyCallsField);
     public long GrantCopySegments => Volatile.Read(ref GrantCopySegmentsField);
+    /// <summary>Flushes that needed no disk operation of their own, because they were wanted together with another.</summary>
+    public long MergedFlushes => Volatile.Read(ref MergedFlushesField);
+    public long GrantMapCalls => Volatile.Read(ref GrantMapCallsField);
+    public long GrantMapPages => Volatile.Read(ref GrantMapPagesField);
+    public long GrantUnmapCalls => Volatile.Read(ref GrantUnmapCallsField);
+    /// <summary>As many as were mapped, but for those that are mapped now.</summary>
+    public long GrantUnmapPages => Volatile.Read(ref GrantUnmapPagesField);
     public long Pushes => Volatile.Read(ref PushesField);
     public long Notifications => Volatile.Read(ref NotificationsField);
     /// <summary>Completions whose slot had moved on: noticed, never followed.</summary>

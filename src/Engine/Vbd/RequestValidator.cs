@@ -19,15 +19,22 @@ public static class RequestValidator
     {
         lengthSectors = 0;
         if (request.NrSegments > Blkif.MaxSegmentsPerRequest) return false;
-
         ReadOnlySpan<Blkif.RequestSegment> segments = request.Seg;
-        for (int i = 0; i < request.NrSegments; i++)
+        return TryMeasure(segments[..request.NrSegments], request.SectorNumber, capacitySectors, out lengthSectors);
+    }
+
+    /// <summary>The same for segments wherever they were copied to; how many there may be is the caller's to check.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static bool TryMeasure(ReadOnlySpan<Blkif.RequestSegment> segments, ulong startSector, long capacitySectors, out int lengthSectors)
+    {
+        lengthSectors = 0;
+        foreach (ref readonly Blkif.RequestSegment segment in segments)
         {
-            int first = segments[i].FirstSect, last = segments[i].LastSect;
+            int first = segment.FirstSect, last = segment.LastSect;
             if (first > last || last >= SectorsPerPage) return false;
             lengthSectors += last - first + 1;
         }
-        return FitsDisk(request.SectorNumber, (ulong)lengthSectors, capacitySectors);
+        return FitsDisk(startSector, (ulong)lengthSectors, capacitySectors);
     }
 
     /// <summary>Whether a range lies within the disk; compared by subtraction, so that a start near 2^64 cannot wrap.</summary>

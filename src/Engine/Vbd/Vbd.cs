@@ -1,15 +1,7 @@
-namespace Blkring.Engine;
+using System.Globalization;
+using Blkring.Abi;
 
-/// <summary>What a frontend says of itself when it is ready (its xenstore area).</summary>
-public sealed record VbdConnection
-{
-    /// <summary>The key <c>protocol</c>; null when it is absent (B22).</summary>
-    public string? Protocol { get; init; }
-    /// <summary>ring-ref, or ring-ref0 and so on in order.</summary>
-    public required IReadOnlyList<GrantReference> RingReferences { get; init; }
-    /// <summary>event-channel</summary>
-    public required EventChannelPort EventChannel { get; init; }
-}
+namespace Blkring.Engine;
 
 public sealed class VbdOptions
 {
@@ -17,26 +9,46 @@ public sealed class VbdOptions
     public bool ReadOnly { get; init; }
     /// <summary>See <see cref="VbdQueueOptions.MaxInFlight"/>.</summary>
     public int? MaxInFlight { get; init; }
+    /// <summary>
+    /// Where the rings' journals are kept, a path that queue numbers are added to; null keeps none, and what is under way when the process
+    /// is killed is lost to the guest.
+    /// </summary>
+    public string? JournalPath { get; init; }
+    /// <summary>What the device may do at most, all its rings together; its limits can change at any time. Null for none, ever.</summary>
+    public Throttle? Throttle { get; init; }
+    /// <summary>feature-max-indirect-segments; 0 does not offer INDIRECT. At most <see cref="VbdQueueOptions.IndirectSegmentsLimit"/>.</summary>
+    public int MaxIndirectSegments { get; init; } = 256;
+    /// <summary>See <see cref="VbdQueueOptions.IndirectMemoryBytes"/>; for each queue.</summary>
+    public int IndirectMemoryBytes { get; init; } = VbdQueueOptions.DefaultIndirectMemoryBytes;
+    /// <summary>See <see cref="VbdQueueOptions.NativeSectors"/>: sector-size is <see cref="Disk.LogicalSectorBytes"/>, by choice.</summary>
+    public bool NativeSectors { get; init; }
+    /// <summary>What <see cref="GrantModes.Resolve"/> says. A frontend without feature-persistent is served by copying instead.</summary>
+    public GrantMode GrantMode { get; init; }
+    /// <summary>See <see cref="VbdQueueOptions.MaxPersistentGrants"/>; for each queue.</summary>
+    public int? MaxPersistentGrants { get; init; }
+    /// <summary>See <see cref="VbdQueueOptions.PersistentIdle"/>.</summary>
+    public TimeSpan PersistentIdle { get; init; } = VbdQueueOptions.DefaultPersistentIdle;
 }
 
 /// <summary>
-/// A virtual block device: one disk served to one frontend. The control plane's handle on the data plane; the two meet in
-/// <see cref="Connect"/> and <see cref="Stop"/>.
+/// A virtual block device: one disk served to one frontend, over one ring or several. The control plane's handle on the data plane; the
+/// two meet in <see cref="Connect"/> and <see cref="Stop"/>.
 /// </summary>
-/// <remarks>One ring today. A further queue of a multi-queue frontend is one more <see cref="VbdQueue"/> here.</remarks>
-public sealed unsafe class Vbd(Disk disk, Reactor reactor, VbdOptions? options = null) : IDisposable
+public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = null) : IDisposable
 {
     private readonly VbdOptions _options = options ?? new VbdOptions();
     private readonly Lock _lock = new();
-    private RingAccess? _access;
-    private VbdQueue? _queue;
+    private ServedRing[] _rings = [];
 
     public Disk Disk => disk;
 
-    /// <summary>The queue being served, null while disconnected. Statistics and faults are read from here.</summary>
-    public VbdQueue? Queue => _queue;
+    /// <summary>The queues being served, in the frontend's order; none while disconnected. Statistics and faults are read from here.</summary>
+    public IReadOnlyList<VbdQueue> Queues => [.. Volatile.Read(ref _rings).Select(ring => ring.Queue)];
 
-    public bool IsConnected => _queue is not null;
+    /// <summary>The first queue, null while disconnected.</summary>
+    public VbdQueue? Queue => Volatile.Read(ref _rings) is [var first, ..] ? first.Queue : null;
+
+    public bool IsConnected => Volatile.Read(ref _rings).Length > 0;
 
     /// <summary>
     /// The capacity changed: the data path already serves the new length, now tell the frontend: write <c>sectors</c>, then the same
@@ -44,37 +56,31 @@ public sealed unsafe class Vbd(Disk disk, Reactor reactor, VbdOptions? options =
     /// </summary>
     public event Action<long>? CapacityChanged;
 
-    /// <summary>Connects to a frontend (B17). A step that fails undoes those before it.</summary>
-    /// <param name="access">Owned by the device from here on, whether it connects or not.</param>
+    /// <summary>Connects to a frontend (B17). A step that fails undoes those before it, those of other rings too.</summary>
     /// <exception cref="VbdConnectException">One line that says what the frontend offered and why it cannot be.</exception>
-    public void Connect(VbdConnection connection, RingAccess access)
+    public void Connect(VbdConnection connection, IHypervisor hypervisor)
     {
         lock (_lock)
         {
-            if (_queue is not null)
-            {
-                access.Dispose();
-                throw new InvalidOperationException("the device is connected: stop it first");
-            }
-            VbdQueue? queue = null;
+            if (IsConnected) throw new InvalidOperationException("the device is connected: stop it first");
+            BlkifProtocol protocol = ParseProtocol(connection.Protocol);
+            if (connection.Rings.Count == 0) throw new VbdConnectException("the frontend offers no ring");
+            List<ServedRing> rings = [];
             try
             {
-                BlkifProtocol protocol = ParseProtocol(connection.Protocol);
-                int pages = connection.RingReferences.Count;
-                CheckRingPages(pages);
-                access.SetGrantLimit(pages);
-                byte* ring = access.MapRing([.. connection.RingReferences]);
-                access.BindEventChannel(connection.EventChannel);
-                queue = access.CreateQueue(ring, protocol, QueueOptions(access.Frontend, pages), disk);
-                reactor.Add(queue);
+                // All are mapped and bound before any is served: a bad one at the end leaves no request half done.
+                for (int number = 0; number < connection.Rings.Count; number++) rings.Add(Open(connection, number, protocol, hypervisor));
+                foreach (ServedRing ring in rings) ring.Serve(reactors);
             }
             catch
             {
-                queue?.Dispose();
-                access.Dispose();
+                foreach (ServedRing ring in rings) ring.Stop(Timeout.InfiniteTimeSpan);
                 throw;
             }
-            (_access, _queue) = (access, queue);
+            Volatile.Write(ref _rings, [.. rings]);
+            if (!connection.Resume) return;
+            // The backend before may have pushed a response and not come to notify it.
+            foreach (ServedRing ring in rings) ring.Queue.NotifyFrontend();
         }
     }
 
@@ -82,7 +88,7 @@ public sealed unsafe class Vbd(Disk disk, Reactor reactor, VbdOptions? options =
     /// <returns>False when requests were still under way after <paramref name="timeout"/>.</returns>
     public bool Pause(TimeSpan timeout)
     {
-        lock (_lock) return _queue is null || reactor.Drain(_queue, timeout);
+        lock (_lock) return WithinTimeout(timeout, static (ring, left) => ring.Drain(left));
     }
 
     /// <summary>Serves a paused device again.</summary>
@@ -90,7 +96,7 @@ public sealed unsafe class Vbd(Disk disk, Reactor reactor, VbdOptions? options =
     {
         lock (_lock)
         {
-            if (_queue is not null) reactor.Resume(_queue);
+            foreach (ServedRing ring in _rings) ring.Resume();
         }
     }
 
@@ -102,7 +108,7 @@ public sealed unsafe class Vbd(Disk disk, Reactor reactor, VbdOptions? options =
     }
 
     /// <summary>
-    /// Ends service (B19): what is under way is waited for, then the event channel, the ring and the memory go. Harmless when half
+    /// Ends service (B19): what is under way is waited for, then the event channels, the rings and the memory go. Harmless when half
     /// started or stopped already.
     /// </summary>
     /// <returns>
@@ -113,36 +119,153 @@ public sealed unsafe class Vbd(Disk disk, Reactor reactor, VbdOptions? options =
     {
         lock (_lock)
         {
-            if (_queue is not null && !reactor.Remove(_queue, timeout)) return false;
-            _access?.Dispose();
-            _queue?.Dispose();
-            (_access, _queue) = (null, null);
+            if (!WithinTimeout(timeout, static (ring, left) => ring.Stop(left))) return false;
+            Volatile.Write(ref _rings, []);
             return true;
         }
+    }
+
+    /// <summary>The frontend is done with its rings: what was kept for a daemon to come is of no use any more.</summary>
+    public static void DeleteJournals(string journalPath, int queues)
+    {
+        for (int number = 0; number < queues; number++) RingJournal.Delete(JournalPathOf(journalPath, number));
     }
 
     /// <summary>As <see cref="Stop"/>, waiting as long as it takes.</summary>
     public void Dispose() => Stop(Timeout.InfiniteTimeSpan);
 
-    private VbdQueueOptions QueueOptions(DomainId frontend, int pages) => new()
+    private ServedRing Open(VbdConnection connection, int number, BlkifProtocol protocol, IHypervisor hypervisor)
+    {
+        VbdRing ring = connection.Rings[number];
+        int pages = ring.References.Count;
+        CheckRingPages(pages);
+        RingAccess access = hypervisor.OpenRing(connection.Frontend);
+        RingIdentity identity = new(access.Frontend, protocol, pages, ring.References[0], ring.EventChannel);
+        string? journal = _options.JournalPath is { } path ? JournalPathOf(path, number) : null;
+        return new ServedRing(access, ring, identity, disk, QueueOptions(connection, pages), journal);
+    }
+
+    private static string JournalPathOf(string path, int number) => string.Create(CultureInfo.InvariantCulture, $"{path}-{number}");
+
+    private VbdQueueOptions QueueOptions(VbdConnection connection, int pages) => new()
     {
         RingPages = pages,
-        Frontend = frontend,
+        Frontend = connection.Frontend,
+        TakesOver = connection.Resume,
         ReadOnly = _options.ReadOnly,
         MaxInFlight = _options.MaxInFlight,
+        Throttle = _options.Throttle,
+        MaxIndirectSegments = _options.MaxIndirectSegments,
+        IndirectMemoryBytes = _options.IndirectMemoryBytes,
+        GrantMode = GrantModes.ForFrontend(_options.GrantMode, connection.PersistentGrants),
+        MaxPersistentGrants = _options.MaxPersistentGrants,
+        NativeSectors = _options.NativeSectors,
+        PersistentIdle = _options.PersistentIdle,
     };
+
+    /// <summary>One time for all rings: each is told before any is waited for, so that a sick one takes no time from the others.</summary>
+    private bool WithinTimeout(TimeSpan timeout, Func<ServedRing, TimeSpan, bool> end)
+    {
+        foreach (ServedRing ring in _rings) end(ring, TimeSpan.Zero);
+        long start = Environment.TickCount64;
+        bool all = true;
+        foreach (ServedRing ring in _rings)
+        {
+            TimeSpan left = timeout == Timeout.InfiniteTimeSpan ? timeout : timeout - TimeSpan.FromMilliseconds(Environment.TickCount64 - start);
+            all &= end(ring, left < TimeSpan.Zero && timeout != Timeout.InfiniteTimeSpan ? TimeSpan.Zero : left);
+        }
+        return all;
+    }
 
     private static BlkifProtocol ParseProtocol(string? key)
     {
         if (BlkifProtocols.TryParse(key, out BlkifProtocol protocol)) return protocol;
         // The guest chose the text: it goes into a log and into xenstore, so it is cut and cleaned.
         string shown = new([.. key!.Take(32).Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '?')]);
-        throw new VbdConnectException($"the frontend's protocol '{shown}' is unknown: x86_32-abi, x86_64-abi and {BlkifProtocols.NativeName} are served");
+        throw new VbdConnectException($"the frontend's protocol '{shown}' is unknown: {BlkifProtocols.ServedNames} are served");
     }
 
     private static void CheckRingPages(int pages)
     {
         if (pages is not (1 or 2 or 4 or 8 or 16))
             throw new VbdConnectException($"the frontend offers a ring of {pages} pages: 1, 2, 4, 8 or 16 are served");
+    }
+
+    /// <summary>One ring: mapped and bound from its constructor on, served by a reactor from <see cref="Serve"/> to <see cref="Stop"/>.</summary>
+    private sealed unsafe class ServedRing
+    {
+        private readonly RingAccess _access;
+        private IReactors? _reactors;
+        private Reactor? _reactor;
+        private bool _stopped;
+
+        /// <param name="access">Owned from here on, whether this throws or not.</param>
+        public ServedRing(RingAccess access, VbdRing ring, RingIdentity identity, Disk disk, VbdQueueOptions options, string? journalPath)
+        {
+            _access = access;
+            try
+            {
+                int pages = ring.References.Count;
+                access.SetGrantLimit(pages + options.MappedPages(BlkifProtocols.MaxEntries(pages)));
+                byte* shared = access.MapRing([.. ring.References]);
+                access.BindEventChannel(ring.EventChannel);
+                uint index = options.TakesOver ? Volatile.Read(ref ((Blkif.Sring*)shared)->RspProd) : 0;
+                Queue = CreateQueue(shared, identity, disk, options with { RingIndex = index }, journalPath);
+            }
+            catch
+            {
+                access.Dispose();
+                throw;
+            }
+        }
+
+        public VbdQueue Queue { get; }
+
+        private VbdQueue CreateQueue(byte* shared, RingIdentity identity, Disk disk, VbdQueueOptions options, string? journalPath)
+        {
+            RingJournal? journal = journalPath is null ? null : new RingJournal(journalPath, identity);
+            try
+            {
+                return _access.CreateQueue(shared, identity.Protocol, options with { Journal = journal }, disk);
+            }
+            catch
+            {
+                journal?.Dispose();
+                throw;
+            }
+        }
+
+        public void Serve(IReactors reactors)
+        {
+            Reactor reactor = reactors.Take();
+            try
+            {
+                reactor.Add(Queue);
+            }
+            catch
+            {
+                reactors.Release(reactor);
+                throw;
+            }
+            (_reactors, _reactor) = (reactors, reactor);
+        }
+
+        public bool Drain(TimeSpan timeout) => _stopped || _reactor is null || _reactor.Drain(Queue, timeout);
+
+        public void Resume()
+        {
+            if (!_stopped) _reactor?.Resume(Queue);
+        }
+
+        public bool Stop(TimeSpan timeout)
+        {
+            if (_stopped) return true;
+            if (_reactor is not null && !_reactor.Remove(Queue, timeout)) return false;
+            _stopped = true;
+            _access.Dispose();
+            Queue.Dispose();
+            if (_reactor is not null) _reactors!.Release(_reactor);
+            return true;
+        }
     }
 }

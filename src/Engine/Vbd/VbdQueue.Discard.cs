@@ -16,22 +16,35 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     {
         slot.Stage = SlotStage.Discard;
         slot.OffsetBytes = (long)slot.Request.SectorNumber << Disk.SectorShift;
-        slot.DiscardNext = slot.OffsetBytes;
         slot.DiscardEnd = slot.OffsetBytes + ((long)slot.Request.NrSectors << Disk.SectorShift);
+        // A block goes whole or stays: the ends of the range are only asked for.
+        long mask = _disk.DiscardBlockBytes - 1;
+        slot.OffsetBytes = (slot.OffsetBytes + mask) & ~mask;
+        slot.DiscardEnd = Math.Max(slot.OffsetBytes, slot.DiscardEnd & ~mask);
         slot.DiscardPieces = 0;
+        RewindDiscard(ref slot);
+        IssueDiscard(index, ref slot);
+    }
+
+    /// <summary>From the start, in the way that the disk's discards are done now: what is gone stays gone.</summary>
+    private void RewindDiscard(ref RequestSlot slot)
+    {
+        slot.DiscardMethod = _disk.DiscardMethod;
+        slot.DiscardNext = slot.OffsetBytes;
         slot.DiscardError = 0;
         slot.Generation++;
-        IssueDiscard(index, ref slot);
     }
 
     private void IssueDiscard(int index, ref RequestSlot slot)
     {
-        while (slot.DiscardNext < slot.DiscardEnd && slot.DiscardPieces < DiscardWindow)
+        // All are issued, unless the first says that none will be done.
+        while (slot.DiscardNext < slot.DiscardEnd && slot.DiscardPieces < DiscardWindow && slot.DiscardError != Errno.EOPNOTSUPP)
         {
             DiskOperation operation = default;
             operation.Kind = DiskOperationKind.Discard;
             operation.OffsetBytes = slot.DiscardNext;
-            operation.LengthBytes = (int)Math.Min(slot.DiscardEnd - slot.DiscardNext, DiscardPieceBytes);
+            operation.LengthBytes = PieceBytes(ref slot);
+            operation.DiscardMethod = slot.DiscardMethod;
             operation.Tag = TagOf(index, ref slot);
             slot.DiscardNext += operation.LengthBytes;
             int result = _io.Start(in operation);
@@ -48,8 +61,19 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         IssueDiscard(index, ref slot);
     }
 
+    /// <summary>A unit of the store that is cut in two stays allocated: where there is more to come, a piece ends where a unit does.</summary>
+    private int PieceBytes(ref RequestSlot slot)
+    {
+        if (slot.DiscardEnd - slot.DiscardNext <= DiscardPieceBytes) return (int)(slot.DiscardEnd - slot.DiscardNext);
+        int unit = Math.Max(_disk.DiscardGranularityBytes, _disk.DiscardBlockBytes);
+        long end = slot.DiscardNext + DiscardPieceBytes;
+        end -= (end - _disk.DiscardAlignmentBytes) % unit;
+        return (int)((end & ~(long)(_disk.DiscardBlockBytes - 1)) - slot.DiscardNext);
+    }
+
     private static void NoteDiscardResult(ref RequestSlot slot, int result)
     {
+        if (result < 0 && slot.DiscardMethod.Refuses(-result)) result = -Errno.EOPNOTSUPP;
         // An error that stays outweighs one that a retry may cure.
         if (result < 0 && slot.DiscardError is 0 or Errno.EAGAIN or Errno.EINTR) slot.DiscardError = -result;
     }
@@ -62,14 +86,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 Answer(index, ref slot, Blkif.RspOkay);
                 break;
             case Errno.EAGAIN or Errno.EINTR when slot.Retries < MaxRetries:
-                // A discard may be repeated from the start: what is gone stays gone.
                 slot.Retries++;
-                slot.DiscardNext = slot.OffsetBytes;
-                slot.DiscardError = 0;
+                RewindDiscard(ref slot);
                 Postpone(index);
                 break;
+            case Errno.EOPNOTSUPP when _disk.RefuseDiscard(slot.DiscardMethod):
+                RewindDiscard(ref slot);
+                IssueDiscard(index, ref slot);
+                break;
             case Errno.EOPNOTSUPP:
-                _disk.RefuseDiscard();
                 slot.Invalid = true;
                 Answer(index, ref slot, Blkif.RspEopnotsupp);
                 break;

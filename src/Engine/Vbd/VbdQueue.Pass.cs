@@ -8,8 +8,9 @@ namespace Blkring.Engine;
 /// <summary>The data plane of one ring. This file is the pass; the way of a single request is in VbdQueue.Request.cs.</summary>
 /// <remarks>
 /// <code>
-/// completions ─► finish disk I/O ─┐
-/// ring ─► copy ─► validate ───────┴─► one grant copy ─► disk, responses ─► one push ─► notify if asked ─► more?
+/// completions ─► finish disk I/O ─────────────────────┐
+/// ring ─► copy ─► validate ───────────────────────────┴─► one grant copy, or map ─► disk, responses ─► one push ─► notify if asked ─► more?
+///            └─► one grant copy of lists ─► validate ─┘
 /// </code>
 /// Nothing here allocates, throws on a guest's doing, or calls through an interface for a request.
 /// </remarks>
@@ -19,7 +20,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     where TEvents : struct, IEventChannel
     where TDisk : struct, IDiskIo
 {
-    private const int BufferBytesPerSlot = Blkif.MaxSegmentsPerRequest * Arena.PageBytes;
+    private const int DirectSegments = Blkif.MaxSegmentsPerRequest;
     private const int ReapBatch = 64;
 
     // Structs with state: not readonly, or every call would work on a copy.
@@ -30,22 +31,38 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     private readonly Disk _disk;
     private readonly bool _readOnly;
+    private readonly GrantMode _mode;
+    private readonly bool _bounces, _nativeSectors;
+    private readonly long _blockMask;
+    private readonly int _bytesPerSlot;
     private readonly ushort _frontend;
 
     // The arena and what is cut from it. Raw pointers are used while this object, which owns the arena, is alive.
     private readonly Arena _arena;
     private readonly RequestSlot* _slots;
     private readonly byte* _buffers;
-    private readonly GrantCopySegment* _copies;
-    private readonly ushort* _free, _copying, _answered, _postponed;
+    private readonly nuint _buffersLengthBytes;
+    private readonly PagePool _pool;
+    private readonly GrantCopySegment* _copies, _listCopies;
+    private readonly GrantMapping* _maps;
+    private readonly byte* _scratch;
+    private readonly ushort* _free, _copying, _mapping, _describing, _answered, _postponed;
     private readonly DiskCompletion* _reaped;
-    private readonly int _slotCount;
-    private int _freeCount, _copyingCount, _copyCount, _answeredCount, _postponedCount;
+    private readonly int _slotCount, _maxIndirectSegments;
+    private int _freeCount, _copyingCount, _copyCount, _mappingCount, _mapCount, _describingCount, _listCopyCount, _answeredCount, _postponedCount;
+
+    private PersistentGrants _persistent;
+    private SlotList _awaitingPages, _awaitingGrants, _awaitingBlocks, _awaitingCopy;
+    // The first of those in the flush under way, and all of them; those who wait for the next.
+    private int _flush = NoSlot;
+    private SlotList _flushing, _flushesWanted;
+    private int _holding;
+    private bool _released;
 
     private int _barrier = NoSlot;
-    private bool _attached, _broken, _armed;
+    private bool _attached, _broken, _armed, _eventTaken;
     private ulong _tagBase;
-    private readonly long _retryDelayTicks;
+    private readonly long _retryDelayTicks, _persistentIdleTicks;
     private long _capacity, _passStarted, _postponedAt;
 
     private const int NoSlot = -1;
@@ -57,22 +74,58 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         (_disk, _grants, _events, _io) = (disk, grants, events, io);
         _readOnly = options.ReadOnly || disk.ReadOnly;
         _frontend = options.Frontend.Value;
+        _throttle = options.Throttle;
         _retryDelayTicks = (long)(options.RetryDelay.TotalSeconds * Stopwatch.Frequency);
         _slotCount = Math.Clamp(options.MaxInFlight ?? int.MaxValue, 1, (int)_ring.EntryCount);
+        _mode = options.GrantMode;
+        _blockMask = disk.AlignmentBytes - 1;
+        _nativeSectors = options.NativeSectors;
+        _bounces = disk.AlignmentBytes > Disk.SectorBytes && !options.NativeSectors;
+        // Parts of blocks are put together in memory of our own: nothing is gained by mapping them as well.
+        if (_bounces) _mode = GrantMode.Copy;
+        _bytesPerSlot = (DirectSegments + (_bounces ? BlockPages : 0)) * Arena.PageBytes;
+        _persistentIdleTicks = (long)(options.PersistentIdle.TotalSeconds * Stopwatch.Frequency);
+        _maxIndirectSegments = Math.Clamp(options.MaxIndirectSegments, 0, VbdQueueOptions.IndirectSegmentsLimit);
+        _journal = options.Journal;
+        JournalSize? left = options.TakesOver ? _journal?.FindLeft() : null;
+        // There must be room for what is to be done again.
+        if (left is { } size) (_slotCount, _maxIndirectSegments) = (size.Slots, Math.Max(size.MaxIndirectSegments, _maxIndirectSegments));
 
-        int copies = _slotCount * Blkif.MaxSegmentsPerRequest;
+        bool copies = _mode == GrantMode.Copy;
+        int poolPages = _maxIndirectSegments == 0 ? 0 : options.PoolPages(RunPagesOf(_maxIndirectSegments), _slotCount);
+        int bufferPages = (copies ? _slotCount * (_bytesPerSlot / Arena.PageBytes) : 0) + poolPages;
+        // Each segment that can be copied at a time has a page of the buffers.
+        int segments = copies ? bufferPages : 0, lists = _slotCount * ListPagesOf(_maxIndirectSegments);
+        int persistent = _mode == GrantMode.Persistent ? options.PersistentCapacity(_slotCount) : 0;
+        int maps = copies ? 0 : Math.Max(_slotCount, persistent);
+        int scratchBytes = copies ? 0 : _slotCount * ScratchBytesPerSlot;
         _arena = new Arena(
-            Arena.SizeOf<byte>(_slotCount * BufferBytesPerSlot, Arena.PageBytes) + Arena.SizeOf<RequestSlot>(_slotCount) +
-            Arena.SizeOf<GrantCopySegment>(copies) + Arena.SizeOf<DiskCompletion>(ReapBatch) + (4 * Arena.SizeOf<ushort>(_slotCount)));
-        _buffers = _arena.Take<byte>(_slotCount * BufferBytesPerSlot, Arena.PageBytes);
-        _slots = _arena.Take<RequestSlot>(_slotCount);
-        _copies = _arena.Take<GrantCopySegment>(copies);
+            Arena.SizeOf<byte>(bufferPages * Arena.PageBytes, Arena.PageBytes) + Arena.SizeOf<ulong>(PagePool.WordsFor(poolPages)) +
+            Arena.SizeOf<RequestSlot>(_journal is null ? _slotCount : 0) + Arena.SizeOf<GrantCopySegment>(segments) + Arena.SizeOf<GrantCopySegment>(lists) +
+            Arena.SizeOf<GrantMapping>(maps) + Arena.SizeOf<byte>(scratchBytes) + PersistentGrants.SizeOf(persistent) +
+            Arena.SizeOf<DiskCompletion>(ReapBatch) + (7 * Arena.SizeOf<ushort>(_slotCount)));
+        _buffers = _arena.Take<byte>(bufferPages * Arena.PageBytes, Arena.PageBytes);
+        _buffersLengthBytes = (nuint)bufferPages * Arena.PageBytes;
+        byte* poolStart = _buffers + ((nint)(bufferPages - poolPages) * Arena.PageBytes);
+        _pool = new PagePool(poolStart, _arena.Take<ulong>(PagePool.WordsFor(poolPages)), poolPages);
+        if (left is null) _journal?.Begin(new JournalSize(_slotCount, _maxIndirectSegments));
+        _slots = _journal is null ? _arena.Take<RequestSlot>(_slotCount) : _journal.Slots;
+        _copies = _arena.Take<GrantCopySegment>(segments);
+        _listCopies = _arena.Take<GrantCopySegment>(lists);
+        _maps = _arena.Take<GrantMapping>(maps);
+        _scratch = _arena.Take<byte>(scratchBytes);
+        if (persistent > 0) _persistent = new PersistentGrants(_arena, persistent);
         _reaped = _arena.Take<DiskCompletion>(ReapBatch);
         _free = _arena.Take<ushort>(_slotCount);
         _copying = _arena.Take<ushort>(_slotCount);
+        _mapping = _arena.Take<ushort>(_slotCount);
+        _describing = _arena.Take<ushort>(_slotCount);
         _answered = _arena.Take<ushort>(_slotCount);
         _postponed = _arena.Take<ushort>(_slotCount);
-        for (int i = _slotCount; i-- > 0;) _free[_freeCount++] = (ushort)i;
+        _awaitingPages = _awaitingGrants = _awaitingBlocks = _awaitingCopy = _flushing = _flushesWanted = new SlotList(_slots);
+        _left = _arena.Take<ushort>(_slotCount);
+        for (int i = _slotCount; i-- > 0;)
+            if (left is null || !IsLeft(ref _slots[i])) _free[_freeCount++] = (ushort)i;
     }
 
     private static bool MovesData
@@ -91,15 +144,21 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     public override TurnResult Turn()
     {
+        if (_awaitingCopy.Count > 0) RestartCopies();
         ReapDisk();
         RestartPostponed();
+        RestartWaiting();
+        if (_leftCount > 0) BeginLeft();
         TakeRequests();
+        CopyLists();
+        MapGrants();
         CopyGrants();
+        StartFlushes();
         ReleaseBarrier();
         if (_answeredCount > 0) PushResponses();
 
-        if (HasMore) return TurnResult.More;
-        return _postponedCount > 0 ? TurnResult.Retry : TurnResult.Idle;
+        if (HasRequests || CanRestart || _awaitingCopy.Count > 0) return TurnResult.More;
+        return _postponedCount > 0 || _awaitingBlocks.Count > 0 || IsHeldBack ? TurnResult.Retry : TurnResult.Idle;
     }
 
     /// <summary>B3: the producer index is read once; each request is copied once, and the consumer moves on before it is processed.</summary>
@@ -107,6 +166,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     {
         if (!_attached || _broken) return;
 
+        _heldBack = false;
         uint producer = _ring.LoadRequestProducer();
         uint posted = producer - _ring.ReqCons;
         // B4: a frontend has at most a ring of requests outstanding, those we still owe a response included. One comparison covers a
@@ -120,38 +180,43 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         if (posted == 0) return;
 
         // One clock reading serves all requests of the pass, and an idle look at the ring costs none.
-        _passStarted = ReadClock();
+        _passStarted = _throttle is null ? ReadClock() : Stopwatch.GetTimestamp();
         _capacity = _disk.CapacitySectors;
         _armed = false;
         uint first = _ring.ReqCons;
-        // B2: without a free slot the rest waits on the ring; HasMore remembers it. So it does behind a barrier.
-        while (_ring.ReqCons != producer && _freeCount > 0 && _barrier == NoSlot)
+        int segments = 0, mostSegments = MaxSegmentsPerPass;
+        // B2: without a free slot the rest waits on the ring; HasRequests remembers it. So it does behind a barrier.
+        while (_ring.ReqCons != producer && _freeCount > 0 && _barrier == NoSlot && segments < mostSegments && MayTake())
         {
             int index = _free[--_freeCount];
             ref RequestSlot slot = ref _slots[index];
             _ring.CopyRequest(_ring.ReqCons, ref slot.Request);
+            RecordTaken(ref slot);
             _ring.ReqCons++;
-            slot.TakenAt = _passStarted;
-            slot.Retries = 0;
-            slot.Invalid = false;
-            Dispatch(index, ref slot);
+            segments += slot.Request.NrSegments;
+            Begin(index, ref slot);
         }
         Statistics.PassesField++;
         Statistics.BatchSize.Record(_ring.ReqCons - first);
         Statistics.QueueDepth.Record(InFlight);
     }
 
-    /// <summary>One call for all segments of the pass (B16); then each request goes its way by the status of its own segments.</summary>
+    /// <summary>The request is in its slot: it goes its way.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Begin(int index, ref RequestSlot slot)
+    {
+        slot.TakenAt = _passStarted;
+        slot.Retries = 0;
+        slot.Invalid = false;
+        Dispatch(index, ref slot);
+    }
+
+    /// <summary>One call for all segments of the pass (B16), lists of segments apart; then each request goes its way by the status of its own segments.</summary>
     private void CopyGrants()
     {
         if (_copyingCount == 0) return;
         // A write without segments has nothing to copy: alone it must cost no call.
-        if (_copyCount > 0)
-        {
-            _grants.Copy(_copies, _copyCount);
-            Statistics.GrantCopyCallsField++;
-            Statistics.GrantCopySegmentsField += _copyCount;
-        }
+        if (_copyCount > 0) CallCopy(_copies, _copyCount);
 
         int segment = 0, requests = _copyingCount;
         _copyCount = _copyingCount = 0;
@@ -162,25 +227,35 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             short status = GrantTable.GntstOkay;
             for (int end = segment + slot.Request.NrSegments; segment < end; segment++)
                 if (_copies[segment].Status != GrantTable.GntstOkay) status = _copies[segment].Status;
-            FinishCopy(index, ref slot, status);
+            FinishFetch(index, ref slot, status, FaultKind.GrantCopy);
         }
+    }
+
+    private void CallCopy(GrantCopySegment* segments, int count)
+    {
+        _grants.Copy(segments, count);
+        Statistics.GrantCopyCallsField++;
+        Statistics.GrantCopySegmentsField += count;
     }
 
     /// <summary>B14: pushed once for the pass; notified only when the frontend's rsp_event asks for it.</summary>
     private void PushResponses()
     {
-        AccountAnswered(ReadClock());
+        long now = ReadClock();
+        AccountAnswered(now);
+        if (_holding > 0) ReleaseAnswered(now);
         // All at once: what is left in an answered slot is set anew when it is taken.
         Unsafe.CopyBlockUnaligned(_free + _freeCount, _answered, (uint)_answeredCount * sizeof(ushort));
         _freeCount += _answeredCount;
+        int answered = _answeredCount;
         _answeredCount = 0;
 
         Statistics.PushesField++;
-        if (_ring.PushResponses())
-        {
-            Statistics.NotificationsField++;
-            _events.Notify();
-        }
+        bool notify = _ring.PushResponses();
+        RecordPushed(answered);
+        if (!notify) return;
+        Statistics.NotificationsField++;
+        _events.Notify();
     }
 
     /// <summary>
@@ -228,7 +303,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     private static long TicksToNs(long ticks) => Stopwatch.Frequency == 1_000_000_000 ? ticks : ticks * 1_000_000_000 / Stopwatch.Frequency;
 
     /// <summary>B15: whether unconsumed requests exist that can be taken now. An index that cannot be true counts: the next pass refuses it.</summary>
-    private bool HasMore => _attached && !_broken && CanTake && _ring.LoadRequestProducer() != _ring.ReqCons;
+    public override bool HasRequests => _attached && !_broken && CanTake && _ring.LoadRequestProducer() != _ring.ReqCons;
 
     /// <remarks>
     /// B15. Apart from the pass, because it writes to the line that the frontend polls, fences, and asks for an event: a thread that turns
@@ -243,7 +318,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         return more;
     }
 
-    private bool CanTake => _freeCount > 0 && _barrier == NoSlot;
+    public override void NotifyFrontend() => _events.Notify();
+
+    private bool CanTake => _freeCount > 0 && _barrier == NoSlot && !_heldBack;
 
     private void ReapDisk()
     {
@@ -281,7 +358,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             if ((ushort)(cqe->user_data >> 32) == EventSlot)
             {
                 _events.CompleteWait(cqe->res);
-                EventWaitCompleted = true;
+                EventWaitCompleted = _eventTaken = true;
             }
             else
             {
@@ -291,13 +368,26 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         return head;
     }
 
-    internal override void AttachDisk(ushort queueIndex, IoUring? ring)
+    internal override void AttachDisk(ushort queueIndex, IoUring? ring, Action? wake = null)
     {
         _tagBase = (ulong)queueIndex << 48;
-        _io.Attach(new DiskAttachment { Ring = ring, Buffers = _buffers, BuffersLengthBytes = (nuint)_slotCount * BufferBytesPerSlot });
+        // Mapped pages come and go: there is nothing to register.
+        bool copies = _mode == GrantMode.Copy;
+        _io.Attach(new DiskAttachment
+        {
+            Ring = ring,
+            Buffers = copies ? _buffers : null,
+            BuffersLengthBytes = copies ? _buffersLengthBytes : 0,
+            MaxDiscards = _slotCount * DiscardWindow,
+            Wake = wake,
+        });
     }
 
-    internal override void DetachDisk() => _io.Detach();
+    internal override void DetachDisk()
+    {
+        ReleaseAllGrants();
+        _io.Detach();
+    }
 
     internal override int EventDescriptor => _events.Descriptor;
 
@@ -307,10 +397,25 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         sqe->user_data = _tagBase | ((ulong)EventSlot << 32);
     }
 
-    internal override void ConsumeEvent() => _events.Consume();
+    internal override void ConsumeEvent()
+    {
+        _events.Consume();
+        _eventTaken = true;
+    }
+
+    internal override void UnmaskEvents()
+    {
+        // Armed: the final check is in force, so the frontend will notify the next request.
+        if (!_eventTaken || !_armed || !_attached || _broken) return;
+        _eventTaken = false;
+        _events.Unmask();
+    }
 
     protected override void Dispose(bool disposing)
     {
-        if (disposing) _arena.Dispose();
+        if (!disposing) return;
+        _arena.Dispose();
+        if (InFlight == 0) _journal?.End();
+        _journal?.Dispose();
     }
 }

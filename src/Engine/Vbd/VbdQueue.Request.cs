@@ -8,13 +8,16 @@ namespace Blkring.Engine;
 /// <summary>The way of one request, from its copy to its response.</summary>
 /// <remarks>
 /// <code>
-/// READ               Transfer ─► CopyOut ─► Answered
+/// READ               Transfer ─► CopyOut, perhaps in a later pass ─► Answered
 /// WRITE              CopyIn ─► Transfer ─► Answered
 /// FLUSH              FlushBefore ─► Answered
 /// FLUSH with data    CopyIn ─► FlushBefore ─► Transfer ─► Answered
 /// BARRIER            CopyIn ─► Barrier ─► FlushBefore ─► Transfer ─► FlushAfter ─► Answered
 /// DISCARD            Discard, several pieces at a time ─► Answered
+/// INDIRECT           AwaitPages, if there is no room ─► Describe ─► as READ or WRITE
 /// </code>
+/// Flushes that are wanted at the same time are one: VbdQueue.Flush.cs. Before a Transfer of parts of blocks: VbdQueue.Blocks.cs.
+/// With mapped or persistent grants [AwaitGrants ─►] Map stands where CopyIn is, for READ too, and there is no CopyOut.
 /// </remarks>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
@@ -30,12 +33,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             case Blkif.OpRead:
                 slot.Kind = RequestKind.Read;
                 if (!TryMeasure(ref slot)) Reject(index, ref slot, Blkif.RspError);
+                else if (MovesData && _mode != GrantMode.Copy) Fetch(index, ref slot);
                 else BeginRead(index, ref slot);
                 break;
             case Blkif.OpWrite:
                 slot.Kind = RequestKind.Write;
                 if (_readOnly || !TryMeasure(ref slot)) Reject(index, ref slot, Blkif.RspError);
-                else GatherCopies(index, ref slot, SlotStage.CopyIn);
+                else Fetch(index, ref slot);
                 break;
             default:
                 DispatchRare(index, ref slot);
@@ -51,7 +55,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 slot.Kind = RequestKind.Flush;
                 if (_readOnly || !TryMeasureFlush(ref slot)) Reject(index, ref slot, Blkif.RspError);
                 else if (slot.LengthBytes == 0) BeginFlush(index, ref slot);
-                else GatherCopies(index, ref slot, SlotStage.CopyIn);
+                else Fetch(index, ref slot);
                 break;
             case Blkif.OpWriteBarrier:
                 slot.Kind = RequestKind.Flush;
@@ -65,8 +69,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 else if (!_disk.DiscardSupported) Reject(index, ref slot, Blkif.RspEopnotsupp);
                 else BeginDiscard(index, ref slot);
                 break;
+            case Blkif.OpIndirect:
+                DispatchIndirect(index, ref slot);
+                break;
             default:
-                // Unknown, reserved, or INDIRECT, which is not offered: an ERROR would make some guests give the disk up.
+                // Unknown or reserved: an ERROR would make some guests give the disk up.
                 slot.Kind = RequestKind.Other;
                 Reject(index, ref slot, Blkif.RspEopnotsupp);
                 break;
@@ -77,10 +84,17 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private bool TryMeasure(ref RequestSlot slot)
     {
         if (!RequestValidator.TryMeasure(in slot.Request, _capacity, out int sectors)) return false;
+        SetExtent(ref slot, sectors);
+        return !MovesData || !_nativeSectors || IsWholeBlocks(ref slot);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void SetExtent(ref RequestSlot slot, int sectors)
+    {
         slot.OffsetBytes = (long)slot.Request.SectorNumber << Disk.SectorShift;
         slot.LengthBytes = sectors << Disk.SectorShift;
         slot.DoneBytes = 0;
-        return true;
+        _throttle?.ChargeBytes(_passStarted, slot.LengthBytes);
     }
 
     /// <summary>A flush or barrier without data (B11) has no place on the disk; Linux leaves -1 in its sector_number.</summary>
@@ -102,6 +116,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             return;
         }
         if (MovesData) slot.Data = DataOf(index, ref slot);
+        if (MovesData && _bounces)
+        {
+            slot.Stage = SlotStage.Transfer;
+            Start(index, ref slot);
+            return;
+        }
         slot.Generation++;
         DiskOperation operation = TransferOf(index, ref slot, DiskOperationKind.Read);
         int result = _io.Start(in operation);
@@ -123,14 +143,29 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 
     /// <summary>
     /// The data starts at the first segment's own offset within a page and is contiguous from there: one disk operation a request,
-    /// and no page-aligned segment straddles two local pages, for each of which gntdev would charge. It never passes the slot's 11 pages,
-    /// because the first segment ends within the first of them.
+    /// and no page-aligned segment straddles two local pages, for each of which gntdev would charge. It never passes as many pages as
+    /// there may be segments, because the first segment ends within the first of them.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private byte* DataOf(int index, ref RequestSlot slot)
     {
-        int offset = slot.Request.NrSegments == 0 ? 0 : slot.Request.Seg[0].FirstSect << Disk.SectorShift;
-        return _buffers + ((nint)index * BufferBytesPerSlot) + offset;
+        byte* buffer = BufferOf(index, ref slot);
+        if (_bounces) return buffer + (slot.OffsetBytes & _blockMask);
+        return slot.Request.NrSegments == 0 ? buffer : buffer + (SegmentsOf(ref slot)->FirstSect << Disk.SectorShift);
+    }
+
+    /// <summary>The request's segments: in the slot itself, or, of an INDIRECT request, where its list was copied to.</summary>
+    /// <remarks>Safe: a slot lies in the arena and does not move.</remarks>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private Blkif.RequestSegment* SegmentsOf(ref RequestSlot slot) => (slot.Holds & SlotHolds.Pages) == 0
+        ? (Blkif.RequestSegment*)Unsafe.AsPointer(ref slot.Request.Seg)
+        : (Blkif.RequestSegment*)_pool.At(slot.RunFirst);
+
+    /// <summary>Has the data brought within the disk's reach: what the guest writes copied, or its pages mapped, with all others of the pass.</summary>
+    private void Fetch(int index, ref RequestSlot slot)
+    {
+        if (!MovesData || _mode == GrantMode.Copy || slot.Request.NrSegments == 0) GatherCopies(index, ref slot, SlotStage.CopyIn);
+        else if (_awaitingGrants.Count > 0 || !TryGatherMaps(index, ref slot)) Wait(ref _awaitingGrants, index, ref slot, SlotStage.AwaitGrants);
     }
 
     /// <summary>B9, B10: one grant-copy segment per blkif segment, added to the pass's batch.</summary>
@@ -141,22 +176,21 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         if (!toGuest) slot.Data = DataOf(index, ref slot);
         if (!MovesData)
         {
-            FinishCopy(index, ref slot, GrantTable.GntstOkay);
+            FinishFetch(index, ref slot, GrantTable.GntstOkay, FaultKind.GrantCopy);
             return;
         }
 
         _copying[_copyingCount++] = (ushort)index;
         byte* local = slot.Data;
-        ReadOnlySpan<Blkif.RequestSegment> segments = slot.Request.Seg;
-        for (int i = 0; i < slot.Request.NrSegments; i++)
+        Blkif.RequestSegment* segment = SegmentsOf(ref slot);
+        for (Blkif.RequestSegment* end = segment + slot.Request.NrSegments; segment < end; segment++)
         {
-            ref readonly Blkif.RequestSegment segment = ref segments[i];
-            int length = (segment.LastSect - segment.FirstSect + 1) << Disk.SectorShift;
+            int length = (segment->LastSect - segment->FirstSect + 1) << Disk.SectorShift;
             GrantCopySegment* copy = &_copies[_copyCount++];
             ForeignAddress foreign = new()
             {
-                Reference = segment.Gref,
-                OffsetBytes = (ushort)(segment.FirstSect << Disk.SectorShift),
+                Reference = segment->Gref,
+                OffsetBytes = (ushort)(segment->FirstSect << Disk.SectorShift),
                 Domain = _frontend,
             };
             if (toGuest)
@@ -177,11 +211,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         }
     }
 
-    private void FinishCopy(int index, ref RequestSlot slot, short status)
+    /// <summary>What was copied or mapped, or was not, takes the request to its next stage.</summary>
+    private void FinishFetch(int index, ref RequestSlot slot, short status, FaultKind fault)
     {
         if (status != GrantTable.GntstOkay)
         {
-            Fail(index, ref slot, FaultKind.GrantCopy, status);
+            Fail(index, ref slot, fault, status);
             return;
         }
         switch (slot.Stage)
@@ -189,7 +224,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             case SlotStage.CopyOut:
                 Answer(index, ref slot, Blkif.RspOkay);
                 break;
-            case SlotStage.CopyIn when index == _barrier:
+            case not SlotStage.CopyOut when index == _barrier:
                 slot.Stage = SlotStage.Barrier;
                 break;
             default:
@@ -203,7 +238,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void BeginBarrier(int index, ref RequestSlot slot)
     {
         _barrier = index;
-        if (slot.LengthBytes > 0) GatherCopies(index, ref slot, SlotStage.CopyIn);
+        if (slot.LengthBytes > 0) Fetch(index, ref slot);
         else slot.Stage = SlotStage.Barrier;
     }
 
@@ -216,6 +251,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         if (slot.Stage != SlotStage.Barrier || InFlight - _answeredCount != 1) return;
         slot.Stage = SlotStage.FlushBefore;
         Start(index, ref slot);
+        StartFlushes();
     }
 
     /// <summary>Starts the disk operation that the slot's stage asks for, and goes on as long as operations complete at once.</summary>
@@ -229,23 +265,24 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         int result;
         do
         {
+            if (slot.Stage is SlotStage.FlushBefore or SlotStage.FlushAfter)
+            {
+                if (index == _flush) IssueFlush();
+                else AskFlush(index, ref slot);
+                return;
+            }
+            if (_bounces && slot.Stage == SlotStage.Transfer && !EnterBlocks(index, ref slot)) return;
             // A tag of its own for every operation: an operation that a disk completes twice is noticed.
             slot.Generation++;
-            DiskOperation operation = default;
-            operation.Tag = TagOf(index, ref slot);
-            if (slot.Stage == SlotStage.Transfer)
+            DiskOperation operation = slot.Stage == SlotStage.Transfer
+                ? TransferOf(index, ref slot, slot.Kind == RequestKind.Read ? DiskOperationKind.Read : DiskOperationKind.Write)
+                : ReadOfEdge(index, ref slot);
+            if (slot.VectorCount > 0) SetVectors(ref slot, ref operation);
+            if (operation.LengthBytes == 0)
             {
-                operation = TransferOf(index, ref slot, slot.Kind == RequestKind.Read ? DiskOperationKind.Read : DiskOperationKind.Write);
-                if (operation.LengthBytes == 0)
-                {
-                    // No segments: nothing to move, nothing that could fail.
-                    Finish(index, ref slot);
-                    return;
-                }
-            }
-            else
-            {
-                operation.Kind = DiskOperationKind.Flush;
+                // No segments: nothing to move, nothing that could fail.
+                Finish(index, ref slot);
+                return;
             }
             result = _io.Start(in operation);
         }
@@ -272,12 +309,16 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             case SlotStage.FlushBefore when slot.LengthBytes > 0:
                 slot.Stage = SlotStage.Transfer;
                 return true;
-            case SlotStage.Transfer when result == 0:
+            case SlotStage.Transfer or SlotStage.ReadHead or SlotStage.ReadTail when result == 0:
                 // The store ended before the disk did: the image was cut short under us.
                 Fail(index, ref slot, FaultKind.Disk, Errno.EIO);
                 return false;
+            case SlotStage.ReadHead or SlotStage.ReadTail:
+                AdvanceEdge(index, ref slot, result);
+                return true;
             case SlotStage.Transfer:
                 slot.DoneBytes += result;
+                if (slot.VectorCount > 0) AdvanceVectors(ref slot, result);
                 if (slot.DoneBytes < slot.LengthBytes) return true;
                 if (index == _barrier)
                 {
@@ -295,20 +336,24 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Finish(int index, ref RequestSlot slot)
     {
-        if (MovesData && slot.Kind == RequestKind.Read && slot.LengthBytes > 0) GatherCopies(index, ref slot, SlotStage.CopyOut);
+        if (MovesData && _bounces && (slot.Holds & SlotHolds.Blocks) != 0) Narrow(ref slot);
+        if (MovesData && slot.Kind == RequestKind.Read && slot.LengthBytes > 0 && _mode == GrantMode.Copy) CopyOut(index, ref slot);
         else Answer(index, ref slot, Blkif.RspOkay);
     }
 
     private bool TakeError(int index, ref RequestSlot slot, int errno)
     {
-        if (errno is Errno.EINTR or Errno.EAGAIN && slot.Retries < MaxRetries)
-        {
-            slot.Retries++;
-            Postpone(index);
-            return false;
-        }
-        Fail(index, ref slot, FaultKind.Disk, errno);
+        if (IsRetried(ref slot, errno)) Postpone(index);
+        else Fail(index, ref slot, FaultKind.Disk, errno);
         return false;
+    }
+
+    /// <summary>Whether the operation is to be tried again after that error; counts.</summary>
+    private static bool IsRetried(ref RequestSlot slot, int errno)
+    {
+        if (errno is not (Errno.EINTR or Errno.EAGAIN) || slot.Retries >= MaxRetries) return false;
+        slot.Retries++;
+        return true;
     }
 
     private void Postpone(int index)
@@ -323,19 +368,21 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void Complete(ulong tag, int result)
     {
         int index = (ushort)(tag >> 32);
-        if (index >= _slotCount || _slots[index].Generation != (uint)tag || !AwaitsDisk(ref _slots[index]))
+        if (index >= _slotCount || _slots[index].Generation != (uint)tag || !AwaitsDisk(index, ref _slots[index]))
         {
             Statistics.StaleCompletionsField++;
             return;
         }
         ref RequestSlot slot = ref _slots[index];
         if (slot.Stage == SlotStage.Discard) CompleteDiscardPiece(index, ref slot, result);
+        else if (index == _flush) CompleteFlush(result);
         else if (Advance(index, ref slot, result)) Start(index, ref slot);
     }
 
-    private static bool AwaitsDisk(ref RequestSlot slot) => slot.Stage switch
+    private bool AwaitsDisk(int index, ref RequestSlot slot) => slot.Stage switch
     {
-        SlotStage.FlushBefore or SlotStage.Transfer or SlotStage.FlushAfter => true,
+        SlotStage.FlushBefore or SlotStage.FlushAfter => index == _flush,
+        SlotStage.Transfer or SlotStage.ReadHead or SlotStage.ReadTail => true,
         SlotStage.Discard => slot.DiscardPieces > 0,
         _ => false,
     };
@@ -363,7 +410,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         if (index == _barrier) _barrier = NoSlot;
         slot.Stage = SlotStage.Answered;
         slot.Status = (short)status;
+        uint place = _ring.RspProdPvt;
         _ring.PutResponse(new Blkif.DecodedResponse { Id = slot.Request.Id, Operation = slot.Request.Operation, Status = (short)status });
+        RecordAnswered(ref slot, place);
         _answered[_answeredCount++] = (ushort)index;
     }
 }

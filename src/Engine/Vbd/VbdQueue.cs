@@ -9,7 +9,7 @@ public enum TurnResult : byte
     Idle,
     /// <summary>The ring holds requests that this pass did not take: turn again.</summary>
     More,
-    /// <summary>The disk said EAGAIN: turn again, but not at once.</summary>
+    /// <summary>The disk said EAGAIN, or the device has used up what its limits allow: turn again, but not at once.</summary>
     Retry,
 }
 
@@ -41,20 +41,50 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>One pass: finish what completed, take all requests, one grant copy, one push, at most one notification.</summary>
     public abstract TurnResult Turn();
 
+    /// <summary>The ring holds requests that can be taken now: one look at the shared page, for a thread that does not sleep.</summary>
+    public abstract bool HasRequests { get; }
+
     /// <summary>
     /// To be called after a turn that did not end with <see cref="TurnResult.More"/>, before the thread does anything else: re-arms
     /// req_event, so that the frontend notifies the next request, also with others in flight. True when there is work after all.
     /// </summary>
     public abstract bool FinalCheckForRequests();
 
+    /// <summary>Notifies the frontend whether it asked for that or not: after a restart nobody knows what it was told. From any thread.</summary>
+    public abstract void NotifyFrontend();
+
+    /// <summary>Pages of the guest are mapped that no request uses: <see cref="ReleaseIdleGrants"/> is to be called from time to time.</summary>
+    public virtual bool HoldsIdleGrants => false;
+
+    /// <summary>Between turns: unmaps pages that no request has used for <see cref="VbdQueueOptions.PersistentIdle"/>.</summary>
+    /// <param name="now">A Stopwatch timestamp.</param>
+    public virtual void ReleaseIdleGrants(long now)
+    {
+    }
+
+    /// <summary>Other queues wait for their turn on the same thread: a pass then takes no more than a fair share.</summary>
+    public bool SharesThread { get; set; }
+
     // The reactor's side of the disk and of the event channel.
-    internal abstract void AttachDisk(ushort queueIndex, IoUring? ring);
+    /// <param name="wake">See <see cref="DiskAttachment.Wake"/>.</param>
+    internal abstract void AttachDisk(ushort queueIndex, IoUring? ring, Action? wake = null);
     internal abstract void DetachDisk();
     /// <summary>Takes the run of completions of this queue that starts at <paramref name="head"/>; returns where it ended.</summary>
     internal abstract uint TakeCompletions(IoUring ring, uint head, uint tail);
     internal abstract int EventDescriptor { get; }
     internal abstract void PrepareEventWait(io_uring_sqe* sqe);
     internal abstract void ConsumeEvent();
+    /// <summary>
+    /// To be called after a final check that found nothing, before the thread may sleep: unmasks the event channel, if an event was taken
+    /// since it was last unmasked.
+    /// </summary>
+    /// <remarks>
+    /// No wake-up is lost. A request posted before the final check is seen by it. One posted after it finds req_event re-armed, so the
+    /// frontend notifies: while the channel is masked the event is kept pending, and unmasking delivers it; afterwards it comes by itself.
+    /// Until here an event could tell nothing that the next look at the ring does not. A queue that would take nothing stays masked: its
+    /// next event waits until it is attached again or has a slot free, and a guest's notifications cost it nothing meanwhile.
+    /// </remarks>
+    internal abstract void UnmaskEvents();
     /// <summary>The wait's completion came since the flag was last cleared.</summary>
     internal bool EventWaitCompleted { get; set; }
 
@@ -68,7 +98,7 @@ public abstract unsafe class VbdQueue : IDisposable
 }
 
 /// <summary>How a queue is sized and what it may do; fixed at connect.</summary>
-public sealed class VbdQueueOptions
+public sealed record VbdQueueOptions
 {
     /// <summary>Pages of the ring: 1, 2, 4, 8 or 16.</summary>
     public int RingPages { get; init; } = 1;
@@ -78,9 +108,69 @@ public sealed class VbdQueueOptions
     public bool ReadOnly { get; init; }
     /// <summary>Slots, when fewer than the ring has entries are wanted to save memory (44 KiB each); null for all (B1).</summary>
     public int? MaxInFlight { get; init; }
+    /// <summary>Segments of an INDIRECT request (feature-max-indirect-segments); 0 does not offer it. At most 4096.</summary>
+    public int MaxIndirectSegments { get; init; }
+    /// <summary>
+    /// Memory that INDIRECT requests share for their segments and data: when it is lent out they wait, in order. Never less than one of
+    /// the longest needs, never more than one for each slot.
+    /// </summary>
+    public int IndirectMemoryBytes { get; init; } = DefaultIndirectMemoryBytes;
+    /// <summary>Seven requests of 1 MiB or a hundred of 64 KiB at a time: enough for a fast disk, and a quarter of what a full page of them would take.</summary>
+    internal const int DefaultIndirectMemoryBytes = 8 << 20;
+    /// <summary>The kernel registers at most 1 GiB in one piece, the slots' own buffers included.</summary>
+    private const int MaxIndirectMemoryBytes = 1 << 29;
+    /// <summary>BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST pages of segments.</summary>
+    public const int IndirectSegmentsLimit = 4096;
+    /// <summary>How the guest's pages are reached: what <see cref="GrantModes.ForFrontend"/> says.</summary>
+    public GrantMode GrantMode { get; init; }
+    /// <summary>
+    /// Pages that stay mapped with persistent grants, at most; null for a ring of requests of the usual lengths, and at least 1056, which is what
+    /// Linux keeps. Requests wait, in order, while those in flight use all of them.
+    /// </summary>
+    public int? MaxPersistentGrants { get; init; }
+    /// <summary>A page that no request used for so long is unmapped.</summary>
+    public TimeSpan PersistentIdle { get; init; } = DefaultPersistentIdle;
+    internal static readonly TimeSpan DefaultPersistentIdle = TimeSpan.FromSeconds(60);
+    private const int LeastPersistentGrants = 1056;
+
+    /// <summary>
+    /// The frontend was told the disk's own sector size, not 512: requests that are not whole blocks are errors, where else they go by way
+    /// of reading and writing whole ones.
+    /// </summary>
+    public bool NativeSectors { get; init; }
+    /// <summary>The device's limits, shared by its queues; null for none, ever.</summary>
+    public Throttle? Throttle { get; init; }
+    /// <summary>Where the slots live when they are to survive the process; the queue's own from here on. Null keeps them in its memory.</summary>
+    public RingJournal? Journal { get; init; }
+    /// <summary>Requests that the journal says were under way are done again (<see cref="VbdConnection.Resume"/>).</summary>
+    public bool TakesOver { get; init; }
     /// <summary>After EAGAIN or EINTR from the disk: long enough not to burn the CPU, short enough not to be felt.</summary>
     public TimeSpan RetryDelay { get; init; } = DefaultRetryDelay;
     internal static readonly TimeSpan DefaultRetryDelay = TimeSpan.FromMilliseconds(1);
-    /// <summary>The private indices to start from: 0 but after a restart of the backend.</summary>
+    /// <summary>The private indices to start from: 0 but after a restart of the backend (<see cref="VbdConnection.Resume"/>).</summary>
     public uint RingIndex { get; init; }
+
+    /// <summary>
+    /// Never less than the longest request needs. Unasked, room for every slot at the lengths that frontends use (Linux: 32 segments): with
+    /// less, a full ring of them evicts what the next request looks for.
+    /// </summary>
+    internal int PersistentCapacity(int slots) => Math.Clamp(
+        MaxPersistentGrants ?? Math.Max(LeastPersistentGrants, slots * Math.Min(LongestRequest, UsualIndirectSegments)), LongestRequest, MaxPersistentEntries);
+
+    private const int UsualIndirectSegments = 64;
+
+    /// <summary>Pages of the guest's that a queue of that many slots maps at a time, its ring apart: for the hypervisor's limit.</summary>
+    internal int MappedPages(int slots) => GrantMode switch
+    {
+        GrantMode.Map => slots * LongestRequest,
+        GrantMode.Persistent => PersistentCapacity(slots),
+        _ => 0,
+    };
+
+    private int LongestRequest => Math.Clamp(MaxIndirectSegments, Abi.Blkif.MaxSegmentsPerRequest, IndirectSegmentsLimit);
+    private const int MaxPersistentEntries = 1 << 20;
+
+    /// <summary>Pages of the pool, when the longest request takes <paramref name="longest"/>.</summary>
+    internal int PoolPages(int longest, int slots) =>
+        (int)Math.Clamp(Math.Min(IndirectMemoryBytes, MaxIndirectMemoryBytes) / Arena.PageBytes, longest, (long)longest * slots);
 }

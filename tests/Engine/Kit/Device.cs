@@ -7,13 +7,15 @@ internal sealed class Device : IDisposable
 {
     private readonly bool _ownsDisk;
 
-    public Device(Reactor reactor, BlkifProtocol protocol, Disk disk, int ringPages = 1, VbdOptions? options = null, bool ownsDisk = true, ushort domain = 7)
+    public Device(Reactor reactor, BlkifProtocol protocol, Disk disk, int ringPages = 1, VbdOptions? options = null, bool ownsDisk = true, ushort domain = 7,
+        int segments = Abi.Blkif.MaxSegmentsPerRequest)
     {
         _ownsDisk = ownsDisk;
-        Domain = Frontend.CreateDomain(new DomainId(domain), ringPages);
-        Frontend = Frontend.Create(Domain, protocol, ringPages);
+        Domain = Frontend.CreateDomain(new DomainId(domain), ringPages, segments: segments);
+        Frontend = Frontend.Create(Domain, protocol, ringPages, segments: segments);
+        Frontend.PersistentGrants = options?.GrantMode == GrantMode.Persistent;
         Vbd = new Vbd(disk, reactor, options);
-        Vbd.Connect(Frontend.Connection, LoopbackRingAccess.For(Domain));
+        Vbd.Connect(Frontend.Connection, new LoopbackHypervisor(Domain));
     }
 
     public LoopbackDomain Domain { get; }
@@ -22,7 +24,7 @@ internal sealed class Device : IDisposable
     public VbdQueue Queue => Vbd.Queue ?? throw new InvalidOperationException("the device is not connected");
 
     /// <summary>A verified workload on the first sectors of the disk, and a sweep over what it touched.</summary>
-    public WorkloadResult Work(TimeSpan duration, int depth = 16, long sectors = 4096, ulong seed = 1)
+    public WorkloadResult Work(TimeSpan duration, int depth = 16, long sectors = 4096, ulong seed = 1, int blockSectors = RequestValidator.SectorsPerPage)
     {
         SectorModel model = new(sectors, seed);
         VerifiedWorkload workload = new(Frontend, new WorkloadOptions
@@ -30,6 +32,7 @@ internal sealed class Device : IDisposable
             Sectors = sectors,
             Model = model,
             Seed = seed,
+            BlockSectors = blockSectors,
             DiscardZeroes = Vbd.Disk.DiscardZeroes,
             SilenceMs = Wait.LimitMs,
         });

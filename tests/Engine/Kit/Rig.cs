@@ -13,6 +13,18 @@ internal sealed record RigOptions
     public bool ReadOnlyMode { get; init; }
     public int? MaxInFlight { get; init; }
     public uint RingIndex { get; init; }
+    public Throttle? Throttle { get; init; }
+    /// <summary>What the backend offers; the frontend has as many pages a request.</summary>
+    public int MaxIndirectSegments { get; init; }
+    public int? IndirectMemoryBytes { get; init; }
+    /// <summary>With <see cref="GrantMode.Persistent"/> the frontend has the feature too.</summary>
+    public GrantMode GrantMode { get; init; }
+    public int? MaxPersistentGrants { get; init; }
+    /// <summary>4096 makes it a 4Kn disk.</summary>
+    public int AlignmentBytes { get; init; } = Engine.Disk.SectorBytes;
+    public bool NativeSectors { get; init; }
+    /// <summary>Another queue of the same disk; null makes one of its own.</summary>
+    public ScriptedDisk? Disk { get; init; }
     /// <summary>None, so that a test need not wait.</summary>
     public TimeSpan RetryDelay { get; init; }
 }
@@ -22,14 +34,18 @@ internal sealed record RigOptions
 /// </summary>
 internal sealed unsafe class Rig : IDisposable
 {
+    private readonly bool _indirect;
     private int _number;
 
     public Rig(BlkifProtocol protocol, RigOptions? options = null)
     {
         options ??= new RigOptions();
-        Domain = Frontend.CreateDomain(new DomainId(7), options.RingPages);
-        Frontend = Frontend.Create(Domain, protocol, options.RingPages, options.RingIndex);
-        Disk = new ScriptedDisk(options.Sectors, options.ReadOnly);
+        _indirect = options.MaxIndirectSegments > 0;
+        int segments = Math.Max(options.MaxIndirectSegments, Blkif.MaxSegmentsPerRequest);
+        Domain = Frontend.CreateDomain(new DomainId(7), options.RingPages, segments: segments);
+        Frontend = Frontend.Create(Domain, protocol, options.RingPages, options.RingIndex, segments);
+        Frontend.PersistentGrants = options.GrantMode == GrantMode.Persistent;
+        Disk = options.Disk ?? new ScriptedDisk(options.Sectors, options.ReadOnly, options.AlignmentBytes);
         VbdQueueOptions queueOptions = new()
         {
             RingPages = options.RingPages,
@@ -37,7 +53,13 @@ internal sealed unsafe class Rig : IDisposable
             ReadOnly = options.ReadOnlyMode,
             MaxInFlight = options.MaxInFlight,
             RingIndex = options.RingIndex,
+            Throttle = options.Throttle,
             RetryDelay = options.RetryDelay,
+            MaxIndirectSegments = options.MaxIndirectSegments,
+            GrantMode = options.GrantMode,
+            MaxPersistentGrants = options.MaxPersistentGrants,
+            NativeSectors = options.NativeSectors,
+            IndirectMemoryBytes = options.IndirectMemoryBytes ?? VbdQueueOptions.DefaultIndirectMemoryBytes,
         };
         WitnessedGrants grants = new(new LoopbackGrants(Domain.Memory, Domain.Id, Domain.Backend), Witness);
         Queue = new VbdQueueFactory<WitnessedGrants, WitnessedEvents>(
@@ -57,6 +79,24 @@ internal sealed unsafe class Rig : IDisposable
     public Blkif.DecodedRequest Request(int operation, ulong sector, params (int First, int Last)[] segments) =>
         Requests.Of(Frontend, _number++, operation, sector, segments);
 
+    /// <summary>An INDIRECT request, its list filled in; the list is that of the next request number.</summary>
+    public Blkif.DecodedRequest Indirect(int operation, ulong sector, params (int First, int Last)[] segments)
+    {
+        Blkif.DecodedRequest request = Requests.Of(Frontend, _number++, operation, sector);
+        int number = NumberOf(in request);
+        for (int i = 0; i < segments.Length; i++)
+        {
+            Frontend.SegmentListOf(number)[i] = new Blkif.RequestSegment
+            {
+                Gref = Frontend.GrantOf(number, i, readOnly: operation != Blkif.OpRead).Value,
+                FirstSect = (byte)segments[i].First,
+                LastSect = (byte)segments[i].Last,
+            };
+        }
+        Frontend.MakeIndirect(ref request, number, operation, segments.Length);
+        return request;
+    }
+
     public Blkif.DecodedRequest Discard(ulong sector, ulong sectors) => Requests.Discard(_number++, sector, sectors);
 
     /// <summary>Number of the request, by which its pages are found.</summary>
@@ -70,9 +110,13 @@ internal sealed unsafe class Rig : IDisposable
         return [.. bytes];
     }
 
+    /// <summary>The segment as the guest gave it, in the request or in its list.</summary>
+    public Blkif.RequestSegment SegmentOf(in Blkif.DecodedRequest request, int segment) =>
+        request.Operation == Blkif.OpIndirect ? Frontend.SegmentListOf(NumberOf(in request))[segment] : request.Seg[segment];
+
     public Span<byte> GuestSegment(in Blkif.DecodedRequest request, int segment)
     {
-        Blkif.RequestSegment at = request.Seg[segment];
+        Blkif.RequestSegment at = SegmentOf(in request, segment);
         return new Span<byte>(
             Frontend.BufferOf(NumberOf(in request), segment) + (at.FirstSect * Engine.Disk.SectorBytes),
             (at.LastSect - at.FirstSect + 1) * Engine.Disk.SectorBytes);
@@ -134,9 +178,13 @@ internal sealed unsafe class Rig : IDisposable
         FinishDisk();
         Blkif.DecodedResponse response = Assert.Single(Responses());
         Assert.Equal(request.Id, response.Id);
-        Assert.Equal(request.Operation, response.Operation);
+        Assert.Equal(_indirect && request.Operation == Blkif.OpIndirect ? AnsweredAs(in request) : request.Operation, response.Operation);
         return response.Status;
     }
+
+    /// <summary>The response to an INDIRECT request that is offered says what it did, where that is something.</summary>
+    private static byte AnsweredAs(in Blkif.DecodedRequest request) =>
+        request.IndirectOp is Blkif.OpRead or Blkif.OpWrite ? request.IndirectOp : request.Operation;
 
     public List<Fault> Faults()
     {
@@ -148,9 +196,14 @@ internal sealed unsafe class Rig : IDisposable
     public void Dispose()
     {
         string[] violations = Disk.Violations;
+        // As the reactor does; requests that the test left under way keep what they have.
+        bool idle = Queue.InFlight == 0;
+        if (idle) Queue.DetachDisk();
+        int mapped = Witness.MappedPages - Witness.UnmappedPages;
         Queue.Dispose();
         Disk.Dispose();
         Domain.Dispose();
         Assert.Empty(violations);
+        if (idle) Assert.Equal(0, mapped);
     }
 }

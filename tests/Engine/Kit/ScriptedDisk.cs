@@ -9,12 +9,39 @@ internal sealed unsafe class ScriptedOperation(DiskOperation operation, int numb
     public long OffsetBytes => operation.OffsetBytes;
     public int LengthBytes => operation.LengthBytes;
     public byte* Buffer => operation.Buffer;
+    /// <summary>Pieces that the data is in; 0 when it is all at <see cref="Buffer"/>.</summary>
+    public int VectorCount => operation.VectorCount;
+    public DiscardMethod DiscardMethod => operation.DiscardMethod;
     public ulong Tag => operation.Tag;
     /// <summary>Place in the order of starts, from 0.</summary>
     public int Number => number;
     public bool IsTransfer => Kind is DiskOperationKind.Read or DiskOperationKind.Write;
 
     public override string ToString() => $"#{Number} {Kind} {OffsetBytes}+{LengthBytes}";
+
+    /// <summary>Bytes in all the pieces.</summary>
+    public int DataBytes
+    {
+        get
+        {
+            int bytes = 0;
+            for (int i = 0; i < VectorCount; i++) bytes += (int)operation.Vectors[i].iov_len;
+            return VectorCount == 0 ? LengthBytes : bytes;
+        }
+    }
+
+    /// <summary>Moves the first bytes of the data to or from the disk's content.</summary>
+    public void Move(Span<byte> place)
+    {
+        for (int i = 0; !place.IsEmpty; i++)
+        {
+            int length = VectorCount == 0 ? place.Length : Math.Min(place.Length, (int)operation.Vectors[i].iov_len);
+            Span<byte> piece = new(VectorCount == 0 ? Buffer : operation.Vectors[i].iov_base, length);
+            if (Kind == DiskOperationKind.Read) place[..length].CopyTo(piece);
+            else piece.CopyTo(place);
+            place = place[length..];
+        }
+    }
 }
 
 /// <summary>
@@ -32,14 +59,20 @@ internal sealed unsafe class ScriptedDisk : Disk
     private readonly List<ScriptedOperation> _underWay = [];
     private readonly Queue<DiskCompletion> _completed = new();
     private readonly List<string> _violations = [];
-    private byte* _buffers;
-    private nuint _buffersLengthBytes;
+    // Of each queue that is attached and has its data in memory of its own.
+    private readonly List<(nint Start, nuint LengthBytes)> _buffers = [];
 
-    public ScriptedDisk(long capacitySectors, bool readOnly = false) : base(capacitySectors, readOnly)
+    public ScriptedDisk(long capacitySectors, bool readOnly = false, int alignmentBytes = SectorBytes) : base(capacitySectors, readOnly)
     {
+        AlignmentBytes = LogicalSectorBytes = PhysicalSectorBytes = alignmentBytes;
         LongestSectors = capacitySectors;
         Content = capacitySectors <= MaxContentSectors ? new byte[capacitySectors * SectorBytes] : [];
     }
+
+    /// <summary>What a device has and the other disks have not.</summary>
+    public DiscardMethod LastMethod { init => LastDiscardMethod = value; }
+    public int DiscardBlock { init => DiscardBlockBytes = value; }
+    public (int GranularityBytes, int AlignmentBytes) DiscardUnit { init => (DiscardGranularityBytes, DiscardAlignmentBytes) = value; }
 
     /// <summary>Answers an operation as it starts: a result, or <see cref="IDiskIo.Pending"/>. Null leaves all under way.</summary>
     public Func<ScriptedOperation, int>? OnStart { get; set; }
@@ -94,8 +127,7 @@ internal sealed unsafe class ScriptedDisk : Disk
         if (Content.Length > 0)
         {
             Span<byte> place = Content.AsSpan((int)operation.OffsetBytes, operation.IsTransfer ? bytes : operation.LengthBytes);
-            if (operation.Kind == DiskOperationKind.Read) place.CopyTo(new Span<byte>(operation.Buffer, bytes));
-            else if (operation.Kind == DiskOperationKind.Write) new Span<byte>(operation.Buffer, bytes).CopyTo(place);
+            if (operation.IsTransfer) operation.Move(place);
             else if (operation.Kind == DiskOperationKind.Discard) place.Clear();
         }
         return operation.IsTransfer ? bytes : 0;
@@ -147,10 +179,15 @@ internal sealed unsafe class ScriptedDisk : Disk
         long end = LongestSectors << SectorShift;
         if (operation.OffsetBytes < 0 || operation.LengthBytes <= 0 || operation.OffsetBytes > end - operation.LengthBytes)
             _violations.Add($"{operation} does not lie in the disk");
+        int block = operation.Kind == DiskOperationKind.Discard ? DiscardBlockBytes : AlignmentBytes;
+        if (((operation.OffsetBytes | (uint)operation.LengthBytes) & (block - 1)) != 0) _violations.Add($"{operation} is not whole blocks");
         if (!operation.IsTransfer) return;
+        if (operation.DataBytes != operation.LengthBytes) _violations.Add($"{operation} has {operation.DataBytes} bytes of data");
+        // Mapped pages lie outside, and a guest may name the same one twice.
+        if (_buffers.Count == 0) return;
 
-        nint place = (nint)(operation.Buffer - _buffers);
-        if (place < 0 || (nuint)place + (nuint)operation.LengthBytes > _buffersLengthBytes) _violations.Add($"{operation}: not in the queue's buffers");
+        nint place = (nint)operation.Buffer;
+        if (!_buffers.Exists(own => place >= own.Start && (nuint)(place - own.Start) + (nuint)operation.LengthBytes <= own.LengthBytes)) _violations.Add($"{operation}: not in the queue's buffers");
         foreach (ScriptedOperation other in _underWay)
         {
             if (other.IsTransfer && operation.Buffer < other.Buffer + other.LengthBytes && other.Buffer < operation.Buffer + operation.LengthBytes)
@@ -161,8 +198,7 @@ internal sealed unsafe class ScriptedDisk : Disk
     internal void Attach(in DiskAttachment attachment)
     {
         AttachCount++;
-        _buffers = attachment.Buffers;
-        _buffersLengthBytes = attachment.BuffersLengthBytes;
+        if (attachment.Buffers != null) _buffers.Add(((nint)attachment.Buffers, attachment.BuffersLengthBytes));
     }
 
     internal void Detach() => DetachCount++;

@@ -3,12 +3,16 @@ using Blkring.Engine.Loopback;
 namespace Blkring.Engine.Tests.Kit;
 
 /// <summary>Notes every step of connecting and stopping, in order, and fails at the one that a test names.</summary>
-internal sealed unsafe class StepAccess(LoopbackDomain domain, string? failAt = null) : RingAccess
+internal sealed unsafe class StepAccess(LoopbackDomain domain, string? failAt = null) : RingAccess, IHypervisor
 {
     private readonly LoopbackRingAccess _inner = LoopbackRingAccess.For(domain);
 
     public List<string> Steps { get; } = [];
     public VbdQueue? Created { get; private set; }
+
+    RingAccess IHypervisor.OpenRing(DomainId frontend) => this;
+
+    string IHypervisor.Describe() => "a ring access that fails where a test asks";
 
     public override DomainId Frontend => _inner.Frontend;
 

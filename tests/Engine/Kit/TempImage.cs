@@ -17,7 +17,7 @@ internal sealed class TempImage : IDisposable
 
     public string PathOf(string name) => System.IO.Path.Combine(_folder.FullName, name);
 
-    public FileDisk Open(bool writable = true, CacheMode cache = CacheMode.Auto) =>
+    public FileDisk Open(bool writable = true, CacheMode cache = CacheMode.None) =>
         FileDisk.Open(Path, new FileDiskOptions { Writable = writable, Cache = cache });
 
     public void Dispose() => _folder.Delete(recursive: true);

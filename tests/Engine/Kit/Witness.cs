@@ -8,7 +8,14 @@ internal sealed class Witness
 {
     public int CopyCalls { get; set; }
     public int CopySegments { get; set; }
+    public int MapCalls { get; set; }
+    public int MappedPages { get; set; }
+    public int UnmapCalls { get; set; }
+    public int UnmappedPages { get; set; }
     public int Notifications { get; set; }
+    /// <summary>Called before each notification, when the responses can be seen.</summary>
+    public Action? BeforeNotify { get; set; }
+    public int Unmasks { get; set; }
     /// <summary>Called before each batch of copies, with the number of segments.</summary>
     public Action<int>? BeforeCopy { get; set; }
     /// <summary>The whole batch fails before any segment is looked at, as a hypercall that returns an error.</summary>
@@ -29,13 +36,37 @@ internal readonly unsafe struct WitnessedGrants(LoopbackGrants grants, Witness w
         witness.BeforeCopy?.Invoke(count);
         if (!witness.RefuseCopies) _grants.Copy(segments, count);
     }
+
+    public void Map(GrantMapping* mappings, int count)
+    {
+        witness.MapCalls++;
+        _grants.Map(mappings, count);
+        for (int i = 0; i < count; i++)
+            if (mappings[i].Status == 0) witness.MappedPages += mappings[i].Count;
+    }
+
+    public void Unmap(GrantMapping* mappings, int count)
+    {
+        witness.UnmapCalls++;
+        _grants.Unmap(mappings, count);
+        for (int i = 0; i < count; i++)
+        {
+            // A group that was never mapped, or not like this, is our bug.
+            if (mappings[i].Status != 0) throw new InvalidOperationException($"unmapping failed: {mappings[i].Status}");
+            witness.UnmappedPages += mappings[i].Count;
+        }
+    }
 }
 
 internal readonly unsafe struct WitnessedEvents(Witness witness) : IEventChannel
 {
     public int Descriptor => -1;
 
-    public void Notify() => witness.Notifications++;
+    public void Notify()
+    {
+        witness.BeforeNotify?.Invoke();
+        witness.Notifications++;
+    }
 
     public void PrepareWait(io_uring_sqe* sqe)
     {
@@ -48,4 +79,6 @@ internal readonly unsafe struct WitnessedEvents(Witness witness) : IEventChannel
     public void Consume()
     {
     }
+
+    public void Unmask() => witness.Unmasks++;
 }

@@ -1,0 +1,35 @@
+namespace Blkring.Engine;
+
+/// <summary>How a device reaches its guest's pages.</summary>
+public enum GrantMode : byte
+{
+    /// <summary>The hypervisor copies between the guest's pages and memory of ours: one call a pass.</summary>
+    Copy,
+    /// <summary>A request's pages are mapped for as long as the disk works on them.</summary>
+    Map,
+    /// <summary>Pages stay mapped and are found again by their grants, with frontends that use the same ones over and over.</summary>
+    Persistent,
+}
+
+public static class GrantModes
+{
+    /// <summary>The word of a configuration file; <c>auto</c> leaves the choice to <see cref="Resolve"/>.</summary>
+    /// <param name="mode">Null for <c>auto</c>.</param>
+    /// <returns>False for any other word.</returns>
+    public static bool TryParse(string? text, out GrantMode? mode)
+    {
+        mode = text switch { "copy" => GrantMode.Copy, "map" => GrantMode.Map, "persistent" => GrantMode.Persistent, _ => null };
+        return mode is not null || text == "auto";
+    }
+
+    /// <summary>
+    /// What to offer: the answer to null (<c>auto</c>) is <see cref="GrantMode.Copy"/>, which every frontend can use, needs no pages to be
+    /// kept, and on the loopback was slower than none for requests of up to 11 pages (docs/performance.md). feature-persistent is advertised only with
+    /// <see cref="GrantMode.Persistent"/>: a guest that believes in it copies on its side.
+    /// </summary>
+    public static GrantMode Resolve(GrantMode? asked) => asked ?? GrantMode.Copy;
+
+    /// <summary>What a connection is served with: a frontend without feature-persistent gets copies instead.</summary>
+    public static GrantMode ForFrontend(GrantMode mode, bool persistentGrants) =>
+        mode == GrantMode.Persistent && !persistentGrants ? GrantMode.Copy : mode;
+}

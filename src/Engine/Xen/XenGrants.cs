@@ -1,0 +1,54 @@
+using Blkring.Abi;
+using Blkring.Interop;
+
+namespace Blkring.Engine.Xen;
+
+/// <summary>A guest's grants through libxengnttab: a whole pass is copied by one system call.</summary>
+/// <remarks>The handle is held by the <see cref="XenRingAccess"/> that made this, which outlives the queue.</remarks>
+public readonly unsafe struct XenGrants : IGrants
+{
+    private readonly LibXenGnttab.xengnttab_handle* _handle;
+
+    internal XenGrants(LibXenGnttab.xengnttab_handle* handle) => _handle = handle;
+
+    public static bool MovesData => true;
+
+    public void Copy(GrantCopySegment* segments, int count)
+    {
+        if (LibXenGnttab.GrantCopy(_handle, segments, (uint)count) != 0) FailAll(segments, count);
+    }
+
+    /// <remarks>
+    /// One call of the library for each group: gntdev unmaps only whole what it mapped together, and groups end at different times. All
+    /// or nothing as the library has it, so a bad grant fails its own group alone.
+    /// </remarks>
+    public void Map(GrantMapping* mappings, int count)
+    {
+        for (GrantMapping* mapping = mappings; mapping < mappings + count; mapping++)
+        {
+            int protection = mapping->Writable ? Libc.PROT_READ | Libc.PROT_WRITE : Libc.PROT_READ;
+            nint address = LibXenGnttab.MapDomainGrantRefs(
+                _handle, mapping->Domain, new ReadOnlySpan<uint>(mapping->References, mapping->Count), protection);
+            mapping->Address = address < 0 ? null : (byte*)address;
+            mapping->Status = (short)(address < 0 ? GrantTable.GntstGeneralError : GrantTable.GntstOkay);
+        }
+    }
+
+    public void Unmap(GrantMapping* mappings, int count)
+    {
+        for (GrantMapping* mapping = mappings; mapping < mappings + count; mapping++)
+        {
+            int result = LibXenGnttab.Unmap(_handle, mapping->Address, (uint)mapping->Count);
+            mapping->Status = (short)(result < 0 ? GrantTable.GntstGeneralError : GrantTable.GntstOkay);
+        }
+    }
+
+    /// <summary>
+    /// When the call as a whole went wrong (no memory for the kernel, no page behind a local address) some segments may be copied, but
+    /// GNTST_okay does not tell which: Linux sets it before it copies. So none is.
+    /// </summary>
+    private static void FailAll(GrantCopySegment* segments, int count)
+    {
+        for (int i = 0; i < count; i++) segments[i].Status = GrantTable.GntstGeneralError;
+    }
+}

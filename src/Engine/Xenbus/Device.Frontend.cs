@@ -1,0 +1,47 @@
+namespace Blkring.Engine.Xenbus;
+
+/// <summary>The frontend's area: where it is, and the watch on its state.</summary>
+internal sealed partial class Device
+{
+    private string? _frontendPath;
+    /// <summary>The connection on which the frontend's state is watched.</summary>
+    private StoreConnection? _watchedBy;
+
+    /// <summary>Tells the backend whose event it is.</summary>
+    public const string WatchTokenPrefix = "frontend/";
+
+    private string WatchToken => WatchTokenPrefix + Id;
+    private string WatchedPath => $"{_frontendPath}/state";
+
+    /// <summary>Finds the frontend's area and watches its state, which also tells of the area's removal.</summary>
+    private void FindFrontend(StoreConnection connection)
+    {
+        string? path = _store.Read($"{_area.Path}/frontend");
+        if (path == _frontendPath && (path is null || _watchedBy == connection)) return;
+        if (_watchedBy == connection) _store.Unwatch(WatchedPath, WatchToken);
+        (_watchedBy, _frontendPath) = (null, null);
+        // A path that cannot be the frontend's is neither watched nor read; whoever wants to begin or connect hears of it.
+        if (path is null || WrongFrontend(path) is not null) return;
+        _frontendPath = path;
+        _store.Watch(WatchedPath, WatchToken);
+        _watchedBy = connection;
+    }
+
+    /// <exception cref="DeviceFaultException">The keys that name the frontend are missing, or contradict the area's own path.</exception>
+    private void CheckFrontend()
+    {
+        string path = _store.Read($"{_area.Path}/frontend") ?? throw new DeviceFaultException("the key frontend is missing: the toolstack has not said where the frontend is");
+        if (WrongFrontend(path) is { } wrong) throw new DeviceFaultException(wrong);
+        if (_store.Read($"{_area.Path}/frontend-id") is { } id && id != Id.Frontend.ToString())
+            throw new DeviceFaultException($"frontend-id is {Shown.Value(id)}, the area is of domain {Id.Frontend}");
+    }
+
+    /// <summary>A frontend has its area in its own domain, or anything that this process may read could be taken for its answers.</summary>
+    private string? WrongFrontend(string path)
+    {
+        string home = $"/local/domain/{Id.Frontend}/";
+        bool inside = path.StartsWith(home, StringComparison.Ordinal) && path.Length > home.Length && !path.EndsWith('/')
+            && !path.Contains("//", StringComparison.Ordinal) && path.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '/' or '_' or '@' or ':' or '.');
+        return inside ? null : $"the key frontend is {Shown.Value(path)}, which is not below {home[..^1]}";
+    }
+}

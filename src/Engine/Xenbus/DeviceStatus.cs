@@ -1,0 +1,55 @@
+namespace Blkring.Engine.Xenbus;
+
+/// <summary>A device as it stands; read without waiting for anything.</summary>
+public sealed record DeviceStatus
+{
+    public required DeviceId Id { get; init; }
+
+    /// <summary>backend/vbd3/7/51712, below the backend's own domain.</summary>
+    public required string BackendPath { get; init; }
+
+    /// <summary>Null until the toolstack has said it.</summary>
+    public string? FrontendPath { get; init; }
+
+    public required XenbusState BackendState { get; init; }
+    public required XenbusState FrontendState { get; init; }
+
+    /// <summary>False: the toolstack wants the device gone.</summary>
+    public required bool IsOnline { get; init; }
+
+    /// <summary>One line about the open image or device; null when none is open.</summary>
+    public string? Image { get; init; }
+
+    public long CapacitySectors { get; init; }
+    public bool IsReadOnly { get; init; }
+
+    /// <summary>A ring is being served.</summary>
+    public bool IsConnected { get; init; }
+
+    /// <summary>The frontend's key; null when it wrote none.</summary>
+    public string? Protocol { get; init; }
+
+    /// <summary>Pages of each ring; 0 when none is served.</summary>
+    public int RingPages { get; init; }
+
+    /// <summary>The queues being served: their statistics, and how many there are.</summary>
+    public IReadOnlyList<VbdQueue> Queues { get; init; } = [];
+
+    /// <summary>The keys that describe the device to its frontend, as they were last written.</summary>
+    public IReadOnlyDictionary<string, string> Features { get; init; } = System.Collections.ObjectModel.ReadOnlyDictionary<string, string>.Empty;
+
+    /// <summary>What the device may do at most.</summary>
+    public ThrottleLimits Limits { get; init; } = new();
+
+    /// <summary>Drained by command.</summary>
+    public bool IsPaused { get; init; }
+
+    /// <summary>The disk still holds requests although the device is to stop; it is tried again in the background.</summary>
+    public bool IsStopping { get; init; }
+
+    /// <summary>The store came back empty while the device was served: it goes on, but nobody can tell it anything.</summary>
+    public bool IsOrphan { get; init; }
+
+    /// <summary>Why the device is not served; null when nothing is wrong.</summary>
+    public string? LastError { get; init; }
+}

@@ -1,0 +1,416 @@
+using Blkring.Abi;
+using Blkring.Engine.Loopback;
+using Blkring.Engine.Tests.Kit;
+using Blkring.Interop;
+
+namespace Blkring.Engine.Tests;
+
+/// <summary>A daemon is killed at any step; the next one answers what was under way, each request once, and nothing is lost.</summary>
+public sealed unsafe class JournalTests
+{
+    private const int Rounds = 3;
+
+    [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    public void Killed_at_any_step_every_request_is_answered_once_by_the_next_daemon(BlkifProtocol protocol, GrantMode mode)
+    {
+        foreach (bool outOfOrder in (bool[])[true, false]) KillAtEveryStep(protocol, mode, outOfOrder);
+    }
+
+    private static void KillAtEveryStep(BlkifProtocol protocol, GrantMode mode, bool outOfOrder)
+    {
+        int steps = 0;
+        for (int killAt = 0; ; killAt++)
+        {
+            using World world = new(protocol, mode);
+            world.Life.StepsLeft = killAt;
+            world.Disk.OutOfOrder = outOfOrder;
+            for (int round = 0; round < Rounds; round++)
+            {
+                world.Post(round);
+                world.ServeUntilAnswered();
+                world.CheckAnswers();
+            }
+            world.CheckDisk();
+            if (!world.Life.Died) break;
+            steps++;
+        }
+        // Each request takes several steps: the kill was tried at all of them.
+        Assert.InRange(steps, 100, 10_000);
+    }
+
+    [Theory, EveryAbi]
+    public void Killed_again_while_it_does_the_requests_again_nothing_is_lost_either(BlkifProtocol protocol)
+    {
+        for (int gap = 1; gap < 40; gap += 3)
+        {
+            using World world = new(protocol);
+            world.Life.StepsLeft = world.Life.EveryFurther = gap;
+            world.Disk.OutOfOrder = true;
+            for (int round = 0; round < Rounds; round++)
+            {
+                world.Post(round);
+                world.ServeUntilAnswered();
+                world.CheckAnswers();
+            }
+            Assert.True(world.Life.Deaths > 1);
+            world.CheckDisk();
+        }
+    }
+
+    [Fact]
+    public void A_journal_of_another_ring_is_not_followed()
+    {
+        using World world = new(BlkifProtocol.X86_64);
+        world.Life.StepsLeft = 5;
+        world.Post(0);
+        Assert.Throws<KilledException>(() => world.Queue.Turn());
+        world.Identity = world.Identity with { Ring = new GrantReference(999) };
+        world.NextDaemon();
+        Assert.Equal(0, world.Queue.InFlight);
+    }
+
+    [Fact]
+    public void A_ring_that_is_connected_anew_starts_empty_whatever_was_left()
+    {
+        using World world = new(BlkifProtocol.X86_64);
+        world.Life.StepsLeft = 5;
+        world.Post(0);
+        Assert.Throws<KilledException>(() => world.Queue.Turn());
+        world.NextDaemon(takesOver: false);
+        Assert.Equal(0, world.Queue.InFlight);
+    }
+
+    [Fact]
+    public void A_queue_that_was_drained_leaves_nothing_to_be_done()
+    {
+        using World world = new(BlkifProtocol.X86_64);
+        world.Life.StepsLeft = int.MaxValue;
+        world.Post(0);
+        world.ServeUntilAnswered();
+        world.Queue.Dispose();
+        using RingJournal journal = new(world.JournalPath, world.Identity);
+        Assert.Null(journal.FindLeft());
+    }
+
+    [Fact]
+    public void What_another_version_left_is_refused_with_a_line_that_says_so()
+    {
+        using World world = new(BlkifProtocol.X86_64);
+        world.Life.StepsLeft = 5;
+        world.Post(0);
+        Assert.Throws<KilledException>(() => world.Queue.Turn());
+        using (FileStream file = File.OpenWrite(world.JournalPath))
+        {
+            // The version follows the magic.
+            file.Position = 8;
+            file.WriteByte(77);
+        }
+        using RingJournal journal = new(world.JournalPath, world.Identity);
+        Assert.Contains("another version", Assert.Throws<VbdConnectException>(() => journal.FindLeft()).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(10)]
+    [InlineData(4096)]
+    [InlineData(100_000)]
+    public void Rubbish_in_the_place_of_a_journal_is_no_journal(int length)
+    {
+        using World world = new(BlkifProtocol.X86_64);
+        string path = world.JournalPath + ".other";
+        File.WriteAllBytes(path, [.. Enumerable.Repeat((byte)0xAB, length)]);
+        using RingJournal journal = new(path, world.Identity);
+        Assert.Null(journal.FindLeft());
+        journal.Begin(new JournalSize(32, 0));
+        Assert.Equal(new JournalSize(32, 0), journal.FindLeft());
+    }
+
+    [Fact]
+    public void A_device_keeps_its_journals_across_a_stop_and_deletes_them_when_told()
+    {
+        using TempImage folder = new(8);
+        string path = folder.PathOf("7-51712");
+        using Reactor reactor = new();
+        using (Device device = new(reactor, BlkifProtocol.X86_64, new MemoryDisk(4096), options: new VbdOptions { JournalPath = path }))
+        {
+            WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(50));
+            Assert.True(result.IsRight, result.FirstProblem);
+            Assert.True(device.Vbd.Stop(Wait.Limit));
+            Assert.True(File.Exists(path + "-0"));
+            device.Vbd.Connect(device.Frontend.Connection with { Resume = true }, new LoopbackHypervisor(device.Domain));
+            device.Frontend.Put(Requests.Of(device.Frontend, 0, Blkif.OpRead, 0, Requests.Pages(1)));
+            device.Frontend.Push();
+            Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(device.Frontend, 1)).Status);
+        }
+        Vbd.DeleteJournals(path, queues: 1);
+        Assert.False(File.Exists(path + "-0"));
+    }
+
+    private sealed class KilledException : Exception;
+
+    /// <summary>Dies at one step, or at that and every so many further ones. A step is whatever the queue asks of its neighbours.</summary>
+    private sealed class Mortality
+    {
+        public int StepsLeft { get; set; }
+        public int EveryFurther { get; set; }
+        public int Deaths { get; private set; }
+        public bool Died => Deaths > 0;
+
+        /// <summary>Pages mapped, by address: the kernel takes them from a process that was killed.</summary>
+        public Dictionary<nint, int> Mapped { get; } = [];
+
+        public void Bury()
+        {
+            foreach ((nint address, int pages) in Mapped) Libc.Munmap((void*)address, (nuint)(pages * GuestMemory.PageBytes));
+            Mapped.Clear();
+        }
+
+        public void Step()
+        {
+            if (StepsLeft-- != 0) return;
+            Deaths++;
+            // A little later each time: a daemon that never lives long enough for one request gets nowhere.
+            StepsLeft = EveryFurther > 0 ? EveryFurther++ : int.MaxValue;
+            throw new KilledException();
+        }
+    }
+
+    private sealed class World : IDisposable
+    {
+        private const int Entries = 32;
+        private readonly TempImage _folder = new(8);
+        private readonly HashSet<ulong> _answers = [];
+        private readonly byte[] _expected = new byte[Entries * Rounds];
+        private int _posted;
+
+        public World(BlkifProtocol protocol, GrantMode mode = GrantMode.Copy)
+        {
+            (Protocol, Mode) = (protocol, mode);
+            Domain = Frontend.CreateDomain(new DomainId(7), 1);
+            Frontend = Frontend.Create(Domain, protocol, 1);
+            Disk = new MortalDisk(Entries * Rounds * Requests.PageSectors, Life);
+            Identity = new RingIdentity(Domain.Id, protocol, 1, Frontend.RingReferences[0], Frontend.Channel.Port);
+            Queue = Create(takesOver: false);
+        }
+
+        public BlkifProtocol Protocol { get; }
+        public GrantMode Mode { get; }
+        public LoopbackDomain Domain { get; }
+        public Frontend Frontend { get; }
+        public Mortality Life { get; } = new();
+        public MortalDisk Disk { get; }
+        public RingIdentity Identity { get; set; }
+        public VbdQueue Queue { get; private set; }
+        public string JournalPath => _folder.PathOf("journal");
+
+        /// <summary>Fills the ring: writes, flushes, reads and barriers, each of a page of its own.</summary>
+        public void Post(int round)
+        {
+            for (int i = 0; i < Entries; i++, _posted++)
+            {
+                int operation = (i % 8) switch { 5 => Blkif.OpRead, 6 => Blkif.OpFlushDiskcache, 7 when round == 1 => Blkif.OpWriteBarrier, _ => Blkif.OpWrite };
+                Blkif.DecodedRequest request = Requests.Of(Frontend, _posted, operation, (ulong)_posted * Requests.PageSectors,
+                    operation == Blkif.OpFlushDiskcache ? [] : Requests.Pages(1));
+                if (operation is Blkif.OpWrite or Blkif.OpWriteBarrier)
+                {
+                    _expected[_posted] = (byte)(_posted + 1);
+                    new Span<byte>(Frontend.BufferOf(_posted % Entries, 0), GuestMemory.PageBytes).Fill((byte)(_posted + 1));
+                }
+                // A frontend that lets its grants be kept grants them for reading and writing.
+                if (Mode == GrantMode.Persistent && request.NrSegments > 0) request.Seg[0].Gref = Frontend.GrantOf(_posted % Entries, 0, readOnly: false).Value;
+                Frontend.Put(in request);
+            }
+            Frontend.Push();
+        }
+
+        /// <summary>Turns the queue until the frontend has all its answers; each time it dies, the next daemon takes over.</summary>
+        public void ServeUntilAnswered()
+        {
+            for (int turns = 0; _answers.Count < _posted; turns++)
+            {
+                Assert.True(turns < 100_000, $"{_answers.Count} of {_posted} requests were answered, and no more come");
+                try
+                {
+                    Queue.Turn();
+                    Queue.FinalCheckForRequests();
+                }
+                catch (KilledException)
+                {
+                    NextDaemon();
+                }
+                Blkif.DecodedResponse response = default;
+                while (Frontend.TryTake(ref response))
+                {
+                    Assert.Equal(Blkif.RspOkay, response.Status);
+                    Assert.True(_answers.Add(response.Id), $"request {response.Id:x} is answered twice");
+                }
+            }
+        }
+
+        public void CheckAnswers()
+        {
+            for (int i = 0; i < _posted; i++) Assert.Contains(0xF1E2D3C4B5A60000 + (ulong)i, _answers);
+            Assert.Equal(0, Queue.InFlight);
+        }
+
+        public void CheckDisk()
+        {
+            for (int page = 0; page < _expected.Length; page++)
+                Assert.Equal(-1, Disk.Content.Slice(page * GuestMemory.PageBytes, GuestMemory.PageBytes).IndexOfAnyExcept(_expected[page]));
+        }
+
+        /// <summary>Of the one before nothing is left but its journal, as it was when it was killed.</summary>
+        public void NextDaemon(bool takesOver = true)
+        {
+            Disk.Forget();
+            byte[] left = File.ReadAllBytes(JournalPath);
+            Life.Bury();
+            Queue.Dispose();
+            File.WriteAllBytes(JournalPath, left);
+            Queue = Create(takesOver);
+        }
+
+        public void Dispose()
+        {
+            Queue.Dispose();
+            Disk.Dispose();
+            Domain.Dispose();
+            _folder.Dispose();
+        }
+
+        private VbdQueue Create(bool takesOver)
+        {
+            VbdQueueOptions options = new()
+            {
+                Frontend = Domain.Id,
+                GrantMode = Mode,
+                Journal = new RingJournal(JournalPath, Identity),
+                TakesOver = takesOver,
+                RingIndex = takesOver ? Frontend.Header.RspProd : 0,
+            };
+            VbdQueue queue = new VbdQueueFactory<MortalGrants, MortalEvents>(Frontend.Sring, Protocol, options, Disk,
+                new MortalGrants(new LoopbackGrants(Domain.Memory, Domain.Id, Domain.Backend), Life), new MortalEvents(Life)).Create();
+            queue.AttachDisk(0, ring: null);
+            queue.AttachRing();
+            return queue;
+        }
+    }
+
+    private readonly struct MortalGrants(LoopbackGrants grants, Mortality life) : IGrants
+    {
+        public static bool MovesData => true;
+
+        public void Copy(GrantCopySegment* segments, int count)
+        {
+            for (int i = 0; i < count; i++)
+            {
+                life.Step();
+                grants.Copy(segments + i, 1);
+            }
+            life.Step();
+        }
+
+        public void Map(GrantMapping* mappings, int count)
+        {
+            life.Step();
+            grants.Map(mappings, count);
+            for (int i = 0; i < count; i++)
+                if (mappings[i].Status == GrantTable.GntstOkay) life.Mapped.Add((nint)mappings[i].Address, mappings[i].Count);
+            life.Step();
+        }
+
+        public void Unmap(GrantMapping* mappings, int count)
+        {
+            life.Step();
+            for (int i = 0; i < count; i++) life.Mapped.Remove((nint)mappings[i].Address);
+            grants.Unmap(mappings, count);
+            life.Step();
+        }
+    }
+
+    private readonly struct MortalEvents(Mortality life) : IEventChannel
+    {
+        public int Descriptor => -1;
+        public void Notify() => life.Step();
+
+        public void PrepareWait(io_uring_sqe* sqe)
+        {
+        }
+
+        public void CompleteWait(int result)
+        {
+        }
+
+        public void Consume()
+        {
+        }
+
+        public void Unmask()
+        {
+        }
+    }
+
+    /// <summary>A memory disk on which every operation is two steps, and which may finish them later and in another order.</summary>
+    private sealed class MortalDisk(long sectors, Mortality life) : Disk(sectors, readOnly: false)
+    {
+        private readonly MemoryDisk _disk = new(sectors);
+        private readonly List<DiskOperation> _underWay = [];
+
+        public bool OutOfOrder { get; set; }
+        public Span<byte> Content => _disk.Content;
+        public override bool DiscardZeroes => true;
+
+        public override string Describe() => "a disk whose daemon dies";
+
+        /// <summary>What the daemon before had under way never ends.</summary>
+        public void Forget() => _underWay.Clear();
+
+        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new Io(this));
+
+        protected override void Dispose(bool disposing) => _disk.Dispose();
+
+        private int Do(in DiskOperation operation)
+        {
+            life.Step();
+            fixed (byte* content = _disk.Content)
+            {
+                int result = new MemoryDiskIo(content).Start(in operation);
+                life.Step();
+                return result;
+            }
+        }
+
+        private readonly struct Io(MortalDisk disk) : IDiskIo
+        {
+            public static bool MovesData => true;
+
+            public void Attach(in DiskAttachment attachment)
+            {
+            }
+
+            public void Detach()
+            {
+            }
+
+            public int Start(in DiskOperation operation)
+            {
+                if (!disk.OutOfOrder) return disk.Do(in operation);
+                disk._underWay.Add(operation);
+                return IDiskIo.Pending;
+            }
+
+            public int Reap(Span<DiskCompletion> completions)
+            {
+                // Two at a time, the newest first: responses come in another order than requests.
+                int count = 0;
+                while (count < 2 && disk._underWay.Count > 0)
+                {
+                    DiskOperation operation = disk._underWay[^1];
+                    disk._underWay.RemoveAt(disk._underWay.Count - 1);
+                    completions[count++] = new DiskCompletion { Tag = operation.Tag, Result = disk.Do(in operation) };
+                }
+                return count;
+            }
+        }
+    }
+}

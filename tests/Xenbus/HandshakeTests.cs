@@ -1,0 +1,91 @@
+using Blkring.Engine;
+using Blkring.Engine.Xenbus;
+using Blkring.Xenbus.Tests.Kit;
+
+namespace Blkring.Xenbus.Tests;
+
+/// <summary>The handshake, key by key, beside that of QEMU's qdisk (qdisk-handshake.txt has what was recorded, and why we differ).</summary>
+public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstored>
+{
+    /// <param name="Writer">qdisk, both, or blkring.</param>
+    /// <param name="By">The state that the key has to be there before.</param>
+    private sealed record Row(string Key, string Writer, XenbusState By, string Value);
+
+    private static readonly string[] s_ofTheToolstack =
+    [
+        "frontend", "params", "script", "frontend-id", "online", "removable", "bootable", "state", "dev", "type", "mode", "device-type",
+        "discard-enable", "specification",
+    ];
+
+    private static Row[] Recorded =>
+    [
+        .. File.ReadLines(Repository.PathOf("tests/Xenbus/qdisk-handshake.txt"))
+            .Where(line => line.Length > 0 && line[0] != '#')
+            .Select(line => line.Split((char[]?)null, 5, StringSplitOptions.RemoveEmptyEntries))
+            .Select(words => new Row(words[0], words[1], Enum.Parse<XenbusState>(words[2]), words[3])),
+    ];
+
+    [Fact]
+    public void Every_key_is_one_that_qdisk_writes_or_one_with_a_reason()
+    {
+        using World world = new(xenstored, new BackendOptions { Directory = "qdisk" });
+        Guest guest = world.Attach(new DiskRequest { Params = "aio:" + world.NewImage(), Directory = "qdisk", Type = "qdisk", Script = null });
+        world.Toolstack.WaitFor(guest.Id, XenbusState.InitWait, "qdisk");
+        AssertKeys(world, guest, XenbusState.InitWait);
+        guest.Publish();
+        world.Toolstack.WaitFor(guest.Id, XenbusState.Connected, "qdisk");
+        AssertKeys(world, guest, XenbusState.Connected);
+    }
+
+    [Fact]
+    public void Hotplug_status_is_the_scripts_to_write_where_there_is_one()
+    {
+        using World world = new(xenstored);
+        Guest guest = world.Connected();
+        Assert.Null(world.Toolstack.Read(guest.Id, "hotplug-status"));
+    }
+
+    /// <summary>Configured, direct-io-safe; offered, and how the ring is then served.</summary>
+    [Theory]
+    [InlineData(GrantMode.Copy, null, false)]
+    [InlineData(GrantMode.Map, null, false)]
+    [InlineData(GrantMode.Persistent, null, true)]
+    [InlineData(GrantMode.Persistent, "1", true)]
+    [InlineData(GrantMode.Persistent, "0", false)]
+    public void Persistent_grants_are_offered_where_they_are_used(GrantMode mode, string? directIoSafe, bool offered)
+    {
+        using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { GrantMode = mode } });
+        Guest guest = world.Connected(new DiskRequest
+        {
+            Params = world.NewImage(),
+            Changes = new Dictionary<string, string?> { ["direct-io-safe"] = directIoSafe },
+        });
+        Assert.Equal(offered ? "1" : null, world.Toolstack.Read(guest.Id, "feature-persistent"));
+        guest.VerifyIo(30);
+        world.RestartBackend();
+        guest.VerifyIo(30);
+    }
+
+    [Fact]
+    public void A_daemon_that_takes_a_device_over_writes_nothing_that_is_there_already()
+    {
+        using World world = new(xenstored);
+        Guest guest = world.Connected();
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        using IXenstore watcher = xenstored.Connect();
+        watcher.Watch(Toolstack.BackendPath(guest.Id), "t");
+        Wait.Until(() => watcher.CheckWatch(out _, out _), "the watch's first event");
+        world.StartBackend();
+        Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the device is taken over");
+        guest.VerifyIo(20);
+        Assert.False(watcher.CheckWatch(out string path, out _), path);
+    }
+
+    private static void AssertKeys(World world, Guest guest, XenbusState state)
+    {
+        Row[] expected = [.. Recorded.Where(row => row.Writer != "qdisk" && row.By <= state)];
+        IEnumerable<string> present = world.Store.Directory(Toolstack.BackendPath(guest.Id, "qdisk"))!.Except(s_ofTheToolstack);
+        Assert.Equal(expected.Select(row => row.Key).Order(StringComparer.Ordinal), present.Order(StringComparer.Ordinal));
+        Assert.All(expected.Where(row => row.Value != "*"), row => Assert.Equal((row.Key, row.Value), (row.Key, world.Toolstack.Read(guest.Id, row.Key, "qdisk"))));
+    }
+}

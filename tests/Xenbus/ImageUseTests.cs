@@ -1,0 +1,136 @@
+using Blkring.Engine;
+using Blkring.Engine.Xenbus;
+using Blkring.Xenbus.Tests.Kit;
+
+namespace Blkring.Xenbus.Tests;
+
+/// <summary>Who may use an image, how much of it, and in which sectors.</summary>
+public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored>
+{
+    private static readonly BackendOptions s_impatient = new() { LockPatience = TimeSpan.FromMilliseconds(100) };
+
+    [Fact]
+    public void Two_guests_that_would_write_one_image_are_not_both_served_and_the_second_is_told_why()
+    {
+        using World world = new(xenstored, s_impatient);
+        DiskRequest disk = new() { Params = "aio:" + world.NewImage() };
+        Guest first = world.Connected(disk), second = world.Attach(disk);
+        world.Toolstack.WaitFor(second.Id, XenbusState.InitWait);
+        Assert.Contains("is in use", world.Status(second.Id)!.LastError, StringComparison.Ordinal);
+        second.Publish();
+        world.Toolstack.WaitFor(second.Id, XenbusState.Closing);
+        Assert.Contains("--lock no", world.Toolstack.Error(second.Id), StringComparison.Ordinal);
+        Assert.Equal(world.Toolstack.Error(second.Id), world.Toolstack.Read(second.Id, "hotplug-error"));
+        Assert.False(second.AnyMapped);
+        first.VerifyIo(20);
+    }
+
+    [Fact]
+    public void A_guest_that_is_moved_gets_its_image_as_soon_as_its_domain_before_lets_go()
+    {
+        using World world = new(xenstored);
+        DiskRequest disk = new() { Params = "aio:" + world.NewImage() };
+        Guest before = world.Connected(disk), after = world.Attach(disk);
+        world.Toolstack.WaitFor(after.Id, XenbusState.InitWait);
+        after.Publish();
+        world.Toolstack.Detach(before.Id);
+        before.SetState(XenbusState.Closed);
+        world.Toolstack.WaitFor(after.Id, XenbusState.Connected);
+        after.VerifyIo(20);
+        Assert.Null(world.Status(after.Id)!.LastError);
+    }
+
+    [Theory]
+    [InlineData("w!", true)]
+    [InlineData("r", true)]
+    [InlineData("w", false)]
+    public void Guests_share_an_image_that_all_read_or_where_somebody_says_so(string mode, bool locks)
+    {
+        using World world = new(xenstored, s_impatient with { Device = _ => new DeviceOptions { Lock = locks } });
+        DiskRequest disk = new() { Params = "aio:" + world.NewImage(), Mode = mode };
+        Assert.All([world.Connected(disk), world.Connected(disk)], guest => Assert.True(world.Status(guest.Id)!.IsConnected));
+    }
+
+    [Fact]
+    public void What_another_process_still_has_under_way_a_takeover_waits_for_however_long_it_takes()
+    {
+        using World world = new(xenstored, s_impatient);
+        string image = world.NewImage();
+        Guest guest = world.Connected(new DiskRequest { Params = image });
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        // The kernel holds it so for a process that was killed with requests under way.
+        using (FileDisk held = FileDisk.Open(image, new FileDiskOptions { Writable = true }))
+        {
+            world.StartBackend();
+            Wait.Until(() => world.Status(guest.Id)?.LastError is not null, "the wait is told");
+            Assert.Contains("is in use", world.Status(guest.Id)!.LastError, StringComparison.Ordinal);
+            Thread.Sleep(2 * s_impatient.LockPatience);
+            Assert.Equal((XenbusState.Connected, false), (world.Toolstack.BackendState(guest.Id), world.Status(guest.Id)!.IsConnected));
+        }
+        Wait.Until(() => world.Status(guest.Id) is { IsConnected: true, LastError: null }, "it is taken over");
+        guest.VerifyIo(20);
+    }
+
+    [Fact]
+    public void A_limit_holds_at_once_shows_and_outlives_a_reconnect_but_not_the_device()
+    {
+        using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { Limits = new ThrottleLimits { Iops = 1_000_000 } } });
+        Guest guest = world.Connected();
+        Assert.Equal(new ThrottleLimits { Iops = 1_000_000 }, world.Status(guest.Id)!.Limits);
+        long free = guest.VerifyIo(200);
+
+        world.Backend.Limit(guest.Id, limits => limits with { Iops = 50 });
+        Assert.Equal(new ThrottleLimits { Iops = 50 }, world.Status(guest.Id)!.Limits);
+        long limited = Guest.Right(guest.NewWorkload(guest.Frontend).Run(8, TimeSpan.FromSeconds(1)));
+        // 50, and those that were posted when the time was up.
+        Assert.InRange(limited, 1, 80);
+        Assert.True(free > 2 * limited, $"{free} without a limit, {limited} with");
+
+        guest.SetState(XenbusState.Closed);
+        world.Toolstack.WaitFor(guest.Id, XenbusState.Closed);
+        guest.MakeRings();
+        guest.SetState(XenbusState.Initialising);
+        guest.Connect(world.Toolstack);
+        Assert.Equal(50, world.Status(guest.Id)!.Limits.Iops);
+        world.Backend.Limit(guest.Id, _ => new ThrottleLimits());
+        guest.VerifyIo(20);
+        world.Store.Remove(Toolstack.BackendPath(guest.Id));
+        world.WaitUntilGone(guest.Id);
+        guest.MakeRings();
+        world.Toolstack.Attach(guest.Id, new DiskRequest { Params = world.NewImage() });
+        guest.Connect(world.Toolstack);
+        Assert.Equal(1_000_000, world.Status(guest.Id)!.Limits.Iops);
+        Assert.Throws<XenbusCommandException>(() => world.Backend.Limit(World.NewId(), limits => limits));
+    }
+
+    [Theory]
+    [InlineData(true, "4096")]
+    [InlineData(false, "512")]
+    public void The_images_own_sectors_are_offered_only_where_asked_for_and_kept_to_by_the_next_daemon(bool native, string sectorSize)
+    {
+        BackendOptions Options(bool native) => new()
+        {
+            Device = _ => new DeviceOptions { NativeSectors = native },
+            OpenImage = (path, options) => FileDisk.Open(path, new FileDiskOptions { Writable = options.Writable, Lock = options.Lock, LeastAlignmentBytes = 4096 }),
+        };
+        using World world = new(xenstored, Options(native));
+        Guest guest = world.Connected(), drive = world.Connected(new DiskRequest { Params = world.NewImage(), DeviceType = "cdrom", Mode = "r" });
+        Assert.Equal((sectorSize, "4096", "2048"), (world.Toolstack.Read(guest.Id, "sector-size"), world.Toolstack.Read(guest.Id, "physical-sector-size"),
+            world.Toolstack.Read(guest.Id, "sectors")));
+        Assert.Equal("512", world.Toolstack.Read(drive.Id, "sector-size"));
+
+        world.Options = Options(!native);
+        world.RestartBackend();
+        Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the device is taken over");
+        Assert.Equal(sectorSize, world.Toolstack.Read(guest.Id, "sector-size"));
+    }
+
+    [Fact]
+    public void A_changed_length_shows_in_what_is_said_of_the_image()
+    {
+        using World world = new(xenstored);
+        Guest guest = world.Connected();
+        world.Backend.Resize(guest.Id, 1024 * Disk.SectorBytes);
+        Assert.Contains(" 1024 sectors,", world.Status(guest.Id)!.Image, StringComparison.Ordinal);
+    }
+}

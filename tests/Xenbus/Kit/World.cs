@@ -1,0 +1,104 @@
+using Blkring.Engine;
+using Blkring.Engine.Loopback;
+using Blkring.Engine.Xenbus;
+
+namespace Blkring.Xenbus.Tests.Kit;
+
+/// <summary>A host: the store, the toolstack, the backend under test, and guests without a hypervisor.</summary>
+internal sealed class World : IDisposable
+{
+    private static int s_nextDomain;
+
+    private readonly Xenstored _xenstored;
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("blkring-xenbus-");
+    private readonly List<Guest> _guests = [];
+
+    public World(Xenstored xenstored, BackendOptions? options = null, bool start = true, IReactors? reactors = null)
+    {
+        _xenstored = xenstored;
+        Store = xenstored.Connect();
+        // What a test before this one left.
+        Store.Remove("/local/domain");
+        Toolstack = new Toolstack(() => Store);
+        Options = options ?? new BackendOptions();
+        Reactors = reactors ?? Reactor;
+        if (start) StartBackend();
+    }
+
+    public const long Sectors = 2048;
+
+    public BackendOptions Options { get; set; }
+    public Toolstack Toolstack { get; }
+    public LoopbackHypervisor Hypervisor { get; } = new();
+    public Reactor Reactor { get; } = new();
+    public IReactors Reactors { get; }
+    public TestLog Log { get; } = new();
+    public XenbusBackend Backend { get; private set; } = null!;
+
+    public IXenstore Store { get; private set; }
+
+    /// <summary>The toolstack's and the guests' connection, after the store was restarted.</summary>
+    public void ReconnectStore()
+    {
+        Store.Dispose();
+        Store = _xenstored.Connect();
+    }
+
+    public void StartBackend()
+    {
+        Backend = new XenbusBackend(Options, _xenstored.Connect, Hypervisor, Reactors, Log);
+        Backend.Start();
+    }
+
+    public void RestartBackend()
+    {
+        Assert.True(Backend.Stop(Wait.Limit));
+        StartBackend();
+    }
+
+    /// <summary>No two tests have the same domain: what one left behind cannot be taken for another's.</summary>
+    public static DeviceId NewId(int number = 51712) => new(new DomainId((ushort)(1 + (Interlocked.Increment(ref s_nextDomain) % 30000))), number);
+
+    public string NewImage(string name = "disk.img", long sectors = Sectors)
+    {
+        string path = Path.Combine(_folder.FullName, name);
+        using FileStream file = File.Create(path);
+        file.SetLength(sectors * Disk.SectorBytes);
+        return path;
+    }
+
+    /// <summary>A guest whose device the toolstack has attached.</summary>
+    public Guest Attach(DiskRequest? disk = null, BlkifProtocol protocol = BlkifProtocol.X86_64, int ringPages = 1, int rings = 1, DeviceId? id = null)
+    {
+        Guest guest = NewGuest(protocol, ringPages, rings, id);
+        Toolstack.Attach(guest.Id, disk ?? new DiskRequest { Params = "aio:" + NewImage($"disk-{guest.Id.Frontend}.img") });
+        return guest;
+    }
+
+    public Guest NewGuest(BlkifProtocol protocol = BlkifProtocol.X86_64, int ringPages = 1, int rings = 1, DeviceId? id = null, int spare = 3)
+    {
+        Guest guest = new(() => Store, Hypervisor, id ?? NewId(), protocol, ringPages, rings, spare);
+        _guests.Add(guest);
+        return guest;
+    }
+
+    public Guest Connected(DiskRequest? disk = null, BlkifProtocol protocol = BlkifProtocol.X86_64, int ringPages = 1, int rings = 1)
+    {
+        Guest guest = Attach(disk, protocol, ringPages, rings);
+        guest.Connect(Toolstack);
+        return guest;
+    }
+
+    public DeviceStatus? Status(DeviceId id) => Backend.Devices.FirstOrDefault(device => device.Id == id);
+
+    public void WaitUntilGone(DeviceId id) => Wait.Until(() => Status(id) is null, $"device {id} is forgotten");
+
+    public void Dispose()
+    {
+        Backend?.Dispose();
+        Reactor.Dispose();
+        foreach (Guest guest in _guests) guest.Dispose();
+        Store.Dispose();
+        _folder.Delete(recursive: true);
+    }
+}
