@@ -3,10 +3,18 @@ using System.CommandLine.Parsing;
 using Blkring.AbiTools;
 using Blkring.Commands;
 using Blkring.Commands.Abi;
+using Blkring.Commands.Attach;
+using Blkring.Commands.Control;
 using Blkring.Commands.Demo;
+using Blkring.Commands.Serve;
 using Blkring.Engine;
+using Blkring.Engine.Xenbus;
 
-RootCommand root = new("Blkring, a Xen block backend (blkif) in userspace.") { DemoCommand.Create(), DemoFrontendCommand.Create(), AbiCommand.Create() };
+RootCommand root = new("Blkring, a Xen block backend (blkif) in userspace.")
+{
+    ServeCommand.Create(), ListCommand.Create(), StatsCommand.Create(), DemoCommand.Create(), DemoFrontendCommand.Create(), AbiCommand.Create(),
+};
+foreach (Command command in DeviceCommands.Create().Concat(AttachCommand.Create())) root.Add(command);
 
 // A file that happens to be called @something is an image, no list of arguments.
 ParseResult parsed = root.Parse(args.Length == 0 ? ["--help"] : args, new ParserConfiguration { ResponseFileTokenReplacer = null });
@@ -26,7 +34,11 @@ catch (Exception e) when (e is UsageException or ImageException or SpecException
 {
     return Fail(ExitCode.Usage, e.Message);
 }
-catch (Exception e) when (e is IOException or UnauthorizedAccessException or OutOfMemoryException)
+catch (XenMissingException e)
+{
+    return Fail(ExitCode.Unavailable, e.Message);
+}
+catch (Exception e) when (e is XenstoreException or IOException or UnauthorizedAccessException or OutOfMemoryException)
 {
     return Fail(ExitCode.Failed, e.Message);
 }

@@ -156,6 +156,51 @@ public sealed class AbiCommandTests : IDisposable
     }
 
     [Fact]
+    public void Diff_of_two_trees_tells_a_header_that_is_refused_in_its_place_and_compares_the_others()
+    {
+        string tree = CopyHeaders("uint8_t        flag;", "uint8_t flag");
+        File.Delete(Path.Combine(tree, "io", "tpmif.h"));
+
+        using BlkringProcess diff = BlkringProcess.Run(_folder.Path, "abi", "diff", InstalledHeaders, tree);
+        using BlkringProcess json = BlkringProcess.Run(_folder.Path, "abi", "diff", InstalledHeaders, tree, "--json");
+
+        string[] lines = diff.Output.Split('\n');
+        Assert.Equal("incompatible  tpmif: tpmif: protocol removed", lines[0]);
+        Assert.StartsWith($"refused       blkif: {tree}/io/blkif.h:", lines[1], StringComparison.Ordinal);
+        Assert.Equal((2, 2, ""), (diff.ExitCode, json.ExitCode, diff.Errors));
+        Assert.Equal("blkif", Assert.Single(JsonDocument.Parse(json.Output).RootElement.GetProperty("refused").EnumerateArray()).GetProperty("protocol").GetString());
+    }
+
+    [Fact]
+    public void Check_reads_every_header_that_a_spec_was_made_from()
+    {
+        string include = Path.Combine(_folder.Path, "tree", "include", "xen");
+        Directory.CreateDirectory(include);
+        File.WriteAllText(Path.Combine(include, "first.h"), "struct first { uint32_t a; };\n");
+        File.WriteAllText(Path.Combine(include, "second.h"), "struct second { uint32_t b; };\n");
+        string spec = _folder.File("both.xml");
+        Succeed("abi", "import", Path.Combine(include, "first.h"), Path.Combine(include, "second.h"), "-o", spec);
+        Assert.Matches("^first: the same as ", Succeed("abi", "check", "--spec", spec, "--headers", include));
+
+        File.WriteAllText(Path.Combine(include, "second.h"), "struct second { uint64_t b; };\n");
+        using BlkringProcess check = BlkringProcess.Run(_folder.Path, "abi", "check", "--spec", spec, "--headers", include);
+
+        Assert.Equal(1, check.ExitCode);
+        Assert.Contains("incompatible  first: struct second (native, x86_32, x86_64): size 4 -> 8\n", check.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Without_libclang_the_package_to_install_is_named()
+    {
+        using BlkringProcess import = BlkringProcess.RunWith(
+            [("BLKRING_LIBCLANG", _folder.File("libclang-none.so"))], _folder.Path, "abi", "import", Path.Combine(InstalledHeaders, "io", "blkif.h"), "-o", _folder.File("imported.xml"));
+
+        Assert.Equal((2, ""), (import.ExitCode, import.Output));
+        Assert.Equal("blkring: libclang is not installed: headers are read with it. On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).", Assert.Single(import.ErrorLines));
+        Assert.False(File.Exists(_folder.File("imported.xml")));
+    }
+
+    [Fact]
     public void A_header_that_does_not_compile_could_not_be_checked()
     {
         string tree = CopyHeaders("uint8_t        flag;", "uint8_t flag");

@@ -9,7 +9,7 @@ namespace Blkring.Integration.Tests;
 internal sealed class BlkringProcess : IDisposable
 {
     private const int PatienceMs = 60_000;
-    public const int SigInt = 2, SigKill = 9;
+    public const int SigInt = 2, SigKill = 9, SigTerm = 15;
 
     private readonly Process _process;
     private readonly StringBuilder _output = new(), _errors = new();
@@ -17,6 +17,7 @@ internal sealed class BlkringProcess : IDisposable
     private BlkringProcess(Process process) => _process = process;
 
     public int Id => _process.Id;
+    public bool HasExited => _process.HasExited;
     public int ExitCode => _process.ExitCode;
     public string Output => _output.ToString();
     public string Errors => _errors.ToString();
@@ -35,12 +36,23 @@ internal sealed class BlkringProcess : IDisposable
         return blkring;
     }
 
-    private static BlkringProcess StartProgram(string temporary, string program, string[] arguments)
+    public static BlkringProcess RunWith((string Name, string Value)[] environment, string temporary, params string[] arguments)
+    {
+        BlkringProcess blkring = StartWith(environment, temporary, arguments);
+        blkring.WaitForExit();
+        return blkring;
+    }
+
+    public static BlkringProcess StartWith((string Name, string Value)[] environment, string temporary, params string[] arguments) =>
+        StartProgram(temporary, Repository.Executable, arguments, environment);
+
+    private static BlkringProcess StartProgram(string temporary, string program, string[] arguments, params (string Name, string Value)[] environment)
     {
         ProcessStartInfo start = new(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["TMPDIR"] = temporary;
         // Would put escape sequences into what is no terminal, if anything could.
         start.Environment["TERM"] = "xterm-256color";
+        foreach ((string name, string value) in environment) start.Environment[name] = value;
         BlkringProcess blkring = new(Process.Start(start)!);
         blkring._process.OutputDataReceived += (_, line) => Append(blkring._output, line.Data);
         blkring._process.ErrorDataReceived += (_, line) => Append(blkring._errors, line.Data);

@@ -138,6 +138,95 @@ public sealed class DemoTests : IDisposable
         Assert.Equal(depth, RowsOf(blkring, "x86_32")[0][1]);
     }
 
+    [Theory]
+    [InlineData("--queues 3 --threads 2", "3 queues, each with the depth shown, 2 threads")]
+    [InlineData("--grants map", "pages mapped")]
+    [InlineData("--grants persistent", "persistent grants")]
+    [InlineData("--indirect 64", "INDIRECT of 64 segments")]
+    [InlineData("--indirect 600 --grants persistent --ring-pages 2", "persistent grants, INDIRECT of 600 segments")]
+    [InlineData("--poll-window 0", "polls for 0 µs")]
+    [InlineData("--iops 3000", "at most 3,000 requests a second")]
+    [InlineData("--bandwidth 40", "at most 40 MB/s")]
+    [InlineData("--sector-size 4096", "sectors of 4096 bytes")]
+    [InlineData("--queues 2 --threads 2 --grants map --indirect 64 --poll-window 10 --iops 9000 --bandwidth 500 --sector-size 4096", "2 queues")]
+    public void Each_feature_serves_every_abi(string switches, string said)
+    {
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path, ["demo", "--seconds", "0.2", "--iodepth", "8", "--disk", "memory", .. switches.Split(' ')]);
+
+        AssertOk(blkring);
+        Assert.Contains($"\nserves  {said}", blkring.Output, StringComparison.Ordinal);
+        foreach (string abi in (string[])["native", "x86_32", "x86_64"])
+        {
+            string[] row = RowsOf(blkring, abi)[0];
+            Assert.Equal(row[2], row[8]);
+            Assert.Equal(["0", "0"], row[9..]);
+        }
+    }
+
+    [Theory]
+    [InlineData("--queues 4 --threads 2")]
+    [InlineData("--indirect 256")]
+    [InlineData("--grants map --sector-size 4096")]
+    [InlineData("--io sync --queues 2 --sector-size 4096")]
+    [InlineData("--processes 2 --indirect 64 --grants persistent")]
+    public void Features_work_over_a_file_too(string switches)
+    {
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path, ["demo", "--seconds", "0.2", "--iodepth", "8", "--abi", "x86_32", .. switches.Split(' ')]);
+
+        AssertOk(blkring);
+        Assert.True(_folder.HoldsNothingOfBlkring);
+    }
+
+    [Fact]
+    public void Several_rings_read_a_named_image_as_it_is()
+    {
+        string image = _folder.MakeImage("disk.img", ImageBytes);
+        byte[] before = HashOf(image);
+
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path, "demo", "--seconds", "0.3", "--image", image, "--queues", "4", "--threads", "2", "--abi", "native");
+
+        AssertOk(blkring);
+        Assert.Equal(before, HashOf(image));
+    }
+
+    [Fact]
+    public void Every_feature_is_compared_with_its_absence()
+    {
+        using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, "demo", "--compare", "all", "--json", "--seconds", "0.4", "--disk", "memory");
+
+        AssertOk(blkring, verdict: false);
+        using JsonDocument document = JsonDocument.Parse(blkring.Output);
+        JsonElement root = document.RootElement;
+        Assert.True(root.GetProperty("ok").GetBoolean());
+        Assert.Equal(0, root.GetProperty("rows").GetArrayLength());
+        JsonElement[] rows = [.. root.GetProperty("comparisons").EnumerateArray()];
+        Assert.Equal(
+            ["queues", "threads", "map", "persistent", "indirect", "poll", "iops", "bandwidth", "sectors"],
+            rows.Select(row => row.GetProperty("feature").GetString()));
+        foreach (JsonElement row in rows)
+        {
+            Assert.Equal("x86_64", row.GetProperty("abi").GetString());
+            Assert.True(row.GetProperty("rateWith").GetDouble() > 0 && row.GetProperty("rateWithout").GetDouble() > 0);
+            Assert.InRange(row.GetProperty("ratio").GetDouble(), row.GetProperty("ratioMin").GetDouble(), row.GetProperty("ratioMax").GetDouble());
+            Assert.True(row.GetProperty("verified").GetInt64() > 0);
+            Assert.Equal(0, row.GetProperty("allocatedBytes").GetInt64() + row.GetProperty("collections").GetInt64());
+        }
+    }
+
+    [Fact]
+    public void A_feature_is_compared_in_every_abi_when_asked()
+    {
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path, "demo", "--compare", "indirect", "--abi", "all", "--seconds", "0.4", "--disk", "memory");
+
+        AssertOk(blkring);
+        foreach (string abi in (string[])["native", "x86_32", "x86_64"])
+            Assert.Single(blkring.Output.Split('\n'), line => line.StartsWith($" {abi} ", StringComparison.Ordinal) && line.Contains("11 segments", StringComparison.Ordinal));
+    }
+
     [Fact]
     public void Without_io_uring_one_line_says_so()
     {

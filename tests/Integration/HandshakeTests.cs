@@ -35,7 +35,7 @@ public sealed class HandshakeTests : IDisposable
         LoopbackHandshake.Offer(_frontend, frontend);
         LoopbackOffer offer = LoopbackHandshake.ReceiveOffer(_backend, TimeoutMs);
         using Vbd vbd = new(disk, reactor);
-        vbd.Connect(offer.Connection, offer.Access);
+        vbd.Connect(offer.Connection, offer);
         LoopbackHandshake.Accept(_backend);
         LoopbackHandshake.AwaitAnswer(_frontend, TimeoutMs);
 
@@ -133,7 +133,7 @@ public sealed class HandshakeTests : IDisposable
     {
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(5), 1);
         byte[] offer = OfferOf(domain);
-        (int memory, int outgoing, int incoming) = (domain.Memory.Descriptor, domain.Outgoing.Value, domain.Incoming.Value);
+        (int memory, int outgoing, int incoming) = (domain.Memory.Descriptor, domain.Channels[0].Outgoing.Value, domain.Channels[0].Incoming.Value);
         using FileDescriptor file = new(Libc.Open("/dev/null", Libc.O_RDWR));
         int open = CountOpenFiles();
 
@@ -159,7 +159,7 @@ public sealed class HandshakeTests : IDisposable
         using FileDescriptor unsealed = new(Libc.MemfdCreate("unsealed", Libc.MFD_CLOEXEC | Libc.MFD_ALLOW_SEALING));
         Assert.Equal(0, Libc.Ftruncate(unsealed.Value, 64 << 20));
 
-        _frontend.Send(OfferOf(domain), unsealed.Value, domain.Outgoing.Value, domain.Incoming.Value);
+        _frontend.Send(OfferOf(domain), unsealed.Value, domain.Channels[0].Outgoing.Value, domain.Channels[0].Incoming.Value);
 
         AssertNoOffer("sealed against shrinking");
     }
@@ -183,7 +183,7 @@ public sealed class HandshakeTests : IDisposable
         _frontend.Send(offer, DescriptorsOf(domain));
         LoopbackOffer taken = LoopbackHandshake.ReceiveOffer(_backend, TimeoutMs);
 
-        VbdConnectException refusal = Assert.Throws<VbdConnectException>(() => vbd.Connect(taken.Connection, taken.Access));
+        VbdConnectException refusal = Assert.Throws<VbdConnectException>(() => vbd.Connect(taken.Connection, taken));
 
         Assert.Contains(expected, refusal.Message, StringComparison.Ordinal);
         Assert.False(vbd.IsConnected);
@@ -212,7 +212,7 @@ public sealed class HandshakeTests : IDisposable
         }
     }
 
-    private static int[] DescriptorsOf(LoopbackDomain domain) => [domain.Memory.Descriptor, domain.Outgoing.Value, domain.Incoming.Value];
+    private static int[] DescriptorsOf(LoopbackDomain domain) => [domain.Memory.Descriptor, domain.Channels[0].Outgoing.Value, domain.Channels[0].Incoming.Value];
 
     private static int CountOpenFiles() => Directory.GetFileSystemEntries("/proc/self/fd").Length;
 }

@@ -28,7 +28,10 @@ internal static class AbiText
         foreach (AbiMember member in type.Members)
         {
             if (!type.IsUnion && member.Offset > end) AddGap(table, end, member.Offset);
-            table.AddRow(Number(member.Offset), Number(member.Size), Markup.Escape(member.Name), Markup.Escape(member.Type), Markup.Escape(member.Doc));
+            string place = Number(member.Offset), size = Number(member.Size), form = member.Type;
+            // C's way of writing the width; the place of a bit field is a byte and a bit of it.
+            if (member is { BitOffset: { } bit, BitWidth: { } width }) (place, size, form) = ($"{place}.{Number(bit)}", width == 1 ? "1 bit" : $"{Number(width)} bits", $"{form} : {Number(width)}");
+            table.AddRow(place, size, Markup.Escape(member.Name), Markup.Escape(form), Markup.Escape(member.Doc));
             end = Math.Max(end, member.End);
         }
         if (type.Size > end) AddGap(table, end, type.Size);
@@ -49,8 +52,11 @@ internal static class AbiText
                 $"{(line.Key.IsWireCompatible ? "compatible  " : "incompatible")}  {line.Key.Protocol}: {line.Key.Subject}{(abis.Length > 0 ? $" ({abis})" : "")}: {line.Key.Text}",
                 new Style(line.Key.IsWireCompatible ? Color.Default : Color.Red));
         }
+        foreach (AbiRefusal refusal in comparison.Refused)
+            s_console.WriteLine($"refused       {refusal.Protocol}: {refusal.Message}", new Style(Color.Red));
         s_console.WriteLine(
-            comparison.IsIdentical ? identical
+            comparison.IsIdentical && comparison.Refused.Count > 0 ? $"{identical}, but for what was refused"
+            : comparison.IsIdentical ? identical
             : comparison.IsWireCompatible ? "different, and wire-compatible: the two understand each other"
             : "different, and not wire-compatible: the two would misread each other",
             new Style(comparison.IsIdentical ? Color.Green : comparison.IsWireCompatible ? Color.Yellow : Color.Red, decoration: Decoration.Bold));

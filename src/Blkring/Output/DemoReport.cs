@@ -1,5 +1,6 @@
 using System.Reflection;
 using Blkring.Commands.Demo;
+using Blkring.Engine;
 
 namespace Blkring.Output;
 
@@ -12,8 +13,11 @@ internal sealed record DemoReport
     public required DemoOptionsReport Options { get; init; }
     public required string Disk { get; init; }
     public required string Engine { get; init; }
+    /// <summary>What was switched on, in one line; null for nothing.</summary>
+    public string? Features { get; init; }
     public required IReadOnlyList<string> Notes { get; init; }
     public required IReadOnlyList<DemoRow> Rows { get; init; }
+    public required IReadOnlyList<DemoComparisonRow> Comparisons { get; init; }
     public required IReadOnlyList<DemoSweep> Sweeps { get; init; }
     public required IReadOnlyList<string> Faults { get; init; }
     public required IReadOnlyList<string> Problems { get; init; }
@@ -22,9 +26,11 @@ internal sealed record DemoReport
     public bool Ok => Problems.Count == 0;
 
     public string Verdict => Ok
-        ? $"every byte right: {Count(Rows.Sum(row => row.Verified) + Sweeps.Sum(sweep => sweep.Verified))} requests verified, "
+        ? $"every byte right: {Count(Verified)} requests verified, "
             + "0 bytes allocated, 0 collections"
         : $"FAILED: {Problems[0]}{(Problems.Count > 1 ? $" (and {Problems.Count - 1} more)" : "")}";
+
+    private long Verified => Rows.Sum(row => row.Verified) + Comparisons.Sum(row => row.Verified) + Sweeps.Sum(sweep => sweep.Verified);
 
     public static string Count(long value) => value.ToString("N0", System.Globalization.CultureInfo.InvariantCulture);
 }
@@ -47,6 +53,15 @@ internal sealed record DemoOptionsReport
     public required IReadOnlyList<string> Abis { get; init; }
     public required IReadOnlyList<int> IoDepths { get; init; }
     public int RingPages { get; init; }
+    public int Queues { get; init; }
+    public int Threads { get; init; }
+    public required string Grants { get; init; }
+    public int Indirect { get; init; }
+    public int PollWindowUs { get; init; }
+    public long Iops { get; init; }
+    public long BytesPerSecond { get; init; }
+    public int SectorBytes { get; init; }
+    public string? Compare { get; init; }
     public required string Disk { get; init; }
     public required string Cache { get; init; }
     public required string Io { get; init; }
@@ -61,8 +76,17 @@ internal sealed record DemoOptionsReport
         Abis = [.. options.Protocols.Select(DemoOptions.NameOf)],
         IoDepths = options.Depths,
         RingPages = options.RingPages,
+        Queues = options.Features.Queues,
+        Threads = options.Features.Threads,
+        Grants = options.Features.Grants switch { GrantMode.Map => "map", GrantMode.Persistent => "persistent", _ => "copy" },
+        Indirect = options.Features.Indirect,
+        PollWindowUs = options.Features.PollWindowUs,
+        Iops = options.Features.Iops,
+        BytesPerSecond = options.Features.BytesPerSecond,
+        SectorBytes = options.Features.SectorBytes,
+        Compare = options.Compare,
         Disk = options.Disk == DiskKind.Memory ? "memory" : "file",
-        Cache = options.Cache switch { Engine.CacheMode.Direct => "direct", Engine.CacheMode.Buffered => "buffered", _ => "auto" },
+        Cache = options.Cache switch { CacheMode.Direct => "direct", CacheMode.Writeback => "buffered", _ => "auto" },
         Io = options.Io switch { IoEngine.IoUring => "io_uring", IoEngine.Sync => "sync", _ => "auto" },
         Processes = options.Processes,
         Seed = options.Seed,
@@ -93,28 +117,95 @@ internal sealed record DemoRow
     public long AllocatedBytes { get; init; }
     public int Collections { get; init; }
 
-    public static DemoRow From(string abi, int depth, PhaseResult result, long allocatedBytes, int collections) => new()
+    public static DemoRow From(string abi, int depth, DemoMeasurement measurement)
     {
-        Abi = abi,
-        IoDepth = depth,
-        Seconds = result.Seconds,
-        Operations = result.Operations,
-        Reads = result.Reads,
-        Writes = result.Writes,
-        Flushes = result.Flushes,
-        Discards = result.Discards,
-        Bytes = result.Bytes,
-        Iops = result.Operations / result.Seconds,
-        MegabytesPerSecond = result.Bytes / result.Seconds / 1e6,
-        P50Us = result.P50Ns / 1e3,
-        P99Us = result.P99Ns / 1e3,
-        P999Us = result.P999Ns / 1e3,
-        Verified = result.Verified,
-        Errors = result.Errors,
-        WrongSectors = result.WrongSectors,
-        AllocatedBytes = allocatedBytes,
-        Collections = collections,
-    };
+        PhaseResult result = measurement.Result;
+        return new DemoRow
+        {
+            Abi = abi,
+            IoDepth = depth,
+            Seconds = result.Seconds,
+            Operations = result.Operations,
+            Reads = result.Reads,
+            Writes = result.Writes,
+            Flushes = result.Flushes,
+            Discards = result.Discards,
+            Bytes = result.Bytes,
+            Iops = result.Operations / result.Seconds,
+            MegabytesPerSecond = result.Bytes / result.Seconds / 1e6,
+            P50Us = result.P50Ns / 1e3,
+            P99Us = result.P99Ns / 1e3,
+            P999Us = result.P999Ns / 1e3,
+            Verified = result.Verified,
+            Errors = result.Errors,
+            WrongSectors = result.WrongSectors,
+            AllocatedBytes = measurement.AllocatedBytes,
+            Collections = measurement.Collections,
+        };
+    }
+}
+
+/// <summary>One feature in one ABI, with and without; each figure is the median of several runs of either side in turn.</summary>
+internal sealed record DemoComparisonRow
+{
+    public required string Feature { get; init; }
+    public required string Abi { get; init; }
+    public required string With { get; init; }
+    public required string Without { get; init; }
+    /// <summary>Requests in flight, all rings together.</summary>
+    public int IoDepth { get; init; }
+    /// <summary>Of the rates: requests a second, or MB a second (10^6 bytes).</summary>
+    public required string Unit { get; init; }
+    public double RateWith { get; init; }
+    public double RateWithout { get; init; }
+    /// <summary>Of the rates, round by round.</summary>
+    public double Ratio { get; init; }
+    public double RatioMin { get; init; }
+    public double RatioMax { get; init; }
+    public double P50UsWith { get; init; }
+    public double P50UsWithout { get; init; }
+    public double P99UsWith { get; init; }
+    public double P99UsWithout { get; init; }
+    public long Verified { get; init; }
+    public long AllocatedBytes { get; init; }
+    public int Collections { get; init; }
+
+    public static DemoComparisonRow From(
+        FeatureTrial trial, string abi, int depth, IReadOnlyList<DemoMeasurement> with, IReadOnlyList<DemoMeasurement> without)
+    {
+        double[] ratios = [.. with.Zip(without, (on, off) => Rate(trial, on) / Rate(trial, off))];
+        DemoMeasurement[] all = [.. with, .. without];
+        return new DemoComparisonRow
+        {
+            Feature = trial.Name,
+            Abi = abi,
+            With = trial.With,
+            Without = trial.Without,
+            IoDepth = depth,
+            Unit = trial.LongRequests ? "MB/s" : "IOPS",
+            RateWith = Median(with.Select(on => Rate(trial, on))),
+            RateWithout = Median(without.Select(off => Rate(trial, off))),
+            Ratio = Median(ratios),
+            RatioMin = ratios.DefaultIfEmpty().Min(),
+            RatioMax = ratios.DefaultIfEmpty().Max(),
+            P50UsWith = Median(with.Select(on => on.Result.P50Ns / 1e3)),
+            P50UsWithout = Median(without.Select(off => off.Result.P50Ns / 1e3)),
+            P99UsWith = Median(with.Select(on => on.Result.P99Ns / 1e3)),
+            P99UsWithout = Median(without.Select(off => off.Result.P99Ns / 1e3)),
+            Verified = all.Sum(measurement => measurement.Result.Verified),
+            AllocatedBytes = all.Sum(measurement => measurement.AllocatedBytes),
+            Collections = all.Sum(measurement => measurement.Collections),
+        };
+    }
+
+    private static double Rate(FeatureTrial trial, DemoMeasurement measurement) =>
+        (trial.LongRequests ? measurement.Result.Bytes / 1e6 : measurement.Result.Operations) / measurement.Result.Seconds;
+
+    private static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted.Length == 0 ? 0 : (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
+    }
 }
 
 /// <summary>Everything that was touched, read back through one ABI.</summary>

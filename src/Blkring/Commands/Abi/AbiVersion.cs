@@ -1,22 +1,33 @@
+using Blkring.AbiTools;
+using Blkring.AbiTools.Diff;
 using Blkring.AbiTools.Layouts;
 
 namespace Blkring.Commands.Abi;
 
-/// <summary>One side of a comparison: the protocols of a spec, a header, or a folder of either.</summary>
-internal static class AbiVersion
+/// <summary>One side of a comparison: the protocols of a spec, a header, or a folder of either, and the headers of a folder that could not be read.</summary>
+internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<AbiRefusal> Refused)
 {
     /// <summary>Not a protocol but what protocols are made with.</summary>
     private const string RingMacros = "ring.h";
 
-    public static AbiModel[] Read(string path)
+    public static AbiVersion Read(string path)
     {
         if (path.Length == 0) throw new UsageException("a name is empty: name a spec, a header, or a folder of either");
-        if (!Directory.Exists(path)) return [ReadFile(path)];
+        if (!Directory.Exists(path)) return new AbiVersion([ReadFile(path)], []);
         string[] specs = Files(path, "*.xml");
         if (specs.Length > 0) return ReadFiles(specs);
         string[] headers = [.. RingHeaders(path)];
         if (headers.Length == 0) throw new UsageException($"{path} holds no spec (*.xml) and no header (io/*.h): name a folder of specs, or a tree such as xen/include/public");
         return ReadFiles(headers);
+    }
+
+    /// <summary>Compares what both sides could read; what one of them refused is neither removed nor added.</summary>
+    public static AbiComparison Compare(AbiVersion before, AbiVersion after)
+    {
+        AbiRefusal[] refused = [.. before.Refused, .. after.Refused];
+        HashSet<string> left = [.. refused.Select(r => r.Protocol)];
+        return AbiComparer.Compare(
+            [.. before.Models.Where(m => !left.Contains(m.Protocol))], [.. after.Models.Where(m => !left.Contains(m.Protocol))]) with { Refused = refused };
     }
 
     /// <summary>The file of a header that a spec names, such as xen/io/blkif.h, in a tree of headers.</summary>
@@ -29,19 +40,30 @@ internal static class AbiVersion
         return places.FirstOrDefault(File.Exists) ?? throw new UsageException($"{folder} has no {inner}: name a tree of headers, such as /usr/include/xen or xen/include/public");
     }
 
-    private static AbiModel[] ReadFiles(string[] files)
+    private static AbiVersion ReadFiles(string[] files)
     {
-        AbiModel[] models = [.. files.Select(ReadFile)];
-        for (int i = 1; i < models.Length; i++)
+        List<(string File, AbiModel Model)> read = [];
+        List<AbiRefusal> refused = [];
+        foreach (string file in files)
         {
-            int other = Array.FindIndex(models, m => m.Protocol == models[i].Protocol);
-            if (other < i) throw new UsageException($"{files[other]} and {files[i]} are both of the protocol {models[i].Protocol}: remove one");
+            try
+            {
+                AbiModel model = ReadFile(file);
+                if (read.Find(r => r.Model.Protocol == model.Protocol).File is { } other)
+                    throw new UsageException($"{other} and {file} are both of the protocol {model.Protocol}: remove one");
+                read.Add((file, model));
+            }
+            catch (HeaderImportException error)
+            {
+                // One header of a tree is no reason to say nothing of the others.
+                refused.Add(new AbiRefusal(HeaderImport.ProtocolOf(file), error.Message));
+            }
         }
-        return models;
+        return new AbiVersion([.. read.Select(r => r.Model)], refused);
     }
 
     private static AbiModel ReadFile(string path) =>
-        (path.EndsWith(".h", StringComparison.Ordinal) ? AbiSource.Import(path, name: null) : AbiSource.Read(path)).Model;
+        (path.EndsWith(".h", StringComparison.Ordinal) ? AbiSource.Import([path], name: null) : AbiSource.Read(path)).Model;
 
     private static IEnumerable<string> RingHeaders(string tree)
     {

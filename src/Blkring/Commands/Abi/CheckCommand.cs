@@ -38,13 +38,20 @@ internal static class CheckCommand
     {
         AbiSource[] specs = parsed.GetValue(s_spec) is { } path ? [AbiSource.Read(path)] : Imported();
         string folder = parsed.GetRequiredValue(s_headers);
-        AbiModel[] headers = [.. specs.Select(s => AbiSource.Import(AbiVersion.Find(folder, s.Model.Header), s.Model.Protocol).Model)];
+        AbiModel[] headers = [.. specs.Select(s => Import(folder, s))];
         AbiComparison comparison = AbiComparer.Compare([.. specs.Select(s => s.Model)], headers);
         if (parsed.GetValue(s_json)) Console.Out.WriteLine(DiffJson.Write(comparison));
         else AbiText.WriteComparison(comparison, $"{string.Join(", ", specs.Select(s => s.Model.Protocol))}: the same as {folder}");
         return comparison.IsIdentical ? ExitCode.Ok : ExitCode.Failed;
     }
 
+    /// <summary>All the headers that the spec was made from, as the tree has them; of a spec that a person wrote, the one it names.</summary>
+    private static AbiModel Import(string folder, AbiSource spec)
+    {
+        IReadOnlyList<string> headers = spec.Headers.Count > 0 ? spec.Headers : [spec.Model.Header];
+        return AbiSource.Import([.. headers.Select(h => AbiVersion.Find(folder, h))], spec.Model.Protocol).Model;
+    }
+
     /// <summary>A spec that a person wrote may leave things out: compared with a whole header it would always differ.</summary>
-    private static AbiSource[] Imported() => [.. AbiSource.Shipped().Where(s => s.IsImported)];
+    private static AbiSource[] Imported() => [.. AbiSource.Shipped().Where(s => s.Headers.Count > 0)];
 }

@@ -15,7 +15,8 @@ internal static class DiffCommand
     {
         Command command = new("diff", """
             Compares two versions, ABI by ABI, and says what is wire-compatible and what is not.
-            Exit code 0: identical; 1: different; 2: could not compare.
+            Exit code 0: identical; 1: different; 2: could not compare, or not all: a header of a tree that is refused is
+            told in its place, and the others are compared.
 
             Example:
               blkring abi diff xen-4.17/xen/include/public xen-4.20/xen/include/public
@@ -25,10 +26,10 @@ internal static class DiffCommand
         };
         command.SetAction(parsed =>
         {
-            AbiComparison comparison = AbiComparer.Compare(AbiVersion.Read(parsed.GetRequiredValue(s_old)), AbiVersion.Read(parsed.GetRequiredValue(s_new)));
+            AbiComparison comparison = AbiVersion.Compare(AbiVersion.Read(parsed.GetRequiredValue(s_old)), AbiVersion.Read(parsed.GetRequiredValue(s_new)));
             if (parsed.GetValue(s_json)) Console.Out.WriteLine(DiffJson.Write(comparison));
             else AbiText.WriteComparison(comparison, "identical");
-            return comparison.IsIdentical ? ExitCode.Ok : ExitCode.Failed;
+            return comparison.Refused.Count > 0 ? ExitCode.Usage : comparison.IsIdentical ? ExitCode.Ok : ExitCode.Failed;
         });
         return command;
     }

@@ -15,16 +15,22 @@ internal static class DemoDisk
     private const long MinImageBytes = 1 << 20;
 
     /// <exception cref="ImageException">The image cannot be served.</exception>
-    public static Disk Open(DemoOptions options, Interruption interruption)
+    public static Disk Open(DemoOptions options, int sectorBytes, Interruption interruption)
     {
-        if (options.Disk == DiskKind.Memory) return new MemoryDisk(TemporaryBytes >> Disk.SectorShift);
-        return options.Image is { } path ? OpenNamed(path, options) : OpenTemporary(options, interruption);
+        if (options.Disk == DiskKind.Memory) return new MemoryDisk(TemporaryBytes >> Disk.SectorShift, sectorBytes: sectorBytes);
+        return options.Image is { } path ? OpenNamed(path, options, sectorBytes) : OpenTemporary(options, sectorBytes, interruption);
     }
 
-    private static FileDisk OpenNamed(string path, DemoOptions options)
+    private static FileDisk OpenNamed(string path, DemoOptions options, int sectorBytes)
     {
         if (options.Write) CheckNotInUse(path);
-        FileDisk disk = FileDisk.Open(path, new FileDiskOptions { Writable = options.Write, Cache = options.Cache, MinLengthBytes = MinImageBytes });
+        FileDisk disk = FileDisk.Open(path, new FileDiskOptions
+        {
+            Writable = options.Write,
+            Cache = options.Cache,
+            MinLengthBytes = MinImageBytes,
+            LeastAlignmentBytes = sectorBytes,
+        });
         if (!options.Write || !disk.ReadOnly) return disk;
         string description = disk.Describe();
         disk.Dispose();
@@ -44,12 +50,12 @@ internal static class DemoDisk
     /// The image loses its name as soon as it is open, so that nothing is left behind however the process ends; until then an
     /// interruption removes it.
     /// </summary>
-    private static FileDisk OpenTemporary(DemoOptions options, Interruption interruption)
+    private static FileDisk OpenTemporary(DemoOptions options, int sectorBytes, Interruption interruption)
     {
         using TemporaryFolder folder = new(interruption);
         string path = folder.File("demo.img");
         MakeImage(path);
-        return FileDisk.Open(path, new FileDiskOptions { Writable = true, Cache = options.Cache });
+        return FileDisk.Open(path, new FileDiskOptions { Writable = true, Cache = options.Cache, LeastAlignmentBytes = sectorBytes });
     }
 
     private static void MakeImage(string path)

@@ -29,6 +29,9 @@ internal sealed record DemoOptions
     /// <summary>Null for several.</summary>
     public int? IoDepth { get; init; }
     public int RingPages { get; init; }
+    public DemoFeatures Features { get; init; } = new();
+    /// <summary>The feature to be measured with and without, or <see cref="FeatureTrial.All"/>; null for the table of depths.</summary>
+    public string? Compare { get; init; }
     public DiskKind Disk { get; init; }
     public CacheMode Cache { get; init; }
     public IoEngine Io { get; init; }

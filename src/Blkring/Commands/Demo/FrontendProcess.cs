@@ -61,7 +61,8 @@ internal sealed class FrontendProcess : IDisposable
                 break;
             case GuestMessage.Attach:
                 AttachOrder attach = JsonSerializer.Deserialize(body, GuestJson.Default.AttachOrder)!;
-                LoopbackHandshake.Offer(_socket, Ready.Attach(attach.Protocol, attach.RingPages));
+                // One offer is one ring: the demo asks this process for no more.
+                LoopbackHandshake.Offer(_socket, Ready.Attach(attach.Protocol)[0]);
                 LoopbackHandshake.AwaitAnswer(_socket, AnswerTimeoutMs);
                 break;
             case GuestMessage.Run:

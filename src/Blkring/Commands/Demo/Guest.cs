@@ -3,10 +3,19 @@ using Blkring.Engine.Loopback;
 
 namespace Blkring.Commands.Demo;
 
-/// <summary>What a guest needs to know of the disk it is about to test.</summary>
+/// <summary>What a guest needs to know of the disk it is about to test, and how it is to do so.</summary>
 internal sealed record GuestOptions
 {
     public long Sectors { get; init; }
+    public int RingPages { get; init; } = 1;
+    /// <summary>Rings of the device; each has a part of the disk, and a thread.</summary>
+    public int Rings { get; init; } = 1;
+    /// <summary>Of the longest request; more than 11 are for INDIRECT.</summary>
+    public int Segments { get; init; }
+    public bool PersistentGrants { get; init; }
+    public int BlockSectors { get; init; }
+    /// <summary>See <see cref="WorkloadOptions.LongRequests"/>.</summary>
+    public bool LongRequests { get; init; }
     public ulong Seed { get; init; }
     public bool ReadOnly { get; init; }
     public bool Discard { get; init; }
@@ -55,51 +64,97 @@ internal sealed record PhaseResult
 
 /// <summary>
 /// The guest's side of the demo, wherever it runs: one memory of what every sector should hold, and, for each ABI in turn, a domain with a
-/// frontend. What was written through one ABI is thus read back through the next.
+/// frontend for each ring. What was written through one ABI is thus read back through the next.
 /// </summary>
 internal sealed class Guest : IDisposable
 {
     private readonly GuestOptions _options;
-    private readonly ImageBaseline? _baseline;
-    private readonly SectorModel _model;
+    private readonly Part[] _parts;
     private LoopbackDomain? _domain;
-    private VerifiedWorkload? _workload;
+    private VerifiedWorkload[] _workloads = [];
     private ulong _attachments;
+
+    /// <summary>A ring's part of the disk. It has a thread of its own, so it shares nothing with the others.</summary>
+    private sealed record Part(SectorModel Model, ImageBaseline? Baseline);
 
     public Guest(GuestOptions options)
     {
         _options = options;
-        if (options.Baseline is { } path) _baseline = new ImageBaseline(path);
-        _model = new SectorModel(options.Sectors, options.Seed) { Baseline = _baseline is null ? null : _baseline.TryRead };
+        // Whole pages, so that no two rings meet in a block of the disk.
+        long sectors = options.Sectors / options.Rings / RequestValidator.SectorsPerPage * RequestValidator.SectorsPerPage;
+        if (options.Rings == 1) sectors = options.Sectors;
+        _parts = [.. Enumerable.Range(0, options.Rings).Select(ring => CreatePart(options, ring * sectors, sectors))];
+    }
+
+    private static Part CreatePart(GuestOptions options, long first, long sectors)
+    {
+        ImageBaseline? baseline = options.Baseline is { } path ? new ImageBaseline(path) : null;
+        return new Part(new SectorModel(sectors, options.Seed) { FirstSector = first, Baseline = baseline is null ? null : baseline.TryRead }, baseline);
     }
 
     /// <summary>Requests answered since <see cref="Attach"/>; for any thread.</summary>
-    public long Completed => Volatile.Read(ref _workload)?.Completed ?? 0;
-
-    public Frontend Attach(BlkifProtocol protocol, int ringPages)
+    public long Completed
     {
-        _domain = Frontend.CreateDomain(new DomainId(1), ringPages);
-        Frontend frontend = Frontend.Create(_domain, protocol, ringPages);
-        Volatile.Write(ref _workload, new VerifiedWorkload(frontend, new WorkloadOptions
+        get
         {
-            Sectors = _options.Sectors,
-            Model = _model,
-            ReadOnly = _options.ReadOnly,
-            Discard = _options.Discard,
-            DiscardZeroes = _options.DiscardZeroes,
-            Seed = _options.Seed + ++_attachments,
-        }));
-        return frontend;
+            // No LINQ: a progress line asks during a run that is watched for collections.
+            long completed = 0;
+            foreach (VerifiedWorkload workload in Volatile.Read(ref _workloads)) completed += workload.Completed;
+            return completed;
+        }
     }
 
-    public PhaseResult Run(int depth, double seconds) => PhaseResult.From(Attached.Run(depth, TimeSpan.FromSeconds(seconds)));
+    /// <summary>A frontend for each ring, all of one domain.</summary>
+    public IReadOnlyList<Frontend> Attach(BlkifProtocol protocol)
+    {
+        _domain = Frontend.CreateDomain(new DomainId(1), _options.RingPages, rings: _options.Rings, segments: _options.Segments);
+        Frontend[] frontends = new Frontend[_parts.Length];
+        VerifiedWorkload[] workloads = new VerifiedWorkload[_parts.Length];
+        for (int ring = 0; ring < _parts.Length; ring++)
+        {
+            frontends[ring] = Frontend.Create(_domain, protocol, _options.RingPages, segments: _options.Segments);
+            frontends[ring].PersistentGrants = _options.PersistentGrants;
+            workloads[ring] = new VerifiedWorkload(frontends[ring], WorkloadOf(_parts[ring].Model));
+        }
+        Volatile.Write(ref _workloads, workloads);
+        return frontends;
+    }
 
-    public PhaseResult Sweep() => PhaseResult.From(Attached.Sweep());
+    private WorkloadOptions WorkloadOf(SectorModel model) => new()
+    {
+        Sectors = model.Sectors,
+        FirstSector = model.FirstSector,
+        Model = model,
+        BlockSectors = _options.BlockSectors,
+        LongRequests = _options.LongRequests,
+        ReadOnly = _options.ReadOnly,
+        Discard = _options.Discard,
+        DiscardZeroes = _options.DiscardZeroes,
+        Seed = _options.Seed + ++_attachments,
+    };
 
-    /// <summary>The backend must have let go of the ring.</summary>
+    public PhaseResult Run(int depth, double seconds) => OnAllRings(workload => workload.Run(depth, TimeSpan.FromSeconds(seconds)));
+
+    public PhaseResult Sweep() => OnAllRings(workload => workload.Sweep());
+
+    /// <summary>The first ring is this thread's; the others have one each, as a guest's rings have a virtual CPU each.</summary>
+    private PhaseResult OnAllRings(Func<VerifiedWorkload, WorkloadResult> phase)
+    {
+        if (_workloads.Length == 0) throw new InvalidOperationException("no frontend is attached");
+        Task<WorkloadResult>[] others =
+        [
+            .. _workloads.Skip(1).Select(workload => Task.Factory.StartNew(
+                () => phase(workload), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)),
+        ];
+        WorkloadResult result = phase(_workloads[0]);
+        foreach (Task<WorkloadResult> other in others) result.Add(other.GetAwaiter().GetResult());
+        return PhaseResult.From(result);
+    }
+
+    /// <summary>The backend must have let go of the rings.</summary>
     public void Detach()
     {
-        Volatile.Write(ref _workload, null);
+        Volatile.Write(ref _workloads, []);
         _domain?.Dispose();
         _domain = null;
     }
@@ -107,8 +162,6 @@ internal sealed class Guest : IDisposable
     public void Dispose()
     {
         Detach();
-        _baseline?.Dispose();
+        foreach (Part part in _parts) part.Baseline?.Dispose();
     }
-
-    private VerifiedWorkload Attached => _workload ?? throw new InvalidOperationException("no frontend is attached");
 }

@@ -9,8 +9,8 @@ internal sealed class GuestLostException(string message) : Exception(message);
 /// <summary>The backend's way to the guest's side, in this process or another.</summary>
 internal abstract class GuestLink : IDisposable
 {
-    /// <summary>Makes a frontend and connects the device to it.</summary>
-    public abstract void Connect(Vbd vbd, BlkifProtocol protocol, int ringPages);
+    /// <summary>Makes the frontends and connects the device to them.</summary>
+    public abstract void Connect(Vbd vbd, BlkifProtocol protocol);
 
     public abstract PhaseResult Run(int depth, double seconds);
 
@@ -36,10 +36,12 @@ internal sealed class LocalGuest(GuestOptions options) : GuestLink
 {
     private readonly Guest _guest = new(options);
 
-    public override void Connect(Vbd vbd, BlkifProtocol protocol, int ringPages)
+    public override void Connect(Vbd vbd, BlkifProtocol protocol)
     {
-        Frontend frontend = _guest.Attach(protocol, ringPages);
-        vbd.Connect(frontend.Connection, LoopbackRingAccess.For(frontend.Domain));
+        IReadOnlyList<Frontend> frontends = _guest.Attach(protocol);
+        vbd.Connect(
+            frontends[0].Connection with { Rings = [.. frontends.SelectMany(frontend => frontend.Connection.Rings)] },
+            new LoopbackHypervisor(frontends[0].Domain));
     }
 
     public override PhaseResult Run(int depth, double seconds) => _guest.Run(depth, seconds);

@@ -28,7 +28,7 @@ internal enum GuestMessage : byte
     Failed,
 }
 
-internal sealed record AttachOrder(BlkifProtocol Protocol, int RingPages);
+internal sealed record AttachOrder(BlkifProtocol Protocol);
 
 internal sealed record RunOrder(int Depth, double Seconds);
 

@@ -1,4 +1,5 @@
 using Blkring.Engine;
+using Blkring.Interop;
 using Microsoft.Win32.SafeHandles;
 
 namespace Blkring.Commands.Demo;
@@ -12,7 +13,8 @@ internal sealed class ImageBaseline(string path) : IDisposable
 {
     private const int BlockBytes = 16 * 1024;
 
-    private readonly SafeFileHandle _file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+    // By the system call: File would take a lock of its own, whatever it may share, and the image is locked by the disk.
+    private readonly SafeFileHandle _file = new(Libc.Open(path, Libc.O_RDONLY) is >= 0 and int fd ? fd : throw new IOException($"{path} cannot be read"), ownsHandle: true);
     private readonly byte[] _block = new byte[BlockBytes];
     private long _blockStart = -1;
     private int _blockLength;

@@ -27,7 +27,10 @@ internal sealed class RemoteGuest : GuestLink
     private readonly byte[] _buffer = new byte[LoopbackSocket.MaxMessageBytes];
     private long _completed;
 
-    private RemoteGuest(Process process, LoopbackSocket socket) => (_process, _socket) = (process, socket);
+    private readonly bool _persistentGrants;
+
+    private RemoteGuest(Process process, LoopbackSocket socket, bool persistentGrants) =>
+        (_process, _socket, _persistentGrants) = (process, socket, persistentGrants);
 
     /// <exception cref="GuestLostException">The process did not come up.</exception>
     public static RemoteGuest Start(GuestOptions options, Interruption interruption)
@@ -46,21 +49,22 @@ internal sealed class RemoteGuest : GuestLink
             process.Dispose();
             throw new GuestLostException("the frontend's process did not come up: " + fate);
         }
-        RemoteGuest guest = new(process, socket);
+        RemoteGuest guest = new(process, socket, options.PersistentGrants);
         guest.SetUp(options);
         return guest;
     }
 
     public override long Completed => Volatile.Read(ref _completed);
 
-    public override void Connect(Vbd vbd, BlkifProtocol protocol, int ringPages)
+    public override void Connect(Vbd vbd, BlkifProtocol protocol)
     {
         Volatile.Write(ref _completed, 0);
-        Send(GuestMessage.Attach, new AttachOrder(protocol, ringPages), GuestJson.Default.AttachOrder);
+        Send(GuestMessage.Attach, new AttachOrder(protocol), GuestJson.Default.AttachOrder);
         try
         {
             LoopbackOffer offer = LoopbackHandshake.ReceiveOffer(_socket, AnswerTimeoutMs);
-            vbd.Connect(offer.Connection, offer.Access);
+            // What the frontend was told to do is not part of its offer.
+            vbd.Connect(offer.Connection with { PersistentGrants = _persistentGrants }, offer);
             LoopbackHandshake.Accept(_socket);
         }
         catch (Exception e) when (e is LoopbackHandshakeException or VbdConnectException or TimeoutException or IOException)

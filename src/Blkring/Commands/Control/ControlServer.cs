@@ -1,0 +1,217 @@
+using System.Net.Sockets;
+using System.Text.Json;
+using Blkring.Interop;
+
+namespace Blkring.Commands.Control;
+
+/// <summary>
+/// The daemon's end of the control socket (unix, mode 0600). Nothing a client sends can harm it: clients are few, requests short, and a
+/// client that neither asks nor reads is let go.
+/// </summary>
+internal sealed class ControlServer : IAsyncDisposable
+{
+    public const int MostClients = 16;
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+
+    private readonly Socket _listener;
+    private readonly IDeviceControl _control;
+    private readonly TimeSpan _idle;
+    private readonly string _path;
+    private readonly CancellationTokenSource _end = new();
+    private readonly Task _accepting;
+    private int _clients;
+
+    private ControlServer(Socket listener, string path, IDeviceControl control, TimeSpan idle)
+    {
+        (_listener, _path, _control, _idle) = (listener, path, control, idle);
+        _accepting = Task.Run(AcceptAsync);
+    }
+
+    /// <param name="idle">How long a client may neither ask nor take its answer; 30 s unless given.</param>
+    /// <exception cref="UsageException">The path cannot be had; the message says what to do.</exception>
+    public static ControlServer Start(string path, IDeviceControl control, TimeSpan? idle = null)
+    {
+        RemoveStale(path);
+        Socket listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            listener.Bind(new UnixDomainSocketEndPoint(path));
+            // Before Listen nobody gets in, so that the mode is never wider than it should be.
+            File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+            listener.Listen(MostClients);
+        }
+        catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
+        {
+            listener.Dispose();
+            throw new UsageException($"the control socket {path} cannot be made: {e.Message}; name another with --control-socket");
+        }
+        return new ControlServer(listener, path, control, idle ?? s_patience);
+    }
+
+    /// <summary>A daemon that was killed leaves its socket behind; one that answers belongs to somebody.</summary>
+    private static void RemoveStale(string path)
+    {
+        if (!Path.Exists(path)) return;
+        using Socket probe = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            probe.Connect(new UnixDomainSocketEndPoint(path));
+        }
+        catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionRefused && IsSocket(path))
+        {
+            File.Delete(path);
+            return;
+        }
+        catch (SocketException)
+        {
+            throw new UsageException($"{path} is in the way of the control socket: remove it, or name another with --control-socket");
+        }
+        throw new UsageException($"another daemon answers on {path}: stop it, or name another with --control-socket");
+    }
+
+    // Connecting to a regular file is refused as a dead socket is. FileAttributes cannot tell them apart, a look at the inode can.
+    private static bool IsSocket(string path) =>
+        Libc.Statx(path, 0, Libc.STATX_TYPE, out statx status) == 0 && (status.stx_mode & Libc.S_IFMT) == Libc.S_IFSOCK;
+
+    private async Task AcceptAsync()
+    {
+        while (!_end.IsCancellationRequested)
+        {
+            Socket client;
+            try
+            {
+                client = await _listener.AcceptAsync(_end.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                return;
+            }
+            catch (SocketException)
+            {
+                // Out of descriptors, say: the clients that are there end, and then it works again.
+                await Task.Delay(100).ConfigureAwait(false);
+                continue;
+            }
+            _ = ServeAsync(client);
+        }
+    }
+
+    private async Task ServeAsync(Socket socket)
+    {
+        // Off the thread that accepts: commands wait for disks.
+        await Task.Yield();
+        bool tooMany = Interlocked.Increment(ref _clients) > MostClients;
+        try
+        {
+            using NetworkStream stream = new(socket, ownsSocket: true);
+            if (tooMany) await SendAsync(stream, Refuse($"{MostClients} clients are connected already: try again")).ConfigureAwait(false);
+            else await ConverseAsync(stream).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
+        {
+            // The client is gone, or was waited for long enough.
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _clients);
+        }
+    }
+
+    private async Task ConverseAsync(NetworkStream stream)
+    {
+        byte[] buffer = new byte[ControlRequest.MostBytes];
+        int filled = 0;
+        while (true)
+        {
+            int end = buffer.AsSpan(0, filled).IndexOf((byte)'\n');
+            if (end >= 0)
+            {
+                await SendAsync(stream, Answer(buffer.AsSpan(0, end))).ConfigureAwait(false);
+                buffer.AsSpan(end + 1, filled - end - 1).CopyTo(buffer);
+                filled -= end + 1;
+                continue;
+            }
+            if (filled == buffer.Length)
+            {
+                await SendAsync(stream, Refuse($"a request has at most {buffer.Length} bytes")).ConfigureAwait(false);
+                return;
+            }
+            int count;
+            using (CancellationTokenSource patience = Patience())
+                count = await stream.ReadAsync(buffer.AsMemory(filled), patience.Token).ConfigureAwait(false);
+            if (count == 0) return;
+            filled += count;
+        }
+    }
+
+    private async Task SendAsync(NetworkStream stream, ControlResponse response)
+    {
+        byte[] line = [.. JsonSerializer.SerializeToUtf8Bytes(response, ControlJson.Default.ControlResponse), (byte)'\n'];
+        using CancellationTokenSource patience = Patience();
+        await stream.WriteAsync(line, patience.Token).ConfigureAwait(false);
+    }
+
+    private CancellationTokenSource Patience()
+    {
+        CancellationTokenSource patience = CancellationTokenSource.CreateLinkedTokenSource(_end.Token);
+        patience.CancelAfter(_idle);
+        return patience;
+    }
+
+    private ControlResponse Answer(ReadOnlySpan<byte> line)
+    {
+        ControlRequest? request;
+        try
+        {
+            request = JsonSerializer.Deserialize(line, ControlJson.Default.ControlRequest);
+        }
+        catch (JsonException)
+        {
+            request = null;
+        }
+        if (request is null) return Refuse("""a request is one line of JSON, as {"command":"list"}""");
+        try
+        {
+            return CarryOut(request);
+        }
+        catch (Exception e) when (e is ControlException or UsageException)
+        {
+            return Refuse(e.Message);
+        }
+        // A mistake of ours in one command must not end the daemon, which serves guests.
+        catch (Exception e)
+        {
+            return Refuse($"{e.GetType().Name}: {e.Message}");
+        }
+    }
+
+    private ControlResponse CarryOut(ControlRequest request)
+    {
+        if (request.Command == ControlRequest.List) return new ControlResponse { Devices = _control.List() };
+        DeviceName device = DeviceName.Parse(request.Device ?? "");
+        switch (request.Command)
+        {
+            case ControlRequest.Resize when request.Bytes is null or > 0: _control.Resize(device, request.Bytes); break;
+            case ControlRequest.Resize: return Refuse("give a size of at least one sector");
+            case ControlRequest.Pause: _control.Pause(device); break;
+            case ControlRequest.Resume: _control.Resume(device); break;
+            case ControlRequest.Eject: _control.Eject(device); break;
+            case ControlRequest.Insert when request.Path is ['/', ..]: _control.Insert(device, request.Path); break;
+            case ControlRequest.Insert: return Refuse("give the absolute path of an image");
+            case ControlRequest.Limit when request.Limits is { IsChange: true } change: _control.Limit(device, change); break;
+            case ControlRequest.Limit: return Refuse("give at least one limit, and none below 0");
+            default: return Refuse("the command is none of list, resize, pause, resume, eject, insert and limit");
+        }
+        return new ControlResponse();
+    }
+
+    private static ControlResponse Refuse(string why) => new() { Error = why.ReplaceLineEndings(" ") };
+
+    public async ValueTask DisposeAsync()
+    {
+        await _end.CancelAsync().ConfigureAwait(false);
+        _listener.Dispose();
+        await _accepting.ConfigureAwait(false);
+        File.Delete(_path);
+    }
+}

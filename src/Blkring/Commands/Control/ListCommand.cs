@@ -1,0 +1,25 @@
+using System.CommandLine;
+using Blkring.Output;
+
+namespace Blkring.Commands.Control;
+
+/// <summary><c>blkring list</c>: the devices of a running daemon.</summary>
+internal static class ListCommand
+{
+    private static readonly ControlOptions s_options = new();
+    private static readonly Option<bool> s_json = new("--json") { Description = "Print a JSON array instead of the table" };
+
+    public static Command Create()
+    {
+        Command command = new("list", "Shows the devices of a running daemon.") { s_json };
+        s_options.AddTo(command);
+        command.SetAction(parsed =>
+        {
+            IReadOnlyList<DeviceReport> devices = s_options.Ask(parsed, new ControlRequest { Command = ControlRequest.List }).Devices ?? [];
+            if (parsed.GetValue(s_json)) DeviceJson.Write(devices);
+            else DeviceText.WriteList(devices);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+}

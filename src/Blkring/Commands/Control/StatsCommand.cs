@@ -1,0 +1,77 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using Blkring.Output;
+
+namespace Blkring.Commands.Control;
+
+/// <summary><c>blkring stats</c>: how fast devices are, from two looks at their counters.</summary>
+internal static class StatsCommand
+{
+    private const double StandardSeconds = 1, MostSeconds = 86_400;
+
+    private static readonly ControlOptions s_options = new();
+
+    private static readonly Argument<string?> s_device = new("DEVICE")
+    {
+        Description = "Only this device: 7/51712 or 7/xvda",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
+    private static readonly Option<double?> s_interval = new("--interval")
+    {
+        Description = "Measure for this long, again and again until interrupted. Without it: one second, once",
+        HelpName = "S",
+        CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            if (double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds) && seconds is >= 0.1 and <= MostSeconds) return seconds;
+            result.AddError($"--interval {text}: give seconds from 0.1 to {MostSeconds:F0}");
+            return null;
+        },
+    };
+
+    private static readonly Option<bool> s_json = new("--json") { Description = "Print the counters as they are, in a JSON array, at once" };
+
+    public static Command Create()
+    {
+        Command command = new("stats", """
+            Shows rates, latencies, queue depth and batches of the connected devices of a running daemon.
+
+            Rates are of the measured time; latencies, depth and batches are since the frontend connected.
+            """) { s_device, s_interval, s_json };
+        s_options.AddTo(command);
+        command.SetAction(Run);
+        return command;
+    }
+
+    private static int Run(ParseResult parsed)
+    {
+        string? device = parsed.GetValue(s_device) is string text ? DeviceName.Parse(text).ToString() : null;
+        if (parsed.GetValue(s_json))
+        {
+            DeviceJson.Write(Look(parsed, device));
+            return ExitCode.Ok;
+        }
+        double? interval = parsed.GetValue(s_interval);
+        long startedAt = Stopwatch.GetTimestamp();
+        IReadOnlyList<DeviceReport> before = Look(parsed, device);
+        do
+        {
+            Thread.Sleep(TimeSpan.FromSeconds(interval ?? StandardSeconds));
+            IReadOnlyList<DeviceReport> after = Look(parsed, device);
+            DeviceText.WriteStatistics(before, after, Stopwatch.GetElapsedTime(startedAt).TotalSeconds);
+            (before, startedAt) = (after, Stopwatch.GetTimestamp());
+        }
+        while (interval is not null);
+        return ExitCode.Ok;
+    }
+
+    private static IReadOnlyList<DeviceReport> Look(ParseResult parsed, string? device)
+    {
+        IReadOnlyList<DeviceReport> devices = s_options.Ask(parsed, new ControlRequest { Command = ControlRequest.List }).Devices ?? [];
+        if (device is null) return devices;
+        DeviceReport? one = devices.FirstOrDefault(report => report.Device == device);
+        return one is null ? throw new UsageException($"the daemon has no device {device}: see 'blkring list'") : [one];
+    }
+}

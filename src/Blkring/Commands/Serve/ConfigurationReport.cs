@@ -1,0 +1,25 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Blkring.Output;
+using Spectre.Console;
+
+namespace Blkring.Commands.Serve;
+
+/// <summary>The effective configuration, as <c>--check-config</c> prints it.</summary>
+/// <param name="Problems">Empty when the daemon could start with it.</param>
+internal sealed record ConfigurationReport(IReadOnlyList<EffectiveValue> Values, IReadOnlyList<string> Problems)
+{
+    public void WriteJson() => Console.Out.WriteLine(JsonSerializer.Serialize(this, ConfigurationJson.Default.ConfigurationReport));
+
+    public void WriteTable()
+    {
+        Table table = DeviceText.CreateTable(["key", "value", "from"]);
+        foreach (EffectiveValue value in Values)
+            table.AddRow(DeviceText.Cell(value.Key), DeviceText.Cell(value.Value.Length == 0 ? "-" : value.Value), DeviceText.Cell(value.Source));
+        TextConsole.Create().Write(table);
+    }
+}
+
+[JsonSerializable(typeof(ConfigurationReport))]
+[JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+internal sealed partial class ConfigurationJson : JsonSerializerContext;

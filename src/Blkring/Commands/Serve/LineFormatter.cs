@@ -1,0 +1,38 @@
+using System.Globalization;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Logging.Console;
+
+namespace Blkring.Commands.Serve;
+
+/// <summary>
+/// One line an entry. For the journal, which has its own clock, a priority (sd-daemon(3)) and the message; for anything else the time, the
+/// level and the message.
+/// </summary>
+internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
+{
+    public const string FormatterName = "blkring";
+
+    // systemd sets it for what is connected to the journal.
+    private readonly bool _journal = !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("JOURNAL_STREAM"));
+
+    public override void Write<TState>(in LogEntry<TState> logEntry, IExternalScopeProvider? scopeProvider, TextWriter textWriter)
+    {
+        string message = logEntry.Formatter(logEntry.State, logEntry.Exception);
+        if (logEntry.Exception is Exception e) message += $": {e.GetType().Name}: {e.Message}";
+        (int priority, string level) = logEntry.LogLevel switch
+        {
+            LogLevel.Critical => (2, "critical"),
+            LogLevel.Error => (3, "error"),
+            LogLevel.Warning => (4, "warning"),
+            LogLevel.Information => (6, "info"),
+            _ => (7, "debug"),
+        };
+        textWriter.Write(_journal ? $"<{priority}>" : $"{DateTime.Now.ToString("HH:mm:ss.fff", CultureInfo.InvariantCulture)} {level,-8}");
+        textWriter.Write(OnOneLine(message));
+        textWriter.Write('\n');
+    }
+
+    // Some of it was written by guests: no line of theirs may look like one of ours, and no terminal obeys them.
+    private static string OnOneLine(string message) => message.Any(char.IsControl) ? new string([.. message.Select(c => char.IsControl(c) ? ' ' : c)]) : message;
+}

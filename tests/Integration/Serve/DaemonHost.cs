@@ -1,0 +1,88 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Text;
+using Blkring.Engine.Xenbus;
+using Blkring.Xenbus.Tests.Kit;
+
+namespace Blkring.Integration.Tests;
+
+/// <summary>
+/// A host for daemons: a real xenstored, and libraries of Xen that open and then know no guest. Devices come and go there; none can
+/// connect.
+/// </summary>
+public sealed class DaemonHost : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly Xenstored _xenstored = new();
+
+    public DaemonHost()
+    {
+        Directory.CreateDirectory(Libraries);
+        string first = Path.Combine(Libraries, "libxenevtchn.so.1"), second = Path.Combine(Libraries, "libxengnttab.so.1");
+        string source = Path.Combine(Repository.Root, "tests", "Engine", "Xen", "fakexen.c");
+        using Process gcc = Process.Start(new ProcessStartInfo("gcc", ["-std=gnu11", "-O1", "-shared", "-fPIC", "-o", first, source]) { RedirectStandardError = true })!;
+        string errors = gcc.StandardError.ReadToEnd();
+        gcc.WaitForExit();
+        Assert.True(gcc.ExitCode == 0, errors);
+        File.Copy(first, second);
+        Store = _xenstored.Connect();
+        Store.Write("/local/domain/7/name", "guest");
+    }
+
+    public IXenstore Store { get; }
+
+    public string Libraries => _folder.File("lib");
+    public string Runtime => _folder.File("run");
+    public string ControlSocket => Path.Combine(Runtime, "vbd3.sock");
+    public string Folder => _folder.Path;
+
+    public string NewImage(string name, int lengthBytes) => _folder.MakeImage(name, lengthBytes);
+
+    internal BlkringProcess Start(params string[] arguments) => BlkringProcess.StartWith(Environment(), _folder.Path, arguments);
+
+    internal BlkringProcess StartWith((string, string)[] more, params string[] arguments) => BlkringProcess.StartWith([.. Environment(), .. more], _folder.Path, arguments);
+
+    internal BlkringProcess Run(params string[] arguments) => BlkringProcess.RunWith(Environment(), _folder.Path, arguments);
+
+    /// <summary>A daemon that is ready: its control socket answers.</summary>
+    internal BlkringProcess StartDaemon(params (string, string)[] more)
+    {
+        BlkringProcess daemon = StartWith(more, "serve");
+        Wait.Until(() => daemon.HasExited || Run("list").ExitCode == 0, () => "the daemon answers: " + daemon.Errors);
+        Assert.False(daemon.HasExited, daemon.Errors);
+        return daemon;
+    }
+
+    public string? BackendState(string device, string directory = "vbd3") => Store.Read($"/local/domain/0/backend/{directory}/{device}/state");
+
+    public void Dispose()
+    {
+        Store.Dispose();
+        _xenstored.Dispose();
+        _folder.Dispose();
+    }
+
+    private (string, string)[] Environment() =>
+        [("LD_LIBRARY_PATH", Libraries), ("XENSTORED_PATH", _xenstored.SocketPath), ("RUNTIME_DIRECTORY", Runtime)];
+}
+
+/// <summary>systemd's end of NOTIFY_SOCKET.</summary>
+internal sealed class NotifySocket : IDisposable
+{
+    private readonly Socket _socket = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified) { ReceiveTimeout = 30_000 };
+
+    public NotifySocket(string path) => _socket.Bind(new UnixDomainSocketEndPoint(path));
+
+    /// <summary>Takes what comes until something begins like that.</summary>
+    public string WaitFor(string beginning)
+    {
+        byte[] buffer = new byte[512];
+        while (true)
+        {
+            string message = Encoding.UTF8.GetString(buffer, 0, _socket.Receive(buffer));
+            if (message.StartsWith(beginning, StringComparison.Ordinal)) return message;
+        }
+    }
+
+    public void Dispose() => _socket.Dispose();
+}

@@ -1,0 +1,134 @@
+using System.Diagnostics;
+using System.Text.RegularExpressions;
+
+namespace Blkring.Integration.Tests;
+
+/// <summary>What is installed on a host: the installer, the unit, the scripts, and the document that tells of them.</summary>
+public sealed class PackagingTests : IDisposable
+{
+    private static readonly string[] s_scripts = ["packaging/install", "packaging/hotplug/block-blkring"];
+
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public void It_installs_twice_keeps_the_configuration_and_leaves_nothing_else_behind()
+    {
+        Install();
+        string config = Installed("etc/blkring/blkring.json");
+        File.WriteAllText(config, """{ "Cache": "writeback" }""");
+        Install();
+
+        Assert.Equal("""{ "Cache": "writeback" }""", File.ReadAllText(config));
+        Assert.Equal("/opt/blkring/lib/blkring/blkring", new FileInfo(Installed("opt/blkring/bin/blkring")).LinkTarget);
+        Assert.Contains("\nExecStart=/opt/blkring/bin/blkring serve\n", File.ReadAllText(Installed("etc/systemd/system/blkring.service")), StringComparison.Ordinal);
+        Assert.True(File.GetUnixFileMode(Installed("etc/xen/scripts/block-blkring")).HasFlag(UnixFileMode.OtherExecute));
+        (int code, string output, _) = Run(Installed("opt/blkring/lib/blkring/blkring"), "serve", "--check-config", "--config", config);
+        Assert.Equal(0, code);
+        Assert.Matches("Cache +writeback +file", output);
+
+        Assert.Equal(0, Installer("--uninstall").Code);
+        Assert.Equal([config], Directory.GetFiles(Installed(""), "*", SearchOption.AllDirectories));
+    }
+
+    [Theory]
+    [InlineData("--wrong", "'--wrong' is not known")]
+    [InlineData("--from", "--from needs a folder")]
+    [InlineData("--from /nowhere", "has no blkring")]
+    public void The_installer_refuses_what_makes_no_sense(string arguments, string expected)
+    {
+        (int code, _, string errors) = Installer(arguments.Split(' '));
+
+        Assert.Equal(2, code);
+        Assert.Contains(expected, errors, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Installed("")));
+    }
+
+    [Fact]
+    public void systemd_finds_no_fault_with_the_unit_and_its_drop_ins()
+    {
+        Assert.SkipUnless(File.Exists("/usr/bin/systemd-analyze"), "systemd-analyze is not installed");
+        string unit = _folder.File("blkring.service");
+        File.WriteAllText(unit, Repository.Read("packaging/systemd/blkring.service").Replace("@PREFIX@/bin/blkring", Repository.Executable, StringComparison.Ordinal));
+        Directory.CreateDirectory(unit + ".d");
+        foreach (string dropIn in (string[])["images.conf", "driver-domain.conf"])
+            File.Copy(Path.Combine(Repository.Root, "packaging/systemd", dropIn), Path.Combine(unit + ".d", dropIn));
+
+        (int code, string output, string errors) = Run("systemd-analyze", "verify", unit);
+
+        // What it says of other units of the machine is not ours.
+        Assert.DoesNotContain("blkring", output + errors, StringComparison.Ordinal);
+        Assert.Equal(0, code);
+    }
+
+    [Fact]
+    public void The_scripts_are_clean_and_executable()
+    {
+        foreach (string script in s_scripts)
+            Assert.True(File.GetUnixFileMode(Path.Combine(Repository.Root, script)).HasFlag(UnixFileMode.UserExecute), script);
+        Assert.SkipUnless(File.Exists("/usr/bin/shellcheck"), "shellcheck is not installed");
+
+        (int code, string output, _) = Run("shellcheck", [.. s_scripts.Select(script => Path.Combine(Repository.Root, script))]);
+
+        Assert.Equal("", output);
+        Assert.Equal(0, code);
+    }
+
+    [Fact]
+    public void What_rings_have_under_way_outlives_a_restart_by_systemd()
+    {
+        string[] unit = Repository.Read("packaging/systemd/blkring.service").Split('\n');
+
+        Assert.Contains("RuntimeDirectory=" + Path.GetFileName(Commands.RuntimeFolder.Standard), unit);
+        Assert.Contains("RuntimeDirectoryPreserve=yes", unit);
+    }
+
+    [Fact]
+    public void Every_command_and_option_in_the_document_exists()
+    {
+        string document = Repository.Read("docs/deploy.md");
+        string[] calls = [.. Regex.Matches(document, @"\bblkring ((?:serve|list|stats|resize|pause|resume|eject|insert|limit|attach|detach|demo)\b[^`\n|]*)").Select(call => call.Groups[1].Value)];
+        Assert.True(calls.Length > 10, "the document names no commands");
+        foreach (IGrouping<string, string> command in calls.GroupBy(call => call.Split(' ')[0]))
+        {
+            using BlkringProcess help = BlkringProcess.Run(_folder.Path, command.Key, "--help");
+            Assert.Equal(0, help.ExitCode);
+            foreach (Match option in command.SelectMany(call => Regex.Matches(call, "--[a-z-]+")))
+                Assert.Contains(option.Value, help.Output, StringComparison.Ordinal);
+        }
+        foreach (Match file in Regex.Matches(document, @"packaging/[\w./-]+\w"))
+            Assert.True(File.Exists(Path.Combine(Repository.Root, file.Value)), file.Value);
+    }
+
+    [Fact]
+    public void Every_key_and_option_of_the_daemon_is_in_the_document()
+    {
+        string document = Repository.Read("docs/deploy.md");
+
+        Assert.Empty(Commands.Serve.ServeKey.All.Where(key => !document.Contains($"| `{key.Name}` | `{key.Option}` |", StringComparison.Ordinal)).Select(key => key.Name));
+    }
+
+    private string Installed(string path) => _folder.File("root/" + path);
+
+    private void Install()
+    {
+        (int code, string output, string errors) = Installer("--from", Path.GetDirectoryName(Repository.Executable)!);
+        Assert.Equal((0, ""), (code, errors));
+        Assert.Contains("systemctl enable --now blkring", output, StringComparison.Ordinal);
+    }
+
+    private (int Code, string Output, string Errors) Installer(params string[] arguments) => Run(Path.Combine(Repository.Root, "packaging", "install"), arguments);
+
+    private (int Code, string Output, string Errors) Run(string program, params string[] arguments)
+    {
+        ProcessStartInfo start = new(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["DESTDIR"] = Installed("").TrimEnd('/');
+        start.Environment["PREFIX"] = "/opt/blkring";
+        using Process process = Process.Start(start)!;
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return (process.ExitCode, output, errors.Result);
+    }
+}
