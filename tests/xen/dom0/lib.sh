@@ -1,0 +1,298 @@
+# shellcheck shell=bash
+# What the scenarios are written with; sourced by each of them, in dom0. Settings come from the host.
+# The backend under test is a setting (blkring, or blkback or qdisk to try a scenario itself on a backend that is known to work).
+set -uo pipefail
+# shellcheck disable=SC1091
+source /payload/settings            # BACKEND, SHORT, SOAK_MINUTES
+readonly IMAGES=/images MOUNT=/mnt DAEMON_DIRECTORY=vbd3
+export BLKRING=/payload/bin/blkring
+export DOTNET_CLI_TELEMETRY_OPTOUT=1
+
+say() { echo "[$SECONDS] $*"; }
+
+fail() {
+    say "$*"
+    exit 1
+}
+
+# try WHAT COMMAND...: runs it; the scenario fails with WHAT where it does.
+try() {
+    local what=$1
+    shift
+    say "$what: $*"
+    "$@" || fail "$what failed ($?): $*"
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+wait_for() {
+    local limit=$1 what=$2 end=$((SECONDS + $1))
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        ((SECONDS < end)) || fail "not within $limit s: $what"
+        sleep 0.2
+    done
+}
+
+absent() { ! "$@"; }
+store() { xenstore-read "$1" 2>/dev/null; }
+store_is() { [[ $(store "$1") == "$2" ]]; }
+
+# The device number of xvda to xvdp: xen's own, major 202 and 16 minors each.
+device_number() {
+    local letters=abcdefghijklmnop before
+    before=${letters%%"${1#xvd}"*}
+    echo $((202 * 256 + 16 * ${#before}))
+}
+
+backend_directory() {
+    case ${1:-$BACKEND} in
+        blkring) echo $DAEMON_DIRECTORY ;;
+        blkback) echo vbd ;;
+        qdisk) echo qdisk ;;
+    esac
+}
+
+# The backend area of device $2 (xvdX) of domain $1.
+backend_area() { echo "/local/domain/0/backend/$(backend_directory "${3:-}")/$1/$(device_number "$2")"; }
+
+# new_image NAME SIZE: a sparse raw image on tmpfs; its path is in IMAGE.
+new_image() {
+    IMAGE=$IMAGES/$1.raw
+    rm -f "$IMAGE"
+    truncate -s "$2" "$IMAGE" || fail "no image"
+}
+
+# The words of an xl disk specification for image or block device $1 as device $2, on backend $3 (the one under test).
+disk_words() {
+    local loop
+    case ${3:-$BACKEND} in
+        blkring) echo "vdev=$2,format=raw,backendtype=tap,script=block-blkring,target=$1" ;;
+        qdisk)
+            qdisk_start >&2
+            echo "vdev=$2,format=raw,backendtype=qdisk,target=$1"
+            ;;
+        blkback)
+            if [[ -b $1 ]]; then loop=$1; else loop=$(losetup -j "$1" -n -O NAME | head -n 1); fi
+            [[ -n $loop ]] || loop=$(losetup --show -f "$1")
+            echo "vdev=$2,format=raw,backendtype=phy,target=$loop"
+            ;;
+    esac
+}
+
+has_disk() { [[ -b /dev/$1 && $(cat "/sys/block/$1/size" 2>/dev/null || echo 0) -gt 0 ]]; }
+has_no_disk() { [[ ! -e /sys/block/$1 ]]; }
+
+# attach IMAGE XVDX [BACKEND [MORE WORDS]]: attaches to dom0 itself.
+attach() {
+    local image=$1 device=$2 backend=${3:-$BACKEND} words=${4:-}
+    say "attach $image as $device to $backend"
+    # What follows target= belongs to the target.
+    xl block-attach 0 "${words:+$words,}$(disk_words "$image" "$device" "$backend")" || fail "xl block-attach $device failed"
+    wait_for 30 "/dev/$device" has_disk "$device"
+}
+
+# detach XVDX [BACKEND]
+detach() {
+    say "detach $1"
+    xl block-detach 0 "$1" || fail "xl block-detach $1 failed"
+    wait_for 30 "no /dev/$1" has_no_disk "$1"
+    wait_for 30 "no backend area of $1" absent xenstore-exists "$(backend_area 0 "$1" "${2:-}")"
+}
+
+# QEMU as the backend of dom0's own disks. libxl refuses a qdisk attach where no device model seems to run.
+qdisk_start() {
+    if [[ -e /run/qdisk.pid ]] && kill -0 "$(cat /run/qdisk.pid)" 2>/dev/null; then return; fi
+    setsid /usr/libexec/xen-qemu-system-i386 -xen-domid 0 -xen-attach -name dom0 -nographic -M xenpv -daemonize -monitor none -serial none \
+        -parallel none -nodefaults -no-user-config -pidfile /run/qdisk.pid >>/out/logs/qdisk.log 2>&1 || fail "QEMU does not start"
+    xenstore-write /local/domain/0/image/device-model-pid "$(cat /run/qdisk.pid)"
+}
+
+daemon_pid() { cat /run/blkring.pid; }
+daemon_runs() { kill -0 "$(daemon_pid)" 2>/dev/null; }
+
+readonly DAEMON_LOG=/out/logs/daemon.log
+control_sockets() { grep -c 'control socket' $DAEMON_LOG; }
+
+# Returns when the daemon serves, which its log says.
+daemon_start() {
+    local before end=$((SECONDS + 60))
+    touch $DAEMON_LOG
+    before=$(control_sockets)
+    setsid "$BLKRING" serve --backend "$DAEMON_DIRECTORY" >>$DAEMON_LOG 2>&1 </dev/null &
+    echo $! >/run/blkring.pid
+    while (($(control_sockets) == before)); do
+        if ! daemon_runs || ((SECONDS > end)); then return 1; fi
+        sleep 0.1
+    done
+}
+
+# What the daemon holds: descriptors, mapped grants, event channels, resident KiB.
+daemon_holds() {
+    local pid
+    pid=$(daemon_pid)
+    echo "$(find "/proc/$pid/fd" -mindepth 1 | wc -l) $(grep -c /dev/xen/gntdev "/proc/$pid/maps") $(interdomain_ports) $(awk '/^VmRSS/ {print $2}' "/proc/$pid/status")"
+}
+
+# Bound event channels of dom0 to other domains' and its own ports, whoever in dom0 holds them.
+interdomain_ports() { lsevtchn 0 | grep -c 'Interdomain'; }
+
+daemon_stop() {
+    local pid end=$((SECONDS + 60))
+    pid=$(daemon_pid)
+    kill -TERM "$pid"
+    while kill -0 "$pid" 2>/dev/null; do
+        ((SECONDS < end)) || { kill -KILL "$pid"; return 1; }
+        sleep 0.1
+    done
+}
+
+# As a crash: nothing is drained, and what was under way is in the journal alone.
+daemon_kill() {
+    local pid end=$((SECONDS + 60))
+    pid=$(daemon_pid)
+    kill -KILL "$pid"
+    while kill -0 "$pid" 2>/dev/null; do
+        ((SECONDS < end)) || return 1
+        sleep 0.1
+    done
+}
+
+# guest_root NAME SIZE SCRIPT: a root file system whose init runs the text SCRIPT (busybox sh); its path is in IMAGE.
+# What the script says is in the log of guest_log; its last line is "guest: passed" or "guest: failed".
+guest_root() {
+    local tree=$IMAGES/$1.tree
+    rm -rf "$tree"
+    mkdir -p "$tree"/{bin,dev,proc,sys,tmp,data}
+    cp /usr/bin/busybox "$tree/bin/"
+    printf '%s\n' "$3" >"$tree/script"
+    cat >"$tree/init" <<'INIT'
+#!/bin/busybox sh
+export PATH=/bin
+/bin/busybox --install -s /bin
+exec </dev/null >/dev/hvc0 2>&1
+mount -t tmpfs tmpfs /tmp
+echo guest: up
+if sh /script; then echo guest: passed; else echo guest: failed; fi
+sync
+mount -o remount,ro /
+poweroff -f
+INIT
+    chmod +x "$tree/init"
+    new_image "$1" "$2"
+    mke2fs -q -t ext4 -m 0 -d "$tree" "$IMAGE" || fail "no guest root"
+    rm -rf "$tree"
+}
+
+guest_log() { echo "/out/logs/xen/guest-$1.log"; }
+
+# guest_start NAME pv|pvh IMAGE [FURTHER DISK WORDS...]: xvda is IMAGE, on the backend under test.
+guest_start() {
+    local name=$1 type=$2 config=/run/$1.cfg disks word
+    disks="'$(disk_words "$3" xvda)'"
+    for word in "${@:4}"; do disks+=", '$word'"; done
+    cat >"$config" <<CONFIG
+name = "$name"
+type = "$type"
+kernel = "/boot/guest/vmlinuz"
+ramdisk = "/boot/guest/initrd.gz"
+extra = "console=hvc0 mitigations=off audit=0 panic=1"
+memory = 192
+vcpus = 1
+disk = [ $disks ]
+on_poweroff = "destroy"
+on_reboot = "restart"
+on_crash = "destroy"
+CONFIG
+    rm -f "$(guest_log "$name")"
+    try "start guest $name" timeout 120 xl create -q "$config"
+}
+
+# guest_type NAME TEXT: a line on the guest's console, as from its keyboard.
+guest_type() { echo "$2" >"$(xenstore-read "/local/domain/$(guest_id "$1")/console/tty")"; }
+
+guest_id() { xl domid "$1" 2>/dev/null; }
+guest_gone() { ! xl domid "$1" >/dev/null 2>&1; }
+guest_says_count() { grep -c "$2" "$(guest_log "$1")"; }
+guest_says() { grep -q "$2" "$(guest_log "$1")"; }
+
+# guest_passed NAME SECONDS: its script ended well and it has powered itself off.
+guest_passed() {
+    wait_for "$2" "the end of guest $1" guest_says "$1" '^guest: \(passed\|failed\)'
+    guest_says "$1" '^guest: passed' || fail "guest $1: $(grep -B 2 '^guest: failed' "$(guest_log "$1")" | tr -d '\r' | paste -sd'|')"
+    wait_for 60 "guest $1 gone" guest_gone "$1"
+}
+
+# verify_all_sizes XVDX MIB: verified random writes of 4 KiB to 1 MiB at once, each size on MIB of its own.
+verify_all_sizes() {
+    local size offset=0
+    local -a jobs=()
+    for size in 4k 16k 64k 256k 1M; do
+        jobs+=("--name=$size" "--bs=$size" "--offset=${offset}M")
+        offset=$((offset + $2))
+    done
+    say "verify $2 MiB of each size on $1"
+    fio --name=global --filename="/dev/$1" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1 --fsync=64 \
+        --size="$2M" "${jobs[@]}" >"/tmp/verify.log" 2>&1 || fail "verification: $(grep -m 3 -i 'verify\|error' /tmp/verify.log | paste -sd'|')"
+    # fio's word that it has read back what it wrote.
+    grep -q 'read: IOPS' /tmp/verify.log || fail "fio has read nothing back"
+}
+
+# Verified writes on a device, again and again until verified_load_stop; that fails where one was not read back as
+# written, or where not one pass was done.
+verified_load_start() {
+    rm -f /tmp/load.*
+    (
+        until [[ -e /tmp/load.stop ]]; do
+            fio --name=verified --filename="/dev/$1" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bs=4k --size=4M --verify=crc32c \
+                --verify_fatal=1 --do_verify=1 >/tmp/load.log 2>&1 || exit 1
+            echo pass >>/tmp/load.passes
+        done
+    ) &
+    VERIFIED_LOAD=$!
+}
+
+verified_load_stop() {
+    touch /tmp/load.stop
+    wait "$VERIFIED_LOAD" || fail "verified I/O failed: $(grep -m 3 -i 'verify\|error' /tmp/load.log | paste -sd'|')"
+    say "$(wc -l </tmp/load.passes) passes of verified I/O"
+}
+
+# guest_root_verified pv|pvh: a guest writes to its root, verifies it and powers off; dom0 then finds the same in the image.
+guest_root_verified() {
+    guest_root "verified-$1" 64M '
+head -c 16777216 /dev/urandom >/data/file
+cp /bin/busybox /data/copy
+sha256sum /data/file /data/copy >/data/sums
+sync
+echo 3 >/proc/sys/vm/drop_caches
+sha256sum -c /data/sums || exit 1
+cmp /bin/busybox /data/copy || exit 1
+! dmesg | grep -i "I/O error"'
+    guest_start "verified-$1" "$1" "$IMAGE"
+    guest_passed "verified-$1" 120
+    try "check the image" e2fsck -f -n "$IMAGE"
+    try "mount the image" mount -o ro,loop "$IMAGE" $MOUNT
+    (cd $MOUNT && sed "s|/data|data|" data/sums | sha256sum --quiet -c -) || fail "dom0 finds other data in the image than the guest wrote"
+    try "unmount the image" umount $MOUNT
+}
+
+# Everything a scenario may leave, also one that was ended: it fails where something does not go away.
+clean_up() {
+    local domain directory area device status=0
+    for process in $(pgrep -x fio); do kill -KILL "$process"; done
+    for domain in $(xl list | awk 'NR > 1 && $2 != 0 {print $2}'); do
+        timeout 60 xl destroy "$domain" || status=1
+    done
+    ! mountpoint -q $MOUNT || umount $MOUNT || umount -l $MOUNT
+    for directory in vbd $DAEMON_DIRECTORY qdisk; do
+        for device in $(xenstore-list "/local/domain/0/backend/$directory/0" 2>/dev/null); do
+            area=/local/domain/0/backend/$directory/0/$device
+            timeout 60 xl block-detach 0 "$device" || { status=1; timeout 60 xl block-detach --force 0 "$device"; }
+            # A device that xl no longer knows is one that a scenario made by hand.
+            xenstore-rm "$area" "/local/domain/0/device/vbd/$device" 2>/dev/null
+        done
+    done
+    losetup -D
+    rm -rf "${IMAGES:?}"/*
+    return $status
+}

@@ -1,0 +1,17 @@
+# shellcheck shell=bash
+# The same with a frontend that asks for all it can get: 16 ring pages, a queue a CPU, 256 indirect segments.
+# limit: 480
+# backends: blkring
+# shellcheck source=tests/xen/dom0/lib.sh
+source "$LIBRARY"
+
+try "unload the frontend" modprobe -r xen-blkfront
+try "load it with larger rings" modprobe xen-blkfront max_ring_page_order=4 max_queues=2 max_indirect_segments=256
+trap 'detach xvdb; modprobe -r xen-blkfront; modprobe xen-blkfront' EXIT
+new_image disk 256M
+attach "$IMAGE" xvdb
+frontend=$(store "$(backend_area 0 xvdb)/frontend")
+say "rings: $(xenstore-ls "$frontend" | grep -E 'ring|queue|channel' | paste -sd' ')"
+store_is "$frontend/ring-page-order" 4 || fail "the frontend was offered no 16 ring pages"
+store_is "$frontend/multi-queue-num-queues" 2 || fail "the frontend was offered no two queues"
+verify_all_sizes xvdb 16

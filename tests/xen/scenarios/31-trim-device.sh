@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# TRIM on block devices: a loop device, which can write zeros, and a RAM disk, which can only discard (as thin LVM does).
+# limit: 240
+# shellcheck source=tests/xen/dom0/lib.sh
+source "$LIBRARY"
+allocated_mib() { echo $(($(stat -c %b "$IMAGE") / 2048)); }
+limit_of() { cat "/sys/block/$1/queue/$2"; }
+
+new_image disk 256M
+loop=$(losetup --show -f "$IMAGE") || fail "no loop device"
+attach "$loop" xvdb
+try "make a file system" mkfs.ext4 -q -E nodiscard /dev/xvdb
+try "mount" mount /dev/xvdb $MOUNT
+try "write 64 MiB" dd if=/dev/urandom of=$MOUNT/large bs=1M count=64 conv=fsync status=none
+head -c 1048576 /dev/urandom >$MOUNT/kept
+sum=$(sha256sum <$MOUNT/kept)
+sync -f $MOUNT
+full=$(allocated_mib)
+rm $MOUNT/large
+sync -f $MOUNT
+try "trim" fstrim -v $MOUNT
+trimmed=$(allocated_mib)
+say "allocated behind $loop: $full MiB with the file, $trimmed MiB after fstrim"
+((full >= 64)) || fail "the loop device's file has only $full MiB allocated with 64 MiB written"
+((full - trimmed >= 60)) || fail "fstrim gave back only $((full - trimmed)) of 64 MiB"
+try "unmount" umount $MOUNT
+try "mount again" mount /dev/xvdb $MOUNT
+[[ $(sha256sum <$MOUNT/kept) == "$sum" ]] || fail "the file that was kept has changed"
+try "unmount again" umount $MOUNT
+try "check" e2fsck -f -n /dev/xvdb
+detach xvdb
+
+try "a RAM disk" modprobe brd rd_nr=1 rd_size=65536
+say "ram0: write zeroes $(limit_of ram0 write_zeroes_max_bytes), discard $(limit_of ram0 discard_max_bytes), granularity $(limit_of ram0 discard_granularity)"
+(($(limit_of ram0 write_zeroes_max_bytes) == 0)) || fail "ram0 can write zeros: it does not stand for what this tries"
+(($(limit_of ram0 discard_max_bytes) > 0)) || fail "ram0 cannot discard: it does not stand for what this tries"
+attach /dev/ram0 xvdc
+try "write 16 MiB" dd if=/dev/urandom of=/dev/xvdc bs=1M count=16 oflag=direct status=none
+! cmp -s -n 16777216 /dev/ram0 /dev/zero || fail "nothing was written"
+# Both for the first time, which finds out what the device can, and when that is known.
+for part in 0 8; do
+    try "discard 8 MiB at $part MiB" blkdiscard -f -o "${part}M" -l 8M /dev/xvdc
+    dd if=/dev/xvdc bs=1M skip="$part" count=8 iflag=direct status=none | cmp -n 8388608 - /dev/zero || fail "what was discarded is still there"
+done
+try "discard what no request can hold whole" blkdiscard -f /dev/xvdc
+detach xvdc
+try "the RAM disk goes" modprobe -r brd
