@@ -90,7 +90,7 @@ internal sealed class Comparison(string what, string mark, double? target)
         return System.Text.Encoding.UTF8.GetString(stream.ToArray());
     }
 
-    private static double Median(IEnumerable<double> values)
+    public static double Median(IEnumerable<double> values)
     {
         double[] sorted = [.. values.Order()];
         return sorted.Length == 0 ? 0 : (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;

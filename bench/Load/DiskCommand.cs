@@ -92,9 +92,11 @@ internal static class DiskCommand
     }
 
     /// <summary>Written in full, not sparse: a hole reads faster than data.</summary>
-    private static string MakeImage()
+    /// <param name="folder">Null for tmpfs, where there is one.</param>
+    public static string MakeImage(string? folder = null)
     {
-        string path = Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(), $"blkring-load-{Environment.ProcessId}.img");
+        folder ??= Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath();
+        string path = Path.Combine(folder, $"blkring-load-{Environment.ProcessId}.img");
         byte[] block = new byte[1 << 20];
         new Random(1).NextBytes(block);
         using FileStream file = File.Create(path);

@@ -5,5 +5,8 @@ RootCommand root = new("Load benchmarks of Blkring against what plain C and fio 
 {
     RingCommand.Create(),
     DiskCommand.Create(),
+    FairCommand.Create(),
+    PollCommand.Create(),
+    ModesCommand.Create(),
 };
 return root.Parse(args).Invoke();

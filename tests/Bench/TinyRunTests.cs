@@ -56,6 +56,35 @@ public sealed class TinyRunTests : IDisposable
         Assert.Contains("allocated by the data path: 0", result.GetProperty("notes").ToString(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_guest_runs_beside_one_that_floods_its_thread()
+    {
+        JsonElement result = RunLoad("fair", "--seconds", "0.1", "--rounds", "1", "--json");
+
+        JsonElement rows = result.GetProperty("rows");
+        Assert.Equal(6, rows.GetArrayLength());
+        foreach (JsonElement row in rows.EnumerateArray())
+        {
+            double Figure(string name) => row.GetProperty(name).GetDouble();
+            Assert.True(0 < Figure("aloneP50Us") && Figure("aloneP50Us") <= Figure("aloneP99Us"));
+            Assert.True(0 < Figure("besideP50Us") && Figure("besideP50Us") <= Figure("besideP99Us"));
+            Assert.Equal(Figure("besideP50Us") / Figure("aloneP50Us"), Figure("ratioP50"), precision: 6);
+            Assert.True(Figure("floodMegabytesPerSecond") > 0);
+            Assert.Equal(0, Figure("allocatedBytes"));
+        }
+    }
+
+    [Fact]
+    public void Looking_before_sleeping_runs_beside_sleeping_at_once()
+    {
+        JsonElement result = RunLoad("poll", "--seconds", "0.1", "--rounds", "1", "--json");
+
+        JsonElement comparisons = result.GetProperty("comparisons");
+        Assert.Equal(4, comparisons.GetArrayLength());
+        foreach (JsonElement comparison in comparisons.EnumerateArray()) AssertMeasured(comparison);
+        Assert.Contains("allocated by the data path: 0", result.GetProperty("notes").ToString(), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("ring", "--reference", "/no/such/program")]
     [InlineData("disk", "--image", "/no/such/image")]

@@ -1,0 +1,206 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using Blkring.Engine;
+using Blkring.Engine.Loopback;
+using Blkring.Interop;
+using Spectre.Console;
+
+namespace Blkring.Load;
+
+/// <summary>What a guest that floods its ring does to another on the same thread: the other's latency alone, and beside it.</summary>
+internal static class FairCommand
+{
+    public static Command Create()
+    {
+        Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 1 };
+        Option<int> rounds = new("--rounds") { Description = "Measurements alone and beside, in turn", DefaultValueFactory = _ => 5 };
+        Option<int> cpu = new("--cpu") { Description = "CPU of the backend", DefaultValueFactory = _ => CpuAffinity.Allowed()[0] };
+        Option<bool> json = new("--json") { Description = "For machines" };
+        Command command = new("fair", "A guest's 4 KiB reads at depth 1, alone and beside a guest that floods the same thread") { seconds, rounds, cpu, json };
+        command.SetAction(parsed =>
+        {
+            List<Row> rows = [];
+            string image = DiskCommand.MakeImage(Path.GetTempPath());
+            try
+            {
+                foreach (Flood flood in s_floods)
+                {
+                    rows.Add(Measure(new MemoryDisk(256L << 11), flood, parsed.GetValue(seconds), parsed.GetValue(rounds), parsed.GetValue(cpu)));
+                    rows.Add(Measure(FileDisk.Open(image, new FileDiskOptions { Writable = true }), flood,
+                        parsed.GetValue(seconds), parsed.GetValue(rounds), parsed.GetValue(cpu)));
+                }
+            }
+            finally
+            {
+                File.Delete(image);
+            }
+            if (parsed.GetValue(json)) WriteJson(rows);
+            else Draw(rows);
+            return 0;
+        });
+        return command;
+    }
+
+    /// <param name="Pages">Of each request.</param>
+    private sealed record Flood(string Name, int RingPages, int Depth, int Pages, bool Write);
+
+    private static readonly Flood[] s_floods =
+    [
+        new("44 KiB reads, depth 512", 16, 512, 11, Write: false),
+        new("44 KiB writes, depth 512", 16, 512, 11, Write: true),
+        new("1 MiB INDIRECT reads, depth 32", 1, 32, 256, Write: false),
+    ];
+
+    /// <param name="Disk">The flooder's.</param>
+    private sealed record Row(string Disk, string Flood, double AloneP50Us, double AloneP99Us, double BesideP50Us, double BesideP99Us,
+        double RatioP50, double RatioP99, double FloodMegabytesPerSecond, long AllocatedBytes);
+
+    /// <summary>
+    /// One thread for both guests; the flooder is there in every second measurement. The victim's disk is in memory: two guests on one
+    /// store wait for each other there as well, which is not what is asked.
+    /// </summary>
+    /// <param name="disk">The flooder's; owned from here on.</param>
+    private static Row Measure(Disk disk, Flood flood, double seconds, int rounds, int cpu)
+    {
+        int other = CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
+        using Reactor reactor = new(new ReactorOptions { Cpu = cpu });
+        using Guest victim = new(new MemoryDisk(8 << 11), reactor, 1, ringPages: 1, new GuestLoadOptions { Depth = 1 });
+        using Guest flooder = new(disk, reactor, 2, flood.RingPages, new GuestLoadOptions { Depth = flood.Depth, Pages = flood.Pages, Write = flood.Write });
+        CpuAffinity.PinCurrentThread(other);
+        victim.Run(Math.Min(0.5, seconds));
+
+        List<LatencyHistogram> alone = [], beside = [];
+        List<double> flooded = [];
+        long allocated = reactor.AllocatedBytes;
+        for (int round = 0; round < rounds; round++)
+        {
+            alone.Add(victim.Run(seconds));
+            using (Flooding flooding = flooder.Flood(other))
+            {
+                beside.Add(victim.Run(seconds));
+                flooded.Add(flooding.End() * flood.Pages * 4096.0 / 1e6 / seconds);
+            }
+        }
+        double Ratio(double quantile) => Comparison.Median(alone.Zip(beside, (a, b) => (double)b.ValueAt(quantile) / a.ValueAt(quantile)));
+        static double Us(List<LatencyHistogram> of, double quantile) => Comparison.Median(of.Select(latency => latency.ValueAt(quantile) / 1e3));
+        return new Row(disk is MemoryDisk ? "memory" : "file", flood.Name, Us(alone, 0.5), Us(alone, 0.99), Us(beside, 0.5), Us(beside, 0.99), Ratio(0.5), Ratio(0.99),
+            Comparison.Median(flooded), reactor.AllocatedBytes - allocated);
+    }
+
+    /// <summary>A domain with one ring, its disk, and what it does there.</summary>
+    private sealed class Guest : IDisposable
+    {
+        private readonly Disk _disk;
+        private readonly LoopbackDomain _domain;
+        private readonly Vbd _vbd;
+        private readonly Frontend _frontend;
+        private readonly GuestLoadOptions _options;
+
+        public Guest(Disk disk, Reactor reactor, ushort domain, int ringPages, GuestLoadOptions options)
+        {
+            (_disk, _options) = (disk, options);
+            _domain = Frontend.CreateDomain(new DomainId(domain), ringPages, segments: Math.Max(options.Pages, 11));
+            _frontend = Frontend.Create(_domain, BlkifProtocol.X86_64, ringPages, segments: Math.Max(options.Pages, 11));
+            _vbd = new Vbd(disk, reactor);
+            _vbd.Connect(_frontend.Connection, new LoopbackHypervisor(_domain));
+        }
+
+        public LatencyHistogram Run(double seconds)
+        {
+            LatencyHistogram latency = new();
+            new GuestLoad(_frontend, _disk.CapacitySectors, _options).Run(seconds, latency);
+            return latency;
+        }
+
+        public Flooding Flood(int cpu) => new(new GuestLoad(_frontend, _disk.CapacitySectors, _options), cpu);
+
+        public void Dispose()
+        {
+            _vbd.Dispose();
+            _domain.Dispose();
+            _disk.Dispose();
+        }
+    }
+
+    /// <summary>A guest at it, on a thread of its own, until it is ended.</summary>
+    private sealed class Flooding : IDisposable
+    {
+        private const double ForLongSeconds = 3600;
+
+        private readonly GuestLoad _load;
+        private readonly Task<long> _answered;
+
+        public Flooding(GuestLoad load, int cpu)
+        {
+            _load = load;
+            using ManualResetEventSlim started = new();
+            _answered = Task.Factory.StartNew(
+                () =>
+                {
+                    CpuAffinity.PinCurrentThread(cpu);
+                    started.Set();
+                    return load.Run(ForLongSeconds, new LatencyHistogram());
+                },
+                CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            started.Wait();
+        }
+
+        /// <returns>Requests that were answered.</returns>
+        public long End()
+        {
+            _load.Stop();
+            return _answered.GetAwaiter().GetResult();
+        }
+
+        public void Dispose() => End();
+    }
+
+    private static void Draw(List<Row> rows)
+    {
+        Table table = new Table().Border(TableBorder.Simple).Title("4 KiB reads at depth 1, \u00b5s, alone and beside a flood on the same thread");
+        foreach (string column in (string[])["flooder's disk", "flood"]) table.AddColumn(column);
+        foreach (string column in (string[])["p50 alone", "beside", "ratio", "p99 alone", "beside", "ratio", "flood MB/s"])
+            table.AddColumn(new TableColumn(column).RightAligned());
+        foreach (Row row in rows)
+        {
+            table.AddRow(row.Disk, row.Flood, Text(row.AloneP50Us), Text(row.BesideP50Us), Text(row.RatioP50), Text(row.AloneP99Us), Text(row.BesideP99Us),
+                Text(row.RatioP99), row.FloodMegabytesPerSecond.ToString("N0", CultureInfo.InvariantCulture));
+        }
+        if (Console.IsOutputRedirected)
+        {
+            AnsiConsole.Profile.Width = 140;
+            AnsiConsole.Profile.Capabilities.Ansi = false;
+        }
+        AnsiConsole.Write(table);
+        Console.WriteLine($"bytes allocated by the data path: {rows.Sum(row => row.AllocatedBytes)}");
+    }
+
+    private static string Text(double value) => value.ToString("N1", CultureInfo.InvariantCulture);
+
+    private static void WriteJson(List<Row> rows)
+    {
+        using Stream output = Console.OpenStandardOutput();
+        using Utf8JsonWriter writer = new(output, new JsonWriterOptions { Indented = true });
+        writer.WriteStartObject();
+        writer.WriteNumber("processors", Environment.ProcessorCount);
+        writer.WriteStartArray("rows");
+        foreach (Row row in rows)
+        {
+            writer.WriteStartObject();
+            writer.WriteString("disk", row.Disk);
+            writer.WriteString("flood", row.Flood);
+            writer.WriteNumber("aloneP50Us", row.AloneP50Us);
+            writer.WriteNumber("aloneP99Us", row.AloneP99Us);
+            writer.WriteNumber("besideP50Us", row.BesideP50Us);
+            writer.WriteNumber("besideP99Us", row.BesideP99Us);
+            writer.WriteNumber("ratioP50", row.RatioP50);
+            writer.WriteNumber("ratioP99", row.RatioP99);
+            writer.WriteNumber("floodMegabytesPerSecond", row.FloodMegabytesPerSecond);
+            writer.WriteNumber("allocatedBytes", row.AllocatedBytes);
+            writer.WriteEndObject();
+        }
+        writer.WriteEndArray();
+        writer.WriteEndObject();
+    }
+}
