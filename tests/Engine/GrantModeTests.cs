@@ -336,6 +336,36 @@ public sealed unsafe class GrantModeTests
         Assert.Equal((0, 3), (vbd.Queue!.Statistics.GrantMapCalls, vbd.Queue.Statistics.GrantCopySegments));
     }
 
+    [Theory, EveryAbi(GrantMode.Map, GrantMode.Persistent)]
+    public void A_device_copies_where_the_process_may_map_no_more_until_another_stops(BlkifProtocol protocol, GrantMode mode)
+    {
+        using Reactor reactor = new();
+        // A ring of one page may come to need 32 ranges with Map, 32 requests of 64 pages with Persistent.
+        MappingBudget budget = new(mode == GrantMode.Map ? 60 : 4000);
+        VbdOptions options = new() { GrantMode = mode, MappingBudget = budget };
+        using Device first = new(reactor, protocol, new MemoryDisk(4096), options: options);
+        for (int i = 0; i < 2; i++)
+        {
+            using Device second = new(reactor, protocol, new MemoryDisk(4096), options: options);
+            Assert.Equal((1, 0), CallsOfOneWrite(first));
+            Assert.Equal((0, 1), CallsOfOneWrite(second));
+        }
+        Assert.True(first.Vbd.Stop(Wait.Limit));
+        using Device third = new(reactor, protocol, new MemoryDisk(4096), options: options);
+        Assert.Equal((1, 0), CallsOfOneWrite(third));
+
+        static (long Maps, long Copies) CallsOfOneWrite(Device device)
+        {
+            QueueStatistics statistics = device.Queue.Statistics;
+            (long maps, long copies) = (statistics.GrantMapCalls, statistics.GrantCopyCalls);
+            // Pages of its own each time: a persistent grant is mapped once.
+            device.Frontend.Put(Requests.Of(device.Frontend, (int)maps, Blkif.OpWrite, 0, Requests.Pages(3)));
+            device.Frontend.Push();
+            Wait.ForResponses(device.Frontend, 1);
+            return (statistics.GrantMapCalls - maps, statistics.GrantCopyCalls - copies);
+        }
+    }
+
     [Theory, EveryAbi]
     public void Stopped_a_device_has_nothing_mapped(BlkifProtocol protocol)
     {
@@ -406,7 +436,7 @@ public sealed unsafe class GrantModeTests
     {
         Assert.Equal(known, GrantModes.TryParse(text, out GrantMode? mode));
         Assert.Equal(expected, mode);
-        if (known) Assert.Equal(expected ?? GrantMode.Copy, GrantModes.Resolve(mode));
+        if (known) Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode));
     }
 
     /// <summary>Pages of the requests that the guest sees as mapped, each counted as often as it is named.</summary>

@@ -119,6 +119,7 @@ public sealed class ReactorTests
         public override void DetachRing() => _attached = false;
         public override TurnResult Turn() => _attached ? TurnResult.More : TurnResult.Idle;
         public override bool HasRequests => true;
+        public override bool HasUnanswered => true;
         public override bool FinalCheckForRequests() => false;
 
         public override void NotifyFrontend()

@@ -34,6 +34,36 @@ public sealed class StopTests
         }
     }
 
+    [Theory, EveryAbi]
+    public void What_a_frontend_that_closes_has_left_on_its_ring_is_answered_also_by_a_paused_device(BlkifProtocol protocol)
+    {
+        using Reactor reactor = new();
+        using Device device = new(reactor, protocol, new MemoryDisk(4096));
+        Assert.True(device.Vbd.Pause(Wait.Limit));
+        for (int i = 0; i < 5; i++) device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpRead, 0, Requests.Pages(1)));
+        device.Frontend.Push();
+
+        Assert.True(device.Vbd.ServeToTheEnd(Wait.Limit));
+        Assert.True(device.Vbd.Stop(Wait.Limit));
+        Blkif.DecodedResponse response = default;
+        for (int i = 0; i < 5; i++) Assert.True(device.Frontend.TryTake(ref response));
+    }
+
+    [Fact]
+    public void Last_requests_that_the_disk_does_not_answer_are_not_waited_for_without_end()
+    {
+        using Reactor reactor = new();
+        ScriptedDisk disk = new(4096);
+        using Device device = new(reactor, BlkifProtocol.X86_64, disk);
+        device.Frontend.Put(Requests.Of(device.Frontend, 0, Blkif.OpRead, 0, Requests.Pages(1)));
+        device.Frontend.Push();
+        Assert.False(device.Vbd.ServeToTheEnd(TimeSpan.FromMilliseconds(50)));
+        Wait.Until(() => disk.UnderWay.Length == 1, "the request to reach the disk");
+        reactor.Invoke(disk.CompleteAll);
+        reactor.Kick(device.Queue);
+        Assert.True(device.Vbd.ServeToTheEnd(Wait.Limit));
+    }
+
     [Fact]
     public void Connecting_and_stopping_leaks_no_descriptor()
     {

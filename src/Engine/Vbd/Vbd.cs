@@ -26,6 +26,8 @@ public sealed class VbdOptions
     public GrantMode GrantMode { get; init; }
     /// <summary>See <see cref="VbdQueueOptions.MaxPersistentGrants"/>; for each queue.</summary>
     public int? MaxPersistentGrants { get; init; }
+    /// <summary>What mapping queues take of; where it does not suffice, a queue copies.</summary>
+    public MappingBudget MappingBudget { get; init; } = MappingBudget.OfProcess;
     /// <summary>See <see cref="VbdQueueOptions.PersistentIdle"/>.</summary>
     public TimeSpan PersistentIdle { get; init; } = VbdQueueOptions.DefaultPersistentIdle;
 }
@@ -108,6 +110,45 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     }
 
     /// <summary>
+    /// Answers all that the frontend has posted, and what it posts when it has its responses, until its rings stay empty; a paused device
+    /// goes on for it. For a frontend that has closed: Linux takes no request back, so one that is left on the ring keeps it waiting for ever.
+    /// </summary>
+    /// <returns>False when that was not so within <paramref name="timeout"/>.</returns>
+    public bool ServeToTheEnd(TimeSpan timeout)
+    {
+        lock (_lock)
+        {
+            foreach (ServedRing ring in _rings) ring.Resume();
+            long start = Environment.TickCount64, quietSince = start;
+            long? passes = null;
+            while (true)
+            {
+                long now = Environment.TickCount64;
+                long? before = passes;
+                passes = PassesWhenIdle();
+                if (passes is null || passes != before) quietSince = now;
+                else if (now - quietSince >= QuietMs) return true;
+                if (timeout != Timeout.InfiniteTimeSpan && now - start > timeout.TotalMilliseconds) return false;
+                Thread.Sleep(QuietMs / 4);
+            }
+        }
+    }
+
+    /// <summary>A frontend posts what it held back from its interrupt handler: longer than that takes on a busy host.</summary>
+    private const int QuietMs = 20;
+
+    private long? PassesWhenIdle()
+    {
+        long passes = 0;
+        foreach (ServedRing ring in _rings)
+        {
+            if (ring.PassesWhenIdle() is not { } more) return null;
+            passes += more;
+        }
+        return passes;
+    }
+
+    /// <summary>
     /// Ends service (B19): what is under way is waited for, then the event channels, the rings and the memory go. Harmless when half
     /// started or stopped already.
     /// </summary>
@@ -142,7 +183,7 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
         RingAccess access = hypervisor.OpenRing(connection.Frontend);
         RingIdentity identity = new(access.Frontend, protocol, pages, ring.References[0], ring.EventChannel);
         string? journal = _options.JournalPath is { } path ? JournalPathOf(path, number) : null;
-        return new ServedRing(access, ring, identity, disk, QueueOptions(connection, pages), journal);
+        return new ServedRing(access, ring, identity, disk, QueueOptions(connection, pages), journal, _options.MappingBudget);
     }
 
     private static string JournalPathOf(string path, int number) => string.Create(CultureInfo.InvariantCulture, $"{path}-{number}");
@@ -195,18 +236,24 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     private sealed unsafe class ServedRing
     {
         private readonly RingAccess _access;
+        private readonly MappingBudget _budget;
+        private readonly int _mappedRanges;
         private IReactors? _reactors;
         private Reactor? _reactor;
         private bool _stopped;
 
         /// <param name="access">Owned from here on, whether this throws or not.</param>
-        public ServedRing(RingAccess access, VbdRing ring, RingIdentity identity, Disk disk, VbdQueueOptions options, string? journalPath)
+        public ServedRing(
+            RingAccess access, VbdRing ring, RingIdentity identity, Disk disk, VbdQueueOptions options, string? journalPath, MappingBudget budget)
         {
-            _access = access;
+            (_access, _budget) = (access, budget);
+            int pages = ring.References.Count, slots = BlkifProtocols.MaxEntries(pages);
+            int ranges = options.MappedRanges(slots);
+            if (budget.TryTake(ranges)) _mappedRanges = ranges;
+            else options = options with { GrantMode = GrantMode.Copy };
             try
             {
-                int pages = ring.References.Count;
-                access.SetGrantLimit(pages + options.MappedPages(BlkifProtocols.MaxEntries(pages)));
+                access.SetGrantLimit(pages + options.MappedPages(slots));
                 byte* shared = access.MapRing([.. ring.References]);
                 access.BindEventChannel(ring.EventChannel);
                 uint index = options.TakesOver ? Volatile.Read(ref ((Blkif.Sring*)shared)->RspProd) : 0;
@@ -215,6 +262,7 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
             catch
             {
                 access.Dispose();
+                budget.Return(_mappedRanges);
                 throw;
             }
         }
@@ -257,6 +305,15 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
             if (!_stopped) _reactor?.Resume(Queue);
         }
 
+        /// <summary>Null while there is a request to be answered.</summary>
+        public long? PassesWhenIdle()
+        {
+            if (_stopped || _reactor is null) return 0;
+            long? passes = null;
+            _reactor.Invoke(() => passes = Queue.HasUnanswered ? null : Queue.Statistics.Passes);
+            return passes;
+        }
+
         public bool Stop(TimeSpan timeout)
         {
             if (_stopped) return true;
@@ -264,6 +321,7 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
             _stopped = true;
             _access.Dispose();
             Queue.Dispose();
+            _budget.Return(_mappedRanges);
             if (_reactor is not null) _reactors!.Release(_reactor);
             return true;
         }

@@ -305,6 +305,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     /// <summary>B15: whether unconsumed requests exist that can be taken now. An index that cannot be true counts: the next pass refuses it.</summary>
     public override bool HasRequests => _attached && !_broken && CanTake && _ring.LoadRequestProducer() != _ring.ReqCons;
 
+    public override bool HasUnanswered => InFlight > 0 || (_attached && !_broken && _ring.LoadRequestProducer() != _ring.ReqCons);
+
     /// <remarks>
     /// B15. Apart from the pass, because it writes to the line that the frontend polls, fences, and asks for an event: a thread that turns
     /// the queue again anyway need not pay that (measured: a twentieth of the ring alone).

@@ -43,6 +43,8 @@ public abstract unsafe class VbdQueue : IDisposable
 
     /// <summary>The ring holds requests that can be taken now: one look at the shared page, for a thread that does not sleep.</summary>
     public abstract bool HasRequests { get; }
+    /// <summary>Requests are under way, or on the ring, also those that cannot be taken now.</summary>
+    public abstract bool HasUnanswered { get; }
 
     /// <summary>
     /// To be called after a turn that did not end with <see cref="TurnResult.More"/>, before the thread does anything else: re-arms
@@ -166,6 +168,9 @@ public sealed record VbdQueueOptions
         GrantMode.Persistent => PersistentCapacity(slots),
         _ => 0,
     };
+
+    /// <summary>Ranges of them, for the kernel's limit: a request is mapped as one, a persistent grant by itself.</summary>
+    internal int MappedRanges(int slots) => GrantMode == GrantMode.Map ? slots : MappedPages(slots);
 
     private int LongestRequest => Math.Clamp(MaxIndirectSegments, Abi.Blkif.MaxSegmentsPerRequest, IndirectSegmentsLimit);
     private const int MaxPersistentEntries = 1 << 20;

@@ -143,6 +143,19 @@ internal sealed partial class Device
         return true;
     }
 
+    /// <summary>
+    /// Linux says Closed with requests on the ring, and waits for them afterwards, with the thread that serves all of its xenstore.
+    /// </summary>
+    private void ServeToTheEnd()
+    {
+        if (_isStopping || _vbd is not { } vbd) return;
+        // What is not answered by then is a disk that hangs, which stopping tells, or a guest that goes on and on.
+        TimeSpan patience = s_lastRequestsPatience < _context.Options.DrainTimeout ? s_lastRequestsPatience : _context.Options.DrainTimeout;
+        _ = _context.Pool.Blocking(() => vbd.ServeToTheEnd(patience));
+    }
+
+    private static readonly TimeSpan s_lastRequestsPatience = TimeSpan.FromSeconds(5);
+
     private bool StopServing(TimeSpan timeout)
     {
         if (_vbd is not { } vbd) return true;

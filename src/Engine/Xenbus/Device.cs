@@ -163,6 +163,7 @@ internal sealed partial class Device : Step
     {
         // Disconnecting while the frontend still has requests to be answered hangs some guests.
         if (_vbd is not null && _states.FrontendHolds) return false;
+        if (_vbd is not null && _states.Frontend == XenbusState.Closed) ServeToTheEnd();
         if (HoldsAnything) return Release();
         if (_states.Online && (_states.FrontendHolds || IsStuckInFault)) return false;
         return SwitchTo(XenbusState.Closed);

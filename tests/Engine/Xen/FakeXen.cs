@@ -14,6 +14,8 @@ internal enum FakeFailure
     MaxGrants,
     Copy,
     Notify,
+    Map,
+    Unmap,
 }
 
 /// <summary>What they count: enum count of fakexen.c. The first three are what is held now.</summary>

@@ -32,11 +32,64 @@ public sealed class XenTests
         }
     }
 
-    [Fact]
-    public void The_data_path_makes_no_garbage()
+    [Theory, EveryAbi(GrantMode.Map, GrantMode.Persistent)]
+    public void A_guest_whose_pages_are_mapped_is_served_and_nothing_of_it_stays(BlkifProtocol protocol, GrantMode mode)
+    {
+        const int ringPages = 2;
+        using Reactor reactor = new();
+        using Guest guest = new(reactor, protocol, ringPages, mode);
+        for (int connection = 0; connection < 2; connection++)
+        {
+            guest.Connect();
+            guest.Work(depth: 1);
+            guest.Work(depth: 32);
+            QueueStatistics statistics = guest.Vbd.Queue!.Statistics;
+            Assert.True(statistics.GrantMapPages > 0);
+            Assert.Equal(0, statistics.GrantCopyCalls);
+            Assert.Equal(mode == GrantMode.Persistent, statistics.GrantMapPages > statistics.GrantUnmapPages);
+            Assert.Equal(ringPages + statistics.GrantMapPages - statistics.GrantUnmapPages, FakeXen.Count(FakeCount.Mapped));
+            guest.Disconnect();
+            Assert.Equal((0, 0, 0), (FakeXen.Count(FakeCount.Mapped), FakeXen.Count(FakeCount.Bound), FakeXen.Count(FakeCount.Handles)));
+        }
+    }
+
+    [Theory, EveryAbi(GrantMode.Map, GrantMode.Persistent)]
+    public void Pages_that_cannot_be_mapped_fail_their_requests_and_the_next_are_served(BlkifProtocol protocol, GrantMode mode)
     {
         using Reactor reactor = new();
-        using Guest guest = new(reactor, BlkifProtocol.X86_64, ringPages: 1);
+        using Guest guest = new(reactor, protocol, ringPages: 1, mode);
+        guest.Connect();
+        FakeXen.Fail(FakeFailure.Map, Errno.ENOMEM);
+        int[] statuses = [.. Post(guest.Frontend, Blkif.OpRead, Blkif.OpWrite, Blkif.OpRead).Select(response => (int)response.Status)];
+        Assert.Equal([Blkif.RspError, Blkif.RspError, Blkif.RspError], statuses);
+        Assert.Equal(1, FakeXen.Count(FakeCount.Mapped));
+
+        FakeXen.Fail(FakeFailure.Map, 0);
+        guest.Work(depth: 8);
+    }
+
+    [Fact]
+    public void Pages_that_cannot_be_unmapped_are_told_and_their_requests_are_served()
+    {
+        using Reactor reactor = new();
+        using Guest guest = new(reactor, BlkifProtocol.X86_64, ringPages: 1, GrantMode.Map);
+        guest.Connect();
+        FakeXen.Fail(FakeFailure.Unmap, Errno.ENOENT);
+        Assert.Equal(Blkif.RspOkay, Assert.Single(Post(guest.Frontend, Blkif.OpRead)).Status);
+        FakeXen.Fail(FakeFailure.Unmap, 0);
+        Assert.True(guest.Vbd.Queue!.Faults.TryRead(out Fault fault));
+        Assert.Equal(FaultKind.GrantMap, fault.Kind);
+        guest.Work(depth: 8);
+    }
+
+    [Theory]
+    [InlineData(GrantMode.Copy)]
+    [InlineData(GrantMode.Map)]
+    [InlineData(GrantMode.Persistent)]
+    public void The_data_path_makes_no_garbage(GrantMode mode)
+    {
+        using Reactor reactor = new();
+        using Guest guest = new(reactor, BlkifProtocol.X86_64, ringPages: 1, mode);
         guest.Connect();
         VerifiedWorkload workload = guest.NewWorkload();
         // Until every method is compiled for good.
@@ -224,15 +277,16 @@ public sealed class XenTests
         private readonly SectorModel _model = new(Sectors, seed: 1);
         private VerifiedWorkload? _workload;
 
-        public Guest(Reactor reactor, BlkifProtocol protocol, int ringPages)
+        public Guest(Reactor reactor, BlkifProtocol protocol, int ringPages, GrantMode mode = GrantMode.Copy)
         {
             _protocol = protocol;
             Domain = Frontend.CreateDomain(new DomainId(7), ringPages);
             Frontend = Frontend.Create(Domain, protocol, ringPages);
+            Frontend.PersistentGrants = true;
             Offer = Frontend.Connection;
             FakeXen.Attach(Domain);
             _hypervisor = XenHypervisor.Open();
-            Vbd = new Vbd(_disk, reactor);
+            Vbd = new Vbd(_disk, reactor, new VbdOptions { GrantMode = mode });
         }
 
         public LoopbackDomain Domain { get; }

@@ -20,7 +20,7 @@
 #define LOCAL_PORT(remote) ((remote) + 40)
 
 /* The numbers are those of FakeXen.cs. */
-enum fail { FAIL_EVTCHN_OPEN, FAIL_GNTTAB_OPEN, FAIL_MAX_GRANTS, FAIL_COPY, FAIL_NOTIFY, FAILS };
+enum fail { FAIL_EVTCHN_OPEN, FAIL_GNTTAB_OPEN, FAIL_MAX_GRANTS, FAIL_COPY, FAIL_NOTIFY, FAIL_MAP, FAIL_UNMAP, FAILS };
 enum count { MAPPED, BOUND, HANDLES, COPIES, NOTIFIES, PENDINGS, EMPTY_PENDINGS, UNMASKS, COUNTS };
 
 static int fails[FAILS];
@@ -190,8 +190,10 @@ int xengnttab_set_max_grants(xengnttab_handle *xgt, uint32_t count) { (void)xgt;
 
 void *xengnttab_map_domain_grant_refs(xengnttab_handle *xgt, uint32_t count, uint32_t domid, uint32_t *refs, int prot)
 {
-    uint8_t *place = mmap(NULL, (size_t)count * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *place;
     (void)xgt;
+    if (failing(FAIL_MAP)) return NULL;
+    place = mmap(NULL, (size_t)count * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (uint32_t i = 0; i < count; i++) {
         int64_t frame = resolve(domid, refs[i], prot & PROT_WRITE);
         if (frame < 0) {
@@ -208,6 +210,7 @@ void *xengnttab_map_domain_grant_refs(xengnttab_handle *xgt, uint32_t count, uin
 int xengnttab_unmap(xengnttab_handle *xgt, void *start_address, uint32_t count)
 {
     (void)xgt;
+    if (failing(FAIL_UNMAP)) return -1;
     add(MAPPED, -(int)count);
     return munmap(start_address, (size_t)count * PAGE);
 }

@@ -107,6 +107,9 @@ internal sealed record DeviceStatistics
     /// <summary>Requests taken by one pass.</summary>
     public double BatchMean { get; init; }
     public long GrantCopyCalls { get; init; }
+    public long GrantMapCalls { get; init; }
+    /// <summary>Of the guest's, for requests; now.</summary>
+    public long MappedPages { get; init; }
     public long Notifications { get; init; }
 
     public static DeviceStatistics Sum(IReadOnlyList<QueueStatistics> queues)
@@ -128,6 +131,8 @@ internal sealed record DeviceStatistics
             QueueDepthMax = depth.Max,
             BatchMean = Math.Round(batch.Mean, 2),
             GrantCopyCalls = queues.Sum(queue => queue.GrantCopyCalls),
+            GrantMapCalls = queues.Sum(queue => queue.GrantMapCalls),
+            MappedPages = queues.Sum(queue => queue.GrantMapPages - queue.GrantUnmapPages),
             Notifications = queues.Sum(queue => queue.Notifications),
         };
     }
