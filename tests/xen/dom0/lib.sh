@@ -93,10 +93,17 @@ attach() {
 
 # detach XVDX [BACKEND]
 detach() {
+    local area
+    area=$(backend_area 0 "$1" "${2:-}")
     say "detach $1"
-    xl block-detach 0 "$1" || fail "xl block-detach $1 failed"
+    if ! xl block-detach 0 "$1"; then
+        # xl waits for 10 seconds, which emulation on a busy machine may need. The device itself must close, and xl then find it so.
+        wait_for 30 "Closed of $1, which xl did not wait for" store_is "$area/state" 6
+        say "detach $1 again"
+        xl block-detach 0 "$1" || fail "xl block-detach $1 failed"
+    fi
     wait_for 30 "no /dev/$1" has_no_disk "$1"
-    wait_for 30 "no backend area of $1" absent xenstore-exists "$(backend_area 0 "$1" "${2:-}")"
+    wait_for 30 "no backend area of $1" absent xenstore-exists "$area"
 }
 
 # QEMU as the backend of dom0's own disks. libxl refuses a qdisk attach where no device model seems to run.
@@ -113,12 +120,12 @@ daemon_runs() { kill -0 "$(daemon_pid)" 2>/dev/null; }
 readonly DAEMON_LOG=/out/logs/daemon.log
 control_sockets() { grep -c 'control socket' $DAEMON_LOG; }
 
-# Returns when the daemon serves, which its log says.
+# daemon_start [OPTION...]: returns when the daemon serves, which its log says.
 daemon_start() {
     local before end=$((SECONDS + 60))
     touch $DAEMON_LOG
     before=$(control_sockets)
-    setsid "$BLKRING" serve --backend "$DAEMON_DIRECTORY" >>$DAEMON_LOG 2>&1 </dev/null &
+    setsid "$BLKRING" serve --backend "$DAEMON_DIRECTORY" "$@" >>$DAEMON_LOG 2>&1 </dev/null &
     echo $! >/run/blkring.pid
     while (($(control_sockets) == before)); do
         if ! daemon_runs || ((SECONDS > end)); then return 1; fi
@@ -136,6 +143,29 @@ daemon_holds() {
 # Bound event channels of dom0 to other domains' and its own ports, whoever in dom0 holds them.
 interdomain_ports() { lsevtchn 0 | grep -c 'Interdomain'; }
 
+# Grants of all domains that are in use now, mapped above all, as the hypervisor lists them.
+grants_in_use() {
+    xl debug-keys g
+    xl dmesg | awk "/key 'g' pressed/ { n = 0; ended = 0 } /\\[0x[0-9a-f]+\\] +[0-9]+ 0x/ { n++ } /gnttab_usage_print_all \\] done/ { ended = 1 }
+        END { if (!ended) exit 1; print n + 0 }" || fail "the hypervisor does not list its grants"
+}
+
+# stats_of XVDX COUNTER: of dom0's device, from the daemon.
+stats_of() { "$BLKRING" stats --json "0/$1" | grep -o "\"$2\": *[0-9]*" | grep -o '[0-9]*$'; }
+
+# Nothing of domain $1 is left in xenstore.
+no_trace() { ! xenstore-exists "/local/domain/0/backend/$(backend_directory)/$1" && ! xenstore-exists "/local/domain/$1"; }
+
+# A domain whose pages somebody still maps stays in the list without a name.
+no_zombie() { [[ $(xl list | wc -l) == 2 ]]; }
+
+# holds_at_most HELD...: descriptors, maps and ports are no more than daemon_holds said before.
+holds_at_most() {
+    local held
+    read -r -a held <<<"$(daemon_holds)"
+    ((held[0] <= $1 && held[1] <= $2 && held[2] <= $3))
+}
+
 daemon_stop() {
     local pid end=$((SECONDS + 60))
     pid=$(daemon_pid)
@@ -144,6 +174,13 @@ daemon_stop() {
         ((SECONDS < end)) || { kill -KILL "$pid"; return 1; }
         sleep 0.1
     done
+}
+
+# daemon_with OPTION...: the same daemon, started with other options; the scenario ends with the usual one again.
+daemon_with() {
+    trap 'daemon_stop; daemon_start' EXIT
+    try "stop the daemon" daemon_stop
+    try "start the daemon" daemon_start "$@"
 }
 
 # As a crash: nothing is drained, and what was under way is in the journal alone.
@@ -256,6 +293,62 @@ verified_load_stop() {
     wait "$VERIFIED_LOAD" || fail "verified I/O failed: $(grep -m 3 -i 'verify\|error' /tmp/load.log | paste -sd'|')"
     say "$(wc -l </tmp/load.passes) passes of verified I/O"
 }
+
+# The CPU time in clock ticks that the process serving a backend has used so far; blkback has a kernel thread a ring.
+cpu_ticks() {
+    local process
+    case $1 in
+        blkring) process=$(daemon_pid) ;;
+        qdisk) process=$(cat /run/qdisk.pid) ;;
+        blkback) process=$(pgrep -f '^\[?0\.xvd' | head -n 1); [[ -n $process ]] || process=$(pgrep '^0\.xvd' | head -n 1) ;;
+    esac
+    awk '{print $14 + $15}' "/proc/$process/stat"
+}
+
+# measure FILE NAME BACKEND XVDX DIRECTION BLOCK DEPTH: runs a load and adds a line to FILE: the load, NAME, operations and KiB a
+# second, CPU ticks.
+readonly MEASURE_SECONDS=3
+measure() {
+    local file=$1 name=$2 backend=$3 device=$4 direction=$5 block=$6 depth=$7 before figures
+    before=$(cpu_ticks "$backend")
+    figures=$(fio --name=load --filename="/dev/$device" --direct=1 --ioengine=libaio --rw="$direction" --bs="$block" --iodepth="$depth" \
+        --time_based --runtime=$MEASURE_SECONDS --ramp_time=1 --randrepeat=0 --output-format=terse --terse-version=3) || fail "fio on $name: $figures"
+    # Columns of fio's terse format 3: bandwidth and operations a second are 7 and 8 of reads, 48 and 49 of writes.
+    awk -F';' -v OFS='\t' -v name="$name" -v load="$direction $block qd$depth" -v ticks="$(($(cpu_ticks "$backend") - before))" \
+        '{print load, name, $8 + $49, $7 + $48, ticks}' <<<"$figures" | tee -a "$file"
+}
+
+# trim_gives_back XVDX: a file system on it gives back, in IMAGE, what a large file took; a file beside it stays as it is; then the
+# whole device is discarded.
+trim_gives_back() {
+    local device=$1 sum full trimmed
+    try "make a file system" mkfs.ext4 -q -E nodiscard "/dev/$device"
+    try "mount" mount "/dev/$device" $MOUNT
+    try "write 64 MiB" dd if=/dev/urandom of=$MOUNT/large bs=1M count=64 conv=fsync status=none
+    head -c 1048576 /dev/urandom >$MOUNT/kept
+    sum=$(sha256sum <$MOUNT/kept)
+    sync -f $MOUNT
+    full=$(allocated_mib)
+    rm $MOUNT/large
+    sync -f $MOUNT
+    try "trim" fstrim -v $MOUNT
+    trimmed=$(allocated_mib)
+    say "allocated: $full MiB with the file, $trimmed MiB after fstrim"
+    ((full >= 64)) || fail "the image has only $full MiB allocated with 64 MiB written"
+    ((full - trimmed >= 60)) || fail "fstrim gave back only $((full - trimmed)) of 64 MiB"
+    try "unmount" umount $MOUNT
+    try "mount again" mount "/dev/$device" $MOUNT
+    [[ $(sha256sum <$MOUNT/kept) == "$sum" ]] || fail "the file that was kept has changed"
+    try "unmount again" umount $MOUNT
+    try "check" e2fsck -f -n "/dev/$device"
+
+    try "discard all" blkdiscard -f "/dev/$device"
+    (($(allocated_mib) == 0)) || fail "$(allocated_mib) MiB still allocated after blkdiscard"
+    try "what was discarded is zero" cmp -n 16777216 "/dev/$device" /dev/zero
+}
+
+# MiB that IMAGE takes on its file system.
+allocated_mib() { echo $(($(stat -c %b "$IMAGE") / 2048)); }
 
 # guest_root_verified pv|pvh: a guest writes to its root, verifies it and powers off; dom0 then finds the same in the image.
 guest_root_verified() {

@@ -3,15 +3,6 @@
 # limit: 420
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
-no_trace() { ! xenstore-exists "/local/domain/0/backend/$(backend_directory)/$1" && ! xenstore-exists "/local/domain/$1"; }
-# A domain whose pages somebody still maps stays in the list without a name.
-no_zombie() { [[ $(xl list | wc -l) == 2 ]]; }
-released() {
-    local held
-    read -r -a held <<<"$(daemon_holds)"
-    ((held[0] <= before[0] && held[1] <= before[1] && held[2] <= before[2]))
-}
-
 script='
 echo load
 while :; do dd if=/dev/urandom of=/data/file bs=64k count=64 conv=fsync 2>/dev/null; done'
@@ -26,7 +17,7 @@ for type in pv pvh pv; do
     wait_for 30 "no trace of domain $id in xenstore" no_trace "$id"
     wait_for 30 "no zombie of domain $id" no_zombie
     if [[ $BACKEND == blkring ]]; then
-        wait_for 30 "descriptors, maps and ports as before (${before[*]}), not $(daemon_holds)" released
+        wait_for 30 "descriptors, maps and ports as before (${before[*]}), not $(daemon_holds)" holds_at_most "${before[@]}"
         say "held by the daemon: $(daemon_holds), before: ${before[*]}"
     fi
 done
