@@ -16,14 +16,18 @@ public sealed unsafe class JournalTests
         foreach (bool outOfOrder in (bool[])[true, false]) KillAtEveryStep(protocol, mode, outOfOrder);
     }
 
-    private static void KillAtEveryStep(BlkifProtocol protocol, GrantMode mode, bool outOfOrder)
+    /// <summary>Every write shares a block with the one before it: what one daemon read of a block and the next one writes must not undo the other's.</summary>
+    [Theory, EveryAbi]
+    public void Killed_at_any_step_between_the_parts_of_blocks_no_part_is_lost(BlkifProtocol protocol) =>
+        KillAtEveryStep(protocol, GrantMode.Copy, outOfOrder: true, new Placement(Sector: 4, AlignmentBytes: 4096));
+
+    private static void KillAtEveryStep(BlkifProtocol protocol, GrantMode mode, bool outOfOrder, Placement? placement = null)
     {
         int steps = 0;
         for (int killAt = 0; ; killAt++)
         {
-            using World world = new(protocol, mode);
+            using World world = new(protocol, mode, placement) { OutOfOrder = outOfOrder };
             world.Life.StepsLeft = killAt;
-            world.Disk.OutOfOrder = outOfOrder;
             for (int round = 0; round < Rounds; round++)
             {
                 world.Post(round);
@@ -43,9 +47,8 @@ public sealed unsafe class JournalTests
     {
         for (int gap = 1; gap < 40; gap += 3)
         {
-            using World world = new(protocol);
+            using World world = new(protocol) { OutOfOrder = true };
             world.Life.StepsLeft = world.Life.EveryFurther = gap;
-            world.Disk.OutOfOrder = true;
             for (int round = 0; round < Rounds; round++)
             {
                 world.Post(round);
@@ -175,20 +178,26 @@ public sealed unsafe class JournalTests
         }
     }
 
+    /// <summary>Where the first page lies, and the least that the disk can read or write.</summary>
+    private sealed record Placement(int Sector, int AlignmentBytes);
+
     private sealed class World : IDisposable
     {
         private const int Entries = 32;
         private readonly TempImage _folder = new(8);
         private readonly HashSet<ulong> _answers = [];
         private readonly byte[] _expected = new byte[Entries * Rounds];
+        private readonly Placement _placement;
+        private readonly MemoryDisk _content;
         private int _posted;
 
-        public World(BlkifProtocol protocol, GrantMode mode = GrantMode.Copy)
+        public World(BlkifProtocol protocol, GrantMode mode = GrantMode.Copy, Placement? placement = null)
         {
-            (Protocol, Mode) = (protocol, mode);
+            (Protocol, Mode, _placement) = (protocol, mode, placement ?? new Placement(Sector: 0, AlignmentBytes: 512));
             Domain = Frontend.CreateDomain(new DomainId(7), 1);
             Frontend = Frontend.Create(Domain, protocol, 1);
-            Disk = new MortalDisk(Entries * Rounds * Requests.PageSectors, Life);
+            _content = new MemoryDisk(((Entries * Rounds) + 1) * Requests.PageSectors);
+            Disk = OpenDisk();
             Identity = new RingIdentity(Domain.Id, protocol, 1, Frontend.RingReferences[0], Frontend.Channel.Port);
             Queue = Create(takesOver: false);
         }
@@ -198,7 +207,8 @@ public sealed unsafe class JournalTests
         public LoopbackDomain Domain { get; }
         public Frontend Frontend { get; }
         public Mortality Life { get; } = new();
-        public MortalDisk Disk { get; }
+        public MortalDisk Disk { get; private set; }
+        public bool OutOfOrder { get; init; }
         public RingIdentity Identity { get; set; }
         public VbdQueue Queue { get; private set; }
         public string JournalPath => _folder.PathOf("journal");
@@ -209,7 +219,7 @@ public sealed unsafe class JournalTests
             for (int i = 0; i < Entries; i++, _posted++)
             {
                 int operation = (i % 8) switch { 5 => Blkif.OpRead, 6 => Blkif.OpFlushDiskcache, 7 when round == 1 => Blkif.OpWriteBarrier, _ => Blkif.OpWrite };
-                Blkif.DecodedRequest request = Requests.Of(Frontend, _posted, operation, (ulong)_posted * Requests.PageSectors,
+                Blkif.DecodedRequest request = Requests.Of(Frontend, _posted, operation, (ulong)(_placement.Sector + (_posted * Requests.PageSectors)),
                     operation == Blkif.OpFlushDiskcache ? [] : Requests.Pages(1));
                 if (operation is Blkif.OpWrite or Blkif.OpWriteBarrier)
                 {
@@ -256,27 +266,30 @@ public sealed unsafe class JournalTests
         public void CheckDisk()
         {
             for (int page = 0; page < _expected.Length; page++)
-                Assert.Equal(-1, Disk.Content.Slice(page * GuestMemory.PageBytes, GuestMemory.PageBytes).IndexOfAnyExcept(_expected[page]));
+                Assert.Equal(-1, _content.Content.Slice((_placement.Sector * 512) + (page * GuestMemory.PageBytes), GuestMemory.PageBytes).IndexOfAnyExcept(_expected[page]));
         }
 
         /// <summary>Of the one before nothing is left but its journal, as it was when it was killed.</summary>
         public void NextDaemon(bool takesOver = true)
         {
-            Disk.Forget();
             byte[] left = File.ReadAllBytes(JournalPath);
             Life.Bury();
             Queue.Dispose();
             File.WriteAllBytes(JournalPath, left);
+            Disk = OpenDisk();
             Queue = Create(takesOver);
         }
 
         public void Dispose()
         {
             Queue.Dispose();
-            Disk.Dispose();
+            _content.Dispose();
             Domain.Dispose();
             _folder.Dispose();
         }
+
+        // What the daemon before had under way on it never ends.
+        private MortalDisk OpenDisk() => new(_content, Life, () => OutOfOrder) { BlockBytes = _placement.AlignmentBytes };
 
         private VbdQueue Create(bool takesOver)
         {
@@ -351,30 +364,29 @@ public sealed unsafe class JournalTests
     }
 
     /// <summary>A memory disk on which every operation is two steps, and which may finish them later and in another order.</summary>
-    private sealed class MortalDisk(long sectors, Mortality life) : Disk(sectors, readOnly: false)
+    private sealed class MortalDisk(MemoryDisk content, Mortality life, Func<bool> outOfOrder) : Disk(content.CapacitySectors, readOnly: false)
     {
-        private readonly MemoryDisk _disk = new(sectors);
         private readonly List<DiskOperation> _underWay = [];
 
-        public bool OutOfOrder { get; set; }
-        public Span<byte> Content => _disk.Content;
         public override bool DiscardZeroes => true;
+        public int BlockBytes { init => AlignmentBytes = value; }
 
         public override string Describe() => "a disk whose daemon dies";
 
-        /// <summary>What the daemon before had under way never ends.</summary>
-        public void Forget() => _underWay.Clear();
-
         public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new Io(this));
 
-        protected override void Dispose(bool disposing) => _disk.Dispose();
+        protected override void Dispose(bool disposing)
+        {
+        }
+
+        private bool IsOutOfOrder => outOfOrder();
 
         private int Do(in DiskOperation operation)
         {
             life.Step();
-            fixed (byte* content = _disk.Content)
+            fixed (byte* bytes = content.Content)
             {
-                int result = new MemoryDiskIo(content).Start(in operation);
+                int result = new MemoryDiskIo(bytes).Start(in operation);
                 life.Step();
                 return result;
             }
@@ -394,7 +406,7 @@ public sealed unsafe class JournalTests
 
             public int Start(in DiskOperation operation)
             {
-                if (!disk.OutOfOrder) return disk.Do(in operation);
+                if (!disk.IsOutOfOrder) return disk.Do(in operation);
                 disk._underWay.Add(operation);
                 return IDiskIo.Pending;
             }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Blkring.Engine.Loopback;
 using Blkring.Engine.Tests.Kit;
 
@@ -73,16 +74,19 @@ public sealed unsafe class WorkloadTests
     /// </summary>
     private static void FindsOut<TTwist>(BlkifProtocol protocol) where TTwist : struct, ITwist
     {
-        const int Runs = 20;
-        for (ulong seed = 1; seed <= Runs; seed++)
+        const int Lies = 20;
+        long start = Stopwatch.GetTimestamp();
+        // On a busy machine a run may end before the operation comes that the disk lies about.
+        for ((int lies, ulong seed) = (0, 1); lies < Lies && Stopwatch.GetElapsedTime(start) < Wait.Limit; seed++)
         {
             WorkloadResult result = Run<TTwist>(protocol, seed, out bool lied);
+            if (lied) lies++;
             if (!lied || result.IsRight) continue;
             Assert.Contains("does not hold what was written", result.FirstProblem, StringComparison.Ordinal);
             Assert.True(result.WrongSectors > 0);
             return;
         }
-        Assert.Fail($"in {Runs} runs nobody noticed that the disk {typeof(TTwist).Name}");
+        Assert.Fail($"nobody noticed that the disk {typeof(TTwist).Name}");
     }
 
     private static WorkloadResult Run<TTwist>(BlkifProtocol protocol, ulong seed, out bool lied) where TTwist : struct, ITwist

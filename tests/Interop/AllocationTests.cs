@@ -1,3 +1,4 @@
+using System.Runtime.Loader;
 using static Blkring.Interop.IoUringAbi;
 using static Blkring.Interop.Libc;
 
@@ -77,5 +78,27 @@ public sealed unsafe class AllocationTests
             bytes += Ppoll(&entry, 1, timeoutNs: 0);
         }
         return bytes;
+    }
+
+    // In a copy of the assembly of its own: what this process has called before is bound already.
+    [Fact]
+    public void The_first_call_of_a_bound_function_allocates_nothing()
+    {
+        Assert.NotEqual(0, FirstCall(bind: false));
+        Assert.Equal(0, FirstCall(bind: true));
+    }
+
+    static long FirstCall(bool bind)
+    {
+        AssemblyLoadContext context = new("copy");
+        var copy = context.LoadFromAssemblyPath(typeof(Libc).Assembly.Location);
+        if (bind) copy.GetType(typeof(NativeBinding).FullName!)!.GetMethod(nameof(NativeBinding.BindLibc))!.Invoke(null, null);
+        var call = copy.GetType(typeof(Libc).FullName!)!.GetMethod(nameof(Getpid))!.CreateDelegate<Func<int>>();
+
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var pid = call();
+        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        Assert.Equal(Environment.ProcessId, pid);
+        return allocated;
     }
 }

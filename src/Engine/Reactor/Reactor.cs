@@ -47,6 +47,7 @@ public sealed class Reactor : IReactors, IDisposable
     public Reactor(ReactorOptions? options = null)
     {
         _options = options ?? new ReactorOptions();
+        NativeBinding.BindLibc();
         _waiter = CreateWaiter(_options);
         _queues = new VbdQueue?[_options.MaxQueues];
         _ready = new ReadyQueues(_options.MaxQueues);

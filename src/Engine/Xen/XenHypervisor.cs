@@ -15,6 +15,7 @@ public sealed unsafe class XenHypervisor : IHypervisor
     {
         Load(XenLibraries.EvtchnLibrary);
         Load(XenLibraries.GnttabLibrary);
+        NativeBinding.BindXen();
         TryEvents();
         TryGrants();
         return new XenHypervisor();

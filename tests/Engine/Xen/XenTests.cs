@@ -223,6 +223,7 @@ public sealed class XenTests
             for (int i = 0; i < 1000; i++) guest.Frontend.Notify();
         });
         guest.Work(depth: 1, TimeSpan.Zero);
+        AwaitPendingAfter(before);
         Settle(reactor);
         Assert.InRange(FakeXen.Count(FakeCount.Pendings) - before, 1, 3);
 
@@ -233,10 +234,15 @@ public sealed class XenTests
             guest.Frontend.Notify();
             Settle(reactor);
         }
+        AwaitPendingAfter(before);
+        Settle(reactor);
         Assert.Equal(1, FakeXen.Count(FakeCount.Pendings) - before);
         guest.Vbd.Resume();
         guest.Work(depth: 1);
     }
+
+    // A thread that is busy answers an Invoke before it asks the kernel for events: to have come round is not to have heard.
+    private static void AwaitPendingAfter(int before) => Wait.Until(() => FakeXen.Count(FakeCount.Pendings) > before, "the event was never heard");
 
     /// <summary>Lets the reactor come round twice: what was to be heard has been heard.</summary>
     private static void Settle(Reactor reactor)
