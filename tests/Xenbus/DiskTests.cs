@@ -196,7 +196,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         world.Backend.Insert(guest.Id, disc);
         Assert.Equal((byte)0, ReadByte(guest));
         // What is attached anew has no guest that would lose a drive.
-        Guest other = world.Attach(new DiskRequest { Params = gone, DeviceType = "cdrom", Removable = true, Mode = "r" });
+        Guest other = world.Attach(new DiskRequest { Params = gone, Script = null, DeviceType = "cdrom", Removable = true, Mode = "r" });
         world.Toolstack.WaitFor(other.Id, XenbusState.Closing);
     }
 

@@ -29,10 +29,14 @@ internal sealed partial class Device
         ForgetJournals();
         OpenDisk();
         LockEarly();
-        bool hasScript = !string.IsNullOrEmpty(_store.Read($"{_area.Path}/script"));
-        SwitchTo(XenbusState.InitWait, BackendKeys.BeforeInitWait(_options, hasScript));
+        // What was wrong before is not, and must not be taken for what is now.
+        if (_store.Read($"{_area.Path}/hotplug-error") is not null) _area.ForgetError(_store);
+        _fault = null;
+        SwitchTo(XenbusState.InitWait, BackendKeys.BeforeInitWait(_options, HasScript));
         return true;
     }
+
+    private bool HasScript => !string.IsNullOrEmpty(_store.Read($"{_area.Path}/script"));
 
     private void OpenDisk()
     {
