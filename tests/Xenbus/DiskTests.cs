@@ -165,6 +165,42 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     }
 
     [Fact]
+    public void What_is_put_in_by_the_name_of_the_disc_before_is_what_has_that_name_now()
+    {
+        using World world = new(xenstored);
+        string disc = world.NewImage("disc.iso");
+        Guest guest = world.Connected(new DiskRequest { Params = "aio:" + disc, DeviceType = "cdrom", Removable = true, Mode = "r" });
+        Assert.Equal((byte)0, ReadByte(guest));
+        File.Delete(disc);
+        File.WriteAllBytes(disc, [.. Enumerable.Repeat((byte)3, 1024 * Disk.SectorBytes)]);
+        Assert.Equal((byte)0, ReadByte(guest));
+        world.Backend.Insert(guest.Id, disc);
+        Assert.Equal("1024", world.Toolstack.Read(guest.Id, "sectors"));
+        Assert.Equal((byte)3, ReadByte(guest));
+    }
+
+    [Theory]
+    [InlineData("aio:/nonexistent.iso")]
+    [InlineData("vhd:/disc.vhd")]
+    public void A_drive_whose_disc_went_while_no_daemon_was_there_is_empty_and_stays(string gone)
+    {
+        using World world = new(xenstored);
+        string disc = world.NewImage();
+        Guest guest = world.Connected(new DiskRequest { Params = "aio:" + disc, DeviceType = "cdrom", Removable = true, Mode = "r" });
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        world.Store.Write(Toolstack.BackendPath(guest.Id) + "/params", gone);
+        world.StartBackend();
+        Wait.Until(() => world.Toolstack.Read(guest.Id, "sectors") == "0", "the drive is empty");
+        Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the drive is served again");
+        Assert.Equal(Blkif.RspError, Ask(guest, Blkif.OpRead));
+        world.Backend.Insert(guest.Id, disc);
+        Assert.Equal((byte)0, ReadByte(guest));
+        // What is attached anew has no guest that would lose a drive.
+        Guest other = world.Attach(new DiskRequest { Params = gone, Script = null, DeviceType = "cdrom", Removable = true, Mode = "r" });
+        world.Toolstack.WaitFor(other.Id, XenbusState.Closing);
+    }
+
+    [Fact]
     public void A_disk_cannot_be_ejected()
     {
         using World world = new(xenstored);

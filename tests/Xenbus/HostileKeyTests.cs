@@ -147,16 +147,43 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         guest.VerifyIo();
     }
 
-    [Fact]
-    public void A_key_that_is_put_right_in_place_is_enough_before_the_guest_has_given_up()
+    [Theory]
+    [InlineData(null)]
+    [InlineData("block-blkring")]
+    public void A_key_that_is_put_right_in_place_is_enough_before_the_guest_has_given_up(string? script)
     {
         using World world = new(xenstored);
         string image = world.NewImage();
-        Guest guest = world.Attach(new DiskRequest { Params = "aio:" + image + ".misspelt" });
-        AssertFailed(world, guest, "does not exist");
+        Guest guest = world.Attach(new DiskRequest { Params = "aio:" + image + ".misspelt", Script = script });
+        AssertFailed(world, guest, "does not exist", script is null ? XenbusState.Closing : XenbusState.InitWait);
         world.Store.Write(Toolstack.BackendPath(guest.Id) + "/params", "aio:" + image);
+        Wait.Until(() => world.Toolstack.Read(guest.Id, "hotplug-error") is null, "the reason goes with its cause");
         guest.Connect(world.Toolstack);
         guest.VerifyIo(20);
+    }
+
+    [Fact]
+    public void An_attach_that_fails_is_at_InitWait_where_xl_asks_its_script_and_closes_with_the_guest()
+    {
+        using World world = new(xenstored);
+        Guest guest = world.Attach(new DiskRequest { Params = "aio:/nonexistent/disk.img" });
+        AssertFailed(world, guest, "does not exist", XenbusState.InitWait);
+        // A second look finds nothing new, and the guest's coming does not bring the image.
+        world.Store.Write(Toolstack.BackendPath(guest.Id) + "/online", "1");
+        guest.Publish();
+        world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);
+        Assert.Contains("does not exist", world.Toolstack.Error(guest.Id), StringComparison.Ordinal);
+        guest.SetState(XenbusState.Closed);
+        world.Toolstack.WaitFor(guest.Id, XenbusState.Closed);
+    }
+
+    [Fact]
+    public void In_a_driver_domain_whose_script_nobody_hears_an_attach_that_fails_never_reaches_InitWait()
+    {
+        using World world = new(xenstored);
+        world.Store.Write("/local/domain/0/domid", "5");
+        Guest guest = world.Attach(new DiskRequest { Params = "aio:/nonexistent/disk.img" });
+        AssertFailed(world, guest, "does not exist", XenbusState.Closing);
     }
 
     [Fact]
@@ -188,9 +215,9 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         other.VerifyIo(20);
     }
 
-    private static void AssertFailed(World world, Guest guest, string reason)
+    private static void AssertFailed(World world, Guest guest, string reason, XenbusState state = XenbusState.Closing)
     {
-        world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);
+        world.Toolstack.WaitFor(guest.Id, state);
         Wait.Until(() => world.Toolstack.Error(guest.Id) is not null, "the reason is in the store");
         Assert.Contains(reason, world.Toolstack.Error(guest.Id), StringComparison.Ordinal);
         Assert.Contains(reason, world.Status(guest.Id)!.LastError, StringComparison.Ordinal);

@@ -5,7 +5,7 @@ public sealed class NullDisk(long capacitySectors, bool readOnly = false) : Disk
 {
     public override bool DiscardZeroes => false;
 
-    public override string Describe() => $"null disk, {CapacitySectors} sectors, nothing is stored";
+    public override string Describe() => CapacitySectors == 0 ? "no medium" : $"null disk, {CapacitySectors} sectors, nothing is stored";
 
     public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(default(NullDiskIo));
 }

@@ -17,9 +17,9 @@ internal sealed class BackendArea(string path)
     public bool Switch(IXenstore store, XenbusState expected, XenbusState next, ReadOnlySpan<KeyValuePair<string, string?>> keys) =>
         Switch(store, expected, next, [.. keys], error: null);
 
-    /// <summary>Goes to Closing with a reason, for people in the error node and for libxl in hotplug-error.</summary>
-    public bool Fail(IXenstore store, XenbusState expected, string reason) =>
-        Switch(store, expected, XenbusState.Closing, [new("hotplug-error", reason)], reason);
+    /// <summary>Goes on with a reason why the device fails, for people in the error node and for libxl in hotplug-error.</summary>
+    public bool Fail(IXenstore store, XenbusState expected, XenbusState next, string reason) =>
+        Switch(store, expected, next, [new("hotplug-error", reason)], reason);
 
     private bool Switch(IXenstore store, XenbusState expected, XenbusState next, KeyValuePair<string, string?>[] keys, string? error) =>
         store.Transact(transaction =>

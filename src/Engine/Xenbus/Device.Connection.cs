@@ -29,10 +29,14 @@ internal sealed partial class Device
         ForgetJournals();
         OpenDisk();
         LockEarly();
-        bool hasScript = !string.IsNullOrEmpty(_store.Read($"{_area.Path}/script"));
-        SwitchTo(XenbusState.InitWait, BackendKeys.BeforeInitWait(_options, hasScript));
+        // What was wrong before is not, and must not be taken for what is now.
+        if (_store.Read($"{_area.Path}/hotplug-error") is not null) _area.ForgetError(_store);
+        _fault = null;
+        SwitchTo(XenbusState.InitWait, BackendKeys.BeforeInitWait(_options, HasScript));
         return true;
     }
+
+    private bool HasScript => !string.IsNullOrEmpty(_store.Read($"{_area.Path}/script"));
 
     private void OpenDisk()
     {
@@ -41,8 +45,10 @@ internal sealed partial class Device
         ApplyConfiguredLimits();
         _diskKeys = DiskKeys.Read(_store, _area.Path);
         if (_diskKeys.MustCopy) _options = _options with { GrantMode = GrantMode.Copy };
-        if (_diskKeys.IsCdRom || _diskKeys.IsRemovable) _options = _options with { NativeSectors = false };
-        if (!_diskKeys.IsPending) _disk = _context.Pool.Blocking(() => Open(_diskKeys));
+        if (_diskKeys.IsDrive) _options = _options with { NativeSectors = false };
+        // A running guest keeps its drive, whatever became of the medium while no daemon was there.
+        bool mayBeEmpty = _diskKeys.IsDrive && _states.Backend == XenbusState.Connected;
+        if (!_diskKeys.IsPending) _disk = mayBeEmpty ? OpenMedium(_diskKeys, locked: false) : _context.Pool.Blocking(() => Open(_diskKeys));
         _readOnly = _disk is { ReadOnly: true };
     }
 
@@ -51,6 +57,7 @@ internal sealed partial class Device
 
     private Disk Open(DiskKeys keys)
     {
+        if (keys.Fault is { } fault) throw new DeviceFaultException(fault);
         if (keys.Path is null) return EmptyDrive();
         Disk disk = _context.Options.OpenImage(
             keys.Path, new FileDiskOptions { Writable = keys.Writable && _options.Writable, Cache = _options.Cache, Lock = false });

@@ -4,6 +4,8 @@ namespace Blkring.Engine.Xenbus;
 internal sealed partial class Device
 {
     private long _knownLengthBytes;
+    /// <summary>A medium was put in that may have the name of the one before.</summary>
+    private bool _mediumIsNew;
 
     /// <summary>The next step looks whether the image grew.</summary>
     public void NoteGrowthDue() => _growthDue = _disk is FileDisk;
@@ -61,9 +63,10 @@ internal sealed partial class Device
     /// <summary>A drive that may be changed shows the medium that params names now.</summary>
     private void ChangeMediumIfAsked()
     {
-        if (!_diskKeys.IsCdRom && !_diskKeys.IsRemovable) return;
-        if (_diskKeys.Source == DiskKeys.ReadSource(_store, _area.Path)) return;
-        (Disk next, DiskKeys keys) = OpenNextMedium();
+        if (!_diskKeys.IsDrive) return;
+        if (!_mediumIsNew && _diskKeys.Source == DiskKeys.ReadSource(_store, _area.Path)) return;
+        DiskKeys keys = DiskKeys.Read(_store, _area.Path);
+        Disk next = OpenMedium(keys, locked: true);
         Disk? before = _disk;
         VbdConnection connection = _connection! with { Resume = true };
         if (!StopServing(_context.Options.DrainTimeout))
@@ -71,7 +74,7 @@ internal sealed partial class Device
             next.Dispose();
             return;
         }
-        (_disk, _diskKeys, _readOnly) = (next, keys, next.ReadOnly);
+        (_disk, _diskKeys, _readOnly, _mediumIsNew) = (next, keys, next.ReadOnly, false);
         CloseDisk(before!);
         StartServing(connection);
         _area.AnnounceCapacity(_store, next.CapacitySectors);
@@ -79,18 +82,16 @@ internal sealed partial class Device
     }
 
     /// <summary>A medium that cannot be opened leaves the drive empty: the guest goes on, and the next try is the next change.</summary>
-    private (Disk, DiskKeys) OpenNextMedium()
+    private Disk OpenMedium(DiskKeys keys, bool locked)
     {
-        DiskKeys keys = _diskKeys with { Source = DiskKeys.ReadSource(_store, _area.Path) };
         try
         {
-            keys = DiskKeys.Read(_store, _area.Path);
-            return (OpenLocked(keys), keys);
+            return locked ? OpenLocked(keys) : _context.Pool.Blocking(() => Open(keys));
         }
         catch (Exception e) when (e is ImageException or DeviceFaultException)
         {
             if (MayLog()) _context.Log.DeviceWarning(Id, e.Message + "; the drive is empty");
-            return (EmptyDrive(), keys);
+            return EmptyDrive();
         }
     }
 
@@ -151,10 +152,12 @@ internal sealed partial class Device
     /// <summary>The store keeps what is in the drive, so that a restart of the daemon does not change it: the command is a write of params.</summary>
     private void ChangeMedium(string? path) => Command(store =>
     {
-        if (!_diskKeys.IsCdRom && !_diskKeys.IsRemovable)
+        if (!_diskKeys.IsDrive)
             throw new XenbusCommandException($"device {Id} is no CD-ROM and not removable: its medium cannot be changed");
         if (path is not null) _context.Options.OpenImage(path, new FileDiskOptions { Cache = _options.Cache, Lock = _options.Lock }).Dispose();
         store.Write($"{_area.Path}/params", path is null ? "" : "aio:" + path);
+        // The same name may be another image by now.
+        _mediumIsNew = path is not null;
         if (_context.Store is { } connection) Reconcile(connection);
     });
 

@@ -138,7 +138,7 @@ internal sealed partial class Device : Step
                 return _disk is not null && Connect();
             default:
                 // Published by a daemon before this one, or the script has said now which device it is.
-                if (_disk is null) Publish();
+                if (_disk is null && !IsStuckInFault) Publish();
                 return false;
         }
     }
@@ -193,15 +193,24 @@ internal sealed partial class Device : Step
         _states = _states with { Backend = next };
     }
 
-    /// <summary>Goes to Closing with the reason in xenstore and one line in the log; the next step waits for the frontend.</summary>
+    /// <summary>
+    /// Goes to Closing with the reason in xenstore and one line in the log; the next step waits for the frontend. libxl, however, waits for
+    /// InitWait and sees nothing else, and runs the script then, which can tell the reason: a device that cannot even begin goes there first,
+    /// and to Closing when the frontend wants to connect or the toolstack gives up.
+    /// </summary>
     private void Fail(string reason)
     {
         string line = reason.Length > MaxReasonLength ? reason[..MaxReasonLength] : reason;
         _fault = new Fault(line, DiskKeys.ReadSource(_store, _area.Path));
         if (MayLog()) _context.Log.DeviceFailed(Id, line);
-        if (_states.Backend == XenbusState.Closing || !_area.Fail(_store, _states.Backend, line)) return;
-        _states = _states with { Backend = XenbusState.Closing };
+        bool begins = _states is { Backend: XenbusState.Initialising, Frontend: XenbusState.Initialising };
+        XenbusState next = begins && TheScriptTells ? XenbusState.InitWait : XenbusState.Closing;
+        if (_states.Backend == XenbusState.Closing || !_area.Fail(_store, _states.Backend, next, line)) return;
+        _states = _states with { Backend = next };
     }
+
+    /// <summary>Of a driver domain's scripts the toolstack hears nothing: InitWait would be all that it waits for.</summary>
+    private bool TheScriptTells => HasScript && (_store.Read("domid") ?? "0") == "0";
 
     /// <summary>What a guest can cause is logged only as often as this allows.</summary>
     private bool MayLog()

@@ -28,7 +28,13 @@ internal sealed record DiskKeys
     public bool MustCopy { get; private init; }
 
     /// <summary>The keys that name the medium, as they were read: when they change, so did the medium, or the cause of a fault.</summary>
-    public string Source { get; init; } = "";
+    public string Source { get; private init; } = "";
+
+    /// <summary>Why nothing that the keys name can be served; null when something can be tried.</summary>
+    public string? Fault { get; private init; }
+
+    /// <summary>A drive, whose medium may be changed or missing.</summary>
+    public bool IsDrive => IsCdRom || IsRemovable;
 
     /// <summary>info: VDISK_CDROM, VDISK_REMOVABLE and VDISK_READONLY of blkif.h.</summary>
     public int Info(bool readOnly) => (IsCdRom ? 1 : 0) | (IsRemovable ? 2 : 0) | (readOnly ? 4 : 0);
@@ -38,7 +44,6 @@ internal sealed record DiskKeys
         ? $"{device}\n{store.Read($"{area}/physical-device-path")}"
         : store.Read($"{area}/params") ?? "";
 
-    /// <exception cref="DeviceFaultException">They name nothing that can be served.</exception>
     public static DiskKeys Read(IXenstore store, string area)
     {
         string? device = store.Read($"{area}/physical-device");
@@ -57,14 +62,21 @@ internal sealed record DiskKeys
             Discard = store.Read($"{area}/discard-enable") != "0",
             MustCopy = store.Read($"{area}/direct-io-safe") == "0",
         };
-        if (!string.IsNullOrEmpty(device)) return keys with { Path = DevicePath(device, store.Read($"{area}/physical-device-path")) };
         // Scripts of phy disks (block-iscsi, block-drbd and others) take params in words of their own, and answer with physical-device.
-        if (store.Read($"{area}/type") == "phy" && !string.IsNullOrEmpty(text) && text[0] != '/' && store.Read($"{area}/script") is not null)
-            return keys with { IsPending = true };
-        string? path = ParamsPath(text);
-        return path is not null || cdRom || removable
-            ? keys with { Path = path }
-            : throw new DeviceFaultException("params names no image: only a CD-ROM or a removable drive may be empty");
+        bool isPending = string.IsNullOrEmpty(device) && store.Read($"{area}/type") == "phy" && !string.IsNullOrEmpty(text) && text[0] != '/'
+            && store.Read($"{area}/script") is not null;
+        if (isPending) return keys with { IsPending = true };
+        try
+        {
+            string? path = string.IsNullOrEmpty(device) ? ParamsPath(text) : DevicePath(device, store.Read($"{area}/physical-device-path"));
+            return path is not null || keys.IsDrive
+                ? keys with { Path = path }
+                : keys with { Fault = "params names no image: only a CD-ROM or a removable drive may be empty" };
+        }
+        catch (DeviceFaultException e)
+        {
+            return keys with { Fault = e.Message };
+        }
     }
 
     /// <summary>params: aio:PATH, raw:PATH, file:PATH, phy:PATH or a path, which may hold any character; null when there is no medium.</summary>

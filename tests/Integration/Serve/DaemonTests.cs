@@ -154,6 +154,26 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     }
 
     [Fact]
+    public void A_drive_is_attached_empty_and_gets_its_disc_later()
+    {
+        string disc = host.NewImage("disc.iso", 1 << 20);
+        using BlkringProcess daemon = host.StartDaemon();
+        AssertRefused("only a CD-ROM drive (--cdrom) may be empty", "attach", "7/xvdd");
+
+        using BlkringProcess attach = host.Run("attach", "7/xvdd", "--cdrom");
+        Assert.Equal((0, "", ""), (attach.ExitCode, attach.Output, attach.Errors));
+        Assert.Matches("7/51760 +xvdd +initwait .* r .*no medium", host.Run("list").Output);
+        AssertRefused("does not exist", "insert", "7/xvdd", disc + ".no");
+        using BlkringProcess insert = host.Run("insert", "7/xvdd", disc);
+        Assert.Equal((0, ""), (insert.ExitCode, insert.Errors));
+        Assert.Equal("aio:" + disc, host.Store.Read("/local/domain/0/backend/vbd3/7/51760/params"));
+
+        using BlkringProcess detach = host.Run("detach", "7/xvdd");
+        Assert.Equal((0, ""), (detach.ExitCode, detach.Errors));
+        Stop(daemon);
+    }
+
+    [Fact]
     public void Without_a_daemon_commands_say_how_to_start_one()
     {
         AssertRefused("no daemon answers on", "list");

@@ -47,6 +47,16 @@ public sealed class HotplugScriptTests : IDisposable
     }
 
     [Fact]
+    public void A_device_that_never_began_is_refused_with_the_daemons_words()
+    {
+        Write("state", "2");
+        Write("hotplug-error", "/images/a.img does not exist");
+
+        Assert.Equal((1, "block-blkring: /images/a.img does not exist\n"), Run("add"));
+        Assert.Equal("error", File.ReadAllText(Store(Device + "/hotplug-status")));
+    }
+
+    [Fact]
     public void Without_the_daemons_words_it_says_where_they_are()
     {
         Write("state", "6");

@@ -222,16 +222,19 @@ INIT
 
 guest_log() { echo "/out/logs/xen/guest-$1.log"; }
 
-# guest_start NAME pv|pvh IMAGE [FURTHER DISK WORDS...]: xvda is IMAGE, on the backend under test.
+# What a guest boots from, as xl's configuration names it.
+GUEST_BOOT='kernel = "/boot/guest/vmlinuz"
+ramdisk = "/boot/guest/initrd.gz"'
+
+# guest_start NAME pv|pvh IMAGE [FURTHER DISK WORDS...]: xvda is IMAGE, on the backend under test; '' where the words have it.
 guest_start() {
-    local name=$1 type=$2 config=/run/$1.cfg disks word
-    disks="'$(disk_words "$3" xvda)'"
-    for word in "${@:4}"; do disks+=", '$word'"; done
+    local name=$1 type=$2 config=/run/$1.cfg disks='' word
+    [[ -z $3 ]] || disks="'$(disk_words "$3" xvda)'"
+    for word in "${@:4}"; do disks+="${disks:+, }'$word'"; done
     cat >"$config" <<CONFIG
 name = "$name"
 type = "$type"
-kernel = "/boot/guest/vmlinuz"
-ramdisk = "/boot/guest/initrd.gz"
+$GUEST_BOOT
 extra = "console=hvc0 mitigations=off audit=0 panic=1"
 memory = 192
 vcpus = 1
@@ -251,6 +254,33 @@ guest_id() { xl domid "$1" 2>/dev/null; }
 guest_gone() { ! xl domid "$1" >/dev/null 2>&1; }
 guest_says_count() { grep -c "$2" "$(guest_log "$1")"; }
 guest_says() { grep -q "$2" "$(guest_log "$1")"; }
+
+# A script for guest_root: it runs the lines that guest_run types, until "end".
+# shellcheck disable=SC2016,SC2034
+readonly GUEST_SHELL='
+dmesg -n 1
+stty -echo </dev/hvc0
+count=0
+echo answer 0 0
+while read -r line && [ "$line" != end ]; do
+    count=$((count + 1))
+    eval "$line" </dev/null
+    echo "answer $count $?"
+done </dev/hvc0'
+declare -A GUEST_ASKED=()
+
+# guest_run NAME LINE: runs a line of shell in a guest whose script is GUEST_SHELL. What it prints is in ANSWER; its status is returned.
+guest_run() {
+    local name=$1 before=${GUEST_ASKED[$1]:-0} number
+    number=$((before + 1))
+    wait_for 90 "guest $name is there to answer" guest_says "$name" "^answer $before "
+    GUEST_ASKED[$name]=$number
+    guest_type "$name" "$2"
+    wait_for 90 "the answer of guest $name to: $2" guest_says "$name" "^answer $number "
+    # shellcheck disable=SC2034
+    ANSWER=$(tr -d '\r' <"$(guest_log "$name")" | sed "1,/^answer $before /d; /^answer $number /,\$d")
+    return "$(tr -d '\r' <"$(guest_log "$name")" | sed -n "s/^answer $number //p")"
+}
 
 # guest_passed NAME SECONDS: its script ended well and it has powered itself off.
 guest_passed() {

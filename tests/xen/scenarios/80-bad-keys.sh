@@ -79,7 +79,9 @@ by_hand "vhd:$IMAGES/other.raw"
 refused "a format nobody knows" "format vhd"
 
 say "an image that is not there, attached with xl"
-if timeout 60 xl block-attach 0 "$(disk_words $IMAGES/later.raw xvdc)"; then fail "xl attached an image that is not there"; fi
+if timeout 60 xl block-attach 0 "$(disk_words $IMAGES/later.raw xvdc)" 2>/tmp/xl.log; then fail "xl attached an image that is not there"; fi
+cat /tmp/xl.log
+grep -q 'later.raw does not exist' /tmp/xl.log || fail "xl does not say that the image is not there"
 timeout 60 xl block-detach --force 0 xvdc
 new_image later 32M
 attach "$IMAGE" xvdc

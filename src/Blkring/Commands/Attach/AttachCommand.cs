@@ -12,7 +12,11 @@ internal static class AttachCommand
     // As long as xl waits for a backend.
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
 
-    private static readonly Argument<string> s_image = new("PATH") { Description = "The image or block device, as the backend's domain sees it" };
+    private static readonly Argument<string?> s_image = new("PATH")
+    {
+        Description = "The image or block device, as the backend's domain sees it; a CD-ROM drive without one is empty",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
 
     private static readonly Option<string> s_backend = new(ServeKey.Backend.Option)
     {
@@ -63,7 +67,7 @@ internal static class AttachCommand
     private static int WithAreas(ParseResult parsed, Action<DiskRequest, DeviceAreas> work)
     {
         DomainId backendDomain = new(parsed.GetValue(s_backendDomain));
-        string image = parsed.CommandResult.Command.Arguments.Contains(s_image) ? parsed.GetRequiredValue(s_image) : "";
+        string image = parsed.CommandResult.Command.Arguments.Contains(s_image) ? parsed.GetValue(s_image) ?? "" : "";
         DiskRequest request = new()
         {
             Device = DeviceName.Parse(parsed.GetRequiredValue(ControlOptions.Device)),
@@ -93,7 +97,8 @@ internal static class AttachCommand
 
     private static void Attach(DiskRequest request, DeviceAreas areas)
     {
-        if (request.BackendDomain.Value == 0 && !File.Exists(request.Image)) throw new UsageException($"{request.Image} does not exist, or is no file");
+        if (request.Image.Length == 0 && !request.Cdrom) throw new UsageException("name an image: only a CD-ROM drive (--cdrom) may be empty");
+        if (request.Image.Length > 0 && request.BackendDomain.Value == 0 && !File.Exists(request.Image)) throw new UsageException($"{request.Image} does not exist, or is no file");
         if (!areas.DomainExists) throw new UsageException($"there is no domain {request.Device.Frontend}: see 'xl list'");
         if (areas.Exist) throw new UsageException($"{request.Device} is attached already: detach it first");
         areas.Create();
