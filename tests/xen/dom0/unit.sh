@@ -57,7 +57,8 @@ unit_clean_up() {
     systemctl reset-failed blkring 2>/dev/null
     rm -rf $DROP_INS ${CONFIGURATION%/*}
     systemctl daemon-reload
-    ! mountpoint -q $UNIT_IMAGES || umount $UNIT_IMAGES || status=1
     dmsetup remove_all || status=1
+    losetup -D
+    ! mountpoint -q $UNIT_IMAGES || umount $UNIT_IMAGES || status=1
     return $status
 }

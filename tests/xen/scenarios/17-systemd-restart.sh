@@ -9,7 +9,7 @@ source "$LIBRARY"
 # shellcheck source=tests/xen/dom0/unit.sh
 source dom0/unit.sh
 readonly LINEAR_MIB=64
-passes() { wc -l </tmp/load.passes; }
+passes() { if [[ -e /tmp/load.passes ]]; then wc -l </tmp/load.passes; else echo 0; fi; }
 more_passes_than() { (($(passes) > $1)); }
 
 # Two passes more: the first may have been all but done.
@@ -37,7 +37,6 @@ unit_images 300M
 unit_start
 unit_image disk 128M
 attach "$IMAGE" xvdb
-touch /tmp/load.passes
 verified_load_start xvdb
 load_goes_on
 pid=$(unit_pid)

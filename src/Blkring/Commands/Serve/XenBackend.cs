@@ -94,8 +94,9 @@ internal sealed partial class XenBackend : IBackend
     private void TellEngine(Reactor reactor)
     {
         if (Interlocked.Exchange(ref _told, 1) == 1) return;
-        if (reactor.UsesIoUring) LogEngine(reactor.Describe());
-        else LogSlowEngine(reactor.Describe());
+        string engine = reactor.Describe();
+        if (reactor.UsesIoUring) LogEngine(engine);
+        else LogSlowEngine(engine);
     }
 
     private static ReactorPoolOptions ReactorsOf(ServeSettings settings, Action<Reactor> started)
