@@ -267,7 +267,7 @@ public sealed class FileDisk : Disk
         void* page = NativeMemory.AlignedAlloc(2 * Arena.PageBytes, Arena.PageBytes);
         try
         {
-            nint read = Libc.Pread(file.Value, (byte*)page + sectorBytes, (nuint)sectorBytes, length > sectorBytes ? sectorBytes : 0);
+            nint read = KillableRead.Read(file, (byte*)page + sectorBytes, sectorBytes, length > sectorBytes ? sectorBytes : 0);
             return read < 0 ? (int)-read : 0;
         }
         finally

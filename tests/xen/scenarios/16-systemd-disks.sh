@@ -86,6 +86,7 @@ detach xvdc
 if timeout 60 xl block-attach 0 "$(disk_words "$elsewhere" xvdc)"; then fail "xl attached an image that may not be written"; fi
 unit_says "$elsewhere may not be written: EROFS.*ReadWritePaths=" || fail "the journal does not say why: $(unit_journal | tail -n 3 | paste -sd'|')"
 say "$(unit_journal | grep 'may not be written')"
+store "$(backend_area 0 xvdc)/hotplug-error" | grep -q 'may not be written' || fail "the backend area does not say why"
 timeout 60 xl block-detach --force 0 xvdc
 unit_is MainPID "$pid" || fail "the daemon is another: $(unit_journal | grep -i 'killed\|dumped\|status=' | tail -n 1)"
 unit_image disk 200M
