@@ -13,12 +13,14 @@ public sealed unsafe class MultiQueueTests
     public void Every_ring_of_a_device_is_served_at_the_same_time(BlkifProtocol protocol, int pages)
     {
         using Guest guest = new(protocol, pages, rings: 4);
-        using ReactorPool reactors = new(new ReactorPoolOptions { Threads = 2 });
+        List<Reactor> started = [];
+        using ReactorPool reactors = new(new ReactorPoolOptions { Threads = 2, Started = started.Add });
         using MemoryDisk disk = new(4 * SectorsPerRing);
         using Vbd vbd = new(disk, reactors);
         vbd.Connect(guest.Connection, guest.Hypervisor);
         Assert.Equal(4, vbd.Queues.Count);
         Assert.Equal(2, reactors.Reactors.Count);
+        Assert.Equal(reactors.Reactors, started);
 
         Parallel.For(0, 4, ring => WriteAndReadBack(guest.Frontends[ring], ring));
 

@@ -19,7 +19,10 @@ public enum CacheMode
 
 public sealed class FileDiskOptions
 {
-    /// <summary>False opens read-only whatever the file allows.</summary>
+    /// <summary>
+    /// False opens read-only whatever the file allows. True is refused where this process may not write; a file without a write bit and a
+    /// device that says so itself are read-only all the same.
+    /// </summary>
     public bool Writable { get; init; }
     public CacheMode Cache { get; init; } = CacheMode.None;
     /// <summary>4096 treats the file as one on a 4Kn disk, whatever it would allow.</summary>
@@ -126,8 +129,9 @@ public sealed class FileDisk : Disk
         if (writable)
         {
             int errno = TryOpen(path, Libc.O_RDWR | sync, out file);
-            if (errno is Errno.EACCES or Errno.EPERM or Errno.EROFS) (writable, note) = (false, "not writable: " + Errno.Describe(errno));
-            else if (errno != 0) throw OpenFailed(path, errno);
+            // A guest that was promised a disk to write to would find out by an error in the middle of its work.
+            if (errno is Errno.EACCES or Errno.EPERM or Errno.EROFS) throw NotWritable(path, errno);
+            if (errno != 0) throw OpenFailed(path, errno);
         }
         if (file is null)
         {
@@ -181,6 +185,17 @@ public sealed class FileDisk : Disk
         Errno.EACCES or Errno.EPERM => $"{path} cannot be read: {Errno.Describe(errno)}; give this user read permission",
         _ => $"{path} cannot be opened: {Errno.Describe(errno)}",
     });
+
+    private static ImageException NotWritable(string path, int errno)
+    {
+        int reading = TryOpen(path, Libc.O_RDONLY, out FileDescriptor? file);
+        file?.Dispose();
+        if (reading != 0) return OpenFailed(path, reading);
+        string remedy = errno == Errno.EROFS
+            ? "make its file system writable; where a unit of systemd runs this, its ReadWritePaths= says which folders are"
+            : "give this user write permission";
+        return new ImageException($"{path} may not be written: {Errno.Describe(errno)}; attach it read-only, or {remedy}");
+    }
 
     private static unsafe long LengthOf(string path, FileDescriptor file, bool blockDevice)
     {
@@ -252,7 +267,7 @@ public sealed class FileDisk : Disk
         void* page = NativeMemory.AlignedAlloc(2 * Arena.PageBytes, Arena.PageBytes);
         try
         {
-            nint read = Libc.Pread(file.Value, (byte*)page + sectorBytes, (nuint)sectorBytes, length > sectorBytes ? sectorBytes : 0);
+            nint read = KillableRead.Read(file, (byte*)page + sectorBytes, sectorBytes, length > sectorBytes ? sectorBytes : 0);
             return read < 0 ? (int)-read : 0;
         }
         finally

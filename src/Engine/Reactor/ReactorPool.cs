@@ -8,6 +8,8 @@ public sealed class ReactorPoolOptions
     public bool ThreadPerQueue { get; init; }
     /// <summary>Threads are pinned to these in turn; empty leaves them free.</summary>
     public IReadOnlyList<int> Cpus { get; init; } = [];
+    /// <summary>Told of each thread when it was started, before it carries a queue.</summary>
+    public Action<Reactor>? Started { get; init; }
     /// <summary>How each reactor is made; its name gets a number, its CPU comes from <see cref="Cpus"/>.</summary>
     public ReactorOptions Reactor { get; init; } = new();
 }
@@ -87,6 +89,7 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
             MaxQueues = _options.ThreadPerQueue ? 1 : template.MaxQueues,
         }));
         _members.Add(member);
+        _options.Started?.Invoke(member.Reactor);
         return member;
     }
 

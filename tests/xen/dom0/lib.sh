@@ -415,6 +415,7 @@ clean_up() {
             xenstore-rm "$area" "/local/domain/0/device/vbd/$device" 2>/dev/null
         done
     done
+    if declare -F unit_clean_up >/dev/null; then unit_clean_up || status=1; fi
     losetup -D
     rm -rf "${IMAGES:?}"/*
     return $status

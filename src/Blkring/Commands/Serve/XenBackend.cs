@@ -8,14 +8,17 @@ using Microsoft.Extensions.Logging;
 namespace Blkring.Commands.Serve;
 
 /// <summary>The engine under Xen: settings become its options, and its devices the reports of the control socket.</summary>
-internal sealed class XenBackend : IBackend
+internal sealed partial class XenBackend : IBackend
 {
+    private readonly ILogger _log;
     private readonly ReactorPool _reactors;
     private readonly XenbusBackend _backend;
+    private int _told;
 
     private XenBackend(ServeSettings settings, XenHypervisor hypervisor, ILogger logger)
     {
-        _reactors = new ReactorPool(ReactorsOf(settings));
+        _log = logger;
+        _reactors = new ReactorPool(ReactorsOf(settings, TellEngine));
         _backend = new XenbusBackend(BackendOf(settings), LibXenstore.Open, hypervisor, _reactors, logger);
     }
 
@@ -87,7 +90,16 @@ internal sealed class XenBackend : IBackend
         }
     }
 
-    private static ReactorPoolOptions ReactorsOf(ServeSettings settings)
+    // All threads of a process get the same from the kernel, and guests cause threads: one line is enough.
+    private void TellEngine(Reactor reactor)
+    {
+        if (Interlocked.Exchange(ref _told, 1) == 1) return;
+        string engine = reactor.Describe();
+        if (reactor.UsesIoUring) LogEngine(engine);
+        else LogSlowEngine(engine);
+    }
+
+    private static ReactorPoolOptions ReactorsOf(ServeSettings settings, Action<Reactor> started)
     {
         IReadOnlyList<int> cpus = CpuList.Parse(settings.Cpus);
         int count = cpus.Count > 0 ? cpus.Count : CpuAffinity.Allowed().Length;
@@ -96,6 +108,7 @@ internal sealed class XenBackend : IBackend
             Threads = settings.IoThreads ?? Math.Min(count, ServeKey.MostThreadsUnasked),
             ThreadPerQueue = settings.ThreadsPerQueue == ThreadChoice.Dedicated,
             Cpus = cpus,
+            Started = started,
             Reactor = new ReactorOptions { PollWindow = TimeSpan.FromMicroseconds(settings.PollWindowMicroseconds) },
         };
     }
@@ -148,6 +161,12 @@ internal sealed class XenBackend : IBackend
         Error = device.LastError ?? (device.IsOrphan ? "xenstore came back without this device: it is served on, and can be detached only by the guest's end" : null),
         Statistics = device.IsConnected ? DeviceStatistics.Sum([.. device.Queues.Select(queue => queue.Statistics)]) : null,
     };
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "disk I/O by {Engine}")]
+    private partial void LogEngine(string engine);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "disk I/O by {Engine}: disks are much slower so")]
+    private partial void LogSlowEngine(string engine);
 
     private static string NameOf(XenbusState state) => state.ToString().ToLowerInvariant();
 

@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# What the scenarios of the systemd unit are written with, beside lib.sh: the daemon as docs/deploy.md installs it.
+export BLKRING=/usr/local/bin/blkring
+readonly DROP_INS=/etc/systemd/system/blkring.service.d CONFIGURATION=/etc/blkring/blkring.json
+# Where the unit lets images be.
+readonly UNIT_IMAGES=/var/lib/xen/images
+UNIT_SINCE=$(date +%s)
+
+unit_install() { try "install" packaging/install --from bin; }
+
+# What is running now: docs/deploy.md's first sight after the installation.
+unit_start() { try "enable and start" systemctl enable --quiet --now blkring; }
+
+# unit_drop_in NAME: the standard input becomes a drop-in, which the next start obeys.
+unit_drop_in() {
+    mkdir -p $DROP_INS
+    cat >"$DROP_INS/$1.conf"
+    try "daemon-reload" systemctl daemon-reload
+}
+
+unit_restart() { try "restart" systemctl restart blkring; }
+
+unit_property() { systemctl show -P "$1" blkring; }
+unit_is() { [[ $(unit_property "$1") == "$2" ]]; }
+unit_pid() { unit_property MainPID; }
+unit_runs() { unit_is ActiveState active; }
+# Another process than $1, and ready.
+unit_runs_anew() { unit_runs && ! unit_is MainPID "$1"; }
+
+# The unit's lines since the scenario began.
+unit_journal() {
+    journalctl --sync
+    journalctl --unit blkring --since "@$UNIT_SINCE" --no-pager -o cat
+}
+unit_says() { unit_journal | grep -q -- "$1"; }
+
+# A folder of images as a host has one: a file system of its own, on a block device.
+unit_images() {
+    local loop
+    new_image filesystem "$1"
+    loop=$(losetup --show -f "$IMAGE") || fail "no loop device"
+    mkdir -p $UNIT_IMAGES
+    try "a file system for images" mkfs.ext4 -q "$loop"
+    try "mount it" mount "$loop" $UNIT_IMAGES
+}
+
+# unit_image NAME SIZE: as new_image, where the unit lets images be.
+unit_image() {
+    IMAGE=$UNIT_IMAGES/$1.raw
+    truncate -s "$2" "$IMAGE" || fail "no image"
+}
+
+# Everything that a scenario of the unit may leave.
+unit_clean_up() {
+    local status=0
+    if systemctl cat blkring >/dev/null 2>&1; then packaging/install --uninstall || status=1; fi
+    systemctl reset-failed blkring 2>/dev/null
+    rm -rf $DROP_INS ${CONFIGURATION%/*}
+    systemctl daemon-reload
+    dmsetup remove_all || status=1
+    losetup -D
+    ! mountpoint -q $UNIT_IMAGES || umount $UNIT_IMAGES || status=1
+    return $status
+}

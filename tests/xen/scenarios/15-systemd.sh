@@ -1,0 +1,70 @@
+# shellcheck shell=bash
+# The unit, installed as docs/deploy.md says: ready when systemd says so, hardened, in order with xendomains; a broken configuration, a late
+# xenstored, and nothing left after the removal.
+# boot: systemd
+# limit: 600
+# backends: blkring
+# shellcheck source=tests/xen/dom0/lib.sh
+source "$LIBRARY"
+# shellcheck source=tests/xen/dom0/unit.sh
+source dom0/unit.sh
+# What the kernel says of the daemon.
+process_has() { grep -q "^$1:[[:space:]]*$2\$" "/proc/$(unit_pid)/status"; }
+started_more_than() { (($(unit_property NRestarts) > $1)); }
+
+unit_install
+try "its configuration" "$BLKRING" serve --check-config
+complaints=$(systemd-analyze verify blkring.service 2>&1 | grep blkring)
+[[ -z $complaints ]] || fail "systemd-analyze verify: $complaints"
+say "$(systemd-analyze security --no-pager blkring | tail -n 1)"
+
+say "start and list"
+unit_start
+unit_runs || fail "not active after its start: $(unit_property ActiveState)"
+try "list at once" "$BLKRING" list
+unit_is StatusText "serving vbd3: 0 devices" || fail "its status is '$(unit_property StatusText)'"
+[[ -L /etc/systemd/system/multi-user.target.wants/blkring.service ]] || fail "it does not start at boot"
+# xendomains is Debian's init script, for which systemd makes a unit.
+[[ " $(unit_property Before) " == *" xendomains.service "* ]] || fail "not before xendomains: $(unit_property Before)"
+[[ " $(systemctl show -P After xendomains) " == *" blkring.service "* ]] || fail "xendomains is not after it"
+
+say "what the kernel keeps it from"
+process_has NoNewPrivs 1 || fail "it may gain privileges"
+process_has Seccomp 2 || fail "no system call is filtered"
+# CAP_DAC_OVERRIDE alone.
+process_has CapEff 0000000000000002 || fail "capabilities: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
+process_has CapBnd 0000000000000002 || fail "capabilities to be had: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
+
+say "a broken configuration"
+cp $CONFIGURATION /tmp/blkring.json
+echo '{ "Cach": "none" }' >$CONFIGURATION
+if systemctl restart blkring; then fail "it starts with a broken configuration"; fi
+unit_is ExecMainStatus 2 || fail "exit code $(unit_property ExecMainStatus)"
+unit_is SubState failed || fail "tried again: $(unit_property SubState)"
+unit_is NRestarts 0 || fail "tried again $(unit_property NRestarts) times"
+unit_says "there is no such key; the nearest is Cache" || fail "the journal does not say what to do: $(unit_journal | tail -n 3 | paste -sd'|')"
+say "$(unit_journal | grep 'no such key')"
+cp /tmp/blkring.json $CONFIGURATION
+try "start with the mended one" systemctl start blkring
+unit_runs || fail "not active"
+
+say "a xenstored that comes late"
+unit_is StartLimitIntervalUSec 0 || fail "systemd gives up after $(unit_property StartLimitBurst) starts in $(unit_property StartLimitIntervalUSec)"
+unit_drop_in late <<'CONF'
+[Service]
+Environment=XENSTORED_PATH=/run/late-xenstored
+RestartSec=100ms
+CONF
+if systemctl restart blkring; then fail "it is ready without xenstored"; fi
+wait_for 120 "more tries than systemd makes unless told otherwise" started_more_than 5
+unit_says "xenstore does not answer" || fail "the journal does not say what is missing: $(unit_journal | tail -n 3 | paste -sd'|')"
+ln -s /run/xenstored/socket /run/late-xenstored
+wait_for 30 "the daemon, with xenstored there" unit_runs
+rm /run/late-xenstored
+
+try "uninstall" packaging/install --uninstall
+if systemctl cat blkring >/dev/null 2>&1; then fail "the unit is still there"; fi
+left=$(find / -xdev -path '*blkring*' -not -path '/etc/blkring*' -not -path "$DROP_INS*" -not -path '/proc/*' | paste -sd' ')
+[[ -z $left ]] || fail "left behind: $left"
+[[ -s $CONFIGURATION ]] || fail "the configuration is gone"
+[[ -z $(pgrep -x blkring) ]] || fail "the daemon still runs"
