@@ -79,7 +79,10 @@ public sealed class XenTests
         FakeXen.Fail(FakeFailure.Unmap, 0);
         Assert.True(guest.Vbd.Queue!.Faults.TryRead(out Fault fault));
         Assert.Equal(FaultKind.GrantMap, fault.Kind);
+        Assert.Equal(2, FakeXen.Count(FakeCount.Mapped));
         guest.Work(depth: 8);
+        guest.Disconnect();
+        Assert.Equal(0, FakeXen.Count(FakeCount.Mapped));
     }
 
     [Theory]

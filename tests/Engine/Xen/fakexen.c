@@ -153,7 +153,8 @@ int xenevtchn_close(xenevtchn_handle *xce)
 
 /* ---------------------------------------------------------------- grants */
 
-struct xengntdev_handle { int nothing; };
+/* What could not be unmapped stays mapped until the handle is closed, as in the kernel. */
+struct xengntdev_handle { int stuck; };
 
 /* The page behind a reference, or GNTST_*. */
 static int64_t resolve(uint32_t domid, uint32_t ref, int writing)
@@ -181,6 +182,7 @@ xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open
 
 int xengnttab_close(xengnttab_handle *xgt)
 {
+    add(MAPPED, -xgt->stuck);
     free(xgt);
     add(HANDLES, -1);
     return 0;
@@ -209,8 +211,10 @@ void *xengnttab_map_domain_grant_refs(xengnttab_handle *xgt, uint32_t count, uin
 
 int xengnttab_unmap(xengnttab_handle *xgt, void *start_address, uint32_t count)
 {
-    (void)xgt;
-    if (failing(FAIL_UNMAP)) return -1;
+    if (failing(FAIL_UNMAP)) {
+        __atomic_add_fetch(&xgt->stuck, (int)count, __ATOMIC_SEQ_CST);
+        return -1;
+    }
     add(MAPPED, -(int)count);
     return munmap(start_address, (size_t)count * PAGE);
 }
