@@ -273,10 +273,10 @@ declare -A GUEST_ASKED=()
 guest_run() {
     local name=$1 before=${GUEST_ASKED[$1]:-0} number
     number=$((before + 1))
-    wait_for 90 "guest $name is there to answer" guest_says "$name" "^answer $before "
+    wait_for 180 "guest $name is there to answer" guest_says "$name" "^answer $before "
     GUEST_ASKED[$name]=$number
     guest_type "$name" "$2"
-    wait_for 90 "the answer of guest $name to: $2" guest_says "$name" "^answer $number "
+    wait_for 180 "the answer of guest $name to: $2" guest_says "$name" "^answer $number "
     # shellcheck disable=SC2034
     ANSWER=$(tr -d '\r' <"$(guest_log "$name")" | sed "1,/^answer $before /d; /^answer $number /,\$d")
     return "$(tr -d '\r' <"$(guest_log "$name")" | sed -n "s/^answer $number //p")"

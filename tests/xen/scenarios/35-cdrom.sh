@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # CD-ROM drives of dom0 and of a PV guest: read-only, their discs read byte for byte, taken out and changed while they are in use, also
 # under load and across restarts of the daemon.
-# limit: 900
+# limit: 1200
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
@@ -23,6 +23,7 @@ new_disc() {
 # In dom0. drive KEY: of /sys/block.
 drive() { cat "/sys/block/xvdb/$1"; }
 drive_has() { [[ $(drive size) == "$1" ]]; }
+listed_empty() { "$BLKRING" list | grep 'xvdb *connected .*no medium'; }
 sectors_of() { echo $(($(stat -c %s "$1") / 512)); }
 is_cdrom() { python3 -c "import fcntl, os; fcntl.ioctl(os.open('/dev/$1', os.O_RDONLY), $CDROM_GET_CAPABILITY, 0)" 2>/dev/null; }
 refuses() { ! "$@" 2>/dev/null; }
@@ -75,16 +76,12 @@ try "no eject of a disk" refuses "$BLKRING" eject 0/xvdc
 try "no insert of what is not there" refuses "$BLKRING" insert 0/xvdb "$IMAGES/none.raw"
 dom0_reads "$first"
 verify_all_sizes xvdc 1
-insert 0/xvdb "$larger"
-dom0_reads "$larger"
-eject 0/xvdb
-wait_for 15 "an empty drive" drive_has 0
 insert 0/xvdb "$smaller"
 dom0_reads "$smaller"
-
-say "---- under load"
 insert 0/xvdb "$larger"
 dom0_reads "$larger"
+
+say "---- under load"
 for round in 1 2; do
     fio --name=load --filename=/dev/xvdb --readonly --direct=1 --ioengine=libaio --iodepth=32 --rw=randread --bs=16k --time_based --runtime=60 \
         --continue_on_error=all >/tmp/load.log 2>&1 &
@@ -106,8 +103,7 @@ say "---- across restarts"
 eject 0/xvdb
 try "stop the daemon" daemon_stop
 try "start the daemon" daemon_start
-wait_for 15 "the drive is served" store_is "$area/state" 4
-sleep 1
+wait_for 30 "the drive in the list, still empty" listed_empty
 drive_has 0 || fail "the drive has $(drive size) sectors after a restart, it was empty"
 insert 0/xvdb "$other"
 try "kill the daemon" daemon_kill
