@@ -2,7 +2,7 @@
 # The unit, installed as docs/deploy.md says: ready when systemd says so, hardened, in order with xendomains; a broken configuration, a late
 # xenstored, and nothing left after the removal.
 # boot: systemd
-# limit: 600
+# limit: 900
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"

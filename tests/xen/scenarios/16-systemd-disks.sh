@@ -2,7 +2,7 @@
 # Disks of every kind under the unit's hardening, where a system call that its filter denies ends the daemon; io_uring and direct I/O; images
 # elsewhere need the drop-in.
 # boot: systemd
-# limit: 900
+# limit: 1500
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
