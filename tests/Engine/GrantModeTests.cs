@@ -112,15 +112,66 @@ public sealed unsafe class GrantModeTests
         }
     }
 
-    [Theory, EveryAbi]
-    public void What_the_guest_writes_may_be_granted_read_only_and_what_it_reads_may_not(BlkifProtocol protocol)
+    [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    public void What_the_guest_writes_may_be_granted_read_only_and_what_it_reads_may_not(BlkifProtocol protocol, GrantMode mode)
     {
-        using Rig rig = new(protocol, With(GrantMode.Map));
+        using Rig rig = new(protocol, With(mode));
+        // A frontend that has feature-persistent grants all of it writable; one that does not keep to that is served all the same.
+        rig.Frontend.PersistentGrants = false;
+        List<Blkif.DecodedRequest> writes = [];
         foreach (int operation in (int[])[Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier])
-            Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(operation, 0, Requests.Pages(2))));
+        {
+            Blkif.DecodedRequest write = rig.Request(operation, (ulong)operation * 8, Requests.Pages(1));
+            rig.FillGuest(in write);
+            Assert.Equal(Blkif.RspOkay, rig.StatusOf(in write));
+            Assert.Equal(rig.GuestBytes(in write), rig.Disk.Sectors(operation * 8, 8));
+            writes.Add(write);
+        }
         Blkif.DecodedRequest read = rig.Request(Blkif.OpRead, 0, Requests.Pages(2));
         read.Seg[1].Gref = rig.Frontend.GrantOf(rig.NumberOf(in read), 1, readOnly: true).Value;
         Assert.Equal(Blkif.RspError, rig.StatusOf(in read));
+        // What is mapped read-only does not stay: the same reference may come to stand for a page that is read into.
+        Assert.Equal(0, Mapped(rig, [.. writes]));
+        rig.Domain.Regrant(new GrantReference(read.Seg[1].Gref), rig.Domain.Backend, 20, readOnly: false);
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(in read));
+    }
+
+    [Theory, EveryAbi]
+    public void A_read_only_grant_serves_two_writes_at_a_time_and_no_read_beside_them(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol, With(GrantMode.Persistent));
+        rig.Frontend.PersistentGrants = false;
+        Blkif.DecodedRequest first = rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)), second = rig.Request(Blkif.OpWrite, 8, Requests.Pages(1));
+        Blkif.DecodedRequest read = rig.Request(Blkif.OpRead, 16, Requests.Pages(1));
+        second.Seg[0].Gref = read.Seg[0].Gref = first.Seg[0].Gref;
+        foreach (Blkif.DecodedRequest request in (Blkif.DecodedRequest[])[first, second, read]) rig.Put(in request);
+        rig.PushAndRun();
+        Assert.Equal((read.Id, Blkif.RspError), (Assert.Single(rig.Responses()) is var answer ? answer.Id : 0, answer.Status));
+        rig.Disk.Complete(rig.Disk.UnderWay[0]);
+        rig.Run();
+        Assert.Equal(1, Mapped(rig, [first]));
+        rig.FinishDisk();
+        Assert.Equal(2, rig.Responses().Count(response => response.Status == Blkif.RspOkay));
+        Assert.Equal((1, 1, 0), (rig.Witness.MappedPages, rig.Witness.UnmappedPages, Mapped(rig, [first])));
+    }
+
+    [Theory, EveryAbi]
+    public void A_barrier_keeps_no_grants_from_those_that_it_waits_for(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol, With(GrantMode.Persistent) with { MaxIndirectSegments = 16, MaxPersistentGrants = 16 });
+        foreach (bool synchronous in (bool[])[false, true])
+        {
+            rig.Disk.OnStart = synchronous ? rig.Disk.Perform : null;
+            // The list of the first is copied when the barrier has been taken: it asks for its grants after it.
+            Blkif.DecodedRequest longest = rig.Indirect(Blkif.OpWrite, 0, Requests.Pages(16)), barrier = rig.Request(Blkif.OpWriteBarrier, 200, Requests.Pages(5));
+            rig.FillGuest(in barrier);
+            rig.Put(in longest);
+            rig.Put(in barrier);
+            rig.PushAndRun();
+            rig.FinishDisk();
+            Assert.Equal([longest.Id, barrier.Id], rig.Responses().Where(response => response.Status == Blkif.RspOkay).Select(response => response.Id));
+            Assert.Equal(rig.GuestBytes(in barrier), rig.Disk.Sectors(200, 40));
+        }
     }
 
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]

@@ -27,6 +27,8 @@ internal unsafe struct PersistentGrants
         public long UnusedSince;
         /// <summary>Neighbours in the list of unused entries; <see cref="Older"/> also links the free ones.</summary>
         public int Newer, Older;
+        /// <summary>Mapped read-only: it is not kept beyond its last pin.</summary>
+        public bool IsReadOnly;
     }
 
     private readonly Entry* _entries;
@@ -61,7 +63,7 @@ internal unsafe struct PersistentGrants
 
     /// <summary>Entries that hold a mapping or are to get one.</summary>
     public int Count { get; private set; }
-    /// <summary>Entries to be mapped, writable, before anyone looks at their address.</summary>
+    /// <summary>Entries to be mapped before anyone looks at their address.</summary>
     public readonly ReadOnlySpan<int> Fresh => new(_fresh, FreshCount);
     /// <summary>Copies of entries whose pages are to be unmapped before the fresh ones are mapped.</summary>
     public readonly Entry* Evicted => _evicted;
@@ -86,14 +88,15 @@ internal unsafe struct PersistentGrants
         return entry;
     }
 
-    /// <summary>A segment is done with it. One that could not be mapped is forgotten with its last pin.</summary>
+    /// <summary>A segment is done with it. With its last pin one that could not be mapped is forgotten, and one that is read-only evicted.</summary>
     public void Unpin(int entry, long now)
     {
         Entry* e = _entries + entry;
         if (--e->Pins > 0) return;
         _pinned--;
-        if (e->Address == null)
+        if (e->Address == null || e->IsReadOnly)
         {
+            if (e->Address != null) _evicted[EvictedCount++] = *e;
             Forget(entry);
             return;
         }

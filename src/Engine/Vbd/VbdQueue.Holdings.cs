@@ -29,6 +29,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             _released = true;
         }
         CallUnmap();
+        if (_persistent.EvictedCount == 0) return;
+        UnmapEvicted();
+        _persistent.Settle();
     }
 
     private static void Wait(ref SlotList line, int index, ref RequestSlot slot, SlotStage stage)

@@ -28,9 +28,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             Reject(index, ref slot, _maxIndirectSegments == 0 ? Blkif.RspEopnotsupp : Blkif.RspError);
             return;
         }
-        // From here on it is a READ or WRITE like any other, answered as such: frontends compare the response with indirect_op (Linux).
-        slot.Request.Operation = (byte)operation;
-        slot.IsIndirect = true;
+        // From here on it is a READ or WRITE like any other, answered as such: frontends compare the response with indirect_op (Linux). First
+        // the mark that a daemon to come needs: killed between the two in the other order, this one would leave a direct request behind.
+        Volatile.Write(ref slot.IsIndirect, true);
+        Volatile.Write(ref slot.Request.Operation, (byte)operation);
         slot.Kind = operation == Blkif.OpRead ? RequestKind.Read : RequestKind.Write;
         if ((_readOnly && operation == Blkif.OpWrite) || segments == 0 || segments > _maxIndirectSegments) Reject(index, ref slot, Blkif.RspError);
         else if (_awaitingPages.Count > 0 || !TryBeginIndirect(index, ref slot)) Wait(ref _awaitingPages, index, ref slot, SlotStage.AwaitPages);

@@ -104,18 +104,38 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         _mapCount = 0;
     }
 
-    /// <summary>Unmaps what had to give way, then maps what is new. A page is mapped writable: its next request may be a READ.</summary>
+    /// <summary>
+    /// Unmaps what had to give way, then maps what is new: writable, for its next request may be a READ; what the guest only writes it may
+    /// have granted read-only, although feature-persistent says not to, and such a page serves as long as it is pinned.
+    /// </summary>
     private void SettlePersistent()
     {
         UnmapEvicted();
-        foreach (int entry in _persistent.Fresh) AddMap(&_persistent.At(entry)->Reference, 1, writable: true, address: null);
-        if (_mapCount > 0)
-        {
-            CallMap();
-            for (int i = 0; i < _mapCount; i++)
-                if (_maps[i].Status == GrantTable.GntstOkay) _persistent.At(_persistent.Fresh[i])->Address = _maps[i].Address;
-        }
+        MapFresh(writable: true);
+        MapFresh(writable: false);
         _persistent.Settle();
+    }
+
+    /// <summary>Those of the fresh that are not mapped yet.</summary>
+    private void MapFresh(bool writable)
+    {
+        foreach (int entry in _persistent.Fresh)
+            if (_persistent.At(entry)->Address == null) AddMap(&_persistent.At(entry)->Reference, 1, writable, address: null);
+        if (_mapCount == 0) return;
+        CallMap();
+        GrantMapping* map = _maps;
+        foreach (int entry in _persistent.Fresh)
+        {
+            PersistentGrants.Entry* fresh = _persistent.At(entry);
+            if (fresh->Address != null) continue;
+            if (map->Status == GrantTable.GntstOkay)
+            {
+                fresh->Address = map->Address;
+                fresh->IsReadOnly = !writable;
+            }
+            map++;
+        }
+        _mapCount = 0;
     }
 
     private void UnmapEvicted()
@@ -131,8 +151,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private short StatusOfPinned(int index, ref RequestSlot slot)
     {
         uint* entries = ReferencesOf(index, ref slot);
+        bool writes = slot.Kind == RequestKind.Read;
         for (int i = 0; i < slot.Request.NrSegments; i++)
-            if (_persistent.At((int)entries[i])->Address == null) return GrantTable.GntstGeneralError;
+            if (_persistent.At((int)entries[i])->Address == null || (writes && _persistent.At((int)entries[i])->IsReadOnly)) return GrantTable.GntstGeneralError;
         return GrantTable.GntstOkay;
     }
 

@@ -17,7 +17,8 @@ namespace Blkring.Engine;
 /// INDIRECT           AwaitPages, if there is no room ─► Describe ─► as READ or WRITE
 /// </code>
 /// Flushes that are wanted at the same time are one: VbdQueue.Flush.cs. Before a Transfer of parts of blocks: VbdQueue.Blocks.cs.
-/// With mapped or persistent grants [AwaitGrants ─►] Map stands where CopyIn is, for READ too, and there is no CopyOut.
+/// With mapped or persistent grants [AwaitGrants ─►] Map stands where CopyIn is, for READ too, and there is no CopyOut; a BARRIER of the latter
+/// kind waits first: Barrier ─► [AwaitGrants ─►] Map ─► FlushBefore.
 /// </remarks>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
@@ -238,7 +239,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void BeginBarrier(int index, ref RequestSlot slot)
     {
         _barrier = index;
-        if (slot.LengthBytes > 0) Fetch(index, ref slot);
+        // Grants that it pinned now could be those that the requests before it wait for.
+        if (slot.LengthBytes > 0 && _mode != GrantMode.Persistent) Fetch(index, ref slot);
         else slot.Stage = SlotStage.Barrier;
     }
 
@@ -249,6 +251,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         ref RequestSlot slot = ref _slots[index];
         // Answered requests of this pass still hold their slots; they are over all the same.
         if (slot.Stage != SlotStage.Barrier || InFlight - _answeredCount != 1) return;
+        if (_mode == GrantMode.Persistent && slot.LengthBytes > 0 && (slot.Holds & SlotHolds.Pins) == 0)
+        {
+            Fetch(index, ref slot);
+            MapGrants();
+            // It failed, or waits for those just answered to give their grants back.
+            if (slot.Stage != SlotStage.Barrier) return;
+        }
         slot.Stage = SlotStage.FlushBefore;
         Start(index, ref slot);
         StartFlushes();

@@ -3,8 +3,10 @@ using Blkring.Interop;
 namespace Blkring.Engine.Tests.Kit;
 
 /// <summary>One operation as the disk was asked for it.</summary>
-internal sealed unsafe class ScriptedOperation(DiskOperation operation, int number)
+internal sealed unsafe class ScriptedOperation(DiskOperation operation, int number, ScriptedPort port)
 {
+    /// <summary>The queue that asked for it.</summary>
+    public ScriptedPort Port => port;
     public DiskOperationKind Kind => operation.Kind;
     public long OffsetBytes => operation.OffsetBytes;
     public int LengthBytes => operation.LengthBytes;
@@ -44,6 +46,12 @@ internal sealed unsafe class ScriptedOperation(DiskOperation operation, int numb
     }
 }
 
+/// <summary>One queue's end of a scripted disk: what is to be told to that queue alone.</summary>
+internal sealed class ScriptedPort
+{
+    public Queue<DiskCompletion> Completed { get; } = new();
+}
+
 /// <summary>
 /// A disk that does what the test says: an operation stays under way until the test completes it, whole, in part, with an error, late,
 /// out of order or twice, unless <see cref="OnStart"/> answers it at once. It keeps its content, and notes every operation that the
@@ -57,7 +65,7 @@ internal sealed unsafe class ScriptedDisk : Disk
     private readonly Lock _lock = new();
     private readonly List<ScriptedOperation> _started = [];
     private readonly List<ScriptedOperation> _underWay = [];
-    private readonly Queue<DiskCompletion> _completed = new();
+    private readonly List<ScriptedPort> _ports = [];
     private readonly List<string> _violations = [];
     // Of each queue that is attached and has its data in memory of its own.
     private readonly List<(nint Start, nuint LengthBytes)> _buffers = [];
@@ -109,7 +117,14 @@ internal sealed unsafe class ScriptedDisk : Disk
 
     public override string Describe() => "scripted disk";
 
-    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new ScriptedDiskIo(this));
+    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor)
+    {
+        _ports.Add(new ScriptedPort());
+        return visitor.Visit(new ScriptedDiskIo(this, _ports[^1]));
+    }
+
+    /// <summary>Of its queues, in the order in which they were made.</summary>
+    public IReadOnlyList<ScriptedPort> Ports => _ports;
 
     /// <summary>From now on every operation is done as it starts.</summary>
     public ScriptedDisk Synchronous()
@@ -143,16 +158,17 @@ internal sealed unsafe class ScriptedDisk : Disk
         {
             if (!_underWay.Remove(operation)) throw new InvalidOperationException($"{operation} is not under way");
             if (result >= 0) Perform(operation, result);
-            _completed.Enqueue(new DiskCompletion { Tag = operation.Tag, Result = result });
+            operation.Port.Completed.Enqueue(new DiskCompletion { Tag = operation.Tag, Result = result });
         }
     }
 
     /// <summary>Reports an operation that is no longer under way once more, as a broken disk would.</summary>
-    public void CompleteAgain(ScriptedOperation operation, int result) => CompleteTag(operation.Tag, result);
+    public void CompleteAgain(ScriptedOperation operation, int result) => CompleteTag(operation.Tag, result, operation.Port);
 
-    public void CompleteTag(ulong tag, int result)
+    /// <param name="port">The first queue's, if not given.</param>
+    public void CompleteTag(ulong tag, int result, ScriptedPort? port = null)
     {
-        lock (_lock) _completed.Enqueue(new DiskCompletion { Tag = tag, Result = result });
+        lock (_lock) (port ?? _ports[0]).Completed.Enqueue(new DiskCompletion { Tag = tag, Result = result });
     }
 
     public void CompleteAll()
@@ -160,11 +176,11 @@ internal sealed unsafe class ScriptedDisk : Disk
         foreach (ScriptedOperation operation in UnderWay) Complete(operation);
     }
 
-    internal int Start(in DiskOperation operation)
+    internal int Start(in DiskOperation operation, ScriptedPort port)
     {
         lock (_lock)
         {
-            ScriptedOperation scripted = new(operation, _started.Count);
+            ScriptedOperation scripted = new(operation, _started.Count, port);
             Check(scripted);
             _started.Add(scripted);
             int result = OnStart is { } answer ? answer(scripted) : IDiskIo.Pending;
@@ -203,18 +219,18 @@ internal sealed unsafe class ScriptedDisk : Disk
 
     internal void Detach() => DetachCount++;
 
-    internal int Reap(Span<DiskCompletion> completions)
+    internal int Reap(Span<DiskCompletion> completions, ScriptedPort port)
     {
         lock (_lock)
         {
             int count = 0;
-            while (count < completions.Length && _completed.TryDequeue(out DiskCompletion completion)) completions[count++] = completion;
+            while (count < completions.Length && port.Completed.TryDequeue(out DiskCompletion completion)) completions[count++] = completion;
             return count;
         }
     }
 }
 
-internal readonly struct ScriptedDiskIo(ScriptedDisk disk) : IDiskIo
+internal readonly struct ScriptedDiskIo(ScriptedDisk disk, ScriptedPort port) : IDiskIo
 {
     public static bool MovesData => true;
 
@@ -222,7 +238,7 @@ internal readonly struct ScriptedDiskIo(ScriptedDisk disk) : IDiskIo
 
     public void Detach() => disk.Detach();
 
-    public int Start(in DiskOperation operation) => disk.Start(in operation);
+    public int Start(in DiskOperation operation) => disk.Start(in operation, port);
 
-    public int Reap(Span<DiskCompletion> completions) => disk.Reap(completions);
+    public int Reap(Span<DiskCompletion> completions) => disk.Reap(completions, port);
 }

@@ -1,0 +1,267 @@
+using Blkring.Interop;
+
+namespace Blkring.Engine.Tests.Kit;
+
+/// <summary>How a device is set up that an <see cref="Adversary"/> works on.</summary>
+internal sealed record AdversaryOptions
+{
+    public required BlkifProtocol Protocol { get; init; }
+    public int GuestId { get; init; } = 1;
+    public int RingPages { get; init; } = 1;
+    public uint RingIndex { get; init; }
+    public long Sectors { get; init; } = 512;
+    public int AlignmentBytes { get; init; } = Disk.SectorBytes;
+    public bool NativeSectors { get; init; }
+    public bool ReadOnly { get; init; }
+    public int? MaxInFlight { get; init; }
+    public int MaxIndirectSegments { get; init; }
+    public int? IndirectMemoryBytes { get; init; }
+    public GrantMode GrantMode { get; init; }
+    public int? MaxPersistentGrants { get; init; }
+    public bool SharesThread { get; init; }
+    public int Queues { get; init; } = 1;
+    /// <summary>The disk fails now and then.</summary>
+    public bool Failing { get; init; }
+
+    /// <summary>Anything that goes together, by lot.</summary>
+    public static AdversaryOptions Of(BlkifProtocol protocol, Random random)
+    {
+        bool blocks = random.Next(3) == 0;
+        int segments = Pick(0, 1, 12, 40, 600);
+        return new AdversaryOptions
+        {
+            Protocol = protocol,
+            RingPages = segments == 600 ? 1 : Pick(1, 1, 2, 4),
+            RingIndex = Pick(0u, 5u, uint.MaxValue - 100),
+            AlignmentBytes = blocks ? Pick(4096, 4096, 1024) : Disk.SectorBytes,
+            NativeSectors = false,
+            ReadOnly = random.Next(20) == 0,
+            MaxInFlight = Pick<int?>(null, null, 1, 2, 7),
+            MaxIndirectSegments = segments,
+            IndirectMemoryBytes = Pick<int?>(null, 0, 1 << 18),
+            GrantMode = Pick(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent),
+            MaxPersistentGrants = Pick<int?>(null, 0, 30, 100),
+            SharesThread = random.Next(2) == 0,
+            Queues = Pick(1, 1, 2, 3),
+            Failing = random.Next(2) == 0,
+        } is var options && blocks && options.AlignmentBytes == 4096 && random.Next(3) == 0 ? options with { NativeSectors = true } : options;
+
+        T Pick<T>(params T[] values) => values[random.Next(values.Length)];
+    }
+}
+
+/// <summary>
+/// Guests that post anything, a disk that does anything, and a thread that turns the queues in any order but only when a reactor would.
+/// The same seed does the same again.
+/// </summary>
+internal sealed class Adversary : IDisposable
+{
+    private readonly AdversaryOptions _options;
+    private readonly Random _random;
+    private readonly Throttle _throttle = new();
+    private readonly HostileGuest[] _guests;
+    private readonly ScriptedDisk _disk;
+    private readonly DiskHistory _history;
+    private readonly List<(int Started, int Done)> _flushes = [];
+    private readonly Dictionary<ScriptedOperation, int> _flushesUnderWay = [];
+    private readonly List<ScriptedOperation> _over = [];
+    private long _strays;
+
+    public Adversary(AdversaryOptions options, int seed)
+    {
+        (_options, _random) = (options, new Random(seed));
+        _guests = new HostileGuest[options.Queues];
+        for (int i = 0; i < _guests.Length; i++)
+            _guests[i] = new HostileGuest(options with { GuestId = i + 1 }, _random, i == 0 ? null : _guests[0].Rig.Disk, _throttle);
+        _disk = _guests[0].Rig.Disk;
+        _disk.OnStart = Start;
+        _history = new DiskHistory(_disk.Content);
+    }
+
+    /// <summary>A clock that counts what happened.</summary>
+    public int Now { get; private set; }
+    public int Answered => _guests.Sum(guest => guest.Answered);
+    public int Served => _guests.Sum(guest => guest.Served);
+
+    /// <summary>Flushes of the disk that began after that time and are done.</summary>
+    public int FlushesSince(int time) => _flushes.Count(flush => flush.Started > time);
+
+    public void Run(int steps)
+    {
+        for (int step = 0; step < steps; step++)
+        {
+            Now++;
+            Step(_guests[_random.Next(_guests.Length)]);
+            if (step % 200 == 199) ComeToRest();
+        }
+        ComeToRest();
+        CheckDisk();
+    }
+
+    private void Step(HostileGuest guest)
+    {
+        switch (_random.Next(100))
+        {
+            case < 30:
+                for (int count = _random.Next(6); count >= 0; count--) guest.Post(_history, _disk.CapacitySectors, ++Now);
+                if (_random.Next(4) != 0) guest.Push();
+                break;
+            case < 60:
+                if (guest.IsReady) guest.Turn(looksOn: _random.Next(3) == 0);
+                break;
+            case < 82:
+                for (int count = _random.Next(4); count >= 0; count--) CompleteOne();
+                break;
+            case < 90:
+                guest.TakeResponses(_history, this);
+                break;
+            case < 92:
+                guest.TakeGrantBack();
+                break;
+            case < 94:
+                guest.Rig.Queue.ReleaseIdleGrants(_random.Next(2) == 0 ? long.MaxValue : 0);
+                break;
+            case < 96:
+                _throttle.Limits = _random.Next(2) == 0 ? new ThrottleLimits() : new ThrottleLimits { Iops = 1, IopsBurst = 1 + _random.Next(5), BytesPerSecond = _random.Next(2), BytesBurst = 65536 };
+                break;
+            case < 97:
+                Stray();
+                break;
+            case < 98:
+                guest.PauseOrGoOn();
+                break;
+            default:
+                guest.TimePasses();
+                break;
+        }
+    }
+
+    /// <summary>The disk answers an operation at once, or later, or badly.</summary>
+    private int Start(ScriptedOperation operation)
+    {
+        Now++;
+        if (operation.Kind == DiskOperationKind.Flush) _flushesUnderWay[operation] = Now;
+        if (_random.Next(3) != 0) return IDiskIo.Pending;
+        int result = ResultOf(operation);
+        if (result >= 0) _disk.Perform(operation, result);
+        Over(operation, result);
+        return result;
+    }
+
+    private void CompleteOne()
+    {
+        if (_disk.UnderWay is not { Length: > 0 } underWay) return;
+        Now++;
+        ScriptedOperation operation = underWay[_random.Next(underWay.Length)];
+        int result = ResultOf(operation);
+        _disk.Complete(operation, result);
+        Over(operation, result);
+        GuestOf(operation).Wake();
+    }
+
+    private int ResultOf(ScriptedOperation operation)
+    {
+        int lot = _random.Next(100);
+        if (lot < 8) return -(lot % 2 == 0 ? Errno.EAGAIN : Errno.EINTR);
+        if (_options.Failing && lot < 12)
+        {
+            Blame(operation);
+            return lot == 8 && operation.IsTransfer ? 0 : -Errno.EIO;
+        }
+        if (!operation.IsTransfer) return 0;
+        int unit = _disk.AlignmentBytes;
+        return lot < 30 ? unit * (1 + _random.Next(operation.LengthBytes / unit)) : operation.LengthBytes;
+    }
+
+    private void Over(ScriptedOperation operation, int result)
+    {
+        if (operation.Kind != DiskOperationKind.Discard) _over.Add(operation);
+        if (_flushesUnderWay.Remove(operation, out int started) && result == 0) _flushes.Add((started, Now));
+    }
+
+    private HostileGuest GuestOf(ScriptedOperation operation)
+    {
+        for (int i = 0; i < _guests.Length; i++)
+            if (_disk.Ports[i] == operation.Port) return _guests[i];
+        throw new InvalidOperationException("an operation of no queue");
+    }
+
+    /// <summary>The requests that a failed operation may be of; of one alone it must be.</summary>
+    private void Blame(ScriptedOperation operation)
+    {
+        long block = _disk.AlignmentBytes / Disk.SectorBytes, first = operation.OffsetBytes / Disk.SectorBytes, end = first + (operation.LengthBytes / Disk.SectorBytes);
+        Posted[] suspects = [.. GuestOf(operation).InFlight.Where(IsSuspect)];
+        Assert.NotEmpty(suspects);
+        foreach (Posted suspect in suspects) suspect.MayFail = true;
+        if (suspects.Length == 1 && operation.IsTransfer) suspects[0].MustFail = true;
+
+        bool IsSuspect(Posted posted) => posted.Refusal is null && operation.Kind switch
+        {
+            DiskOperationKind.Flush => posted.Operation is Abi.Blkif.OpFlushDiskcache or Abi.Blkif.OpWriteBarrier,
+            DiskOperationKind.Discard => posted.Operation == Abi.Blkif.OpDiscard && Overlaps(posted),
+            // A write of parts of blocks reads them.
+            DiskOperationKind.Read => (posted.Operation == Abi.Blkif.OpRead || (posted.Changes && block > 1)) && Overlaps(posted),
+            _ => posted.Changes && Overlaps(posted),
+        };
+
+        bool Overlaps(Posted posted) => posted.Sectors > 0 && posted.Start / block * block < end && first < (posted.End + block - 1) / block * block;
+    }
+
+    /// <summary>A completion that comes twice, or was never due.</summary>
+    private void Stray()
+    {
+        if (_over.Count == 0) return;
+        ScriptedOperation operation = _over[_random.Next(_over.Count)];
+        _disk.CompleteAgain(operation, _random.Next(2) == 0 ? -Errno.EIO : operation.LengthBytes);
+        GuestOf(operation).Wake();
+        _strays++;
+    }
+
+    /// <summary>Everybody does what is left to do, and no more than they would: who waits for an event that was lost waits still.</summary>
+    private void ComeToRest()
+    {
+        _throttle.Limits = new ThrottleLimits();
+        foreach (HostileGuest guest in _guests)
+        {
+            if (!guest.Rig.Queue.IsAttached) guest.PauseOrGoOn();
+            guest.Push();
+        }
+        for (int rounds = 0; rounds < 100_000; rounds++)
+        {
+            Now++;
+            CompleteOne();
+            bool any = _disk.UnderWay.Length > 0;
+            foreach (HostileGuest guest in _guests)
+            {
+                guest.TimePasses();
+                any |= guest.IsReady;
+                if (guest.IsReady) guest.Turn(looksOn: false);
+                int answered = guest.Answered;
+                guest.TakeResponses(_history, this);
+                any |= guest.Answered != answered;
+            }
+            if (any) continue;
+            Assert.All(_guests, guest => Assert.Empty(guest.InFlight));
+            Assert.All(_guests, guest => Assert.Equal(0, guest.Rig.Queue.InFlight));
+            Assert.Equal(_strays, _guests.Sum(guest => guest.Rig.Statistics.StaleCompletions));
+            _history.Settle(++Now);
+            return;
+        }
+        Assert.Fail("the queues never come to rest");
+    }
+
+    private void CheckDisk()
+    {
+        for (int sector = 0; sector < _options.Sectors; sector++)
+        {
+            ulong? word = DiskHistory.WordOf(_disk.Content.AsSpan(sector * Disk.SectorBytes, Disk.SectorBytes));
+            Assert.True(word is { } held && _history.IsPossible(sector, held, Now, Now), $"sector {sector} holds {word:x}, which cannot be");
+        }
+    }
+
+    public void Dispose()
+    {
+        // The first owns the disk.
+        for (int i = _guests.Length; i-- > 0;) _guests[i].Dispose();
+    }
+}
