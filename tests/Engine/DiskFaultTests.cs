@@ -205,6 +205,29 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi]
+    public void A_piece_of_a_discard_that_completes_twice_is_not_taken_for_another(BlkifProtocol protocol)
+    {
+        const long PieceSectors = (int.MaxValue - 511) / 512;
+        using Rig rig = new(protocol, new RigOptions { Sectors = 200 * PieceSectors });
+        rig.Put(rig.Discard(0, (ulong)(200 * PieceSectors)));
+        rig.PushAndRun();
+        // All others go by while one is slow.
+        ScriptedOperation slow = rig.Disk.UnderWay[0];
+        int strays = 0;
+        while (rig.Disk.UnderWay.FirstOrDefault(piece => piece != slow) is { } piece)
+        {
+            rig.Disk.Complete(piece);
+            for (; strays < 2 * piece.Number; strays++) rig.Disk.CompleteAgain(piece, -Errno.EIO);
+            rig.Run();
+            Assert.Empty(rig.Responses());
+        }
+        Assert.Equal(strays, rig.Statistics.StaleCompletions);
+        rig.FinishDisk();
+        Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
+        Assert.Equal(200, rig.Disk.Started.Length);
+    }
+
+    [Theory, EveryAbi]
     public void Completions_that_belong_to_nothing_are_noticed_and_not_followed(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);

@@ -184,6 +184,8 @@ public sealed unsafe class JournalTests
     private sealed class World : IDisposable
     {
         private const int Entries = 32;
+        private const int Segments = 12;
+        private const byte Before = 0xEE;
         private readonly TempImage _folder = new(8);
         private readonly HashSet<ulong> _answers = [];
         private readonly byte[] _expected = new byte[Entries * Rounds];
@@ -194,9 +196,11 @@ public sealed unsafe class JournalTests
         public World(BlkifProtocol protocol, GrantMode mode = GrantMode.Copy, Placement? placement = null)
         {
             (Protocol, Mode, _placement) = (protocol, mode, placement ?? new Placement(Sector: 0, AlignmentBytes: 512));
-            Domain = Frontend.CreateDomain(new DomainId(7), 1);
-            Frontend = Frontend.Create(Domain, protocol, 1);
+            Domain = Frontend.CreateDomain(new DomainId(7), 1, segments: Segments);
+            Frontend = Frontend.Create(Domain, protocol, 1, segments: Segments);
             _content = new MemoryDisk(((Entries * Rounds) + 1) * Requests.PageSectors);
+            _content.Content.Fill(Before);
+            Array.Fill(_expected, Before);
             Disk = OpenDisk();
             Identity = new RingIdentity(Domain.Id, protocol, 1, Frontend.RingReferences[0], Frontend.Channel.Port);
             Queue = Create(takesOver: false);
@@ -213,14 +217,31 @@ public sealed unsafe class JournalTests
         public VbdQueue Queue { get; private set; }
         public string JournalPath => _folder.PathOf("journal");
 
-        /// <summary>Fills the ring: writes, flushes, reads and barriers, each of a page of its own.</summary>
+        /// <summary>Fills the ring with requests of every kind, each of a page of its own.</summary>
         public void Post(int round)
         {
             for (int i = 0; i < Entries; i++, _posted++)
             {
-                int operation = (i % 8) switch { 5 => Blkif.OpRead, 6 => Blkif.OpFlushDiskcache, 7 when round == 1 => Blkif.OpWriteBarrier, _ => Blkif.OpWrite };
-                Blkif.DecodedRequest request = Requests.Of(Frontend, _posted, operation, (ulong)(_placement.Sector + (_posted * Requests.PageSectors)),
-                    operation == Blkif.OpFlushDiskcache ? [] : Requests.Pages(1));
+                int operation = (i % 8) switch
+                {
+                    3 when round == 2 => Blkif.OpIndirect,
+                    // Of blocks that are discarded in part nothing goes.
+                    4 when _placement.AlignmentBytes == Engine.Disk.SectorBytes => Blkif.OpDiscard,
+                    5 => Blkif.OpRead,
+                    6 => Blkif.OpFlushDiskcache,
+                    7 when round == 1 => Blkif.OpWriteBarrier,
+                    _ => Blkif.OpWrite,
+                };
+                ulong sector = (ulong)(_placement.Sector + (_posted * Requests.PageSectors));
+                if (operation == Blkif.OpDiscard)
+                {
+                    _expected[_posted] = 0;
+                    Frontend.Put(Requests.Discard(_posted, sector, Requests.PageSectors));
+                    continue;
+                }
+                bool indirect = operation == Blkif.OpIndirect;
+                if (indirect) operation = Blkif.OpWrite;
+                Blkif.DecodedRequest request = Requests.Of(Frontend, _posted, operation, sector, operation == Blkif.OpFlushDiskcache ? [] : Requests.Pages(1));
                 if (operation is Blkif.OpWrite or Blkif.OpWriteBarrier)
                 {
                     _expected[_posted] = (byte)(_posted + 1);
@@ -228,6 +249,11 @@ public sealed unsafe class JournalTests
                 }
                 // A frontend that lets its grants be kept grants them for reading and writing.
                 if (Mode == GrantMode.Persistent && request.NrSegments > 0) request.Seg[0].Gref = Frontend.GrantOf(_posted % Entries, 0, readOnly: false).Value;
+                if (indirect)
+                {
+                    Frontend.SegmentListOf(_posted % Entries)[0] = request.Seg[0];
+                    Frontend.MakeIndirect(ref request, _posted % Entries, operation, segments: 1);
+                }
                 Frontend.Put(in request);
             }
             Frontend.Push();
@@ -297,6 +323,7 @@ public sealed unsafe class JournalTests
             {
                 Frontend = Domain.Id,
                 GrantMode = Mode,
+                MaxIndirectSegments = Segments,
                 Journal = new RingJournal(JournalPath, Identity),
                 TakesOver = takesOver,
                 RingIndex = takesOver ? Frontend.Header.RspProd : 0,

@@ -59,6 +59,35 @@ public sealed class LimitTests
         Assert.InRange(second.Responses().Count, 2, 3);
     }
 
+    [Theory, EveryAbi]
+    public void Long_requests_are_limited_before_their_lists_are_read(BlkifProtocol protocol)
+    {
+        Throttle throttle = new() { Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = 2 * 64 * 1024 } };
+        using Rig rig = new(protocol, new RigOptions { Throttle = throttle, MaxIndirectSegments = 16 });
+        rig.Disk.Synchronous();
+        for (int i = 0; i < 8; i++) rig.Put(rig.Indirect(Blkif.OpRead, 0, Requests.Pages(16)));
+        Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+        Assert.Equal(2, rig.Responses().Count);
+    }
+
+    [Theory, EveryAbi]
+    public void Long_requests_that_move_little_or_nothing_cost_what_they_move(BlkifProtocol protocol)
+    {
+        Throttle throttle = new() { Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = 64 * 1024 } };
+        using Rig rig = new(protocol, new RigOptions { Throttle = throttle, MaxIndirectSegments = 16 });
+        rig.Disk.Synchronous();
+        for (int i = 0; i < 4; i++)
+        {
+            rig.Put(rig.Indirect(Blkif.OpRead, ulong.MaxValue, Requests.Pages(16)));
+            Blkif.DecodedRequest badList = rig.Indirect(Blkif.OpWrite, 0, Requests.Pages(16));
+            badList.IndirectGrefs[0] = 0;
+            rig.Put(in badList);
+            rig.Put(rig.Indirect(Blkif.OpRead, 0, [.. Enumerable.Repeat((0, 0), 16)]));
+        }
+        Assert.Equal(TurnResult.Idle, rig.PushAndRun());
+        Assert.Equal((12, 4), (rig.Statistics.Answered, rig.Statistics.Read.Operations));
+    }
+
     [Fact]
     public void A_limit_costs_no_garbage()
     {

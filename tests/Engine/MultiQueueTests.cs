@@ -71,6 +71,27 @@ public sealed unsafe class MultiQueueTests
         string Refusal(VbdConnection connection) => Assert.Throws<VbdConnectException>(() => vbd.Connect(connection, guest.Hypervisor)).Message;
     }
 
+    /// <summary>It would order its own ring alone, and a file system above it would believe more.</summary>
+    [Fact]
+    public void A_barrier_is_not_offered_over_several_rings_and_answered_so()
+    {
+        foreach (int rings in (int[])[1, 2])
+        {
+            using Guest guest = new(BlkifProtocol.X86_64, 1, rings);
+            using Reactor reactor = new();
+            using MemoryDisk disk = new(4096);
+            using Vbd vbd = new(disk, reactor);
+            vbd.Connect(guest.Connection, guest.Hypervisor);
+            Frontend frontend = guest.Frontends[^1];
+            frontend.Put(Requests.Of(frontend, 0, Blkif.OpWriteBarrier, 0, Requests.Pages(1)));
+            frontend.Push();
+            Assert.Equal(rings == 1 ? Blkif.RspOkay : Blkif.RspEopnotsupp, Assert.Single(Wait.ForResponses(frontend, 1)).Status);
+            frontend.Put(Requests.Of(frontend, 1, Blkif.OpFlushDiskcache, 0, Requests.Pages(1)));
+            frontend.Push();
+            Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(frontend, 1)).Status);
+        }
+    }
+
     [Fact]
     public void Pausing_stops_every_ring_and_resuming_starts_every_one()
     {

@@ -221,7 +221,7 @@ public sealed unsafe class VerifiedWorkload
                 PostTransfer(Blkif.OpFlushDiskcache);
                 break;
             case < 96:
-                PostTransfer(Blkif.OpWriteBarrier);
+                PostTransfer(_options.Barrier ? Blkif.OpWriteBarrier : Blkif.OpFlushDiskcache);
                 break;
             default:
                 if (_discard) PostDiscard();

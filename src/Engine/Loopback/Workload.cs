@@ -15,6 +15,8 @@ public sealed class WorkloadOptions
     public bool ReadOnly { get; init; }
     /// <summary>What a discarded range reads as: zeros, or anything.</summary>
     public bool DiscardZeroes { get; init; } = true;
+    /// <summary>The backend offers WRITE_BARRIER: not with several rings.</summary>
+    public bool Barrier { get; init; } = true;
     /// <summary>The backend offers DISCARD. It may still answer EOPNOTSUPP once its store turns out not to have it: no more are sent then.</summary>
     public bool Discard { get; init; } = true;
     public ulong Seed { get; init; } = 1;

@@ -109,9 +109,10 @@ internal unsafe struct RequestSlot
     public int VectorCount;
     /// <summary>With <see cref="SlotHolds.Blocks"/>: the entry in the disk's <see cref="BlockRanges"/>, and the length that the guest asked for.</summary>
     public int Range, GuestBytes;
-    /// <summary>Discard only: the next byte to issue, the end, the pieces under way, and how they are done.</summary>
+    /// <summary>Discard only: the next byte to issue, and the end.</summary>
     public long DiscardNext, DiscardEnd;
-    public ushort DiscardPieces;
+    /// <summary>Discard only: the pieces under way, a bit each: bit 0 is the last one issued, whose generation is the slot's.</summary>
+    public ulong DiscardPieces;
     public DiscardMethod DiscardMethod;
     /// <summary>Discard only: the first error of a piece, 0 when there was none.</summary>
     public int DiscardError;

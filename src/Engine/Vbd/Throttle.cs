@@ -57,6 +57,9 @@ public sealed class Throttle
     /// <summary>So much it will move.</summary>
     public void ChargeBytes(long now, long bytes) => _bytes.Charge(now, bytes);
 
+    /// <summary>So much of what was charged it will not move after all.</summary>
+    public void RefundBytes(long bytes) => _bytes.Refund(bytes);
+
     private sealed class Bucket
     {
         // Units a second; 0 is no limit.
@@ -92,6 +95,13 @@ public sealed class Throttle
                 if (before == seen) return;
                 seen = before;
             }
+        }
+
+        public void Refund(long units)
+        {
+            long rate = Volatile.Read(ref _rate);
+            // What was charged under another rate is forgotten already; less than nothing is owed as nothing is.
+            if (rate != 0) Interlocked.Add(ref _earnedAt, -Ticks(units, rate));
         }
 
         // 128 bits: a terabyte times the clock's frequency is more than 64.

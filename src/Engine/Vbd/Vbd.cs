@@ -201,6 +201,7 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
         GrantMode = GrantModes.ForFrontend(_options.GrantMode, connection.PersistentGrants),
         MaxPersistentGrants = _options.MaxPersistentGrants,
         NativeSectors = _options.NativeSectors,
+        Barriers = connection.Rings.Count == 1,
         PersistentIdle = _options.PersistentIdle,
     };
 

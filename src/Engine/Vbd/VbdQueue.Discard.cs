@@ -1,3 +1,4 @@
+using System.Numerics;
 using Blkring.Abi;
 using Blkring.Interop;
 
@@ -38,8 +39,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void IssueDiscard(int index, ref RequestSlot slot)
     {
         // All are issued, unless the first says that none will be done.
-        while (slot.DiscardNext < slot.DiscardEnd && slot.DiscardPieces < DiscardWindow && slot.DiscardError != Errno.EOPNOTSUPP)
+        while (slot.DiscardNext < slot.DiscardEnd && MayIssuePiece(ref slot) && slot.DiscardError != Errno.EOPNOTSUPP)
         {
+            // A tag of its own for every piece, as for every operation.
+            slot.Generation++;
+            slot.DiscardPieces <<= 1;
             DiskOperation operation = default;
             operation.Kind = DiskOperationKind.Discard;
             operation.OffsetBytes = slot.DiscardNext;
@@ -48,15 +52,22 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             operation.Tag = TagOf(index, ref slot);
             slot.DiscardNext += operation.LengthBytes;
             int result = _io.Start(in operation);
-            if (result == IDiskIo.Pending) slot.DiscardPieces++;
+            if (result == IDiskIo.Pending) slot.DiscardPieces |= 1;
             else NoteDiscardResult(ref slot, result);
         }
         if (slot.DiscardPieces == 0) FinishDiscard(index, ref slot);
     }
 
-    private void CompleteDiscardPiece(int index, ref RequestSlot slot, int result)
+    /// <summary>A window of them, and none while the oldest would get out of sight.</summary>
+    private static bool MayIssuePiece(ref RequestSlot slot) => BitOperations.PopCount(slot.DiscardPieces) < DiscardWindow && (long)slot.DiscardPieces >= 0;
+
+    /// <summary>The bit of the piece with that generation, 0 when it is not under way.</summary>
+    private static ulong PieceUnderWay(ref RequestSlot slot, uint generation) =>
+        slot.Generation - generation is < 64 and uint age ? slot.DiscardPieces & (1UL << (int)age) : 0;
+
+    private void CompleteDiscardPiece(int index, ref RequestSlot slot, uint generation, int result)
     {
-        slot.DiscardPieces--;
+        slot.DiscardPieces &= ~PieceUnderWay(ref slot, generation);
         NoteDiscardResult(ref slot, result);
         IssueDiscard(index, ref slot);
     }

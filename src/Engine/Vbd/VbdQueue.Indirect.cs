@@ -33,8 +33,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         Volatile.Write(ref slot.IsIndirect, true);
         Volatile.Write(ref slot.Request.Operation, (byte)operation);
         slot.Kind = operation == Blkif.OpRead ? RequestKind.Read : RequestKind.Write;
-        if ((_readOnly && operation == Blkif.OpWrite) || segments == 0 || segments > _maxIndirectSegments) Reject(index, ref slot, Blkif.RspError);
-        else if (_awaitingPages.Count > 0 || !TryBeginIndirect(index, ref slot)) Wait(ref _awaitingPages, index, ref slot, SlotStage.AwaitPages);
+        if ((_readOnly && operation == Blkif.OpWrite) || segments == 0 || segments > _maxIndirectSegments)
+        {
+            Reject(index, ref slot, Blkif.RspError);
+            return;
+        }
+        _throttle?.ChargeBytes(_passStarted, MostBytesOf(ref slot));
+        if (_awaitingPages.Count > 0 || !TryBeginIndirect(index, ref slot)) Wait(ref _awaitingPages, index, ref slot, SlotStage.AwaitPages);
     }
 
     /// <summary>Takes pages for the request and has its list copied; false when there is no room now.</summary>
@@ -77,26 +82,44 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             short status = GrantTable.GntstOkay;
             for (int end = copy + ListPagesOf(slot.Request.NrSegments); copy < end; copy++)
                 if (_listCopies[copy].Status != GrantTable.GntstOkay) status = _listCopies[copy].Status;
-            if (status != GrantTable.GntstOkay) Fail(index, ref slot, FaultKind.GrantCopy, status);
-            else BeginDescribed(index, ref slot);
+            if (status == GrantTable.GntstOkay) BeginDescribed(index, ref slot);
+            else FailUndescribed(index, ref slot, status);
         }
     }
 
     private void BeginDescribed(int index, ref RequestSlot slot)
     {
         ReadOnlySpan<Blkif.RequestSegment> segments = new(SegmentsOf(ref slot), slot.Request.NrSegments);
-        if (!RequestValidator.TryMeasure(segments, slot.Request.SectorNumber, _capacity, out int sectors))
+        bool fits = RequestValidator.TryMeasure(segments, slot.Request.SectorNumber, _capacity, out int sectors);
+        if (fits) SetExtent(ref slot, sectors);
+        if (!fits || (_nativeSectors && !IsWholeBlocks(ref slot)))
         {
+            Refund(MostBytesOf(ref slot));
             Reject(index, ref slot, Blkif.RspError);
             return;
         }
-        SetExtent(ref slot, sectors);
-        if (_nativeSectors && !IsWholeBlocks(ref slot))
-        {
-            Reject(index, ref slot, Blkif.RspError);
-            return;
-        }
+        Refund(MostBytesOf(ref slot) - slot.LengthBytes);
         if (slot.Kind == RequestKind.Read && _mode == GrantMode.Copy) BeginRead(index, ref slot);
         else Fetch(index, ref slot);
+    }
+
+    private void FailUndescribed(int index, ref RequestSlot slot, short status)
+    {
+        Refund(MostBytesOf(ref slot));
+        Fail(index, ref slot, FaultKind.GrantCopy, status);
+    }
+
+    /// <summary>
+    /// What the request is charged with before its list says how much it moves: a ring full of long ones would otherwise pass the limits of
+    /// its device at once.
+    /// </summary>
+    private static int MostBytesOf(ref RequestSlot slot) => slot.Request.NrSegments * Arena.PageBytes;
+
+    private void Refund(int bytes)
+    {
+        if (_throttle is null || bytes == 0) return;
+        _throttle.RefundBytes(bytes);
+        // Those behind it may go on.
+        _heldBack = false;
     }
 }

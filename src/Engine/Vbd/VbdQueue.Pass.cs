@@ -30,7 +30,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     private TDisk _io;
 
     private readonly Disk _disk;
-    private readonly bool _readOnly;
+    private readonly bool _readOnly, _barriers;
     private readonly GrantMode _mode;
     private readonly bool _bounces, _nativeSectors;
     private readonly long _blockMask;
@@ -73,6 +73,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _ring = Blkif.BackRing<TAbi>.Attach(sring, options.RingPages, options.RingIndex);
         (_disk, _grants, _events, _io) = (disk, grants, events, io);
         _readOnly = options.ReadOnly || disk.ReadOnly;
+        _barriers = options.Barriers;
         _frontend = options.Frontend.Value;
         _throttle = options.Throttle;
         _retryDelayTicks = (long)(options.RetryDelay.TotalSeconds * Stopwatch.Frequency);

@@ -60,7 +60,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 break;
             case Blkif.OpWriteBarrier:
                 slot.Kind = RequestKind.Flush;
-                if (_readOnly || !TryMeasureFlush(ref slot)) Reject(index, ref slot, Blkif.RspError);
+                if (!_barriers) Reject(index, ref slot, Blkif.RspEopnotsupp);
+                else if (_readOnly || !TryMeasureFlush(ref slot)) Reject(index, ref slot, Blkif.RspError);
                 else BeginBarrier(index, ref slot);
                 break;
             case Blkif.OpDiscard:
@@ -86,16 +87,16 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     {
         if (!RequestValidator.TryMeasure(in slot.Request, _capacity, out int sectors)) return false;
         SetExtent(ref slot, sectors);
+        _throttle?.ChargeBytes(_passStarted, slot.LengthBytes);
         return !MovesData || !_nativeSectors || IsWholeBlocks(ref slot);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void SetExtent(ref RequestSlot slot, int sectors)
+    private static void SetExtent(ref RequestSlot slot, int sectors)
     {
         slot.OffsetBytes = (long)slot.Request.SectorNumber << Disk.SectorShift;
         slot.LengthBytes = sectors << Disk.SectorShift;
         slot.DoneBytes = 0;
-        _throttle?.ChargeBytes(_passStarted, slot.LengthBytes);
     }
 
     /// <summary>A flush or barrier without data (B11) has no place on the disk; Linux leaves -1 in its sector_number.</summary>
@@ -377,22 +378,22 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void Complete(ulong tag, int result)
     {
         int index = (ushort)(tag >> 32);
-        if (index >= _slotCount || _slots[index].Generation != (uint)tag || !AwaitsDisk(index, ref _slots[index]))
+        if (index >= _slotCount || !AwaitsDisk(index, ref _slots[index], (uint)tag))
         {
             Statistics.StaleCompletionsField++;
             return;
         }
         ref RequestSlot slot = ref _slots[index];
-        if (slot.Stage == SlotStage.Discard) CompleteDiscardPiece(index, ref slot, result);
+        if (slot.Stage == SlotStage.Discard) CompleteDiscardPiece(index, ref slot, (uint)tag, result);
         else if (index == _flush) CompleteFlush(result);
         else if (Advance(index, ref slot, result)) Start(index, ref slot);
     }
 
-    private bool AwaitsDisk(int index, ref RequestSlot slot) => slot.Stage switch
+    private bool AwaitsDisk(int index, ref RequestSlot slot, uint generation) => slot.Stage switch
     {
-        SlotStage.FlushBefore or SlotStage.FlushAfter => index == _flush,
-        SlotStage.Transfer or SlotStage.ReadHead or SlotStage.ReadTail => true,
-        SlotStage.Discard => slot.DiscardPieces > 0,
+        SlotStage.FlushBefore or SlotStage.FlushAfter => index == _flush && generation == slot.Generation,
+        SlotStage.Transfer or SlotStage.ReadHead or SlotStage.ReadTail => generation == slot.Generation,
+        SlotStage.Discard => PieceUnderWay(ref slot, generation) != 0,
         _ => false,
     };
 

@@ -140,6 +140,8 @@ public sealed record VbdQueueOptions
     /// of reading and writing whole ones.
     /// </summary>
     public bool NativeSectors { get; init; }
+    /// <summary>WRITE_BARRIER is offered: not where the device has several rings, for a barrier orders one alone.</summary>
+    public bool Barriers { get; init; } = true;
     /// <summary>The device's limits, shared by its queues; null for none, ever.</summary>
     public Throttle? Throttle { get; init; }
     /// <summary>Where the slots live when they are to survive the process; the queue's own from here on. Null keeps them in its memory.</summary>

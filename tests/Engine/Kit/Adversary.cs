@@ -175,7 +175,7 @@ internal sealed class Adversary : IDisposable
 
     private void Over(ScriptedOperation operation, int result)
     {
-        if (operation.Kind != DiskOperationKind.Discard) _over.Add(operation);
+        _over.Add(operation);
         if (_flushesUnderWay.Remove(operation, out int started) && result == 0) _flushes.Add((started, Now));
     }
 

@@ -95,7 +95,12 @@ internal sealed class Guest : IDisposable
         return operations;
     }
 
-    public VerifiedWorkload NewWorkload(Frontend frontend) => new(frontend, new WorkloadOptions { Sectors = Model.Sectors, Model = Model });
+    public VerifiedWorkload NewWorkload(Frontend frontend) => new(frontend, new WorkloadOptions
+    {
+        Sectors = Model.Sectors,
+        Model = Model,
+        Barrier = Frontends.Count == 1,
+    });
 
     public static long Right(WorkloadResult result)
     {

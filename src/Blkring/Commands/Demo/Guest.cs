@@ -128,6 +128,7 @@ internal sealed class Guest : IDisposable
         BlockSectors = _options.BlockSectors,
         LongRequests = _options.LongRequests,
         ReadOnly = _options.ReadOnly,
+        Barrier = _options.Rings == 1,
         Discard = _options.Discard,
         DiscardZeroes = _options.DiscardZeroes,
         Seed = _options.Seed + ++_attachments,
