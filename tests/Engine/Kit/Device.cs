@@ -8,18 +8,20 @@ internal sealed class Device : IDisposable
     private readonly bool _ownsDisk;
 
     public Device(Reactor reactor, BlkifProtocol protocol, Disk disk, int ringPages = 1, VbdOptions? options = null, bool ownsDisk = true, ushort domain = 7,
-        int segments = Abi.Blkif.MaxSegmentsPerRequest)
+        int segments = Abi.Blkif.MaxSegmentsPerRequest, int rings = 1)
     {
         _ownsDisk = ownsDisk;
-        Domain = Frontend.CreateDomain(new DomainId(domain), ringPages, segments: segments);
-        Frontend = Frontend.Create(Domain, protocol, ringPages, segments: segments);
-        Frontend.PersistentGrants = options?.GrantMode == GrantMode.Persistent;
+        Domain = Frontend.CreateDomain(new DomainId(domain), ringPages, rings: rings, segments: segments);
+        Frontends = [.. Enumerable.Range(0, rings).Select(_ => Frontend.Create(Domain, protocol, ringPages, segments: segments))];
+        foreach (Frontend frontend in Frontends) frontend.PersistentGrants = options?.GrantMode == GrantMode.Persistent;
         Vbd = new Vbd(disk, reactor, options);
-        Vbd.Connect(Frontend.Connection, new LoopbackHypervisor(Domain));
+        Vbd.Connect(Frontend.Connection with { Rings = [.. Frontends.Select(frontend => frontend.Connection.Rings[0])] }, new LoopbackHypervisor(Domain));
     }
 
     public LoopbackDomain Domain { get; }
-    public Frontend Frontend { get; }
+    /// <summary>One for each ring.</summary>
+    public IReadOnlyList<Frontend> Frontends { get; }
+    public Frontend Frontend => Frontends[0];
     public Vbd Vbd { get; }
     public VbdQueue Queue => Vbd.Queue ?? throw new InvalidOperationException("the device is not connected");
 
