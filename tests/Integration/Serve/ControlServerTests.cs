@@ -81,7 +81,7 @@ public sealed class ControlServerTests : IAsyncDisposable
     [InlineData("""{"command":5}""", "one line of JSON")]
     [InlineData("""{"command":"list","extra":1}""", "one line of JSON")]
     [InlineData("""{"command":"resize","device":"7/xvda","bytes":1e99}""", "one line of JSON")]
-    [InlineData("{}", " is no device")]
+    [InlineData("{}", "the command is none of")]
     [InlineData("""{"command":"format","device":"7/xvda"}""", "the command is none of")]
     [InlineData("""{"command":"pause"}""", " is no device")]
     [InlineData("""{"command":"pause","device":"xvda"}""", " is no device")]
@@ -200,7 +200,7 @@ public sealed class ControlServerTests : IAsyncDisposable
 
     [Fact]
     public void A_folder_that_is_missing_is_told_in_one_line() =>
-        Assert.Contains("--control-socket", Assert.Throws<UsageException>(() => ControlServer.Start(_folder.File("missing/x.sock"), _control)).Message, StringComparison.Ordinal);
+        Assert.Contains("its folder does not exist; name another with --control-socket", Assert.Throws<UsageException>(() => ControlServer.Start(_folder.File("missing/x.sock"), _control)).Message, StringComparison.Ordinal);
 
     private void AssertServes() => Assert.NotNull(ControlClient.Ask(_path, new ControlRequest { Command = ControlRequest.List }).Devices);
 

@@ -198,6 +198,23 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     }
 
     [Fact]
+    public void A_control_socket_that_cannot_be_had_is_told_before_any_device_is_touched()
+    {
+        string image = host.NewImage("untouched.img", 1 << 20);
+        using BlkringProcess daemon = host.StartDaemon(), attach = host.Run("attach", "7/xvda", image);
+        Stop(daemon);
+        host.Store.Write("/local/domain/0/backend/vbd3/7/51712/state", "1");
+
+        using BlkringProcess refused = host.Run("serve", "--control-socket", "/nowhere/x.sock");
+
+        Assert.Equal((2, "blkring: the control socket /nowhere/x.sock cannot be made: its folder does not exist; name another with --control-socket\n"), (refused.ExitCode, refused.Errors));
+        Assert.Equal("1", host.BackendState("7/51712"));
+        using BlkringProcess next = host.StartDaemon(), detach = host.Run("detach", "7/xvda");
+        Assert.Equal((0, ""), (detach.ExitCode, detach.Errors));
+        Stop(next);
+    }
+
+    [Fact]
     public void Daemons_for_one_domain_each_share_a_directory()
     {
         using BlkringProcess seventh = host.Start("serve", "--frontend", "7"), eighth = host.Start("serve", "--frontend", "8");

@@ -121,7 +121,7 @@ public sealed class ServeConfigurationTests : IDisposable
     [InlineData("--grants x", "--grants x: give auto")]
     [InlineData("--nothing", "'--nothing' is not known; see 'blkring serve --help'")]
     [InlineData("--config /nowhere/blkring.json", "does not exist: write it, or leave --config out")]
-    [InlineData("--config /", "cannot be read")]
+    [InlineData("--config /", "cannot be read: it is a folder")]
     public void A_mistake_on_the_command_line_is_refused_in_one_line(string arguments, string expected)
     {
         using BlkringProcess blkring = Run([], arguments.Split(' '));

@@ -11,6 +11,9 @@ internal sealed record ControlRequest
 {
     public const string List = "list", Resize = "resize", Pause = "pause", Resume = "resume", Eject = "eject", Insert = "insert", Limit = "limit";
 
+    /// <summary>All but <see cref="List"/> are about one device.</summary>
+    public static readonly IReadOnlyList<string> OfDevice = [Resize, Pause, Resume, Eject, Insert, Limit];
+
     /// <summary>A request is short: what is longer is no request.</summary>
     public const int MostBytes = 8192;
 

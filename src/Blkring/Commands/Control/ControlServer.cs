@@ -43,7 +43,9 @@ internal sealed class ControlServer : IAsyncDisposable
         catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
         {
             listener.Dispose();
-            throw new UsageException($"the control socket {path} cannot be made: {e.Message}; name another with --control-socket");
+            // EADDRNOTAVAIL is what the runtime makes of a folder that is not there.
+            string why = Directory.Exists(Path.GetDirectoryName(path)) ? e.Message : "its folder does not exist";
+            throw new UsageException($"the control socket {path} cannot be made: {why}; name another with --control-socket");
         }
         return new ControlServer(listener, path, control, idle ?? s_patience);
     }
@@ -188,6 +190,7 @@ internal sealed class ControlServer : IAsyncDisposable
     private ControlResponse CarryOut(ControlRequest request)
     {
         if (request.Command == ControlRequest.List) return new ControlResponse { Devices = _control.List() };
+        if (!ControlRequest.OfDevice.Contains(request.Command)) return Refuse($"the command is none of list, {string.Join(", ", ControlRequest.OfDevice)}");
         DeviceName device = DeviceName.Parse(request.Device ?? "");
         switch (request.Command)
         {
@@ -200,7 +203,6 @@ internal sealed class ControlServer : IAsyncDisposable
             case ControlRequest.Insert: return Refuse("give the absolute path of an image");
             case ControlRequest.Limit when request.Limits is { IsChange: true } change: _control.Limit(device, change); break;
             case ControlRequest.Limit: return Refuse("give at least one limit, and none below 0");
-            default: return Refuse("the command is none of list, resize, pause, resume, eject, insert and limit");
         }
         return new ControlResponse();
     }

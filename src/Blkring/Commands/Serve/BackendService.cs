@@ -26,18 +26,26 @@ internal sealed partial class BackendService(IOptions<ServeSettings> options, Op
 
     private string Name => RuntimeFolder.NameOf(_settings.Backend, _settings.Frontend);
 
-    public Task StartAsync(CancellationToken cancellationToken)
+    public async Task StartAsync(CancellationToken cancellationToken)
     {
         _lock = new DirectoryLock(RuntimeFolder.Path, _settings.Backend, _settings.Frontend);
         _backend = open(_settings, logger);
-        _backend.Start();
         string socket = _settings.ControlSocket is { Length: > 0 } path ? path : ControlSocketPath.Standard(_settings.Backend, _settings.Frontend);
+        // Before a guest's ring is touched: a socket that cannot be had ends this process.
         _control = ControlServer.Start(socket, _backend);
+        try
+        {
+            _backend.Start();
+        }
+        catch
+        {
+            await _control.DisposeAsync().ConfigureAwait(false);
+            throw;
+        }
         LogStarted(Name, socket);
         notifier.Ready(_lastStatus = StatusLine());
         _status = new Timer(_ => TellStatus(), null, s_statusPeriod, s_statusPeriod);
         if (notifier.WatchdogPeriod is TimeSpan period) _watchdog = new Timer(_ => FeedWatchdog(), null, period, period);
-        return Task.CompletedTask;
     }
 
     public async Task StopAsync(CancellationToken cancellationToken)

@@ -79,7 +79,7 @@ internal sealed class ServeConfiguration
         {
             _problems.Add(e is FileNotFoundException or DirectoryNotFoundException
                 ? $"the configuration {file} does not exist: write it, or leave --config out"
-                : $"the configuration {file} cannot be read: {e.Message}");
+                : $"the configuration {file} cannot be read: {(Directory.Exists(file) ? "it is a folder" : e.Message)}");
         }
         // The provider wraps the parser's exception in some versions, and reports keys that come twice with one of its own.
         catch (Exception e) when (e is JsonException or FormatException or InvalidDataException)
