@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Blkring.Engine.Xenbus;
 using Blkring.Xenbus.Tests.Kit;
 
@@ -79,6 +80,13 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         { "frontend", "/tool/xenstored", "not below /local/domain/" },
         { "frontend", "relative/path", "not below /local/domain/" },
         { "frontend", "LONG", "not below /local/domain/" },
+        { "frontend", "", "not below /local/domain/" },
+        { "frontend", "HOME", "not below /local/domain/" },
+        { "frontend", "HOME/device/vbd/", "no path of xenstore" },
+        { "frontend", "HOME//device", "no path of xenstore" },
+        { "frontend", "HOME/../0/device", "no path of xenstore" },
+        { "frontend", "HOME/device:vbd", "no path of xenstore" },
+        { "frontend", "HOME/LONG", "no path of xenstore" },
         { "frontend-id", "32000", "the area is of domain" },
         { "frontend-id", "text", "the area is of domain" },
         { "params", null, "names no image" },
@@ -87,6 +95,8 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         { "params", "aio:relative.img", "its whole path" },
         { "params", "relative.img", "are served" },
         { "params", "LONG", "are served" },
+        { "params", "aio:/LONG", "ENAMETOOLONG" },
+        { "params", "aio:/images/a\0b", "no zero byte" },
         { "params", "vhd:/images/a.vhd", "qemu-img convert -O raw" },
         { "params", "qcow2:/images/a.qcow2", "qemu-img convert -O raw" },
         { "params", "nbd:/run/a.sock", "are served" },
@@ -107,7 +117,10 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         world.Toolstack.Attach(guest.Id, new DiskRequest
         {
             Params = "aio:" + image,
-            Changes = new Dictionary<string, string?> { [key] = value == "LONG" ? s_long : value },
+            Changes = new Dictionary<string, string?>
+            {
+                [key] = value?.Replace("HOME", $"/local/domain/{guest.Id.Frontend}", StringComparison.Ordinal).Replace("LONG", s_long, StringComparison.Ordinal),
+            },
         });
         Wait.Until(() => world.Toolstack.Error(guest.Id) is not null, "the reason is in the store");
         Assert.Contains(reason, world.Toolstack.Error(guest.Id), StringComparison.Ordinal);
@@ -213,6 +226,46 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         guest.Frontend.Notify();
         AssertFailed(world, guest, "broke its ring");
         other.VerifyIo(20);
+    }
+
+    [Fact]
+    public void What_the_store_keeps_refusing_is_told_once_and_ends_with_its_cause()
+    {
+        using World world = new(xenstored, start: false);
+        StrongBox<bool> full = new(true);
+        using XenbusBackend backend = new(world.Options, () => new FullStore(xenstored.Connect(), full), world.Hypervisor, world.Reactors, world.Log);
+        backend.Start();
+        Guest guest = world.Attach();
+        Wait.Until(() => backend.Devices is [{ LastError: not null }], "the store refuses");
+        Assert.Contains("E2BIG", backend.Devices[0].LastError, StringComparison.Ordinal);
+
+        Thread.Sleep(2500);
+        Assert.Single(world.Log.Lines, line => line.Contains("tried again every second", StringComparison.Ordinal));
+        full.Value = false;
+        guest.Connect(world.Toolstack);
+        guest.VerifyIo(20);
+        Assert.Null(backend.Devices[0].LastError);
+    }
+
+    /// <summary>A store in which this domain has all the watches of frontends that it may have, as a driver domain can.</summary>
+    private sealed class FullStore(IXenstore store, StrongBox<bool> full) : IXenstore
+    {
+        public void Watch(string path, string token)
+        {
+            if (full.Value && token.StartsWith("frontend/", StringComparison.Ordinal)) throw new XenstoreException($"xenstore watch {path}: E2BIG (Argument list too long)", 7);
+            store.Watch(path, token);
+        }
+
+        public int Descriptor => store.Descriptor;
+        public string? Read(string path, uint transaction) => store.Read(path, transaction);
+        public void Write(string path, string value, uint transaction) => store.Write(path, value, transaction);
+        public void Remove(string path, uint transaction) => store.Remove(path, transaction);
+        public IReadOnlyList<string>? Directory(string path, uint transaction) => store.Directory(path, transaction);
+        public uint StartTransaction() => store.StartTransaction();
+        public bool EndTransaction(uint transaction, bool abort) => store.EndTransaction(transaction, abort);
+        public void Unwatch(string path, string token) => store.Unwatch(path, token);
+        public bool CheckWatch(out string path, out string token) => store.CheckWatch(out path, out token);
+        public void Dispose() => store.Dispose();
     }
 
     private static void AssertFailed(World world, Guest guest, string reason, XenbusState state = XenbusState.Closing)

@@ -205,6 +205,26 @@ public sealed class RestartTests : IDisposable
     }
 
     [Fact]
+    public void A_guest_that_is_new_in_an_emptied_store_takes_no_disk_away_from_those_that_run_however_often_it_is_restarted()
+    {
+        using World world = new(_xenstored);
+        Guest guest = world.Connected();
+        for (int restart = 0; restart < 2; restart++)
+        {
+            _xenstored.Kill();
+            Wait.Until(() => !world.Backend.HasStore, "the loss is noticed");
+            DeviceId other = World.NewId();
+            string image = world.NewImage($"new-{restart}.img");
+            _xenstored.StartAgain(store => new Toolstack(() => store).Attach(other, new DiskRequest { Params = "aio:" + image }));
+            world.ReconnectStore();
+            world.Toolstack.WaitFor(other, XenbusState.InitWait);
+            Wait.Until(() => world.Status(guest.Id) is null or { IsOrphan: true }, "nobody removed it");
+            guest.VerifyIo(20);
+        }
+        Assert.Single(world.Log.Lines, line => line.Contains($"device {guest.Id}: its keys are gone", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void A_device_that_was_removed_while_the_store_was_restarted_is_let_go()
     {
         using World world = new(_xenstored);

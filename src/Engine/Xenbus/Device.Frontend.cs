@@ -36,12 +36,22 @@ internal sealed partial class Device
             throw new DeviceFaultException($"frontend-id is {Shown.Value(id)}, the area is of domain {Id.Frontend}");
     }
 
-    /// <summary>A frontend has its area in its own domain, or anything that this process may read could be taken for its answers.</summary>
+    /// <summary>
+    /// XENSTORE_REL_PATH_MAX of xs_wire.h is 2048 below a domain's home; a frontend's longest key, queue-127/event-channel, has to fit as well.
+    /// </summary>
+    private const int MaxFrontendPathLength = 2000;
+
+    /// <summary>
+    /// A frontend has its area in its own domain, or anything that this process may read could be taken for its answers. What xenstored
+    /// takes for no path (docs/misc/xenstore.txt of Xen) is refused here, or every step would fail at it and none could close the device.
+    /// </summary>
     private string? WrongFrontend(string path)
     {
         string home = $"/local/domain/{Id.Frontend}/";
-        bool inside = path.StartsWith(home, StringComparison.Ordinal) && path.Length > home.Length && !path.EndsWith('/')
-            && !path.Contains("//", StringComparison.Ordinal) && path.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '/' or '_' or '@' or ':' or '.');
-        return inside ? null : $"the key frontend is {Shown.Value(path)}, which is not below {home[..^1]}";
+        bool inside = path.StartsWith(home, StringComparison.Ordinal) && path.Length > home.Length;
+        if (!inside) return $"the key frontend is {Shown.Value(path)}, which is not below {home[..^1]}";
+        bool isPath = path.Length <= MaxFrontendPathLength && !path.EndsWith('/') && !path.Contains("//", StringComparison.Ordinal)
+            && path.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '/' or '_' or '@');
+        return isPath ? null : $"the key frontend is {Shown.Value(path)}, which is no path of xenstore";
     }
 }

@@ -45,23 +45,42 @@ internal sealed partial class Device : Step
         {
             if (_left || _context.Store is not { } connection) return;
             if (_growthDue) LookForGrowth();
-            Guarded(() => Reconcile(connection));
+            if (Guarded(() => Reconcile(connection))) (_refusedBy, _refusal) = (null, null);
         }
     }
 
+    /// <summary>The connection on which the store last refused something, and what it said when it did so again; null when it does not.</summary>
+    private StoreConnection? _refusedBy;
+    private string? _refusal;
+
     /// <summary>Runs what talks to the store, and keeps the process out of what goes wrong with one device.</summary>
-    private void Guarded(Action action)
+    /// <returns>False when the store refused something: it is tried again in the background.</returns>
+    private bool Guarded(Action action)
     {
         try
         {
             action();
+            return true;
         }
         catch (Exception e) when (e is XenstoreException or ObjectDisposedException)
         {
-            // With the connection lost, the next one marks every device; else the store was busy.
+            // With the connection lost, the next one marks every device; else the store was busy, or has a quota (a driver domain's has one).
             _context.Log.StoreFailed(Id, e.Message);
+            NoteRefusal(e.Message);
             _context.Pool.MarkLater(this, s_retryDelay);
+            return false;
         }
+    }
+
+    /// <summary>A store that refuses the same device twice in a row is no passing trouble: people are told.</summary>
+    private void NoteRefusal(string reason)
+    {
+        StoreConnection? connection = _context.Store;
+        bool persists = connection is not null && connection == _refusedBy;
+        _refusedBy = connection;
+        if (!persists) return;
+        if (_refusal is null && MayLog()) _context.Log.DeviceWarning(Id, reason + "; it is tried again every second");
+        _refusal = reason;
     }
 
     private void Reconcile(StoreConnection connection)
@@ -200,7 +219,7 @@ internal sealed partial class Device : Step
     /// </summary>
     private void Fail(string reason)
     {
-        string line = reason.Length > MaxReasonLength ? reason[..MaxReasonLength] : reason;
+        string line = Shown.Ends(reason, MaxReasonLength);
         _fault = new Fault(line, DiskKeys.ReadSource(_store, _area.Path));
         if (MayLog()) _context.Log.DeviceFailed(Id, line);
         bool begins = _states is { Backend: XenbusState.Initialising, Frontend: XenbusState.Initialising };
@@ -230,10 +249,16 @@ internal sealed partial class Device : Step
     /// <summary>The connection by which the area was last there.</summary>
     private StoreConnection? _seenOn;
 
+    /// <summary>A guest uses it.</summary>
+    public bool IsServed => _vbd is not null;
+
+    /// <summary>Asks the store itself, not what was last seen.</summary>
+    public bool HasArea(IXenstore store) => store.Directory(_area.Path) is not null;
+
     /// <summary>The backend area is gone.</summary>
     private void Vanish(StoreConnection connection)
     {
-        if (connection.CameBackEmpty && _seenOn != connection && _vbd is not null)
+        if ((_isOrphan || (connection.CameBackEmpty && _seenOn != connection)) && _vbd is not null)
         {
             // Nobody removed it: the guest is there and its requests are answered; killing it would help nobody.
             if (!_isOrphan) _context.Log.Orphaned(Id);
@@ -271,7 +296,7 @@ internal sealed partial class Device : Step
             IsPaused = _isPaused,
             IsStopping = _isStopping,
             IsOrphan = _isOrphan,
-            LastError = _fault?.Reason ?? _waitsFor,
+            LastError = _fault?.Reason ?? _refusal ?? _waitsFor,
             Limits = _throttle.Limits,
         };
     }

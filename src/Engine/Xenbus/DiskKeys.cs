@@ -83,6 +83,8 @@ internal sealed record DiskKeys
     internal static string? ParamsPath(string? text)
     {
         if (string.IsNullOrEmpty(text)) return null;
+        // The kernel would end the path there, and open something else than was named.
+        if (text.Contains('\0', StringComparison.Ordinal)) throw new DeviceFaultException($"params is {Shown.Value(text)}: a path has no zero byte");
         if (text[0] == '/') return text;
         int colon = text.IndexOf(':', StringComparison.Ordinal);
         string format = colon < 0 ? "" : text[..colon], path = text[(colon + 1)..];

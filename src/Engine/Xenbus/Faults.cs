@@ -14,4 +14,8 @@ internal static class Shown
         string clean = new([.. value.Take(maxLength).Select(c => char.IsControl(c) ? '?' : c)]);
         return clean.Length < value.Length ? $"'{clean}...'" : $"'{clean}'";
     }
+
+    /// <summary>A line whose middle is left out when it is too long: a long path stands at the beginning, and what is wrong with it at the end.</summary>
+    public static string Ends(string line, int maxLength) =>
+        line.Length <= maxLength ? line : $"{line[..(maxLength / 2)]} ... {line[^(maxLength / 2)..]}";
 }

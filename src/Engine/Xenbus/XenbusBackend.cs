@@ -11,7 +11,6 @@ namespace Blkring.Engine.Xenbus;
 public sealed class XenbusBackend : IDisposable
 {
     private const string BackendToken = "backend";
-    private const string DomainsPath = "/local/domain";
     private static readonly TimeSpan s_housekeeping = TimeSpan.FromSeconds(1), s_sick = TimeSpan.FromSeconds(10);
 
     private readonly BackendOptions _options;
@@ -118,7 +117,7 @@ public sealed class XenbusBackend : IDisposable
 
     private void OnConnected(IXenstore store)
     {
-        bool empty = _wasConnected && IsEmpty(store);
+        bool empty = _wasConnected && HasLostContent(store);
         // The first time there is no device yet that could be at work on a journal.
         if (!_wasConnected && _options.JournalFolder is { } folder) Journals.RemoveStale(folder, _context.Root, _options.Frontend, store);
         if (_wasConnected) _log.StoreBack();
@@ -128,12 +127,15 @@ public sealed class XenbusBackend : IDisposable
         _pool.Mark(_scan);
     }
 
-    /// <summary>No guest has a home and nobody a device: a store that was restarted without its content, and not one whose last guest left.</summary>
-    private bool IsEmpty(IXenstore store)
+    /// <summary>
+    /// Of the devices that guests use not one has its keys: a store that was restarted without its content, where a toolstack may already be
+    /// making new guests. That all were removed in the moment when nobody was connected is not believed.
+    /// </summary>
+    private bool HasLostContent(IXenstore store)
     {
         try
         {
-            return store.Directory(_context.Root) is null && (store.Directory(DomainsPath) ?? []).All(domain => domain == "0");
+            return !_devices.Values.Any(device => device.IsServed && device.HasArea(store));
         }
         catch (XenstoreException)
         {

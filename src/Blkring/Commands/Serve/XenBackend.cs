@@ -158,7 +158,7 @@ internal sealed partial class XenBackend : IBackend
         RingPages = device.IsConnected ? device.RingPages : null,
         Features = [.. FeaturesOf(device.Features)],
         Limits = LimitsReport.Of(device.Limits),
-        Error = device.LastError ?? (device.IsOrphan ? "xenstore came back without this device: it is served on, and can be detached only by the guest's end" : null),
+        Error = device.LastError ?? (device.IsOrphan ? "xenstore came back without this device: it is served on until its keys come back or the daemon ends" : null),
         Statistics = device.IsConnected ? DeviceStatistics.Sum([.. device.Queues.Select(queue => queue.Statistics)]) : null,
     };
 
