@@ -6,6 +6,15 @@ namespace Blkring.Engine.Tests;
 /// <summary>B23: the disk's length changes while it is served.</summary>
 public sealed class ResizeTests
 {
+    [Theory]
+    [InlineData(512, 8192, 16), InlineData(512, 8192 + 512, 17), InlineData(512, 8192 + 511, 16)]
+    [InlineData(4096, 8192, 16), InlineData(4096, 8192 + 512, 16), InlineData(4096, 4095, 0), InlineData(4096, long.MaxValue, (long.MaxValue >> 12) << 3)]
+    public void Of_a_store_of_larger_blocks_whole_ones_are_served(int blockBytes, long lengthBytes, long sectors)
+    {
+        using MemoryDisk disk = new(8, sectorBytes: blockBytes);
+        Assert.Equal(sectors, disk.SectorsOf(lengthBytes));
+    }
+
     [Theory, EveryAbi]
     public void Requests_are_measured_against_the_length_of_the_moment(BlkifProtocol protocol)
     {

@@ -46,6 +46,9 @@ public abstract class Disk : IDisposable
 
     private readonly int _alignmentBytes = SectorBytes;
 
+    /// <summary>Sectors of a store of that length that can be served: of a block that it has only in part nothing can be written.</summary>
+    public long SectorsOf(long lengthBytes) => (lengthBytes & -_alignmentBytes) >> SectorShift;
+
     /// <summary>Where <see cref="AlignmentBytes"/> is more than a sector: the blocks that writes are under way on.</summary>
     internal BlockRanges? Ranges { get; private init; }
 

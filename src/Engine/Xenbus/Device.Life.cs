@@ -43,7 +43,7 @@ internal sealed partial class Device
             long length = _context.Pool.Blocking(disk.MeasureBytes);
             if (length <= _knownLengthBytes) return;
             _knownLengthBytes = length;
-            if (_context.Store is { } connection) Guarded(() => ResizeTo(connection.Store, length >> Disk.SectorShift));
+            if (_context.Store is { } connection) Guarded(() => ResizeTo(connection.Store, disk.SectorsOf(length)));
         }
         catch (ImageException e)
         {
@@ -117,9 +117,9 @@ internal sealed partial class Device
         long length = _context.Pool.Blocking(disk.MeasureBytes);
         long wanted = bytes ?? length;
         if (wanted > length) throw new XenbusCommandException($"{disk.Path} is {length} bytes long: lengthen it first, for example with 'truncate -s {wanted}'");
-        if (wanted < Disk.SectorBytes) throw new XenbusCommandException($"a disk of {wanted} bytes has no sector: at least {Disk.SectorBytes} are needed");
+        if (disk.SectorsOf(wanted) < 1) throw new XenbusCommandException($"a disk of {wanted} bytes has no sector: at least {disk.AlignmentBytes} are needed");
         _knownLengthBytes = length;
-        ResizeTo(store, wanted >> Disk.SectorShift);
+        ResizeTo(store, disk.SectorsOf(wanted));
     });
 
     public void Pause() => Command(_ =>
