@@ -60,6 +60,44 @@ public sealed unsafe class JournalTests
         }
     }
 
+    /// <summary>A barrier that was done and not yet told is done again: what came behind it must not be overtaken by that, nor wait for ever.</summary>
+    [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    public void Killed_behind_a_barrier_the_next_daemon_keeps_its_order(BlkifProtocol protocol, GrantMode mode)
+    {
+        using TempImage folder = new(8);
+        using Rig rig = new(protocol, new RigOptions { JournalPath = folder.PathOf("journal"), GrantMode = mode });
+        Blkif.DecodedRequest[] requests =
+        [
+            rig.Request(Blkif.OpWriteBarrier, 0, Requests.Pages(1)), rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)),
+            rig.Request(Blkif.OpWriteBarrier, 0, Requests.Pages(1)), rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)),
+        ];
+        foreach (ref Blkif.DecodedRequest request in requests.AsSpan())
+        {
+            rig.FillGuest(in request);
+            rig.Put(in request);
+        }
+        rig.PushAndRun();
+        // Flush and data; with the last flush it is answered, and those behind it are taken in the same turn.
+        for (int i = 0; i < 2; i++)
+        {
+            rig.Disk.CompleteAll();
+            rig.Run();
+        }
+        rig.Disk.CompleteAll();
+        rig.Witness.BeforeCopy = _ => throw new KilledException();
+        rig.Witness.BeforeMap = () => throw new KilledException();
+        Assert.Throws<KilledException>(() => rig.Run());
+        rig.Witness.BeforeCopy = null;
+        rig.Witness.BeforeMap = null;
+        Assert.Empty(rig.Responses());
+
+        rig.NextDaemon(new ScriptedDisk(4096, content: rig.Disk.Content));
+        rig.Run();
+        rig.FinishDisk();
+        Assert.Equal(requests.Select(request => request.Id), rig.Responses().Where(response => response.Status == Blkif.RspOkay).Select(response => response.Id));
+        Assert.Equal(rig.GuestBytes(in requests[3]), rig.Disk.Sectors(0, 8));
+    }
+
     [Fact]
     public void A_journal_of_another_ring_is_not_followed()
     {

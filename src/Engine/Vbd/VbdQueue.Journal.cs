@@ -16,7 +16,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private readonly RingJournal? _journal;
     // Slots of requests that an earlier daemon left, in the order in which it took them.
     private readonly ushort* _left;
-    private int _leftCount;
+    private int _leftCount, _leftBegun;
 
     /// <summary>After the request is complete in the slot.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -61,18 +61,22 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         return true;
     }
 
-    /// <summary>Does again what the daemon before had under way, in its order.</summary>
+    /// <summary>
+    /// Does again what the daemon before had under way, in its order: what comes behind a barrier waits for it, also if that was done
+    /// already, for it is done once more.
+    /// </summary>
     private void BeginLeft()
     {
         _passStarted = ReadClock();
         _capacity = _disk.CapacitySectors;
-        int count = _leftCount;
-        _leftCount = 0;
-        for (int i = 0; i < count; i++)
+        while (MayBeginLeft)
         {
-            ref RequestSlot slot = ref _slots[_left[i]];
+            int index = _left[_leftBegun++];
+            ref RequestSlot slot = ref _slots[index];
             if (slot.IsIndirect) slot.Request.Operation = (byte)Blkif.OpIndirect;
-            Begin(_left[i], ref slot);
+            Begin(index, ref slot);
         }
     }
+
+    private bool MayBeginLeft => _leftBegun < _leftCount && _barrier == NoSlot;
 }

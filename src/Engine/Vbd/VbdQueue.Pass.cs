@@ -149,7 +149,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         ReapDisk();
         RestartPostponed();
         RestartWaiting();
-        if (_leftCount > 0) BeginLeft();
+        if (MayBeginLeft) BeginLeft();
         TakeRequests();
         CopyLists();
         MapGrants();
@@ -158,7 +158,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         ReleaseBarrier();
         if (_answeredCount > 0) PushResponses();
 
-        if (HasRequests || CanRestart || _awaitingCopy.Count > 0) return TurnResult.More;
+        if (HasRequests || CanRestart || _awaitingCopy.Count > 0 || MayBeginLeft) return TurnResult.More;
         return _postponedCount > 0 || _awaitingBlocks.Count > 0 || IsHeldBack ? TurnResult.Retry : TurnResult.Idle;
     }
 

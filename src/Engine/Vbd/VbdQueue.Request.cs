@@ -250,8 +250,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         if (_barrier == NoSlot) return;
         int index = _barrier;
         ref RequestSlot slot = ref _slots[index];
-        // Answered requests of this pass still hold their slots; they are over all the same.
-        if (slot.Stage != SlotStage.Barrier || InFlight - _answeredCount != 1) return;
+        // Answered requests of this pass still hold their slots; they are over all the same. Those that an earlier daemon left behind it have
+        // not begun.
+        if (slot.Stage != SlotStage.Barrier || InFlight - _answeredCount - (_leftCount - _leftBegun) != 1) return;
         if (_mode == GrantMode.Persistent && slot.LengthBytes > 0 && (slot.Holds & SlotHolds.Pins) == 0)
         {
             Fetch(index, ref slot);

@@ -22,6 +22,8 @@ internal sealed record AdversaryOptions
     public int Queues { get; init; } = 1;
     /// <summary>The disk fails now and then.</summary>
     public bool Failing { get; init; }
+    /// <summary>Where the journals are; the daemon is then killed now and then.</summary>
+    public string? JournalPath { get; init; }
 
     /// <summary>Anything that goes together, by lot.</summary>
     public static AdversaryOptions Of(BlkifProtocol protocol, Random random)
@@ -56,16 +58,20 @@ internal sealed record AdversaryOptions
 /// </summary>
 internal sealed class Adversary : IDisposable
 {
+    private sealed class KilledException : Exception;
+
     private readonly AdversaryOptions _options;
     private readonly Random _random;
     private readonly Throttle _throttle = new();
     private readonly HostileGuest[] _guests;
-    private readonly ScriptedDisk _disk;
+    private ScriptedDisk _disk;
     private readonly DiskHistory _history;
     private readonly List<(int Started, int Done)> _flushes = [];
     private readonly Dictionary<ScriptedOperation, int> _flushesUnderWay = [];
     private readonly List<ScriptedOperation> _over = [];
     private long _strays;
+    // What the queues ask of their neighbours until the daemon is killed; fewer than none: it lives.
+    private int _stepsLeft = -1;
 
     public Adversary(AdversaryOptions options, int seed)
     {
@@ -75,6 +81,12 @@ internal sealed class Adversary : IDisposable
             _guests[i] = new HostileGuest(options with { GuestId = i + 1 }, _random, i == 0 ? null : _guests[0].Rig.Disk, _throttle);
         _disk = _guests[0].Rig.Disk;
         _disk.OnStart = Start;
+        foreach (HostileGuest guest in _guests)
+        {
+            guest.Rig.Witness.BeforeCopy = _ => LiveOn();
+            guest.Rig.Witness.BeforeMap = LiveOn;
+            guest.Rig.Witness.BeforeNotify = LiveOn;
+        }
         _history = new DiskHistory(_disk.Content);
     }
 
@@ -82,6 +94,7 @@ internal sealed class Adversary : IDisposable
     public int Now { get; private set; }
     public int Answered => _guests.Sum(guest => guest.Answered);
     public int Served => _guests.Sum(guest => guest.Served);
+    public int Deaths { get; private set; }
 
     /// <summary>Flushes of the disk that began after that time and are done.</summary>
     public int FlushesSince(int time) => _flushes.Count(flush => flush.Started > time);
@@ -91,11 +104,49 @@ internal sealed class Adversary : IDisposable
         for (int step = 0; step < steps; step++)
         {
             Now++;
-            Step(_guests[_random.Next(_guests.Length)]);
+            if (_options.JournalPath is not null && _random.Next(30) == 0) _stepsLeft = _random.Next(12);
+            Survive(() => Step(_guests[_random.Next(_guests.Length)]));
             if (step % 200 == 199) ComeToRest();
         }
         ComeToRest();
         CheckDisk();
+    }
+
+    /// <summary>Another daemon goes on where one is killed.</summary>
+    private void Survive(Action action)
+    {
+        try
+        {
+            action();
+        }
+        catch (KilledException)
+        {
+            NextDaemon();
+        }
+    }
+
+    /// <summary>A process ends between any two things that it does.</summary>
+    private void LiveOn()
+    {
+        if (_stepsLeft < 0 || _stepsLeft-- > 0) return;
+        throw new KilledException();
+    }
+
+    private void NextDaemon()
+    {
+        Deaths++;
+        // What the kernel had of it may have been done, or in part, or not; it is over before the image's lock is free.
+        foreach (ScriptedOperation operation in _disk.UnderWay) DoPerhaps(operation);
+        _flushesUnderWay.Clear();
+        _over.Clear();
+        _disk = new ScriptedDisk(_options.Sectors, _options.ReadOnly, _options.AlignmentBytes, _disk.Content) { OnStart = Start };
+        foreach (HostileGuest guest in _guests) guest.NextDaemon(_disk);
+    }
+
+    private void DoPerhaps(ScriptedOperation operation)
+    {
+        int unit = _disk.AlignmentBytes;
+        if (_random.Next(3) != 0) _disk.Perform(operation, operation.IsTransfer ? unit * _random.Next((operation.LengthBytes / unit) + 1) : 0);
     }
 
     private void Step(HostileGuest guest)
@@ -140,6 +191,8 @@ internal sealed class Adversary : IDisposable
     private int Start(ScriptedOperation operation)
     {
         Now++;
+        if (_stepsLeft == 0) DoPerhaps(operation);
+        LiveOn();
         if (operation.Kind == DiskOperationKind.Flush) _flushesUnderWay[operation] = Now;
         if (_random.Next(3) != 0) return IDiskIo.Pending;
         int result = ResultOf(operation);
@@ -220,6 +273,7 @@ internal sealed class Adversary : IDisposable
     /// <summary>Everybody does what is left to do, and no more than they would: who waits for an event that was lost waits still.</summary>
     private void ComeToRest()
     {
+        _stepsLeft = -1;
         _throttle.Limits = new ThrottleLimits();
         foreach (HostileGuest guest in _guests)
         {
@@ -243,7 +297,8 @@ internal sealed class Adversary : IDisposable
             if (any) continue;
             Assert.All(_guests, guest => Assert.Empty(guest.InFlight));
             Assert.All(_guests, guest => Assert.Equal(0, guest.Rig.Queue.InFlight));
-            Assert.Equal(_strays, _guests.Sum(guest => guest.Rig.Statistics.StaleCompletions));
+            // Of a daemon that was killed nobody knows what it noticed.
+            if (Deaths == 0) Assert.Equal(_strays, _guests.Sum(guest => guest.Rig.Statistics.StaleCompletions));
             _history.Settle(++Now);
             return;
         }

@@ -75,6 +75,7 @@ internal sealed unsafe class HostileGuest : IDisposable
             MaxPersistentGrants = options.MaxPersistentGrants,
             Throttle = throttle,
             Disk = disk,
+            JournalPath = options.JournalPath is { } path ? $"{path}-{options.GuestId}" : null,
         });
         // It decides for each grant what it allows.
         _rig.Frontend.PersistentGrants = false;
@@ -96,6 +97,17 @@ internal sealed unsafe class HostileGuest : IDisposable
     public void TimePasses()
     {
         if (IsLater) IsReady = true;
+    }
+
+    /// <summary>Its daemon was killed in the middle of anything, and the next one has opened the disk.</summary>
+    public void NextDaemon(ScriptedDisk disk)
+    {
+        _rig.NextDaemon(disk);
+        _rig.Queue.SharesThread = _options.SharesThread;
+        // A failure that nobody was told of may not happen again.
+        foreach (Posted posted in _inFlight.Values) posted.MustFail = false;
+        _masked = _pending = IsLater = false;
+        IsReady = true;
     }
 
     /// <summary>Its device is drained, or served again.</summary>

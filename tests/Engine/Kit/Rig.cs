@@ -27,6 +27,8 @@ internal sealed record RigOptions
     public ScriptedDisk? Disk { get; init; }
     /// <summary>None, so that a test need not wait.</summary>
     public TimeSpan RetryDelay { get; init; }
+    /// <summary>Keeps the slots where <see cref="Rig.NextDaemon"/> finds them.</summary>
+    public string? JournalPath { get; init; }
 }
 
 /// <summary>
@@ -35,43 +37,66 @@ internal sealed record RigOptions
 internal sealed unsafe class Rig : IDisposable
 {
     private readonly bool _indirect;
+    private readonly RigOptions _options;
     private int _number;
 
     public Rig(BlkifProtocol protocol, RigOptions? options = null)
     {
-        options ??= new RigOptions();
+        _options = options ??= new RigOptions();
         _indirect = options.MaxIndirectSegments > 0;
         int segments = Math.Max(options.MaxIndirectSegments, Blkif.MaxSegmentsPerRequest);
         Domain = Frontend.CreateDomain(new DomainId(7), options.RingPages, segments: segments);
         Frontend = Frontend.Create(Domain, protocol, options.RingPages, options.RingIndex, segments);
         Frontend.PersistentGrants = options.GrantMode == GrantMode.Persistent;
         Disk = options.Disk ?? new ScriptedDisk(options.Sectors, options.ReadOnly, options.AlignmentBytes);
+        Queue = CreateQueue(takesOver: false);
+    }
+
+    private LoopbackGrants Grants => new(Domain.Memory, Domain.Id, Domain.Backend);
+
+    private VbdQueue CreateQueue(bool takesOver)
+    {
+        RingIdentity identity = new(Domain.Id, Frontend.Protocol, Frontend.RingPages, Frontend.RingReferences[0], Frontend.Channel.Port);
         VbdQueueOptions queueOptions = new()
         {
-            RingPages = options.RingPages,
+            RingPages = _options.RingPages,
             Frontend = Domain.Id,
-            ReadOnly = options.ReadOnlyMode,
-            MaxInFlight = options.MaxInFlight,
-            RingIndex = options.RingIndex,
-            Throttle = options.Throttle,
-            RetryDelay = options.RetryDelay,
-            MaxIndirectSegments = options.MaxIndirectSegments,
-            GrantMode = options.GrantMode,
-            MaxPersistentGrants = options.MaxPersistentGrants,
-            NativeSectors = options.NativeSectors,
-            IndirectMemoryBytes = options.IndirectMemoryBytes ?? VbdQueueOptions.DefaultIndirectMemoryBytes,
+            ReadOnly = _options.ReadOnlyMode,
+            MaxInFlight = _options.MaxInFlight,
+            RingIndex = takesOver ? Frontend.Header.RspProd : _options.RingIndex,
+            TakesOver = takesOver,
+            Journal = _options.JournalPath is { } path ? new RingJournal(path, identity) : null,
+            Throttle = _options.Throttle,
+            RetryDelay = _options.RetryDelay,
+            MaxIndirectSegments = _options.MaxIndirectSegments,
+            GrantMode = _options.GrantMode,
+            MaxPersistentGrants = _options.MaxPersistentGrants,
+            NativeSectors = _options.NativeSectors,
+            IndirectMemoryBytes = _options.IndirectMemoryBytes ?? VbdQueueOptions.DefaultIndirectMemoryBytes,
         };
-        WitnessedGrants grants = new(new LoopbackGrants(Domain.Memory, Domain.Id, Domain.Backend), Witness);
-        Queue = new VbdQueueFactory<WitnessedGrants, WitnessedEvents>(
-            Frontend.Sring, protocol, queueOptions, Disk, grants, new WitnessedEvents(Witness)).Create();
-        Queue.AttachDisk(0, ring: null);
-        Queue.AttachRing();
+        VbdQueue queue = new VbdQueueFactory<WitnessedGrants, WitnessedEvents>(
+            Frontend.Sring, Frontend.Protocol, queueOptions, Disk, new WitnessedGrants(Grants, Witness), new WitnessedEvents(Witness)).Create();
+        queue.AttachDisk(0, ring: null);
+        queue.AttachRing();
+        return queue;
+    }
+
+    /// <summary>The daemon was killed, and of it nothing is left but the journal; the next one serves the ring from the disk as it opened it.</summary>
+    public void NextDaemon(ScriptedDisk disk)
+    {
+        byte[] left = File.ReadAllBytes(_options.JournalPath!);
+        Witness.UnmapAll(Grants);
+        Queue.Dispose();
+        File.WriteAllBytes(_options.JournalPath!, left);
+        Disk = disk;
+        Queue = CreateQueue(takesOver: true);
+        Queue.NotifyFrontend();
     }
 
     public LoopbackDomain Domain { get; }
     public Frontend Frontend { get; }
-    public ScriptedDisk Disk { get; }
-    public VbdQueue Queue { get; }
+    public ScriptedDisk Disk { get; private set; }
+    public VbdQueue Queue { get; private set; }
     public Witness Witness { get; } = new();
     public QueueStatistics Statistics => Queue.Statistics;
 

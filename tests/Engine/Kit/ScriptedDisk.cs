@@ -70,11 +70,11 @@ internal sealed unsafe class ScriptedDisk : Disk
     // Of each queue that is attached and has its data in memory of its own.
     private readonly List<(nint Start, nuint LengthBytes)> _buffers = [];
 
-    public ScriptedDisk(long capacitySectors, bool readOnly = false, int alignmentBytes = SectorBytes) : base(capacitySectors, readOnly)
+    public ScriptedDisk(long capacitySectors, bool readOnly = false, int alignmentBytes = SectorBytes, byte[]? content = null) : base(capacitySectors, readOnly)
     {
         AlignmentBytes = LogicalSectorBytes = PhysicalSectorBytes = alignmentBytes;
         LongestSectors = capacitySectors;
-        Content = capacitySectors <= MaxContentSectors ? new byte[capacitySectors * SectorBytes] : [];
+        Content = content ?? (capacitySectors <= MaxContentSectors ? new byte[capacitySectors * SectorBytes] : []);
     }
 
     /// <summary>What a device has and the other disks have not.</summary>

@@ -20,6 +20,26 @@ internal sealed class Witness
     public Action<int>? BeforeCopy { get; set; }
     /// <summary>The whole batch fails before any segment is looked at, as a hypercall that returns an error.</summary>
     public bool RefuseCopies { get; set; }
+    /// <summary>Called before each batch that is mapped or unmapped.</summary>
+    public Action? BeforeMap { get; set; }
+
+    /// <summary>What is mapped now, by its address.</summary>
+    public Dictionary<nint, uint[]> Mapped { get; } = [];
+
+    /// <summary>As the kernel does when a process ends.</summary>
+    public unsafe void UnmapAll(LoopbackGrants grants)
+    {
+        foreach ((nint address, uint[] references) in Mapped)
+        {
+            fixed (uint* pinned = references)
+            {
+                GrantMapping mapping = new() { References = pinned, Count = references.Length, Address = (byte*)address };
+                grants.Unmap(&mapping, 1);
+            }
+            UnmappedPages += references.Length;
+        }
+        Mapped.Clear();
+    }
 }
 
 internal readonly unsafe struct WitnessedGrants(LoopbackGrants grants, Witness witness) : IGrants
@@ -39,20 +59,27 @@ internal readonly unsafe struct WitnessedGrants(LoopbackGrants grants, Witness w
 
     public void Map(GrantMapping* mappings, int count)
     {
+        witness.BeforeMap?.Invoke();
         witness.MapCalls++;
         _grants.Map(mappings, count);
         for (int i = 0; i < count; i++)
-            if (mappings[i].Status == 0) witness.MappedPages += mappings[i].Count;
+        {
+            if (mappings[i].Status != 0) continue;
+            witness.MappedPages += mappings[i].Count;
+            witness.Mapped.Add((nint)mappings[i].Address, new ReadOnlySpan<uint>(mappings[i].References, mappings[i].Count).ToArray());
+        }
     }
 
     public void Unmap(GrantMapping* mappings, int count)
     {
+        witness.BeforeMap?.Invoke();
         witness.UnmapCalls++;
         _grants.Unmap(mappings, count);
         for (int i = 0; i < count; i++)
         {
             // A group that was never mapped, or not like this, is our bug.
             if (mappings[i].Status != 0) throw new InvalidOperationException($"unmapping failed: {mappings[i].Status}");
+            if (!witness.Mapped.Remove((nint)mappings[i].Address)) throw new InvalidOperationException("what was not mapped is unmapped");
             witness.UnmappedPages += mappings[i].Count;
         }
     }
