@@ -25,9 +25,9 @@ internal static class SpecFile
     }
 
     /// <exception cref="SpecException">The text is not a right spec: the first problem.</exception>
-    public static ProtocolSpec Parse(string path, string text)
+    public static ProtocolSpec Parse(string path, string text, bool checksRings = true)
     {
-        SpecReading reading = SpecReader.Read(path, SourceText.From(text), CancellationToken.None);
+        SpecReading reading = SpecReader.Read(path, SourceText.From(text), CancellationToken.None, checksRings);
         if (reading.Spec is { } spec) return spec;
         throw new SpecException(reading.Problems[0].ToDiagnostic().ToString());
     }

@@ -51,7 +51,8 @@ public sealed class SpecGenerator : IIncrementalGenerator
         var repeated = readings
             .Where(static reading => reading.Spec is not null)
             .Combine(owners)
-            .Where(static pair => !SpecOwner.Of(pair.Left).IsFirstOf(pair.Right));
+            .Where(static pair => !SpecOwner.Of(pair.Left).IsFirstOf(pair.Right))
+            .WithTrackingName(Steps.Repeated);
         context.RegisterSourceOutput(repeated, static (output, pair) => output.ReportDiagnostic(new DiagnosticInfo(
             Descriptors.DuplicateProtocol,
             pair.Left.At,
@@ -98,6 +99,7 @@ internal static class Steps
     public const string Readings = nameof(Readings);
     public const string Owners = nameof(Owners);
     public const string Problems = nameof(Problems);
+    public const string Repeated = nameof(Repeated);
     public const string Specs = nameof(Specs);
     public const string Layouts = nameof(Layouts);
     public const string Sources = nameof(Sources);

@@ -133,6 +133,61 @@ public sealed class BadHeaderTests : IDisposable
     }
 
     [Fact]
+    public void Names_that_are_one_in_CSharp_or_none_get_others_as_many_as_there_are()
+    {
+        string spec = Headers.Import(_headers.Write("io/a.h", """
+            #define FOO_BAR 1
+            #define FooBar 2
+            #define _ 3
+            enum e { Foo_Bar = 4, b_x };
+            struct b_x { uint8_t foo_bar; uint8_t fooBar; uint8_t foo__bar; uint8_t __; uint8_t _1; };
+            """));
+
+        Assert.Contains("""<constant name="FooBar" value="2" csharp="FooBar_2"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<constant name="_" value="3" csharp="_"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<constant name="Foo_Bar" value="4" enum="e" csharp="FooBar_3"/>""", spec, StringComparison.Ordinal);
+        // C has names for constants and for structs.
+        Assert.Contains("""<constant name="b_x" value="5" enum="e" csharp="BX_2"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<struct name="b_x">""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<member name="foo__bar" type="uint8_t" csharp="FooBar_3"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<member name="__" type="uint8_t" csharp="_"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<member name="_1" type="uint8_t" csharp="_1"/>""", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_array_that_is_too_long_is_named() => Assert.StartsWith(
+        "io/a.h:2: a.pages: An array of 70000 elements is refused; give a count from 1 to 65536",
+        _headers.Refusal("io/a.h", "struct a {\n    uint8_t pages[70000];\n};\n"), StringComparison.Ordinal);
+
+    [Fact]
+    public void An_alignment_that_only_some_machines_give_is_refused() => Assert.StartsWith(
+        "io/a.h:1: a is aligned to 1 for x86_64-linux-gnu and to 4 for another target",
+        _headers.Refusal("io/a.h", "struct a { uint8_t first; uint32_t : 5; uint8_t last; };\n"), StringComparison.Ordinal);
+
+    [Fact]
+    public void A_struct_without_bytes_is_left_out_and_said()
+    {
+        string spec = Headers.Import(_headers.Write("io/nothing.h", "struct none {};\nstruct a { uint8_t n; struct none nothing; uint32_t last; };\n"));
+
+        Assert.Contains("\n  Left out: none, it has no bytes.\n", spec, StringComparison.Ordinal);
+        Assert.Contains("""
+              <struct name="a">
+                <member name="n" type="uint8_t"/>
+                <member name="last" type="uint32_t"/>
+              </struct>
+            """, spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_header_that_others_include_by_another_path_is_itself()
+    {
+        _headers.Write("xen/include/public/arch-x86/xen.h", "#include \"../xen.h\"\n");
+        string spec = Headers.Import(_headers.Write("xen/include/public/xen.h", "#ifndef XEN_H\n#define XEN_H\n#include \"arch-x86/xen.h\"\nstruct a { uint8_t n; };\n#endif\n"));
+
+        Assert.Contains("""<struct name="a">""", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_struct_that_points_to_itself_has_a_number_of_each_width()
     {
         string spec = Headers.Import(_headers.Write("io/a.h", "struct a { struct a *next; /* the next one */ uint8_t n; };\n"));

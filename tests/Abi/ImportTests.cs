@@ -1,3 +1,4 @@
+using Blkring.AbiTools.Layouts;
 using Blkring.Generators.Model;
 using Blkring.Layouts.Tests;
 
@@ -63,6 +64,94 @@ public sealed class ImportTests
             """));
 
         Assert.Contains("""<member name="pad" type="uint32_t" abi="x86_32">only here</member>""", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_struct_that_only_i386_has_is_of_that_abi_and_so_are_members_of_it()
+    {
+        using var headers = new Headers();
+        string spec = Headers.Import(headers.Write("io/a.h", """
+            #if defined(__i386__)
+            struct word { uint16_t cs; uint32_t eip; };
+            typedef struct word word_t;
+            #define WORDS 2
+            #else
+            typedef unsigned long word_t;
+            #define WORDS 3
+            #endif
+            struct a { uint32_t first; word_t word; uint8_t words[WORDS]; };
+            """));
+
+        Assert.Contains("""
+              <struct name="word" abi="x86_32">
+                <member name="cs" type="uint16_t"/>
+                <member name="eip" type="uint32_t"/>
+              </struct>
+            """, spec, StringComparison.Ordinal);
+        Assert.Contains("""
+              <abi name="x86_32"
+            """, spec, StringComparison.Ordinal);
+        Assert.Contains("""<member name="word_native" path="word" type="uint64_t" abi="native x86_64"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<member name="word_x86_32" path="word" type="word" abi="x86_32"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<member name="words_x86_32" path="words" type="uint8_t" count="2" abi="x86_32"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("Left out, for their values differ by target: WORDS.", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Where_64_bit_Arm_differs_from_x86_both_have_ABIs_of_their_own()
+    {
+        using var headers = new Headers();
+        string spec = Headers.Import(headers.Write("io/a.h", """
+            struct a {
+            #ifdef __aarch64__
+                uint32_t pad;
+            #endif
+                uint64_t last;
+            };
+            """));
+
+        Assert.DoesNotContain("""<abi name="native" """, spec, StringComparison.Ordinal);
+        Assert.Contains("""<abi name="arm64" align-64="8">""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<member name="pad" type="uint32_t" abi="arm64"/>""", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_integer_that_Arm_calls_by_another_name_is_the_same()
+    {
+        using var headers = new Headers();
+        string spec = Headers.Import(headers.Write("io/a.h", """
+            #if defined(__arm__) || defined(__aarch64__)
+            typedef uint64_t word_t;
+            #else
+            typedef unsigned long word_t;
+            #endif
+            struct a { word_t n; };
+            """));
+
+        Assert.Contains("""<member name="n_64" path="n" type="uint64_t" abi="native x86_64"/>""", spec, StringComparison.Ordinal);
+        Assert.Contains("""<member name="n_32" path="n" type="uint32_t" abi="x86_32"/>""", spec, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Strings_are_whole_or_none_and_what_the_place_of_use_decides_is_no_constant()
+    {
+        using var headers = new Headers();
+        string header = headers.Write("io/a.h", """
+            #define A_LINES "one\ntwo\t\"2\""
+            #define A_CUT "one\0two"
+            #define A_WIDE L"wide"
+            #define A_BELL "\x07"
+            #define A_BYTE "\xff"
+            #define A_FILE __FILE__
+            #define A_WHERE A_FILE
+            #define A_LINE (__LINE__ + 1)
+            struct a { uint8_t n; };
+            """);
+
+        string spec = Headers.Import(header);
+
+        Assert.Equal("one\ntwo\t\"2\"", Assert.Single(AbiSource.Parse("a.xml", spec).Spec.Constants).Text);
+        Assert.Equal(spec, Headers.Import(header));
     }
 
     [Fact]

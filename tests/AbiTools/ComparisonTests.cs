@@ -29,6 +29,7 @@ public sealed class ComparisonTests
     [InlineData("<constant name=\"DEMO_A\"", "<constant name=\"DEMO_B\" value=\"2\"/><constant name=\"DEMO_A\"", "constant-added", "constant added, 2", true)]
     [InlineData("name=\"pad\"", "name=\"reserved\"", "member-renamed", "renamed to reserved, 4 bytes at 28", true)]
     [InlineData("<struct", "<struct name=\"demo_n\"><member name=\"a\" type=\"uint8_t\"/></struct><struct", "struct-added", "struct added", true)]
+    [InlineData("<typedef", "<typedef name=\"other_t\" type=\"gref_t\"/><typedef", "typedef-added", "typedef added, uint32_t", true)]
     [InlineData("type=\"gref_t\" count", "type=\"uint32_t\" count", "member-retyped", "type gref_t[4] -> uint32_t[4], 16 bytes at 16", true)]
     [InlineData("<member name=\"id\"", "<member name=\"flags\" type=\"uint8_t\"/><member name=\"id\"", "member-added", "added, uint8_t, 1 byte at 1, in what was a gap", true)]
     // Not fine.
@@ -42,6 +43,8 @@ public sealed class ComparisonTests
     [InlineData("name=\"id\"", "name=\"handle\"", "member-renamed", "renamed to handle, 8 bytes at 8; check that it means the same", false)]
     [InlineData("<member name=\"pad\" type=\"uint32_t\" abi=\"x86_32\"/>", "", "struct-resized", "size 32 -> 28", false)]
     [InlineData("<struct name=\"demo_s\"", "<struct name=\"demo_z\"", "struct-removed", "struct removed", false)]
+    [InlineData("<struct name=\"demo_s\"", "<struct name=\"demo_s\" abi=\"x86_32\"", "struct-removed", "struct removed", false)]
+    [InlineData("name=\"gref_t\" type=\"uint32_t\"", "name=\"gref_t\" type=\"int32_t\"", "typedef-changed", "typedef changed, uint32_t -> int32_t", false)]
     public void A_change_is_told_in_words_and_judged(string old, string edited, string kind, string text, bool isWireCompatible)
     {
         Assert.Contains(old, Old, StringComparison.Ordinal);
@@ -71,6 +74,29 @@ public sealed class ComparisonTests
 
         AbiDifference[] moved = [.. comparison.Differences.Where(d => d is { Kind: "member-moved", Member: "id" })];
         Assert.Equal([("x86_64", 8, 16), ("x86_32", 4, 12)], moved.Select(d => (d.Abi!, d.OldOffset!.Value, d.NewOffset!.Value)));
+    }
+
+    [Fact]
+    public void A_struct_that_one_ABI_loses_is_told_for_that_ABI()
+    {
+        AbiDifference gone = Assert.Single(Compare(Old, Old.Replace("<struct", "<struct abi=\"x86_64\"", StringComparison.Ordinal).Replace(" abi=\"x86_32\"/>", "/>", StringComparison.Ordinal)).Differences, d => d.Kind == "struct-removed");
+
+        Assert.Equal(("demo_s", "x86_32"), (gone.Struct, gone.Abi));
+    }
+
+    [Theory]
+    // As Xen 4.19 wrote the arrays that end its page directories anew.
+    [InlineData("<member name=\"refs\" type=\"uint32_t\" count=\"1\"/>", "<tail name=\"refs\" type=\"uint32_t\"/>", "at 4, uint32_t[1] -> uint32_t[]: now of any length", true)]
+    [InlineData("<member name=\"refs\" type=\"uint32_t\" count=\"1\"/>", "<tail name=\"refs\" type=\"uint16_t\"/>", "at 4, size 4 -> 0", false)]
+    [InlineData("<member name=\"refs\" type=\"uint32_t\"/>", "<tail name=\"refs\" type=\"uint32_t\"/>", "at 4, size 4 -> 0", false)]
+    public void An_array_at_the_end_may_get_any_length(string old, string edited, string text, bool isWireCompatible)
+    {
+        const string Start = "<struct name=\"s\"><member name=\"n\" type=\"uint32_t\"/>";
+
+        AbiComparison comparison = Compare(Start + old + "</struct>", Start + edited + "</struct>");
+
+        Assert.Contains(comparison.Differences, d => d.Kind == "member-resized" && d.Text == text);
+        Assert.All(comparison.Differences, d => Assert.Equal(isWireCompatible, d.IsWireCompatible));
     }
 
     [Fact]

@@ -55,6 +55,9 @@ public sealed class DiagnosticTests
         { "BLKABI012", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\" §count=\"MAX\"/></struct>"), "declare the constant" },
         { "BLKABI012", Demo("<constant name=\"T\" string=\"1\"/><struct name=\"s\"><member name=\"a\" type=\"uint8_t\" §count=\"T\"/></struct>"), "integer <constant>" },
         { "BLKABI013", Demo("<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\" §abi=\"x86_32 arm\"/></struct>"), "use native, x86_32" },
+        { "BLKABI013", Demo("<struct name=\"s\" §abi=\"arm\"><member name=\"a\" type=\"uint8_t\"/></struct>"), "use native, x86_32" },
+        { "BLKABI036", Demo("<struct name=\"t\" abi=\"x86_32\"><member name=\"a\" type=\"uint8_t\"/></struct><struct name=\"s\"><member name=\"a\" §type=\"t\"/></struct>"), "'s.a' needs the type 't', which the ABI native lacks" },
+        { "BLKABI036", Demo("<struct name=\"t\" abi=\"x86_32\"><member name=\"a\" type=\"uint8_t\"/></struct><struct name=\"s\" abi=\"native\"><member name=\"n\" type=\"uint8_t\"/><tail name=\"a\" §type=\"t\"/></struct>"), "name the same ABIs for both" },
         { "BLKABI015", Demo("<typedef name=\"t\" §type=\"u\"/><typedef name=\"u\" type=\"u\"/>"), "break the cycle" },
         { "BLKABI015", Demo("<struct §name=\"s\"><member name=\"a\" type=\"s\"/></struct>"), "break the cycle" },
         { "BLKABI015", Demo("<struct §name=\"s\"><member name=\"a\" type=\"u\"/></struct><union name=\"u\"><member name=\"b\" type=\"s\"/></union>"), "through u" },
@@ -91,6 +94,7 @@ public sealed class DiagnosticTests
         // Rings.
         { "BLKABI020", Ring("<ring name=\"demo\" header=\"h\" §request=\"nothing\" response=\"r\"/>"), "declare it or correct the name" },
         { "BLKABI020", Ring("<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\"><variant §struct=\"nothing\" when=\"op\" is=\"1\"/></ring>"), "no <struct>" },
+        { "BLKABI036", Ring("<struct name=\"v\" abi=\"native\"><member name=\"op\" type=\"uint8_t\"/></struct><ring name=\"demo\" header=\"h\" §request=\"v\" response=\"r\"/>"), "The ring 'demo' needs the type 'v', which the ABI x86_32 lacks" },
         { "BLKABI021", Ring("<ring name=\"demo\" §header=\"q\" request=\"q\" response=\"r\"/>"), "lacks the index req_prod, req_event, rsp_prod, rsp_event as a plain uint32_t member" },
         { "BLKABI022", Ring(Header("uint8_t", 3) + "<ring name=\"demo\" §header=\"g\" request=\"q\" response=\"r\"/>"), "pad the header" },
         { "BLKABI022", Ring("<struct name=\"big\"><member name=\"a\" type=\"uint8_t\" count=\"4096\"/></struct><ring name=\"demo\" header=\"h\" §request=\"big\" response=\"r\"/>"), "make the messages smaller" },

@@ -84,6 +84,18 @@ public sealed class IncrementalTests
         Assert.Equal(GeneratorKit.Result(broken).Diagnostics.Length, GeneratorKit.Result(again).Diagnostics.Length);
     }
 
+    [Fact]
+    public void A_protocol_in_two_files_is_found_once_and_not_again_at_an_edit_of_CSharp()
+    {
+        GeneratorDriver twice = GeneratorKit.Driver(_blkif, new SpecFile("copy.xml", _blkif.GetText(TestContext.Current.CancellationToken).ToString())).RunGenerators(_compilation, TestContext.Current.CancellationToken);
+        Assert.Equal([IncrementalStepRunReason.New], Reasons(twice, Steps.Repeated));
+
+        GeneratorDriver again = twice.RunGenerators(_compilation.AddSyntaxTrees(CSharpSyntaxTree.ParseText("class After;", cancellationToken: TestContext.Current.CancellationToken)), TestContext.Current.CancellationToken);
+
+        AssertCached(Reasons(again, Steps.Repeated));
+        Assert.Single(GeneratorKit.Result(again).Diagnostics, d => d.Id == "BLKABI028");
+    }
+
     private GeneratorDriver Edit(string old, string edited)
     {
         string text = _blkif.GetText(TestContext.Current.CancellationToken).ToString();

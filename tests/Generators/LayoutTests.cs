@@ -28,6 +28,19 @@ public sealed class LayoutTests
     }
 
     [Fact]
+    public void A_struct_of_some_ABIs_is_laid_out_in_these_alone()
+    {
+        ProtocolLayout layout = LayoutCalculator.Calculate(Read(
+            "<struct name=\"t\" abi=\"x86_32\"><member name=\"a\" type=\"uint64_t\"/></struct>"
+            + "<struct name=\"s\"><member name=\"n\" type=\"uint8_t\"/><member name=\"t\" type=\"t\" abi=\"x86_32\"/></struct>"), problems: null)!;
+
+        Assert.Equal(["s", "t s"], layout.Abis.Select(abi => string.Join(' ', abi.Types.Select(t => t.CName))));
+        Assert.Equal("0; size 1, alignment 1", Shape(layout.Abis[0].Types[0]));
+        Assert.Equal("0, 4; size 12, alignment 4", Shape(layout.Abis[1].Types[1]));
+        Assert.Empty(layout.SharedTypes);
+    }
+
+    [Fact]
     public void An_array_has_its_elements_alignment_and_a_constants_count()
     {
         (TypeLayout native, _) = Both("<constant name=\"N\" value=\"0x3\"/><struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint16_t\" count=\"N\"/></struct>");

@@ -6,6 +6,9 @@ namespace Blkring.Layouts.Tests;
 /// <summary>A C program that includes Xen's headers, compiled for a machine and run. Nothing here skips: without the headers there is no proof.</summary>
 internal static class CProbe
 {
+    // Linux's headers for programs of the host, which gcc does not look for when it compiles for 32 bits.
+    private const string HostHeaders = "/usr/include/x86_64-linux-gnu";
+
     private const string Needs = "The layouts are proved against Xen's own headers, which needs the Debian packages gcc, gcc-multilib and libxen-dev.";
 
     /// <summary>Machine option of gcc whose layouts the spec's ABI must have.</summary>
@@ -17,7 +20,10 @@ internal static class CProbe
     };
 
     /// <summary>The host's compiler and processor know x86 only; what Arm has of its own, tests/Abi proves with libclang.</summary>
-    public static bool IsOfHost(string abi) => abi != "arm";
+    public static bool IsOfHost(string abi) => !abi.StartsWith("arm", StringComparison.Ordinal);
+
+    /// <summary>Compiles a source, which says by assertions what it wants to know.</summary>
+    public static void Check(string source, string machine) => Start("gcc", $"{machine} -std=gnu11 -w -D__XEN_TOOLS__ -idirafter {HostHeaders} -fsyntax-only -xc -", source);
 
     /// <summary>Compiles and runs a program; returns the lines it prints.</summary>
     public static string[] Run(string source, string machine, string input = "")

@@ -18,6 +18,11 @@ internal sealed class ProtocolComparer(AbiModel before, AbiModel after, List<Abi
             old => Add("constant-removed", old.Name, $"constant removed, was {old.Value}", false, old.Value),
             added => Add("constant-added", added.Name, $"constant added, {added.Value}", true, null, added.Value),
             CompareConstant);
+        // What a typedef's name stands for matters where a member has it, which is told there; the name alone is nowhere on the wire.
+        AbiComparer.Pair(before.Typedefs, after.Typedefs, t => t.Name,
+            old => Add("typedef-removed", old.Name, $"typedef removed, was {old.Underlying}", true, old.Underlying),
+            added => Add("typedef-added", added.Name, $"typedef added, {added.Underlying}", true, null, added.Underlying),
+            CompareTypedef);
         CompareStructs();
         AbiComparer.Pair(before.Rings, after.Rings, r => r.Name,
             old => Add("ring-removed", old.Name, "ring removed", false),
@@ -30,6 +35,11 @@ internal sealed class ProtocolComparer(AbiModel before, AbiModel after, List<Abi
         if (old.Value != now.Value) Add("constant-changed", old.Name, $"constant changed, {old.Value} -> {now.Value}", false, old.Value, now.Value);
     }
 
+    private void CompareTypedef(AbiTypedef old, AbiTypedef now)
+    {
+        if (old.Underlying != now.Underlying) Add("typedef-changed", old.Name, $"typedef changed, {old.Underlying} -> {now.Underlying}", false, old.Underlying, now.Underlying);
+    }
+
     private void CompareStructs()
     {
         // Told once: a struct that is new or gone is so in every ABI; one that exists in an ABI that is new or gone is told by the ABI.
@@ -37,8 +47,17 @@ internal sealed class ProtocolComparer(AbiModel before, AbiModel after, List<Abi
             old => Add("struct-removed", old.Name, $"{Keyword(old)} removed", false),
             added => Add("struct-added", added.Name, $"{Keyword(added)} added", true),
             (_, _) => { });
-        AbiComparer.Pair(before.Structs, after.Structs, s => $"{s.Name} {s.Abi}", _ => { }, _ => { },
+        AbiComparer.Pair(before.Structs, after.Structs, s => $"{s.Name} {s.Abi}",
+            old => AddInAbi("struct-removed", old, after, "removed", false),
+            added => AddInAbi("struct-added", added, before, "added", true),
             (old, now) => new StructComparer(_protocol, old, now, found).Compare());
+    }
+
+    /// <summary>A struct that the other version has, though not in this ABI, which it has too.</summary>
+    private void AddInAbi(string kind, AbiStruct type, AbiModel other, string what, bool isWireCompatible)
+    {
+        if (other.Abis.Contains(type.Abi) && other.Structs.Any(s => s.Name == type.Name))
+            found.Add(new(kind, _protocol, type.Name, $"{Keyword(type)} {what}", isWireCompatible) { Struct = type.Name, Abi = type.Abi });
     }
 
     private static IEnumerable<AbiStruct> OnePerName(AbiModel model) => model.Structs.DistinctBy(s => s.Name);

@@ -10,7 +10,7 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
         if (before.IsUnion != after.IsUnion)
             Add("struct-changed", null, before.IsUnion ? "union became a struct" : "struct became a union", false);
         if (before.Size != after.Size)
-            Add("struct-resized", null, $"size {before.Size} -> {after.Size}", false, d => d with { OldSize = before.Size, NewSize = after.Size });
+            Add("struct-resized", null, $"size {before.Size} -> {after.Size}", OnlyLengthOfLastArrayIsOpen, d => d with { OldSize = before.Size, NewSize = after.Size });
         // Every byte is where it was; a struct around this one that moves for it is told by itself.
         else if (before.Alignment != after.Alignment)
             Add("struct-realigned", null, $"alignment {before.Alignment} -> {after.Alignment}", true);
@@ -30,12 +30,30 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
         foreach (AbiMember member in added) AddNew(member);
     }
 
+    /// <summary>
+    /// An array that ends a struct, of one element as older headers write it or without a count: no byte means anything else, and what
+    /// holds the struct is told by itself when it moves.
+    /// </summary>
+    private bool OnlyLengthOfLastArrayIsOpen =>
+        !before.IsUnion && before.Members.Count == after.Members.Count
+        && before.Members.Zip(after.Members).All(pair => pair.First.Name == pair.Second.Name && pair.First.FirstBit == pair.Second.FirstBit)
+        && before.Members.Zip(after.Members).SkipLast(1).All(pair => pair.First.Underlying == pair.Second.Underlying && pair.First.EndBit == pair.Second.EndBit)
+        && IsLengthOpened(before.Members[^1], after.Members[^1]);
+
+    private static bool IsLengthOpened(AbiMember old, AbiMember now) =>
+        old.IsFlexible != now.IsFlexible && ElementOf(old) is { } element && element == ElementOf(now);
+
+    /// <summary>The type of an array's elements; null of what is no array.</summary>
+    private static string? ElementOf(AbiMember member) => member.Underlying.IndexOf('[', StringComparison.Ordinal) is var at and > 0 ? member.Underlying[..at] : null;
+
     private bool NothingMoved => before.Size == after.Size && before.Members.All(old => after.Members.All(m => m.Name != old.Name || m.FirstBit == old.FirstBit));
 
     private void CompareMember(AbiMember old, AbiMember now)
     {
         if (old.FirstBit != now.FirstBit)
             Add("member-moved", old.Name, $"{Moved(old, now)}{Resized(old, now)}", false, d => WithPlaces(d, old, now));
+        else if (IsLengthOpened(old, now))
+            Add("member-resized", old.Name, $"at {Start(old)}, {old.Type} -> {now.Type}: {(now.IsFlexible ? "now" : "no longer")} of any length", OnlyLengthOfLastArrayIsOpen, d => WithPlaces(d, old, now) with { Old = old.Type, New = now.Type });
         else if (Extent(old) != Extent(now))
             Add("member-resized", old.Name, $"at {Start(old)}{Resized(old, now)}", false, d => WithPlaces(d, old, now));
         if (old.Type == now.Type || Extent(old) != Extent(now)) return;

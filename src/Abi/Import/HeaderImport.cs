@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using Blkring.AbiTools.Import;
 using Blkring.Generators.Diagnostics;
@@ -19,8 +20,8 @@ public sealed class ImportOptions
     /// <summary>The protocol's name; null for the first header's.</summary>
     public string? Name { get; init; }
 
-    /// <summary>Whether a hint that matches nothing is an error. Not where headers are only compared: that tells what is gone.</summary>
-    public bool ChecksHints { get; init; } = true;
+    /// <summary>Whether nothing will be generated from it: then a hint that matches nothing, or a ring without one decoded message, is a difference to be told and no error.</summary>
+    public bool IsForComparison { get; init; }
 }
 
 /// <summary>C headers to a spec: what a compiler for each target sees, merged, and proved against the generator's layout rules.</summary>
@@ -44,7 +45,7 @@ public static class HeaderImport
         if (!CName.IsIdentifier(name))
             throw new HeaderImportException($"'{name}' is no name for a protocol; it must be a C identifier");
         var sources = new HeaderSources();
-        Hints hints = Hints.For(name);
+        Hints hints = Hints.For(name, options.IsForComparison);
 
         List<HeaderModel> models = ReadAll(headers, options.IncludeFolders, sources, hints);
         MergedHeaders merged = TargetMerge.Merge(models);
@@ -53,7 +54,7 @@ public static class HeaderImport
             string instead = models[0].HasFunctionMacros ? ", only macros with parameters: import a header that uses them" : "";
             throw new HeaderImportException($"{headers[0]}: the header defines no struct, union, enum or constant{instead}");
         }
-        return Write(name, headers, sources, merged, hints, models, options.ChecksHints);
+        return Write(name, headers, sources, merged, hints, models, options.IsForComparison);
     }
 
     /// <summary>The name of a header's protocol when none is given.</summary>
@@ -82,13 +83,15 @@ public static class HeaderImport
         string includes = string.Concat(headers.Concat(more).Select(h => $"#include \"{h}\"\n"));
         if (!Compiles(includes, system, includeFolders) && HeaderNames.Beside(headers[0], "xen/xen.h") is { } xen)
         {
-            // Headers of before Xen 4.0 leave it to their user to include what they need, and those of before 3.0 to have Linux's integers.
-            string needed = $"#include <errno.h>\n{SystemHeaders.LinuxIntegers}#include \"{xen}\"\n" + includes;
-            if (Compiles(needed, system, includeFolders))
-                includes = needed;
+            // Headers of before Xen 4.0 leave it to their user to include what they need, and those of before 3.0 to have Linux's integers;
+            // those of Linux's drivers also need grant references.
+            string needed = $"#include <errno.h>\n{SystemHeaders.LinuxIntegers}#include \"{xen}\"\n";
+            string grants = HeaderNames.Beside(headers[0], "xen/grant_table.h") is { } header ? $"#include \"{header}\"\n" : "";
+            includes = new[] { needed + includes, needed + grants + includes }.FirstOrDefault(text => Compiles(text, system, includeFolders)) ?? includes;
         }
         var models = new List<HeaderModel>();
-        foreach (Target target in Target.All)
+        bool isOfX86 = HeaderNames.Of(headers[0]).StartsWith("xen/arch-x86", StringComparison.Ordinal);
+        foreach (Target target in Target.All.Where(t => !t.IsArm || !isOfX86))
         {
             string[] arguments = [.. Arguments(target, system.Folder, includeFolders)];
             string source = Path.Combine(system.Folder, "import.c");
@@ -124,63 +127,69 @@ public static class HeaderImport
     }
 
     private static string Write(
-        string name, string[] headers, HeaderSources sources, MergedHeaders merged, Hints hints, IReadOnlyList<HeaderModel> models, bool checksHints)
+        string name, string[] headers, HeaderSources sources, MergedHeaders merged, Hints hints, IReadOnlyList<HeaderModel> models, bool isForComparison)
     {
         string[] names = [.. headers.Select(HeaderNames.Of)];
         List<string> head = [.. sources.Comments(headers[0]).Head];
         string doc = hints.Doc(name) ?? CommentText.Description(head, Path.GetFileName(headers[0]));
         var renamed = new Dictionary<string, string>(StringComparer.Ordinal);
-        while (true)
+        for (int tries = 0; ; tries++)
         {
             string text = SpecWriter.Write(name, names, doc, CommentText.CopyrightLines(head), merged, hints, renamed);
-            SpecReading reading = SpecReader.Read(names[0], SourceText.From(text, Encoding.UTF8), CancellationToken.None);
+            SpecReading reading = SpecReader.Read(names[0], SourceText.From(text, Encoding.UTF8), CancellationToken.None, checksRings: !isForComparison);
             if (reading.Spec is { } spec)
             {
                 LayoutProof.Check(spec, models);
-                if (checksHints)
+                if (!isForComparison)
                     hints.Check(headers[0], n => spec.Constants.Any(c => c.Name == n) || spec.Composites.Any(c => c.Name == n));
                 return text;
             }
             DiagnosticInfo problem = reading.Problems[0];
-            if (problem.Descriptor != Descriptors.NameCollision || renamed.Count == MaxRenames || !Rename(problem, text, merged, renamed))
-                throw new HeaderImportException($"{At(problem, merged, headers[0])}: {problem.ToDiagnostic().GetMessage()} ({problem.Descriptor.Id})");
+            var at = SpecElement.At(text, problem.At.Span.Start);
+            if (tries == MaxRenames || !Rename(problem, at, merged, renamed))
+                throw new HeaderImportException($"{PlaceOf(at, merged) ?? headers[0]}: {problem.ToDiagnostic().GetMessage()} ({problem.Descriptor.Id})");
         }
     }
 
     /// <summary>
-    /// Two C names that are one in C#: one of them gets another, which the spec shows. _NETTXF_more_data is told from NETTXF_more_data
-    /// in C# as it is in C; of other names the later gets a number.
+    /// C names that are one in C#, or no name there: one gets another C# name, which the spec shows. _NETTXF_more_data is told from
+    /// NETTXF_more_data in C# as it is in C; of other names the later gets a number. False where that is not what is wrong.
     /// </summary>
-    private static bool Rename(DiagnosticInfo problem, string text, MergedHeaders merged, Dictionary<string, string> renamed)
+    private static bool Rename(DiagnosticInfo problem, SpecElement at, MergedHeaders merged, Dictionary<string, string> renamed)
     {
-        string name = problem.Arguments[0];
+        bool isNoName = problem.Descriptor == Descriptors.NotACSharpName;
+        if (!isNoName && problem.Descriptor != Descriptors.NameCollision)
+            return false;
         string csharp = problem.Arguments[1];
-        if (OwnerOf(problem, text) is { } owner)
-            return renamed.TryAdd($"{owner}.{name}", name.StartsWith('_') ? "_" + csharp : csharp + "_2");
-        string? which = new[] { "_" + name, name }
-            .FirstOrDefault(n => !renamed.ContainsKey(n) && (merged.Constants.Any(c => c.Name == n) || merged.Types.Any(t => t.Type.Name == n)));
-        return which is not null && renamed.TryAdd(which, which.StartsWith('_') ? "_" + csharp : csharp + "_2");
+        string underscored = "_" + at.Name;
+        (string name, string? key) = at.Kind switch
+        {
+            "member" => (at.Name, SpecWriter.KeyOfMember(at.Owner, at.Name)),
+            "constant" when merged.Constants.Any(c => c.Name == underscored) && !renamed.ContainsKey(underscored) => (underscored, underscored),
+            "constant" => (at.Name, at.Name),
+            "struct" or "union" => (at.Name, SpecWriter.KeyOfType(at.Name)),
+            _ => ("", null),
+        };
+        if (key is null)
+            return false;
+        renamed[key] = renamed.ContainsKey(key) ? NextNumber(csharp) : name.StartsWith('_') || isNoName ? "_" + csharp : csharp + "_2";
+        return true;
     }
 
-    /// <summary>The type within whose element a problem of the spec lies; null when it is about the whole type or no type.</summary>
-    private static string? OwnerOf(DiagnosticInfo problem, string text)
+    private static string NextNumber(string name) =>
+        name.LastIndexOf('_') is var at and >= 0 && int.TryParse(name.AsSpan(at + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+            ? string.Create(CultureInfo.InvariantCulture, $"{name[..at]}_{number + 1}")
+            : name + "_2";
+
+    /// <summary>Where the headers have what an element of the spec is of; null for what is of no one place.</summary>
+    private static string? PlaceOf(SpecElement at, MergedHeaders merged)
     {
-        string before = text[..problem.At.Span.Start];
-        int type = Math.Max(before.LastIndexOf(SpecWriter.StructElement, StringComparison.Ordinal), before.LastIndexOf(SpecWriter.UnionElement, StringComparison.Ordinal));
-        int member = before.LastIndexOf(SpecWriter.MemberElement, StringComparison.Ordinal);
-        if (type < 0 || member < type)
+        if (at.Kind == "constant")
+            return merged.Constants.FirstOrDefault(c => c.Name == at.Name)?.At.ToString();
+        string type = at.Owner.Length > 0 ? at.Owner : at.Name;
+        if (merged.Types.FirstOrDefault(t => t.Type.Name == type) is not { } found)
             return null;
-        int name = text.IndexOf('"', type) + 1;
-        return text[name..text.IndexOf('"', name)];
-    }
-
-    /// <summary>Where the header has the name that a diagnostic of the spec is about.</summary>
-    private static string At(DiagnosticInfo problem, MergedHeaders merged, string header)
-    {
-        string name = problem.Arguments.Count > 0 ? problem.Arguments[0] : "";
-        Place? at = merged.Types.FirstOrDefault(t => t.Type.Name == name)?.Type.At
-            ?? merged.Types.SelectMany(t => t.Members).FirstOrDefault(m => m.Member.Name == name)?.Member.At
-            ?? merged.Constants.FirstOrDefault(c => c.Name == name)?.At;
-        return at?.ToString() ?? header;
+        HeaderMember? member = at.Owner.Length > 0 ? found.Members.FirstOrDefault(m => m.Member.Name == at.Name)?.Member : null;
+        return member is null ? found.Type.At.ToString() : $"{member.At}: {type}.{member.Name}";
     }
 }

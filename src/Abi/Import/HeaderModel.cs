@@ -8,10 +8,17 @@ internal sealed record HeaderModel(
     IReadOnlyList<HeaderTypedef> Typedefs,
     IReadOnlyList<HeaderType> Types,
     IReadOnlyList<HeaderRing> Rings,
-    IReadOnlyList<HeaderPrivate> LeftOut,
+    IReadOnlyList<HeaderOmission> Omissions,
     bool HasFunctionMacros)
 {
     public IReadOnlyDictionary<string, HeaderType> TypeByName { get; } = Types.ToDictionary(t => t.Name);
+
+    private readonly Dictionary<string, HeaderTypedef> _typedefByName = Typedefs.ToDictionary(t => t.Name);
+
+    /// <summary>The integer that a typedef's name stands for; any other type itself.</summary>
+    public string Underlying(string type) => _typedefByName.TryGetValue(type, out HeaderTypedef? typedef) ? typedef.Type : type;
+
+    public HeaderModel With(IReadOnlyList<HeaderType> types) => new(Target, Constants, Typedefs, types, Rings, Omissions, HasFunctionMacros);
 
     /// <summary>A macro may have the name of an enumerator.</summary>
     public ILookup<string, HeaderConstant> ConstantsByName { get; } = Constants.ToLookup(c => c.Name);
@@ -47,21 +54,18 @@ internal enum MemberKind
 internal sealed record HeaderMember(
     string Name, string Path, string Type, string? Count, long Bit, long Size, int? Bits, int? Align, MemberKind Kind, Place At, string Doc);
 
-/// <summary>A struct that only one side has, for it holds the pointer <paramref name="Pointer"/>: no part of a spec.</summary>
-internal sealed record HeaderPrivate(string Name, string Pointer, Place At)
-{
-    public override string ToString() => $"{Name}, private to one side: {Pointer} is a pointer";
-}
+/// <summary>A struct that is no part of a spec, and why.</summary>
+internal sealed record HeaderOmission(string Name, string Why);
 
 /// <summary>A DEFINE_RING_TYPES.</summary>
 internal sealed record HeaderRing(string Name, string Header, string Request, string Response);
 
-/// <summary>A machine that headers are read for. <paramref name="Abis"/>: those of a spec that have its layouts.</summary>
+/// <summary>A machine that headers are read for. <paramref name="Abis"/>: those of a spec that have its layouts, as far as the spec has them.</summary>
 internal sealed record Target(string Triple, IReadOnlyList<string> Abis)
 {
     public static readonly Target X86_64 = new("x86_64-linux-gnu", ["native", "x86_64"]);
     public static readonly Target X86_32 = new("i386-linux-gnu", ["x86_32"]);
-    public static readonly Target Arm64 = new("aarch64-linux-gnu", ["native"]);
+    public static readonly Target Arm64 = new("aarch64-linux-gnu", ["native", "arm64"]);
     public static readonly Target Arm32 = new("arm-linux-gnueabihf", ["arm"]);
 
     /// <summary>The first one leads: its order, names and documentation are the spec's.</summary>

@@ -36,10 +36,10 @@ internal static class HeaderNames
         return File.Exists(file) ? file : null;
     }
 
-    /// <summary>A protocol is named as its header, and as a C name: 9pfs.h is xen_9pfs, as its own types are called.</summary>
+    /// <summary>A protocol is named as its header, and as a C name: 9pfs.h is xen_9pfs, as its own types are called, and foreign/x86_64.h is xen_x86_64, told from the ABI.</summary>
     public static string Protocol(string path)
     {
         string name = new([.. Path.GetFileNameWithoutExtension(path).Select(c => char.IsAsciiLetterOrDigit(c) ? c : '_')]);
-        return CName.IsIdentifier(name) ? name : "xen_" + name;
+        return CName.IsIdentifier(name) && !TargetMerge.AbiNames.Contains(name) ? name : "xen_" + name;
     }
 }

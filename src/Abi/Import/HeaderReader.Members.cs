@@ -34,6 +34,15 @@ internal sealed partial class HeaderReader
 
     private static bool IsRecord(CXCursor cursor) => cursor.kind is ClangKind.StructDecl or ClangKind.UnionDecl;
 
+    /// <summary>Whether a struct or union takes no bytes, which GNU C allows: nothing of it is shared.</summary>
+    private static bool IsEmpty(CXCursor record) =>
+        clang_Type_getSizeOf(clang_getCursorType(record)) == 0
+        && Fields(record).All(f => clang_getCursorType(f) is var type && clang_Cursor_isBitField(f) == 0 && (IsZeroLength(clang_getCanonicalType(type)) || IsEmpty(type)));
+
+    private static bool IsEmpty(CXType type) => Record(type) is var record && IsRecord(record) && IsEmpty(record);
+
+    private static bool IsZeroLength(CXType type) => type.kind == ClangKind.TypeConstantArray && clang_getArraySize(type) == 0;
+
     /// <summary>The first pointer that a struct or union holds, in itself or in a part without a name; null when it holds none.</summary>
     private static string? PointerOf(CXCursor record)
     {
@@ -53,6 +62,11 @@ internal sealed partial class HeaderReader
     {
         if (_hints.LeavesOut(name) || !_typeNames.Add(name))
             return;
+        if (IsEmpty(cursor))
+        {
+            LeaveOut(name, "it has no bytes");
+            return;
+        }
         Place at = TranslationUnit.Expansion(clang_getCursorLocation(cursor));
         bool isMadeByMacro = IsMadeByMacro(cursor);
         List<CXCursor> parts = Children(cursor);
@@ -182,7 +196,10 @@ internal sealed partial class HeaderReader
         string name = Text(clang_getCursorSpelling(field));
         string where = $"{at}: {owner.Name}.{name}";
         CXType type = clang_getCanonicalType(clang_getCursorType(field));
-        bool isTail = type.kind == ClangKind.TypeIncompleteArray || (type.kind == ClangKind.TypeConstantArray && clang_getArraySize(type) == 0);
+        // Macros of Xen's make arrays whose lengths are numbers to the compiler, zero among them.
+        if (IsEmpty(type) || (IsZeroLength(type) && !isLast && IsMadeByMacro(field)))
+            return;
+        bool isTail = type.kind == ClangKind.TypeIncompleteArray || IsZeroLength(type);
         if (isTail && (owner.IsUnion || !isLast))
             throw new HeaderImportException($"{where} is an array without a length that is not the last member of a struct");
         CXType element = ElementType(type);

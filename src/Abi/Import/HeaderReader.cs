@@ -18,7 +18,7 @@ internal sealed partial class HeaderReader
     private readonly List<HeaderRing> _rings = [];
     private readonly List<HeaderConstant> _constants = [];
     private readonly Dictionary<string, decimal> _constantValues = new(StringComparer.Ordinal);
-    private readonly List<HeaderPrivate> _leftOut = [];
+    private readonly List<HeaderOmission> _omissions = [];
 
     private HeaderReader(
         Target target, TranslationUnit unit, HeaderSources sources, Hints hints, IReadOnlyList<Macro> macros,
@@ -41,7 +41,7 @@ internal sealed partial class HeaderReader
         reader.ReadConstants(macros);
         foreach (CXCursor cursor in Children(unit.Root).Where(c => files.Contains(TranslationUnit.Expansion(clang_getCursorLocation(c)).File)))
             reader.ReadDeclaration(cursor);
-        return new HeaderModel(target, reader._constants, [.. reader._typedefs.Values], reader._types, reader._rings, [.. reader._leftOut.Where(p => !reader._typeNames.Contains(p.Name))], MacroReader.DefinesFunctions(unit, files));
+        return new HeaderModel(target, reader._constants, [.. reader._typedefs.Values], reader._types, reader._rings, reader._omissions, MacroReader.DefinesFunctions(unit, files));
     }
 
     private void ReadConstants(IReadOnlyList<Macro> macros)
@@ -67,7 +67,7 @@ internal sealed partial class HeaderReader
         {
             string name = TagOf(cursor);
             if (IsMadeByMacro(cursor) && PointerOf(cursor) is { } pointer)
-                LeaveOut(cursor, name, pointer);
+                LeaveOut(name, $"private to one side: {pointer} is a pointer");
             else if (_hints.TakesType(name))
                 ReadRecord(cursor);
         }
@@ -78,10 +78,10 @@ internal sealed partial class HeaderReader
     }
 
     /// <summary>ring.h's macros also make each side's private variables, and others guest handles: pointers into one side's own memory.</summary>
-    private void LeaveOut(CXCursor cursor, string name, string pointer)
+    private void LeaveOut(string name, string why)
     {
         if (_hints.TakesType(name))
-            _leftOut.Add(new HeaderPrivate(name, pointer, TranslationUnit.Expansion(clang_getCursorLocation(cursor))));
+            _omissions.Add(new HeaderOmission(name, why));
     }
 
     /// <summary>A name for an integer; other typedefs name structs, which have tags, or what is not shared.</summary>

@@ -13,22 +13,25 @@ internal sealed class Hints
 {
     private readonly XElement _root;
     private readonly string _protocol;
+    private readonly bool _isForComparison;
     private readonly HashSet<(XElement Hint, string Name)> _matched = [];
 
-    private Hints(XElement root, string protocol)
+    private Hints(XElement root, string protocol, bool isForComparison)
     {
         _root = root;
         _protocol = protocol;
+        _isForComparison = isForComparison;
     }
 
     /// <summary>The hints for a protocol of Xen's; empty when it needs none.</summary>
-    public static Hints For(string protocol)
+    /// <param name="isForComparison">Whether only layouts are of interest.</param>
+    public static Hints For(string protocol, bool isForComparison)
     {
         using Stream? stream = Assembly.GetExecutingAssembly().GetManifestResourceStream($"Hints/{protocol}.xml");
         if (stream is null)
-            return new Hints(new XElement("hints"), protocol);
+            return new Hints(new XElement("hints"), protocol, isForComparison);
         using var reader = XmlReader.Create(stream, new XmlReaderSettings { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null });
-        return new Hints(XElement.Load(reader), protocol);
+        return new Hints(XElement.Load(reader), protocol, isForComparison);
     }
 
     /// <summary>Headers besides the protocol's own that have constants of it.</summary>
@@ -56,9 +59,9 @@ internal sealed class Hints
     /// <summary>What is left out, and why.</summary>
     public IEnumerable<(string Name, string Why)> LeftOut => _root.Elements("leave-out").Select(e => (Value(e, "name"), e.Value));
 
-    /// <summary>The member that counts an array's elements in use; null where no hint names one that the type has.</summary>
+    /// <summary>The member that counts an array's elements in use; null where no hint names one that the type has, and for a comparison: it is no matter of layout.</summary>
     public string? Used(HeaderType type, string member) =>
-        _root.Elements("used").FirstOrDefault(e => Value(e, "struct") == type.Name && Value(e, "array") == member) is { } hint
+        !_isForComparison && _root.Elements("used").FirstOrDefault(e => Value(e, "struct") == type.Name && Value(e, "array") == member) is { } hint
         && Value(hint, "by") is var counter && type.Members.Any(m => m.Name == counter) && Match(hint, counter) ? counter : null;
 
     /// <summary>The other forms of a ring's request, of those that the headers have a type for.</summary>

@@ -12,7 +12,7 @@ internal static class LayoutProof
     /// <exception cref="HeaderImportException">A layout differs.</exception>
     public static void Check(ProtocolSpec spec, IReadOnlyList<HeaderModel> models)
     {
-        ProtocolLayout layout = LayoutCalculator.Calculate(spec, problems: null)
+        ProtocolLayout layout = LayoutCalculator.CalculateTypes(spec, problems: null)
             ?? throw new InvalidOperationException("A spec without problems has a layout.");
         Dictionary<string, Dictionary<string, TypeLayout>> abis = layout.Abis.ToDictionary(a => a.Name, a => a.Types.ToDictionary(t => t.CName));
         foreach (HeaderModel model in models)

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Xml;
 using Blkring.Generators.Model;
 using static Blkring.AbiTools.Import.LibClang;
 
@@ -15,6 +16,11 @@ internal sealed record Macro(string Name, string Body, Place At);
 internal static class MacroReader
 {
     private const string Probe = "blkring_value_";
+    private const string SizeProbe = "blkring_size_";
+
+    // What the place of its use decides is no value of a header's: without these, such a macro is no expression.
+    private static readonly string[] OfPlace =
+        ["__FILE__", "__LINE__", "__BASE_FILE__", "__FILE_NAME__", "__INCLUDE_LEVEL__", "__COUNTER__", "__DATE__", "__TIME__", "__TIMESTAMP__"];
 
     /// <summary>The macros without parameters that these files define, each with its last body.</summary>
     public static IReadOnlyList<Macro> Macros(TranslationUnit unit, IReadOnlySet<string> files, HeaderSources sources)
@@ -46,10 +52,11 @@ internal static class MacroReader
     public static IReadOnlyDictionary<string, (decimal Value, string? Text)> Values(
         IReadOnlyList<Macro> macros, string prelude, string file, IReadOnlyList<string> arguments)
     {
-        var source = new StringBuilder(prelude);
+        var source = new StringBuilder(prelude).Append(string.Concat(OfPlace.Select(name => $"#undef {name}\n")));
         foreach (Macro macro in macros.Where(m => IsBalanced(m.Body)))
             // Plus zero: a string becomes a pointer, which can be initialised with one.
-            source.Append("static const __typeof__((").Append(macro.Name).Append(") + 0) ").Append(Probe).Append(macro.Name).Append(" = ").Append(macro.Name).Append(";\n");
+            source.Append("static const __typeof__((").Append(macro.Name).Append(") + 0) ").Append(Probe).Append(macro.Name).Append(" = ").Append(macro.Name)
+                .Append("; static const unsigned long ").Append(SizeProbe).Append(macro.Name).Append(" = sizeof(").Append(macro.Name).Append(");\n");
         File.WriteAllText(file, source.ToString());
 
         using TranslationUnit unit = TranslationUnit.Parse(file, arguments);
@@ -59,13 +66,24 @@ internal static class MacroReader
         foreach (CXCursor cursor in Children(unit.Root).Where(c => c.kind == ClangKind.VarDecl))
         {
             string name = Text(clang_getCursorSpelling(cursor));
-            if (!name.StartsWith(Probe, StringComparison.Ordinal) || wrong.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)).Line))
-                continue;
-            if (Evaluate(cursor) is { } value)
-                values[name[Probe.Length..]] = value;
+            if (name.StartsWith(Probe, StringComparison.Ordinal) && !wrong.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)).Line))
+            {
+                if (Evaluate(cursor) is { } value)
+                    values[name[Probe.Length..]] = value;
+            }
+            // The size is told behind the value.
+            else if (name.StartsWith(SizeProbe, StringComparison.Ordinal) && name[SizeProbe.Length..] is var macro
+                && values.TryGetValue(macro, out (decimal, string? Text) found) && found.Text is { } text && !IsWhole(text, cursor))
+            {
+                values.Remove(macro);
+            }
         }
         return values;
     }
+
+    /// <summary>Whether libclang has told all of a string, which it does up to the first zero, and XML can hold it. <paramref name="size"/>: a variable, its size in C.</summary>
+    private static bool IsWhole(string text, CXCursor size) =>
+        Evaluate(size) is (var bytes, _) && bytes == Encoding.UTF8.GetByteCount(text) + 1 && text.All(c => XmlConvert.IsXmlChar(c) || char.IsSurrogate(c));
 
     private static unsafe (decimal, string?)? Evaluate(CXCursor variable)
     {

@@ -7,11 +7,6 @@ namespace Blkring.AbiTools.Import;
 /// <summary>A spec's text. The same headers give the same bytes, so a spec under version control shows what moved.</summary>
 internal sealed class SpecWriter
 {
-    /// <summary>How a type's element and that of a member within it begin.</summary>
-    public const string StructElement = "\n  <struct ";
-    public const string UnionElement = "\n  <union ";
-    public const string MemberElement = "\n    <member ";
-
     private const string BigAlign = "8";
     private const string SmallAlign = "4";
 
@@ -29,7 +24,13 @@ internal sealed class SpecWriter
         _renamed = renamed;
     }
 
-    /// <param name="renamed">C names (of members: type.member) whose C# name another has, and the C# names that they get.</param>
+    /// <summary>What renames call a type: in C, types and constants have names of their own each.</summary>
+    public static string KeyOfType(string name) => "struct " + name;
+
+    /// <summary>What renames call a member.</summary>
+    public static string KeyOfMember(string type, string member) => $"{type}.{member}";
+
+    /// <param name="renamed">Constants, <see cref="KeyOfType"/> and <see cref="KeyOfMember"/> whose C# name another has, and the C# names that they get.</param>
     public static string Write(
         string name, IReadOnlyList<string> headerNames, string doc, IEnumerable<string> copyright, MergedHeaders headers, Hints hints,
         IReadOnlyDictionary<string, string> renamed)
@@ -60,10 +61,10 @@ internal sealed class SpecWriter
             Line(1, CommentSafe($"Left out: {name}, {why}."));
         if (_hints.WhyNotAllTypes is { } types)
             Line(1, CommentSafe($"Left out: {types}."));
-        foreach (HeaderPrivate type in _headers.Private)
-            Line(1, CommentSafe($"Left out: {type}."));
-        if (_headers.LeftOut.Count > 0)
-            Line(1, $"Left out, for their values differ by target: {string.Join(", ", _headers.LeftOut)}.");
+        foreach (HeaderOmission type in _headers.Omissions)
+            Line(1, CommentSafe($"Left out: {type.Name}, {type.Why}."));
+        if (_headers.Valueless.Count > 0)
+            Line(1, $"Left out, for their values differ by target: {string.Join(", ", _headers.Valueless)}.");
         _text.Append("-->\n");
     }
 
@@ -78,6 +79,7 @@ internal sealed class SpecWriter
                 "x86_32" => (SmallAlign, "32-bit x86: a 64-bit integer needs only 4-byte alignment."),
                 "x86_64" => (BigAlign, "64-bit x86."),
                 "arm" => (BigAlign, "32-bit Arm, where it differs from a 64-bit host."),
+                "arm64" => (BigAlign, "64-bit Arm, where it differs from 64-bit x86."),
                 _ => throw new InvalidOperationException($"The ABI {abi} has no words."),
             };
             Element(1, "abi", Attributes(("name", abi), ("align-64", align)), doc);
@@ -108,7 +110,7 @@ internal sealed class SpecWriter
         string element = type.IsUnion ? "union" : "struct";
         string attributes = Attributes(
             ("name", type.Name), ("path", type.Path is "" ? null : type.Path), ("unnamed", type.Path is "" ? "true" : null), ("pack", Number(type.Pack)), ("align", Number(type.Align)),
-            ("csharp", _renamed.GetValueOrDefault(type.Name)), ("header", OtherHeader(type.Header)));
+            ("abi", Abis(merged.Abis)), ("csharp", _renamed.GetValueOrDefault(KeyOfType(type.Name))), ("header", OtherHeader(type.Header)));
         _text.Append('\n');
         Line(1, $"<{element}{attributes}>");
         string doc = Doc(type.Name, type.Doc);
@@ -125,7 +127,7 @@ internal sealed class SpecWriter
         string doc = Doc($"{owner.Name}.{m.Name}", m.Doc);
         if (m.Kind == MemberKind.Skip)
         {
-            Element(2, "skip", Attributes(("type", m.Type), ("bits", Number(m.Bits)), ("abi", Abis(merged))), doc);
+            Element(2, "skip", Attributes(("type", m.Type), ("bits", Number(m.Bits)), ("abi", Abis(merged.Abis))), doc);
             return;
         }
         if (m.Kind == MemberKind.Tail)
@@ -136,10 +138,10 @@ internal sealed class SpecWriter
         string? used = _hints.Used(owner, m.Name);
         Element(2, "member", Attributes(
             ("name", m.Name), ("path", m.Path == m.Name ? null : m.Path), ("type", m.Type), ("count", m.Count), ("used", used),
-            ("align", Number(m.Align)), ("bits", Number(m.Bits)), ("csharp", _renamed.GetValueOrDefault($"{owner.Name}.{m.Name}")), ("abi", Abis(merged))), doc);
+            ("align", Number(m.Align)), ("bits", Number(m.Bits)), ("csharp", _renamed.GetValueOrDefault(KeyOfMember(owner.Name, m.Name))), ("abi", Abis(merged.Abis))), doc);
     }
 
-    private static string? Abis(MergedMember merged) => merged.Abis.Count == 0 ? null : string.Join(' ', merged.Abis);
+    private static string? Abis(IReadOnlyList<string> abis) => abis.Count == 0 ? null : string.Join(' ', abis);
 
     private static string? Number(int? value) => value?.ToString(CultureInfo.InvariantCulture);
 
@@ -168,7 +170,11 @@ internal sealed class SpecWriter
     private void Line(int depth, string text) => _text.Append(' ', 2 * depth).Append(text).Append('\n');
 
     private static string Attributes(params (string Name, string? Value)[] attributes) =>
-        string.Concat(attributes.Where(a => a.Value is not null).Select(a => $" {a.Name}=\"{SecurityElement.Escape(a.Value)}\""));
+        string.Concat(attributes.Where(a => a.Value is not null).Select(a => $" {a.Name}=\"{InAttribute(a.Value!)}\""));
+
+    /// <summary>XML reads a line's end or a tab in an attribute as a space.</summary>
+    private static string InAttribute(string text) => SecurityElement.Escape(text)
+        .Replace("\t", "&#9;", StringComparison.Ordinal).Replace("\n", "&#10;", StringComparison.Ordinal).Replace("\r", "&#13;", StringComparison.Ordinal);
 
     /// <summary>Text needs no more than these: quotes stay readable.</summary>
     private static string Escape(string text) =>

@@ -1,7 +1,7 @@
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// A folder with the few headers of C that Xen's headers include. They hold types and nothing of the host, so the import gives the
+/// A folder with the few headers of C and Linux that Xen's headers include. They hold types and nothing of the host, so the import gives the
 /// same spec on every machine, and needs no C library for a target that is not the host.
 /// </summary>
 internal sealed class SystemHeaders : IDisposable
@@ -43,6 +43,24 @@ internal sealed class SystemHeaders : IDisposable
 
         """;
 
+    // Those of libxen-dev that describe Linux's drivers include this; the host's would need the target's own.
+    private const string LinuxTypes = """
+        #include <stdint.h>
+        #ifndef BLKRING_LINUX_TYPES
+        #define BLKRING_LINUX_TYPES
+        typedef uint8_t __u8;
+        typedef int8_t __s8;
+        typedef uint16_t __u16;
+        typedef int16_t __s16;
+        typedef uint32_t __u32;
+        typedef int32_t __s32;
+        typedef uint64_t __u64;
+        typedef int64_t __s64;
+        #define __user
+        #endif
+
+        """;
+
     // Old xs_wire.h has a table of these names; their values are the host's and are in no spec.
     private static readonly string[] ErrorNames =
     [
@@ -55,9 +73,12 @@ internal sealed class SystemHeaders : IDisposable
     public SystemHeaders()
     {
         Folder = Directory.CreateTempSubdirectory(FolderName).FullName;
-        Directory.CreateDirectory(Path.Combine(Folder, "sys"));
+        foreach (string folder in new[] { "sys", "linux", "asm" })
+            Directory.CreateDirectory(Path.Combine(Folder, folder));
         foreach (string name in Names)
             File.WriteAllText(Path.Combine(Folder, name), StdInt);
+        File.WriteAllText(Path.Combine(Folder, "linux/types.h"), LinuxTypes);
+        File.WriteAllText(Path.Combine(Folder, "asm/ioctl.h"), "#include <asm-generic/ioctl.h>\n");
         File.WriteAllLines(Path.Combine(Folder, "errno.h"), ErrorNames.Select(name => $"#define {name} 1"));
     }
 

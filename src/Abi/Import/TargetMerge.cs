@@ -1,137 +1,203 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 
 namespace Blkring.AbiTools.Import;
 
-/// <summary>All targets' headers as one. <paramref name="Abis"/>: the spec's ABIs. <paramref name="Private"/>: structs left out. <paramref name="LeftOut"/>: constants without one value.</summary>
+/// <summary>
+/// All targets' headers as one. <paramref name="Abis"/>: the spec's ABIs. <paramref name="Omissions"/>: structs left out.
+/// <paramref name="Valueless"/>: constants without one value for all targets, left out too.
+/// </summary>
 internal sealed record MergedHeaders(
     IReadOnlyList<string> Abis,
     IReadOnlyList<HeaderConstant> Constants,
     IReadOnlyList<HeaderTypedef> Typedefs,
     IReadOnlyList<MergedType> Types,
     IReadOnlyList<HeaderRing> Rings,
-    IReadOnlyList<HeaderPrivate> Private,
-    IReadOnlyList<string> LeftOut);
+    IReadOnlyList<HeaderOmission> Omissions,
+    IReadOnlyList<string> Valueless);
 
-internal sealed record MergedType(HeaderType Type, IReadOnlyList<MergedMember> Members);
+/// <summary>A struct or union and the ABIs that have it; no ABIs: all.</summary>
+internal sealed record MergedType(HeaderType Type, IReadOnlyList<string> Abis, IReadOnlyList<MergedMember> Members);
 
-/// <summary>A member and the ABIs that have it; no ABIs: all.</summary>
+/// <summary>A member and the ABIs that have it; no ABIs: all that have its struct.</summary>
 internal sealed record MergedMember(HeaderMember Member, IReadOnlyList<string> Abis);
 
 /// <summary>
-/// Finds what differs by target: members that only some have, types whose width differs. The spec's ABIs are those of x86; Arm has the
-/// layouts of x86_64 as a rule, which is proved here, and an ABI of its own where 32-bit Arm has not.
+/// Finds what differs by target: types and members that only some have, members whose type differs. The spec's ABIs are those of x86
+/// and of a 64-bit host, which Arm has too as a rule. Where it has not, 32-bit Arm gets an ABI of its own, and so does 64-bit Arm: then
+/// there is no one ABI of a 64-bit host.
 /// </summary>
-internal static partial class TargetMerge
+internal sealed partial class TargetMerge
 {
+    private const string Native = "native";
+
+    /// <summary>In the order of a spec.</summary>
+    public static readonly IReadOnlyList<string> AbiNames = [Native, "x86_32", "x86_64", "arm", "arm64"];
+
+    // The first one leads: its order, names and documentation are the spec's.
+    private readonly HeaderModel _lead;
+    private readonly HeaderModel[] _models;
+    private readonly string[] _abis;
+
+    private TargetMerge(IReadOnlyList<HeaderModel> models, IReadOnlySet<string> constants)
+    {
+        models = [.. models.Select(m => m.With([.. m.Types.Select(t => WithCounts(t, m, constants))]))];
+        _lead = models[0];
+        bool hostsDiffer = models.Any(m => m.Target == Target.Arm64 && Differ(_lead, m));
+        bool arm32Differs = hostsDiffer || models.Any(m => m.Target == Target.Arm32 && Differ(_lead, m));
+        _models = [.. models.Where(m => !m.Target.IsArm || (m.Target == Target.Arm64 ? hostsDiffer : arm32Differs))];
+        _abis = [.. _models.SelectMany(m => m.Target.Abis).Where(a => a != Native || !hostsDiffer).Distinct().OrderBy(a => AbiNames.ToList().IndexOf(a))];
+    }
+
     /// <exception cref="HeaderImportException">The targets differ in a way that a spec cannot say.</exception>
     public static MergedHeaders Merge(IReadOnlyList<HeaderModel> models)
     {
+        CheckSameRings(models);
         HeaderModel lead = models[0];
-        CheckSameTypes(models);
-        HeaderModel? arm64 = models.FirstOrDefault(m => m.Target == Target.Arm64);
-        if (arm64 is not null && Difference(lead, arm64) is { } difference)
-            throw new HeaderImportException($"{difference} differs between x86_64 and Arm of 64 bits, for which a spec has one ABI");
-        bool armDiffers = models.FirstOrDefault(m => m.Target == Target.Arm32) is { } arm32 && Difference(lead, arm32) is not null;
-
-        HeaderModel[] layouts = [.. models.Where(m => !m.Target.IsArm || (armDiffers && m.Target == Target.Arm32))];
-        string[] abis = [.. layouts.SelectMany(m => m.Target.Abis).OrderBy(a => Array.IndexOf(Order, a))];
+        HeaderConstant[] constants = [.. lead.Constants.Where(c => HasOneValue(c, models))];
+        var merge = new TargetMerge(models, constants.Select(c => c.Name).ToHashSet());
+        string[] types = [.. Merged(models.Select(m => m.Types.Select(t => t.Name)))];
         return new MergedHeaders(
-            abis,
-            [.. lead.Constants.Where(c => HasOneValue(c, models))],
+            merge._abis,
+            constants,
             lead.Typedefs,
-            [.. lead.Types.Select(type => MergeType(type, layouts, abis))],
+            [.. types.Select(merge.MergeType)],
             lead.Rings,
-            [.. models.SelectMany(m => m.LeftOut).DistinctBy(p => p.Name)],
-            [.. lead.Constants.Where(c => !HasOneValue(c, models)).Select(c => c.Name)]);
+            [.. models.SelectMany(m => m.Omissions).DistinctBy(o => o.Name).Where(o => !types.Contains(o.Name))],
+            [.. models.SelectMany(m => m.Constants).Where(c => !HasOneValue(c, models)).Select(c => c.Name).Distinct()]);
     }
 
-    private static readonly string[] Order = ["native", "x86_32", "x86_64", "arm"];
-
-    private static void CheckSameTypes(IReadOnlyList<HeaderModel> models)
+    private static void CheckSameRings(IReadOnlyList<HeaderModel> models)
     {
         foreach (HeaderModel a in models)
         {
             foreach (HeaderModel b in models)
             {
-                if (a.Types.FirstOrDefault(t => !b.TypeByName.ContainsKey(t.Name)) is { } missing)
-                    throw new HeaderImportException($"{missing.At}: {missing.Name} exists for {a.Target.Triple} and not for {b.Target.Triple}; a spec's types exist in every ABI");
                 if (a.Rings.FirstOrDefault(r => !b.Rings.Contains(r)) is { } ring)
                     throw new HeaderImportException($"the ring {ring.Name} is not the same for {a.Target.Triple} and {b.Target.Triple}");
             }
         }
     }
 
-    /// <summary>The first member that two targets do not lay out alike, with its place; null when there is none.</summary>
-    private static string? Difference(HeaderModel a, HeaderModel b)
+    /// <summary>Names in the order of the first list; what it lacks goes behind what precedes it in another.</summary>
+    private static List<string> Merged(IEnumerable<IEnumerable<string>> lists)
     {
-        foreach ((HeaderType left, HeaderType right) in a.Types.Join(b.Types, t => t.Name, t => t.Name, (l, r) => (l, r)))
+        var merged = new List<string>();
+        var known = new HashSet<string>(StringComparer.Ordinal);
+        foreach (IEnumerable<string> list in lists)
         {
-            HeaderMember? member = left.Members.FirstOrDefault(m => right.Members.All(o => !IsSame(m, o) || m.Bit != o.Bit))
-                ?? right.Members.FirstOrDefault(m => left.Members.All(o => !IsSame(m, o)));
-            if (member is not null)
-                return $"{member.At}: {left.Name}.{member.Name}";
-            if (left.Size != right.Size)
-                return $"{left.At}: {left.Name}";
+            string? previous = null;
+            foreach (string name in list)
+            {
+                if (known.Add(name))
+                    merged.Insert(previous is null ? 0 : previous == merged.LastOrDefault() ? merged.Count : merged.IndexOf(previous) + 1, name);
+                previous = name;
+            }
         }
-        return null;
+        return merged;
     }
 
-    private static bool IsSame(HeaderMember a, HeaderMember b) => a.Path == b.Path && a.Type == b.Type && a.Count == b.Count && a.Bits == b.Bits;
+    /// <summary>Whether two targets have other types, or lay one out differently.</summary>
+    private static bool Differ(HeaderModel a, HeaderModel b) =>
+        a.Types.Count != b.Types.Count || a.Types.Any(type => !b.TypeByName.TryGetValue(type.Name, out HeaderType? other) || Differ(a, type, b, other));
+
+    private static bool Differ(HeaderModel a, HeaderType left, HeaderModel b, HeaderType right) =>
+        left.IsUnion != right.IsUnion || left.Size != right.Size || left.Members.Count != right.Members.Count
+        || left.Members.Zip(right.Members).Any(pair => !IsSame(a, pair.First, b, pair.Second) || pair.First.Bit != pair.Second.Bit);
+
+    /// <summary>Targets may call one integer by several names: xen_ulong_t is a long on x86 and a uint64_t on Arm.</summary>
+    private static bool IsSame(HeaderModel ofA, HeaderMember a, HeaderModel ofB, HeaderMember b) =>
+        a.Path == b.Path && a.Count == b.Count && a.Bits == b.Bits && (a.Type == b.Type || ofA.Underlying(a.Type) == ofB.Underlying(b.Type));
 
     private static bool HasOneValue(HeaderConstant constant, IReadOnlyList<HeaderModel> models) =>
         models.All(m => m.ConstantsByName[constant.Name].Any(c => c.Value == constant.Value && c.Text == constant.Text));
 
-    private static MergedType MergeType(HeaderType lead, HeaderModel[] models, string[] abis)
+    /// <summary>An array is counted by a constant only where that is one for all targets.</summary>
+    private static HeaderType WithCounts(HeaderType type, HeaderModel model, IReadOnlySet<string> constants) => type with
     {
-        HeaderType[] types = [.. models.Select(m => m.TypeByName[lead.Name])];
-        List<Merging> members = [.. types[0].Members.Select(m => new Merging(m, models[0].Target))];
-        for (int i = 1; i < types.Length; i++)
-            Merge(members, types[i], models[i].Target);
-        ILookup<string, Merging> byName = members.Where(m => m.Member.Kind != MemberKind.Skip).ToLookup(m => m.Member.Name);
-        HeaderType type = lead with { Align = types.Max(t => t.Align) };
-        return new MergedType(type, [.. members.Select(m => new MergedMember(
-            byName[m.Member.Name].Skip(1).Any() ? Named(m.Member, lead) : m.Member,
-            m.Abis.Count == abis.Length ? [] : [.. abis.Where(m.Abis.Contains)]))]);
+        Members = [.. type.Members.Select(m => m.Count is { } count && !constants.Contains(count) && model.ConstantsByName[count].FirstOrDefault() is { } number
+            ? m with { Count = number.Value.ToString(CultureInfo.InvariantCulture) }
+            : m)],
+    };
+
+    /// <exception cref="HeaderImportException">Only some of its ABIs align it so.</exception>
+    private static int? AlignOf(HeaderType[] types, HeaderModel[] models)
+    {
+        int? align = types.Max(t => t.Align);
+        int differs = align is null ? -1 : Array.FindIndex(types, t => t.Alignment < align);
+        return differs < 0 ? align : throw new HeaderImportException(
+            $"{types[differs].At}: {types[differs].Name} is aligned to {types[differs].Alignment} for {models[differs].Target.Triple} and to {align} for another target, by a rule of the machine that a spec cannot say");
     }
 
-    private static void Merge(List<Merging> members, HeaderType type, Target target)
+    private MergedType MergeType(string name)
+    {
+        HeaderModel[] models = [.. _models.Where(m => m.TypeByName.ContainsKey(name))];
+        HeaderType[] types = [.. models.Select(m => m.TypeByName[name])];
+        List<Merging> members = [.. types[0].Members.Select(m => new Merging(m, models[0]))];
+        for (int i = 1; i < types.Length; i++)
+            MergeMembers(members, types[i], models[i]);
+
+        ILookup<string, Merging> byName = members.Where(m => m.Member.Kind != MemberKind.Skip).ToLookup(m => m.Member.Name);
+        string[] abis = AbisOf(models);
+        return new MergedType(
+            types[0] with { Align = AlignOf(types, models) },
+            abis.Length == _abis.Length ? [] : abis,
+            [.. members.Select(m => ToMember(m, byName[m.Member.Name].ToList(), abis))]);
+    }
+
+    private static void MergeMembers(List<Merging> members, HeaderType type, HeaderModel model)
     {
         // A member that earlier targets lack goes where it lies: behind the last one that both have.
         int last = -1;
         foreach (HeaderMember member in type.Members)
         {
             // As a rule it is the next one, whatever the number of members.
-            int at = last + 1 < members.Count && IsSame(members[last + 1].Member, member) ? last + 1 : members.FindIndex(m => IsSame(m.Member, member));
+            int at = last + 1 < members.Count && members[last + 1].IsSame(member, model) ? last + 1 : members.FindIndex(m => m.IsSame(member, model));
             if (at >= 0)
-                members[last = at].Add(member, target);
+                members[last = at].Add(member, model);
             else
-                members.Insert(++last, new Merging(member, target));
+                members.Insert(++last, new Merging(member, model));
         }
     }
 
-    /// <summary>A member, and the ABIs that have it so far.</summary>
-    private sealed class Merging(HeaderMember member, Target target)
+    private MergedMember ToMember(Merging merging, List<Merging> sameName, string[] abisOfType)
+    {
+        string[] abis = AbisOf(merging.Models);
+        HeaderMember member = merging.Member;
+        // A typedef that the lead lacks is in no spec.
+        string type = _lead.Underlying(member.Type) == merging.Integer ? member.Type : merging.Integer;
+        return new MergedMember(
+            member with { Name = sameName.Count > 1 ? Distinct(merging, sameName, abis) : member.Name, Type = type },
+            abis.Length == abisOfType.Length ? [] : abis);
+    }
+
+    /// <summary>A member whose type differs by target is several to a spec: pd, a long, is pd_32 and pd_64; of others, each has its first ABI's name.</summary>
+    private static string Distinct(Merging merging, List<Merging> sameName, string[] abis)
+    {
+        bool areWidths = sameName.All(m => Width().IsMatch(m.Integer)) && sameName.DistinctBy(m => Width().Match(m.Integer).Value).Count() == sameName.Count;
+        return $"{merging.Member.Name}_{(areWidths ? Width().Match(merging.Integer).Value : abis[0])}";
+    }
+
+    private string[] AbisOf(IReadOnlyList<HeaderModel> models) => [.. _abis.Where(abi => models.Any(m => m.Target.Abis.Contains(abi)))];
+
+    /// <summary>A member, and the targets that have it so far.</summary>
+    private sealed class Merging(HeaderMember member, HeaderModel model)
     {
         public HeaderMember Member { get; private set; } = member;
 
-        public HashSet<string> Abis { get; } = [.. target.Abis];
+        public string Integer { get; } = model.Underlying(member.Type);
+
+        public List<HeaderModel> Models { get; } = [model];
+
+        public bool IsSame(HeaderMember other, HeaderModel of) => TargetMerge.IsSame(Models[0], Member, of, other);
 
         /// <summary>What is aligned by nature for one target may need an attribute for another: the larger alignment holds for both, or the proof fails.</summary>
-        public void Add(HeaderMember same, Target of)
+        public void Add(HeaderMember same, HeaderModel of)
         {
-            Abis.UnionWith(of.Abis);
+            Models.Add(of);
             if (same.Align is { } align && align > (Member.Align ?? 0))
                 Member = Member with { Align = align };
         }
-    }
-
-    /// <summary>A member whose width differs by target is several to a spec: pd, a long, is pd_32 and pd_64.</summary>
-    private static HeaderMember Named(HeaderMember member, HeaderType owner)
-    {
-        Match width = Width().Match(member.Type);
-        return width.Success
-            ? member with { Name = $"{member.Name}_{width.Value}" }
-            : throw new HeaderImportException($"{member.At}: {owner.Name}.{member.Name} has another type or count for another target");
     }
 
     [GeneratedRegex("(?<=^u?int)[0-9]+(?=_t$)")]

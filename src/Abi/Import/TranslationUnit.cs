@@ -96,7 +96,8 @@ internal sealed unsafe class TranslationUnit : IDisposable
             return "";
         FileNames ??= [];
         if (!FileNames.TryGetValue(file, out string? name))
-            FileNames[file] = name = Text(clang_getFileName(file));
+            // A header that others include by other paths has the last of these names.
+            FileNames[file] = name = Path.GetFullPath(Text(clang_getFileName(file)));
         return name;
     }
 

@@ -10,6 +10,7 @@ public sealed record AbiModel(
     IReadOnlyList<string> Abis,
     IReadOnlyList<AbiStruct> Structs,
     IReadOnlyList<AbiConstant> Constants,
+    IReadOnlyList<AbiTypedef> Typedefs,
     IReadOnlyList<AbiRing> Rings);
 
 /// <summary>A struct or union in one ABI. Structs come in the order of the header, and each in every ABI before the next.</summary>
@@ -35,6 +36,9 @@ public sealed record AbiMember(string Name, string Type, string Underlying, int 
     /// <summary>Of a bit field: its width; null of another member.</summary>
     public int? BitWidth { get; init; }
 
+    /// <summary>An array without a count, at the end of its struct.</summary>
+    public bool IsFlexible => Type.EndsWith("[]", StringComparison.Ordinal);
+
     public int End => Offset + Size;
 
     /// <summary>From the start of the struct.</summary>
@@ -51,8 +55,11 @@ public sealed record AbiMember(string Name, string Type, string Underlying, int 
             || name.StartsWith("reserved", StringComparison.OrdinalIgnoreCase) || name.StartsWith("rsvd", StringComparison.OrdinalIgnoreCase));
 }
 
-/// <summary>A #define. <paramref name="Value"/>: in decimal, or the text of a string in quotes.</summary>
+/// <summary>A #define. <paramref name="Value"/>: in decimal, or a string as C writes it, in quotes.</summary>
 public sealed record AbiConstant(string Name, string Value, string Header, string Doc);
+
+/// <summary>Another name of a type. <paramref name="Underlying"/>: what it stands for in the end.</summary>
+public sealed record AbiTypedef(string Name, string Underlying);
 
 /// <summary>A ring: the structs of its header and messages, the other forms of its request, and its entries per ABI.</summary>
 public sealed record AbiRing(

@@ -46,13 +46,17 @@ public sealed class AbiSource
         return end < 0 ? [] : text[(mark + ImportMark.Length)..end].Split(", ");
     }
 
-    /// <summary>One protocol as headers have it.</summary>
+    /// <summary>One protocol as headers have it, for comparison.</summary>
     /// <param name="headers">Paths; the first is the protocol's own.</param>
     /// <param name="name">The protocol's name; null for that of the first header.</param>
     /// <exception cref="HeaderImportException">The header does not compile, or has something that a spec cannot say.</exception>
     /// <exception cref="LibClangMissingException">libclang is not installed.</exception>
-    public static AbiSource Import(IReadOnlyList<string> headers, string? name) =>
-        Parse(headers[0], HeaderImport.Import(new ImportOptions { Headers = headers, Name = name, ChecksHints = false }));
+    public static AbiModel Import(IReadOnlyList<string> headers, string? name)
+    {
+        string text = HeaderImport.Import(new ImportOptions { Headers = headers, Name = name, IsForComparison = true });
+        ProtocolSpec spec = SpecFile.Parse(headers[0], text, checksRings: false);
+        return ToModel(spec, LayoutCalculator.CalculateTypes(spec, problems: null)!);
+    }
 
     /// <summary>The specs of abi/ that this build was made from, by name.</summary>
     public static IReadOnlyList<AbiSource> Shipped() =>
@@ -78,10 +82,18 @@ public sealed class AbiSource
             spec.Header,
             spec.Doc,
             [.. layout.Abis.Select(abi => abi.Name)],
-            // An ABI's types are in the order of the spec.
-            [.. spec.Composites.SelectMany((_, i) => layout.Abis.Select(abi => ToStruct(abi.Types[i], abi.Name, types)))],
+            [.. StructsOf(spec, layout, types)],
             [.. spec.Constants.Select(c => new AbiConstant(c.Name, ValueOf(c), c.Header, c.Doc))],
-            [.. spec.Rings.Select(ring => ToRing(ring, layout.Rings.Single(r => r.CName == ring.Name)))]);
+            [.. spec.Typedefs.Select(t => new AbiTypedef(t.Name, Underlying(t.Name, types)))],
+            [.. spec.Rings.Select(ring => ToRing(ring, layout))]);
+    }
+
+    private static IEnumerable<AbiStruct> StructsOf(ProtocolSpec spec, ProtocolLayout layout, TypeTable types)
+    {
+        ILookup<string, AbiStruct> byName = layout.Abis
+            .SelectMany(abi => abi.Types.Select(type => ToStruct(type, abi.Name, types)))
+            .ToLookup(type => type.Name, StringComparer.Ordinal);
+        return spec.Composites.SelectMany(c => byName[c.Name]);
     }
 
     private static AbiStruct ToStruct(TypeLayout type, string abi, TypeTable types) => new(
@@ -111,13 +123,17 @@ public sealed class AbiSource
     private static string CKeyword(CompositeSpec composite) => composite.IsUnion ? "union " : "struct ";
 
     private static string ValueOf(ConstantSpec constant) =>
-        constant.Text is null ? constant.Value.ToString(CultureInfo.InvariantCulture) : $"\"{constant.Text}\"";
+        constant.Text is null ? constant.Value.ToString(CultureInfo.InvariantCulture) : $"\"{InC(constant.Text)}\"";
 
-    private static AbiRing ToRing(RingSpec ring, RingLayout layout) => new(
+    private static string InC(string text) => text
+        .Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)
+        .Replace("\n", "\\n", StringComparison.Ordinal).Replace("\r", "\\r", StringComparison.Ordinal).Replace("\t", "\\t", StringComparison.Ordinal);
+
+    private static AbiRing ToRing(RingSpec ring, ProtocolLayout layout) => new(
         ring.Name,
         ring.Header,
         ring.Request,
         ring.Response,
         [.. ring.Variants.Select(v => new AbiVariant(v.Struct, $"{v.When} = {v.Is}"))],
-        [.. layout.Abis.Select(abi => new AbiRingEntry(abi.AbiName, abi.EntrySize))]);
+        [.. layout.Abis.Select(abi => new AbiRingEntry(abi.Name, RingCalculator.EntrySize(ring, abi)))]);
 }

@@ -18,9 +18,14 @@ public static class CDeclarations
         foreach (AbiSource source in sources.Where(s => selection.Of(s.Model).Any()))
         {
             AppendLine(text, $"\n/* {source.Model.Protocol}, {source.Model.Header} */");
-            foreach (AbiConstant constant in source.Model.Constants) AppendLine(text, $"#define {constant.Name} {Literal(constant)}");
             foreach (AbiLayout abi in source.Layout.Abis.Where(a => selection.HasAbi(a.Name)))
                 new Writer(text, source, abi, selection.Abi is null ? "_" + abi.Name : "", written).Write(selection);
+        }
+        // Last, for a member may have a macro's name.
+        foreach (AbiModel model in sources.Select(s => s.Model).Where(m => selection.Of(m).Any() && m.Constants.Count > 0))
+        {
+            AppendLine(text, $"\n/* {model.Protocol}, {model.Header} */");
+            foreach (AbiConstant constant in model.Constants) AppendLine(text, $"#define {constant.Name} {Literal(constant)}");
         }
         return text.ToString();
     }

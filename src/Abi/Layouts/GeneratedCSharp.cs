@@ -32,7 +32,7 @@ public static class GeneratedCSharp
     private static string Declarations(GeneratedFile file, ProtocolLayout layout, string cName)
     {
         // A spec that lacks the struct, where others have it, has nothing to show.
-        if (layout.Abis[0].Types.FirstOrDefault(t => t.CName == cName) is not { } type) return "";
+        if (layout.Abis.SelectMany(abi => abi.Types).FirstOrDefault(t => t.CName == cName) is not { } type) return "";
         IEnumerable<string> found = CSharpSyntaxTree.ParseText(file.Text).GetRoot().DescendantNodes()
             .OfType<StructDeclarationSyntax>()
             .Where(s => s.Identifier.Text == type.Name)

@@ -111,4 +111,7 @@ internal static class Descriptors
 
     public static readonly DiagnosticDescriptor BadBits = new(
         "BLKABI035", "No bit field of C", "bits=\"{0}\": {1}; give a single integer of fixed size and at most its width", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
+
+    public static readonly DiagnosticDescriptor TypeNotInAbi = new(
+        "BLKABI036", "Type missing in an ABI", "{0} needs the type '{1}', which the ABI {2} lacks; name the same ABIs for both in abi=\"…\"", Category, DiagnosticSeverity.Error, isEnabledByDefault: true);
 }

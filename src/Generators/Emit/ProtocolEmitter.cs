@@ -20,7 +20,7 @@ internal static class ProtocolEmitter
     public static IEnumerable<GeneratedFile> Emit(ProtocolLayout protocol)
     {
         yield return File(protocol, "Constants", [], ConstantEmitter.Emit, documented: true);
-        if (protocol.Abis[0].Types.Count > 0)
+        if (protocol.Abis.Any(abi => abi.Types.Count > 0))
             yield return File(protocol, "Structs", StructUsings, StructEmitter.EmitShared);
         if (protocol.HasTags)
         {

@@ -16,6 +16,16 @@ internal static class LayoutCalculator
     /// </summary>
     public static ProtocolLayout? Calculate(ProtocolSpec spec, ProblemList? problems)
     {
+        if (CalculateTypes(spec, problems) is not { } layout)
+            return null;
+        var types = new TypeTable(spec);
+        var rings = spec.Rings.Select(ring => RingCalculator.Calculate(ring, spec, types, layout.Abis, problems)).ToList();
+        return rings.Contains(null) ? null : layout with { Rings = rings.OfType<RingLayout>().ToEquatableArray() };
+    }
+
+    /// <summary>The same without the rings: what C says, whether or not one decoded message holds all forms of a request.</summary>
+    public static ProtocolLayout? CalculateTypes(ProtocolSpec spec, ProblemList? problems)
+    {
         var types = new TypeTable(spec);
         var calculators = spec.Abis.Select(abi => new AbiCalculator(spec, abi, types, problems)).ToList();
         if (calculators.Any(c => !c.IsSound))
@@ -27,18 +37,16 @@ internal static class LayoutCalculator
             CSharpName.Pascal(abi.Name),
             abi.Align64,
             abi.Doc,
-            spec.Composites.Select(c => MarkShared(calculator[c.Name], shared)).ToEquatableArray())).ToEquatableArray();
+            spec.Composites.Where(c => c.IsIn(abi.Name)).Select(c => MarkShared(calculator[c.Name], shared)).ToEquatableArray())).ToEquatableArray();
 
-        var rings = spec.Rings.Select(ring => RingCalculator.Calculate(ring, spec, types, abis, problems)).ToList();
-        return rings.Contains(null) ? null : new ProtocolLayout(
-            spec.Name, CSharpName.Pascal(spec.Name), spec.Header, spec.Doc, spec.Constants, abis, rings.OfType<RingLayout>().ToEquatableArray());
+        return new ProtocolLayout(spec.Name, CSharpName.Pascal(spec.Name), spec.Header, spec.Doc, spec.Constants, abis, Rings: default);
     }
 
-    /// <summary>A type is shared when its own fields lie alike in all ABIs and so do those of the types inside it.</summary>
+    /// <summary>A type is shared when all ABIs have it, its own fields lie alike in all, and so do those of the types inside it.</summary>
     private static HashSet<string> FindShared(ProtocolSpec spec, List<AbiCalculator> calculators)
     {
         var shared = new HashSet<string>(StringComparer.Ordinal);
-        foreach (CompositeSpec composite in spec.Composites)
+        foreach (CompositeSpec composite in spec.Composites.Where(c => c.Abis.Count == 0))
         {
             TypeLayout first = calculators[0][composite.Name];
             // The alignment may differ where nothing in the type shows it: two 64-bit integers.
@@ -70,7 +78,7 @@ internal static class LayoutCalculator
             _abi = abi;
             _types = types;
             _problems = problems;
-            foreach (CompositeSpec composite in spec.Composites)
+            foreach (CompositeSpec composite in spec.Composites.Where(c => c.IsIn(abi.Name)))
                 Layout(composite);
         }
 
@@ -91,7 +99,7 @@ internal static class LayoutCalculator
             string name = CSharpName.Of(composite, _spec.Name);
             var fields = new List<FieldLayout>();
             var room = new Room(composite.IsUnion, composite.Align ?? 1);
-            foreach (MemberSpec part in composite.Parts.Where(m => m.Abis.Count == 0 || m.Abis.Contains(_abi.Name)))
+            foreach (MemberSpec part in composite.Parts.Where(m => m.IsIn(_abi.Name)))
             {
                 if (ElementOf(part, composite.Pack) is not { } element)
                     return null;

@@ -19,7 +19,19 @@ internal static class TypeNames
         if (dot < 0)
             return type.Path;
         CompositeSpec owner = spec.Composites.First(c => c.Name == type.Path.Substring(0, dot));
-        return $"__typeof__((({InC(owner, spec)} *)0)->{type.Path.Substring(dot + 1)})";
+        return $"__typeof__((({InC(owner, spec)} *)0)->{MembersInC(owner, type.Path.Substring(dot + 1).Split('.'), spec)})";
+    }
+
+    /// <summary>Members down from a type; of an array, its first element.</summary>
+    private static string MembersInC(CompositeSpec owner, string[] path, ProtocolSpec spec)
+    {
+        CompositeSpec? at = owner;
+        return string.Join(".", path.Select(name =>
+        {
+            MemberSpec? member = at?.Members.FirstOrDefault(m => m.Path == name);
+            at = spec.Composites.FirstOrDefault(c => c.Name == member?.Type);
+            return member?.Count is null ? name : name + "[0]";
+        }));
     }
 
     /// <summary>The inline array that holds a member of <paramref name="type"/> (C# name).</summary>

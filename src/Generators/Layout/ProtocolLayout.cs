@@ -20,6 +20,7 @@ internal sealed record ProtocolLayout(
     public bool HasTags => Rings.Count > 0 || Abis.Any(a => a.Types.Any(t => !t.IsShared));
 }
 
+/// <summary>One ABI, with the types that it has in the order of the spec.</summary>
 internal sealed record AbiLayout(string Name, string Tag, int Align64, string Doc, EquatableArray<TypeLayout> Types);
 
 /// <summary>

@@ -62,8 +62,10 @@ internal sealed class RingCalculator
 
         void CheckStruct(object part, string attribute, string name)
         {
-            if (!_spec.Composites.Any(c => c.Name == name && !c.IsUnion))
+            if (_spec.Composites.FirstOrDefault(c => c.Name == name && !c.IsUnion) is not { } composite)
                 Fail(Descriptors.UnknownStruct, part, attribute, name);
+            else if (_spec.Abis.FirstOrDefault(abi => !composite.IsIn(abi.Name)) is { } without)
+                Fail(Descriptors.TypeNotInAbi, part, attribute, $"The ring '{_ring.Name}'", name, without.Name);
         }
     }
 
@@ -122,10 +124,14 @@ internal sealed class RingCalculator
         TypeLayout request = Find(abi, _ring.Request);
         TypeLayout response = Find(abi, _ring.Response);
         EquatableArray<VariantLayout> variants = _ring.Variants.Select(v => new VariantLayout(v.When, TagValue(v.Is), Find(abi, v.Struct))).ToEquatableArray();
-        List<TypeLayout> forms = [request, response, .. variants.Select(v => v.Type)];
-        int alignment = forms.Max(f => f.Alignment);
-        int size = (forms.Max(f => f.Size) + alignment - 1) / alignment * alignment;
-        return new RingAbiLayout(abi.Name, abi.Tag, size, request, variants, response);
+        return new RingAbiLayout(abi.Name, abi.Tag, EntrySize(_ring, abi), request, variants, response);
+    }
+
+    /// <summary>Bytes of the union of all messages.</summary>
+    public static int EntrySize(RingSpec ring, AbiLayout abi)
+    {
+        TypeLayout[] forms = [.. ring.Variants.Select(v => v.Struct).Append(ring.Request).Append(ring.Response).Select(name => Find(abi, name))];
+        return (int)Room.RoundUp(forms.Max(f => f.Size), forms.Max(f => f.Alignment));
     }
 
     private string TagValue(string text) => CNumber.Parse(text) is null

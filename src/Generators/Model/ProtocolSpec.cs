@@ -29,11 +29,13 @@ internal sealed record TypedefSpec(string Name, string Type, string Header, stri
 /// members down to one of this type; null when there is a tag, empty when C has no name for it. <paramref name="Pack"/>: the largest
 /// alignment of a member, <paramref name="Align"/>: the least alignment of the whole, bytes; null for C's own.
 /// <paramref name="CSharp"/>: its C# name where the usual one is another's. <paramref name="Parts"/>: the members, and the bits that
-/// are skipped between them. <paramref name="Tail"/>: the flexible array.
+/// are skipped between them. <paramref name="Tail"/>: the flexible array. <paramref name="Abis"/>: those that have it; empty for all.
 /// </summary>
 internal sealed record CompositeSpec(
-    string Name, bool IsUnion, string? Path, int? Pack, int? Align, string? CSharp, string Header, string Doc, EquatableArray<MemberSpec> Parts, MemberSpec? Tail)
+    string Name, bool IsUnion, string? Path, int? Pack, int? Align, EquatableArray<string> Abis, string? CSharp, string Header, string Doc, EquatableArray<MemberSpec> Parts, MemberSpec? Tail)
 {
+    public bool IsIn(string abi) => Abis.Count == 0 || Abis.Contains(abi);
+
     public IEnumerable<MemberSpec> Members => Parts.Where(p => !p.IsSkip);
 }
 
@@ -49,6 +51,8 @@ internal sealed record MemberSpec(
 {
     /// <summary>C's bit field without a name: bits that nobody has.</summary>
     public bool IsSkip => Name.Length == 0;
+
+    public bool IsIn(string abi) => Abis.Count == 0 || Abis.Contains(abi);
 }
 
 /// <summary>A DEFINE_RING_TYPES: the shared ring's header and what its entries are.</summary>

@@ -70,7 +70,7 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
 
     private CompositeSpec Composite(XElement e, string header)
     {
-        Allow(e, ["name", "path", "unnamed", "pack", "align", "csharp", "header"], "member", "skip", "tail");
+        Allow(e, ["name", "path", "unnamed", "pack", "align", "abi", "csharp", "header"], "member", "skip", "tail");
         bool isUnnamed = Optional(e, "unnamed") == "true";
         if (e.Attribute("unnamed") is { } unnamed && (!isUnnamed || e.Attribute("path") is not null))
             problems.Add(Descriptors.BadUnnamed, unnamed, unnamed.Value);
@@ -79,7 +79,7 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
             problems.Add(Descriptors.BadTail, tails[0], "a flexible array is the last member of a struct");
         var spec = new CompositeSpec(
             Name(e), e.Name == "union", isUnnamed ? "" : CPathOf(e), PowerOfTwo(e, "pack", MaxPack), PowerOfTwo(e, "align", MaxAlign),
-            CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e),
+            Abis(e), CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e),
             e.Elements().Where(part => part.Name == "member" || part.Name == "skip").Select(part => part.Name == "member" ? Member(part) : Skip(part)).ToEquatableArray(),
             tails.Length == 1 ? Tail(tails[0]) : null);
         return problems.Origin(spec, e);

@@ -18,14 +18,15 @@ internal static class SpecReader
     // A document type could pull in other files or expand without bound: no spec needs one.
     private static readonly XmlReaderSettings Settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null };
 
-    public static SpecReading Read(string path, SourceText? text, CancellationToken cancellation)
+    /// <param name="checksRings">Whether the generator must be able to make the rings: not where layouts are only compared.</param>
+    public static SpecReading Read(string path, SourceText? text, CancellationToken cancellation, bool checksRings = true)
     {
         var problems = new ProblemList(path, text ?? SourceText.From(""));
         XElement? root = ReadElement(text, problems);
         ProtocolSpec? spec = root is null ? null : new SpecParser(problems, cancellation).Parse(root);
 
         if (spec is not null && !problems.Any)
-            Check(spec, problems, cancellation);
+            Check(spec, problems, checksRings, cancellation);
         TextPosition at = root is null ? problems.Locate(1, 1) : problems.Locate(root);
         return new SpecReading(problems.Any ? null : spec, at, problems.ToArray());
     }
@@ -50,7 +51,7 @@ internal static class SpecReader
     }
 
     // Each check may rely on the ones before it: layouts need known types, rings need layouts.
-    private static void Check(ProtocolSpec spec, ProblemList problems, CancellationToken cancellation)
+    private static void Check(ProtocolSpec spec, ProblemList problems, bool checksRings, CancellationToken cancellation)
     {
         NameChecker.Check(spec, problems);
         if (problems.Any)
@@ -59,6 +60,6 @@ internal static class SpecReader
         cancellation.ThrowIfCancellationRequested();
         if (problems.Any)
             return;
-        LayoutCalculator.Calculate(spec, problems);
+        _ = checksRings ? LayoutCalculator.Calculate(spec, problems) : LayoutCalculator.CalculateTypes(spec, problems);
     }
 }

@@ -16,13 +16,15 @@ internal static class TypeChecker
         foreach (CompositeSpec composite in spec.Composites)
         {
             CheckPath(composite, spec, problems);
+            CheckAbis(composite, composite.Abis, spec, problems);
             CheckTail(composite, spec, types, problems);
             foreach (MemberSpec member in composite.Parts)
             {
                 CheckType(member, types, problems);
                 CheckBits(member, types, problems);
                 CheckCount(member, types, problems);
-                CheckAbis(member, spec, problems);
+                CheckAbis(member, member.Abis, spec, problems);
+                CheckTypeAbis(member, composite, spec, types, problems);
                 CheckUsed(member, composite, types, problems);
             }
         }
@@ -54,6 +56,7 @@ internal static class TypeChecker
         if (composite.Tail is not { } tail)
             return;
         CheckType(tail, types, problems);
+        CheckTypeAbis(tail, composite, spec, types, problems);
         // Elements one behind the other would lie in each other's tail.
         bool isElement = spec.Composites.Any(c => c.Members.Any(m => m.Count is not null && types.Composite(m.Type)?.Name == composite.Name));
         if (isElement || spec.Rings.Any(r => r.Header == composite.Name) || spec.Composites.Any(c => c.Tail is { } t && types.Composite(t.Type)?.Name == composite.Name))
@@ -90,10 +93,17 @@ internal static class TypeChecker
             problems.Add(Descriptors.BadCount, member, "count", member.Count, Limits.ArrayCount.ToString(CultureInfo.InvariantCulture));
     }
 
-    private static void CheckAbis(MemberSpec member, ProtocolSpec spec, ProblemList problems)
+    private static void CheckAbis(object part, EquatableArray<string> abis, ProtocolSpec spec, ProblemList problems)
     {
-        foreach (string abi in member.Abis.Where(name => spec.Abis.All(a => a.Name != name)))
-            problems.Add(Descriptors.UnknownAbi, member, "abi", abi, string.Join(", ", spec.Abis.Select(a => a.Name)));
+        foreach (string abi in abis.Where(name => spec.Abis.All(a => a.Name != name)))
+            problems.Add(Descriptors.UnknownAbi, part, "abi", abi, string.Join(", ", spec.Abis.Select(a => a.Name)));
+    }
+
+    /// <summary>A member's type exists wherever the member does.</summary>
+    private static void CheckTypeAbis(MemberSpec member, CompositeSpec owner, ProtocolSpec spec, TypeTable types, ProblemList problems)
+    {
+        if (types.Composite(member.Type) is { } type && spec.Abis.FirstOrDefault(a => owner.IsIn(a.Name) && member.IsIn(a.Name) && !type.IsIn(a.Name)) is { } without)
+            problems.Add(Descriptors.TypeNotInAbi, member, "type", $"'{owner.Name}.{member.Name}'", member.Type, without.Name);
     }
 
     private static void CheckUsed(MemberSpec array, CompositeSpec composite, TypeTable types, ProblemList problems)

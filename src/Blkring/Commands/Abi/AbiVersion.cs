@@ -63,7 +63,7 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
     }
 
     private static AbiModel ReadFile(string path) =>
-        (path.EndsWith(".h", StringComparison.Ordinal) ? AbiSource.Import([path], name: null) : AbiSource.Read(path)).Model;
+        path.EndsWith(".h", StringComparison.Ordinal) ? AbiSource.Import([path], name: null) : AbiSource.Read(path).Model;
 
     private static IEnumerable<string> RingHeaders(string tree)
     {

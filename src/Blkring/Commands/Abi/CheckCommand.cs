@@ -49,7 +49,7 @@ internal static class CheckCommand
     private static AbiModel Import(string folder, AbiSource spec)
     {
         IReadOnlyList<string> headers = spec.Headers.Count > 0 ? spec.Headers : [spec.Model.Header];
-        return AbiSource.Import([.. headers.Select(h => AbiVersion.Find(folder, h))], spec.Model.Protocol).Model;
+        return AbiSource.Import([.. headers.Select(h => AbiVersion.Find(folder, h))], spec.Model.Protocol);
     }
 
     /// <summary>A spec that a person wrote may leave things out: compared with a whole header it would always differ.</summary>
