@@ -235,6 +235,28 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi]
+    public void Pages_seen_first_in_the_same_pass_are_mapped_and_unmapped_together(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol, With(GrantMode.Persistent) with { MaxIndirectSegments = 64, MaxPersistentGrants = 64 });
+        rig.Disk.Synchronous();
+        Blkif.DecodedRequest[] requests = [.. Enumerable.Range(0, 8).Select(i => rig.Request(Blkif.OpRead, (ulong)i * 88, Requests.Pages(11)))];
+        Blkif.DecodedRequest[] first = requests[..5], second = requests[5..];
+        // 55 pages: one range of the most pages, and one of the rest.
+        foreach (ref Blkif.DecodedRequest request in first.AsSpan()) rig.Put(in request);
+        rig.PushAndRun();
+        Assert.All(rig.Responses(), response => Assert.Equal(Blkif.RspOkay, response.Status));
+        Assert.Equal((1, 2, 55), (rig.Witness.MapCalls, rig.Witness.Mapped.Count, rig.Witness.MappedPages));
+
+        // They take the place of the range that was not used for longest, whole.
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(in first[4]));
+        foreach (ref Blkif.DecodedRequest request in second.AsSpan()) rig.Put(in request);
+        rig.PushAndRun();
+        Assert.All(rig.Responses(), response => Assert.Equal(Blkif.RspOkay, response.Status));
+        Assert.Equal((3, 56), (rig.Witness.Mapped.Count, rig.Witness.MappedPages - rig.Witness.UnmappedPages));
+        Assert.Equal((11, 33), (Mapped(rig, [first[4]]), Mapped(rig, second)));
+    }
+
+    [Theory, EveryAbi]
     public void No_more_stay_mapped_than_allowed_and_those_used_last_stay(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, With(GrantMode.Persistent) with { MaxIndirectSegments = 0, MaxPersistentGrants = 22 });
@@ -391,8 +413,10 @@ public sealed unsafe class GrantModeTests
     public void A_device_copies_where_the_process_may_map_no_more_until_another_stops(BlkifProtocol protocol, GrantMode mode)
     {
         using Reactor reactor = new();
-        // A ring of one page may come to need 32 ranges with Map, 32 requests of 64 pages with Persistent.
-        MappingBudget budget = new(mode == GrantMode.Map ? 60 : 4000);
+        // A ring of one page may come to need 32 ranges with Map; with Persistent one for each 16 pages, and the longest request's.
+        VbdQueueOptions queue = new() { GrantMode = mode, MaxIndirectSegments = new VbdOptions().MaxIndirectSegments };
+        Assert.InRange(queue.MappedRanges(32), 32, queue.MappedPages(32) / 4);
+        MappingBudget budget = new((2 * queue.MappedRanges(32)) - 1);
         VbdOptions options = new() { GrantMode = mode, MappingBudget = budget };
         using Device first = new(reactor, protocol, new MemoryDisk(4096), options: options);
         for (int i = 0; i < 2; i++)

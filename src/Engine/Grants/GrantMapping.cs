@@ -2,8 +2,8 @@ namespace Blkring.Engine;
 
 /// <summary>Pages of one guest that are mapped one after the other, together, and unmapped together: all of them or none.</summary>
 /// <remarks>
-/// As gntdev has it: what one call mapped is unmapped by one call, whole. A request is such a group, and so is each persistent grant, since
-/// they end one by one.
+/// As gntdev has it: what one call mapped is unmapped by one call, whole. A request is such a group, and so are persistent grants that are seen
+/// first in the same pass.
 /// </remarks>
 public unsafe struct GrantMapping
 {

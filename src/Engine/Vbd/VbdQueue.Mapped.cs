@@ -28,18 +28,16 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private bool TryGatherMaps(int index, ref RequestSlot slot)
     {
         int segments = slot.Request.NrSegments;
-        if (_mode == GrantMode.Persistent && !_persistent.HasRoom(segments)) return false;
-
         Blkif.RequestSegment* segment = SegmentsOf(ref slot);
         uint* references = ReferencesOf(index, ref slot);
-        for (int i = 0; i < segments; i++)
-            references[i] = _mode == GrantMode.Persistent ? (uint)_persistent.Pin(segment[i].Gref) : segment[i].Gref;
         if (_mode == GrantMode.Persistent)
         {
+            if (!_persistent.TryPin(segment, segments, references)) return false;
             Hold(ref slot, SlotHolds.Pins);
         }
         else
         {
+            for (int i = 0; i < segments; i++) references[i] = segment[i].Gref;
             AddMap(references, segments, slot.Kind == RequestKind.Read, address: null);
         }
         slot.Stage = SlotStage.Map;
@@ -111,29 +109,31 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void SettlePersistent()
     {
         UnmapEvicted();
-        MapFresh(writable: true);
-        MapFresh(writable: false);
+        if (_persistent.FreshCount > 0)
+        {
+            MapFresh(PersistentGrants.MaxRangePages, writable: true);
+            // A page that is not to be had fails its range: then each by itself.
+            MapFresh(1, writable: true);
+            MapFresh(1, writable: false);
+            // Together they took fewer ranges than each by itself would have: those who wait may have room now.
+            _released = true;
+        }
         _persistent.Settle();
     }
 
-    /// <summary>Those of the fresh that are not mapped yet.</summary>
-    private void MapFresh(bool writable)
+    /// <summary>Those of the fresh that are not mapped yet, so many pages together.</summary>
+    private void MapFresh(int pages, bool writable)
     {
-        foreach (int entry in _persistent.Fresh)
-            if (_persistent.At(entry)->Address == null) AddMap(&_persistent.At(entry)->Reference, 1, writable, address: null);
+        int fresh = _persistent.FreshCount;
+        for (int first = 0; first < fresh; first += pages)
+            if (!_persistent.IsFreshMapped(first)) AddMap(_persistent.FreshReferences + first, Math.Min(pages, fresh - first), writable, address: null);
         if (_mapCount == 0) return;
         CallMap();
-        GrantMapping* map = _maps;
-        foreach (int entry in _persistent.Fresh)
+        for (int i = 0; i < _mapCount; i++)
         {
-            PersistentGrants.Entry* fresh = _persistent.At(entry);
-            if (fresh->Address != null) continue;
-            if (map->Status == GrantTable.GntstOkay)
-            {
-                fresh->Address = map->Address;
-                fresh->IsReadOnly = !writable;
-            }
-            map++;
+            ref GrantMapping map = ref _maps[i];
+            if (map.Status == GrantTable.GntstOkay)
+                _persistent.SetMapped((int)(map.References - _persistent.FreshReferences), map.Count, map.Address, isReadOnly: !writable);
         }
         _mapCount = 0;
     }
@@ -142,8 +142,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     {
         for (int i = 0; i < _persistent.EvictedCount; i++)
         {
-            PersistentGrants.Entry* evicted = _persistent.Evicted + i;
-            AddMap(&evicted->Reference, 1, writable: true, evicted->Address);
+            GrantMapping* evicted = _persistent.Evicted + i;
+            AddMap(evicted->References, evicted->Count, evicted->Writable, evicted->Address);
         }
         CallUnmap();
     }
@@ -153,7 +153,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         uint* entries = ReferencesOf(index, ref slot);
         bool writes = slot.Kind == RequestKind.Read;
         for (int i = 0; i < slot.Request.NrSegments; i++)
-            if (_persistent.At((int)entries[i])->Address == null || (writes && _persistent.At((int)entries[i])->IsReadOnly)) return GrantTable.GntstGeneralError;
+            if (_persistent.At((int)entries[i])->Address == null || (writes && _persistent.IsReadOnly((int)entries[i]))) return GrantTable.GntstGeneralError;
         return GrantTable.GntstOkay;
     }
 

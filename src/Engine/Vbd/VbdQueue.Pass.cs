@@ -98,12 +98,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         // Each segment that can be copied at a time has a page of the buffers.
         int segments = copies ? bufferPages : 0, lists = _slotCount * ListPagesOf(_maxIndirectSegments);
         int persistent = _mode == GrantMode.Persistent ? options.PersistentCapacity(_slotCount) : 0;
-        int maps = copies ? 0 : Math.Max(_slotCount, persistent);
+        int ranges = persistent == 0 ? 0 : options.PersistentRanges(_slotCount);
+        int maps = copies ? 0 : Math.Max(_slotCount, ranges);
         int scratchBytes = copies ? 0 : _slotCount * ScratchBytesPerSlot;
         _arena = new Arena(
             Arena.SizeOf<byte>(bufferPages * Arena.PageBytes, Arena.PageBytes) + Arena.SizeOf<ulong>(PagePool.WordsFor(poolPages)) +
             Arena.SizeOf<RequestSlot>(_journal is null ? _slotCount : 0) + Arena.SizeOf<GrantCopySegment>(segments) + Arena.SizeOf<GrantCopySegment>(lists) +
-            Arena.SizeOf<GrantMapping>(maps) + Arena.SizeOf<byte>(scratchBytes) + PersistentGrants.SizeOf(persistent) +
+            Arena.SizeOf<GrantMapping>(maps) + Arena.SizeOf<byte>(scratchBytes) + PersistentGrants.SizeOf(persistent, ranges) +
             Arena.SizeOf<DiskCompletion>(ReapBatch) + (7 * Arena.SizeOf<ushort>(_slotCount)));
         _buffers = _arena.Take<byte>(bufferPages * Arena.PageBytes, Arena.PageBytes);
         _buffersLengthBytes = (nuint)bufferPages * Arena.PageBytes;
@@ -115,7 +116,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _listCopies = _arena.Take<GrantCopySegment>(lists);
         _maps = _arena.Take<GrantMapping>(maps);
         _scratch = _arena.Take<byte>(scratchBytes);
-        if (persistent > 0) _persistent = new PersistentGrants(_arena, persistent);
+        if (persistent > 0) _persistent = new PersistentGrants(_arena, persistent, ranges);
         _reaped = _arena.Take<DiskCompletion>(ReapBatch);
         _free = _arena.Take<ushort>(_slotCount);
         _copying = _arena.Take<ushort>(_slotCount);

@@ -171,8 +171,21 @@ public sealed record VbdQueueOptions
         _ => 0,
     };
 
-    /// <summary>Ranges of them, for the kernel's limit: a request is mapped as one, a persistent grant by itself.</summary>
-    internal int MappedRanges(int slots) => GrantMode == GrantMode.Map ? slots : MappedPages(slots);
+    /// <summary>
+    /// Ranges that the pages of persistent grants are mapped in: frontends that use many pages use many at a time, so that a range has many;
+    /// but each fresh page of the longest request may come to need one of its own.
+    /// </summary>
+    internal int PersistentRanges(int slots) => LongestRequest + (PersistentCapacity(slots) / UsualRangePages);
+
+    private const int UsualRangePages = 16;
+
+    /// <summary>Ranges of what is mapped, for the kernel's limit: with <see cref="GrantMode.Map"/> a request is one.</summary>
+    internal int MappedRanges(int slots) => GrantMode switch
+    {
+        GrantMode.Map => slots,
+        GrantMode.Persistent => PersistentRanges(slots),
+        _ => 0,
+    };
 
     private int LongestRequest => Math.Clamp(MaxIndirectSegments, Abi.Blkif.MaxSegmentsPerRequest, IndirectSegmentsLimit);
     private const int MaxPersistentEntries = 1 << 20;
