@@ -26,6 +26,17 @@ public sealed class BadHeaderTests : IDisposable
     }
 
     [Fact]
+    public void A_folder_is_no_header_and_a_header_no_folder()
+    {
+        string header = _headers.Write("io/a.h", "struct b { uint8_t n; };\n");
+        string folder = Path.GetDirectoryName(header)!;
+
+        Assert.Equal($"{folder} is a folder: name the headers of one protocol", Assert.Throws<HeaderImportException>(() => Headers.Import(folder)).Message);
+        Assert.Equal($"{header} is no folder: -I names one that holds headers", Assert.Throws<HeaderImportException>(
+            () => HeaderImport.Import(new ImportOptions { Headers = [header], IncludeFolders = [header] })).Message);
+    }
+
+    [Fact]
     public void An_empty_header_is_refused() =>
         Assert.EndsWith("io/a.h: the header defines no struct, union, enum or constant", _headers.Refusal("io/a.h", ""), StringComparison.Ordinal);
 

@@ -33,6 +33,17 @@ public sealed class OutputTests
     }
 
     [Fact]
+    public void C_declarations_stand_though_a_constant_has_the_name_of_a_member()
+    {
+        AbiSource source = Specs.Of("<constant name=\"id\" value=\"3\"/><constant name=\"T\" string=\"a&quot;\\&#10;\"/><struct name=\"s\"><member name=\"id\" type=\"uint32_t\"/></struct>");
+
+        string c = CDeclarations.Write([source], Specs.Everything);
+
+        Assert.True(c.IndexOf("uint32_t id;", StringComparison.Ordinal) < c.IndexOf("#define id 3\n", StringComparison.Ordinal));
+        Assert.EndsWith("#define T \"a\\\"\\\\\\n\"\n", c, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Json_of_a_bit_field_has_its_bits()
     {
         AbiSource source = Specs.Of("<struct name=\"s\"><member name=\"low\" type=\"uint32_t\" bits=\"3\"/><member name=\"high\" type=\"uint32_t\" bits=\"9\"/></struct>");

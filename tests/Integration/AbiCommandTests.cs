@@ -37,6 +37,15 @@ public sealed class AbiCommandTests : IDisposable
     }
 
     [Fact]
+    public void Diff_of_two_files_is_of_one_protocol_whatever_their_names()
+    {
+        string header = Path.Combine(InstalledHeaders, "io", "console.h");
+        File.Copy(header, _folder.File("console-4.17.h"));
+
+        Assert.Equal("identical\n", Succeed("abi", "diff", header, _folder.File("console-4.17.h")));
+    }
+
+    [Fact]
     public void Diff_of_the_same_is_0_and_says_so()
     {
         Assert.Equal("identical\n", Succeed("abi", "diff", Spec("blkif.xml"), Spec("blkif.xml")));

@@ -39,6 +39,8 @@ public static class HeaderImport
     {
         LibClang.Require();
         string[] headers = [.. options.Headers.Select(Existing)];
+        if (options.IncludeFolders.FirstOrDefault(folder => !Directory.Exists(folder)) is { } missing)
+            throw new HeaderImportException($"{missing} is no folder: -I names one that holds headers");
         if (headers.Length == 0)
             throw new HeaderImportException("no header was given; name at least one");
         string name = options.Name ?? HeaderNames.Protocol(headers[0]);
@@ -63,6 +65,8 @@ public static class HeaderImport
     private static string Existing(string path)
     {
         string full = Path.GetFullPath(path);
+        if (Directory.Exists(full))
+            throw new HeaderImportException($"{path} is a folder: name the headers of one protocol");
         if (!File.Exists(full))
             throw new HeaderImportException($"{path}: there is no such file");
         try

@@ -55,31 +55,39 @@ internal static class MacroReader
         var source = new StringBuilder(prelude).Append(string.Concat(OfPlace.Select(name => $"#undef {name}\n")));
         foreach (Macro macro in macros.Where(m => IsBalanced(m.Body)))
             // Plus zero: a string becomes a pointer, which can be initialised with one.
-            source.Append("static const __typeof__((").Append(macro.Name).Append(") + 0) ").Append(Probe).Append(macro.Name).Append(" = ").Append(macro.Name)
-                .Append("; static const unsigned long ").Append(SizeProbe).Append(macro.Name).Append(" = sizeof(").Append(macro.Name).Append(");\n");
+            source.Append("static const __typeof__((").Append(macro.Name).Append(") + 0) ").Append(Probe).Append(macro.Name).Append(" = ").Append(macro.Name).Append(';')
+                .Append(MayBeText(macro) ? $" static const unsigned long {SizeProbe}{macro.Name} = sizeof({macro.Name});\n" : "\n");
         File.WriteAllText(file, source.ToString());
 
         using TranslationUnit unit = TranslationUnit.Parse(file, arguments);
         // An error is told for the whole line of a definition, and each macro has a line.
         HashSet<int> wrong = [.. unit.Errors().Where(e => e.At.File == file).Select(e => e.At.Line)];
         var values = new Dictionary<string, (decimal, string?)>(StringComparer.Ordinal);
+        var texts = new Dictionary<string, string>(StringComparer.Ordinal);
         foreach (CXCursor cursor in Children(unit.Root).Where(c => c.kind == ClangKind.VarDecl))
         {
             string name = Text(clang_getCursorSpelling(cursor));
             if (name.StartsWith(Probe, StringComparison.Ordinal) && !wrong.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)).Line))
             {
-                if (Evaluate(cursor) is { } value)
-                    values[name[Probe.Length..]] = value;
+                string macro = name[Probe.Length..];
+                if (Evaluate(cursor) is not (var number, var text))
+                    continue;
+                if (text is not null)
+                    texts[macro] = text;
+                else
+                    values[macro] = (number, null);
             }
             // The size is told behind the value.
-            else if (name.StartsWith(SizeProbe, StringComparison.Ordinal) && name[SizeProbe.Length..] is var macro
-                && values.TryGetValue(macro, out (decimal, string? Text) found) && found.Text is { } text && !IsWhole(text, cursor))
+            else if (name.StartsWith(SizeProbe, StringComparison.Ordinal) && texts.TryGetValue(name[SizeProbe.Length..], out string? whole) && IsWhole(whole, cursor))
             {
-                values.Remove(macro);
+                values[name[SizeProbe.Length..]] = (0, whole);
             }
         }
         return values;
     }
+
+    /// <summary>Most macros are numbers, and a large header has many.</summary>
+    private static bool MayBeText(Macro macro) => !char.IsAsciiDigit(macro.Body[0]);
 
     /// <summary>Whether libclang has told all of a string, which it does up to the first zero, and XML can hold it. <paramref name="size"/>: a variable, its size in C.</summary>
     private static bool IsWhole(string text, CXCursor size) =>

@@ -10,10 +10,26 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
     /// <summary>Not a protocol but what protocols are made with.</summary>
     private const string RingMacros = "ring.h";
 
-    public static AbiVersion Read(string path)
+    /// <summary>Two versions to compare. Two files are versions of one protocol, whatever they are called: blkif.h and blkif-4.17.h.</summary>
+    public static (AbiVersion Before, AbiVersion After) ReadBoth(string before, string after)
     {
-        if (path.Length == 0) throw new UsageException("a name is empty: name a spec, a header, or a folder of either");
-        if (!Directory.Exists(path)) return new AbiVersion([ReadFile(path)], []);
+        if (before.Length == 0 || after.Length == 0) throw new UsageException("a name is empty: name a spec, a header, or a folder of either");
+        if (Directory.Exists(before) || Directory.Exists(after)) return (Read(before), Read(after));
+        // A spec knows its protocol's name; a header is named by its file.
+        if (IsHeader(before) && !IsHeader(after))
+        {
+            AbiModel spec = ReadFile(after);
+            return (Of(ReadFile(before, spec.Protocol)), Of(spec));
+        }
+        AbiModel first = ReadFile(before);
+        return (Of(first), Of(ReadFile(after, first.Protocol)));
+    }
+
+    private static AbiVersion Of(AbiModel model) => new([model], []);
+
+    private static AbiVersion Read(string path)
+    {
+        if (!Directory.Exists(path)) return Of(ReadFile(path));
         string[] specs = Files(path, "*.xml");
         if (specs.Length > 0) return ReadFiles(specs);
         string[] headers = [.. RingHeaders(path)];
@@ -62,8 +78,14 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
         return new AbiVersion([.. read.Select(r => r.Model)], refused);
     }
 
-    private static AbiModel ReadFile(string path) =>
-        path.EndsWith(".h", StringComparison.Ordinal) ? AbiSource.Import([path], name: null) : AbiSource.Read(path).Model;
+    /// <param name="name">The protocol's name; null for the spec's or the header's.</param>
+    private static AbiModel ReadFile(string path, string? name = null)
+    {
+        AbiModel model = IsHeader(path) ? AbiSource.Import([path], name) : AbiSource.Read(path).Model;
+        return model with { Protocol = name ?? model.Protocol };
+    }
+
+    private static bool IsHeader(string path) => path.EndsWith(".h", StringComparison.Ordinal);
 
     private static IEnumerable<string> RingHeaders(string tree)
     {

@@ -14,7 +14,8 @@ internal static class DiffCommand
     public static Command Create()
     {
         Command command = new("diff", """
-            Compares two versions, ABI by ABI, and says what is wire-compatible and what is not.
+            Compares two versions, ABI by ABI, and says what is wire-compatible and what is not. Two files are versions of one
+            protocol, whatever they are called.
             Exit code 0: identical; 1: different; 2: could not compare, or not all: a header of a tree that is refused is
             told in its place, and the others are compared.
 
@@ -26,7 +27,8 @@ internal static class DiffCommand
         };
         command.SetAction(parsed =>
         {
-            AbiComparison comparison = AbiVersion.Compare(AbiVersion.Read(parsed.GetRequiredValue(s_old)), AbiVersion.Read(parsed.GetRequiredValue(s_new)));
+            (AbiVersion before, AbiVersion after) = AbiVersion.ReadBoth(parsed.GetRequiredValue(s_old), parsed.GetRequiredValue(s_new));
+            AbiComparison comparison = AbiVersion.Compare(before, after);
             if (parsed.GetValue(s_json)) Console.Out.WriteLine(DiffJson.Write(comparison));
             else AbiText.WriteComparison(comparison, "identical");
             return comparison.Refused.Count > 0 ? ExitCode.Usage : comparison.IsIdentical ? ExitCode.Ok : ExitCode.Failed;
