@@ -22,6 +22,10 @@ internal sealed record AdversaryOptions
     public int Queues { get; init; } = 1;
     /// <summary>The disk fails now and then.</summary>
     public bool Failing { get; init; }
+    /// <summary>It grows and shrinks.</summary>
+    public bool Resizing { get; init; }
+    /// <summary>It turns out that it cannot discard.</summary>
+    public bool RefusesDiscards { get; init; }
     /// <summary>Where the journals are; the daemon is then killed now and then.</summary>
     public string? JournalPath { get; init; }
 
@@ -46,6 +50,8 @@ internal sealed record AdversaryOptions
             SharesThread = random.Next(2) == 0,
             Queues = Pick(1, 1, 2, 3),
             Failing = random.Next(2) == 0,
+            Resizing = random.Next(3) == 0,
+            RefusesDiscards = random.Next(5) == 0,
         } is var options && blocks && options.AlignmentBytes == 4096 && random.Next(3) == 0 ? options with { NativeSectors = true } : options;
 
         T Pick<T>(params T[] values) => values[random.Next(values.Length)];
@@ -70,6 +76,7 @@ internal sealed class Adversary : IDisposable
     private readonly Dictionary<ScriptedOperation, int> _flushesUnderWay = [];
     private readonly List<ScriptedOperation> _over = [];
     private long _strays;
+    private bool _discardsRefused;
     // What the queues ask of their neighbours until the daemon is killed; fewer than none: it lives.
     private int _stepsLeft = -1;
 
@@ -139,7 +146,10 @@ internal sealed class Adversary : IDisposable
         foreach (ScriptedOperation operation in _disk.UnderWay) DoPerhaps(operation);
         _flushesUnderWay.Clear();
         _over.Clear();
+        (long capacity, bool discards) = (_disk.CapacitySectors, _disk.DiscardSupported);
         _disk = new ScriptedDisk(_options.Sectors, _options.ReadOnly, _options.AlignmentBytes, _disk.Content) { OnStart = Start };
+        _disk.Resize(capacity);
+        if (!discards) _disk.RefuseDiscard();
         foreach (HostileGuest guest in _guests) guest.NextDaemon(_disk);
     }
 
@@ -154,7 +164,7 @@ internal sealed class Adversary : IDisposable
         switch (_random.Next(100))
         {
             case < 30:
-                for (int count = _random.Next(6); count >= 0; count--) guest.Post(_history, _disk.CapacitySectors, ++Now);
+                for (int count = _random.Next(6); count >= 0; count--) guest.Post(_history, _disk.CapacitySectors, _discardsRefused, ++Now);
                 if (_random.Next(4) != 0) guest.Push();
                 break;
             case < 60:
@@ -180,6 +190,9 @@ internal sealed class Adversary : IDisposable
                 break;
             case < 98:
                 guest.PauseOrGoOn();
+                break;
+            case < 99 when _options.Resizing:
+                Resize();
                 break;
             default:
                 guest.TimePasses();
@@ -221,6 +234,7 @@ internal sealed class Adversary : IDisposable
             Blame(operation);
             return lot == 8 && operation.IsTransfer ? 0 : -Errno.EIO;
         }
+        if (_options.RefusesDiscards && lot > 90 && operation.Kind == DiskOperationKind.Discard) return RefuseDiscard();
         if (!operation.IsTransfer) return 0;
         int unit = _disk.AlignmentBytes;
         return lot < 30 ? unit * (1 + _random.Next(operation.LengthBytes / unit)) : operation.LengthBytes;
@@ -258,6 +272,21 @@ internal sealed class Adversary : IDisposable
         };
 
         bool Overlaps(Posted posted) => posted.Sectors > 0 && posted.Start / block * block < end && first < (posted.End + block - 1) / block * block;
+    }
+
+    private void Resize()
+    {
+        long before = _disk.CapacitySectors;
+        _disk.Resize(_options.Sectors - (_random.Next(2) * _options.Sectors / 4));
+        foreach (HostileGuest guest in _guests) guest.Resized(before, _disk.CapacitySectors);
+    }
+
+    /// <summary>The store cannot discard after all: those under way may still be done.</summary>
+    private int RefuseDiscard()
+    {
+        _discardsRefused = true;
+        foreach (Posted posted in _guests.SelectMany(guest => guest.InFlight)) posted.MayBeUnsupported |= posted.Operation == Abi.Blkif.OpDiscard;
+        return -Errno.EOPNOTSUPP;
     }
 
     /// <summary>A completion that comes twice, or was never due.</summary>

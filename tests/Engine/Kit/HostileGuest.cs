@@ -26,11 +26,18 @@ internal sealed class Posted
     public long End => Start + Sectors;
     /// <summary>A grant that does not allow what is to be done with it, or is none.</summary>
     public bool HasBadGrant { get; set; }
+    /// <summary>It ends behind the disk's end as that was when it was posted, and within what the disk can come to be.</summary>
+    public bool IsBeyondEnd { get; set; }
+    /// <summary>The end came or went meanwhile: it may be refused or served.</summary>
+    public bool IsDoubtful { get; set; }
+    /// <summary>A discard of a disk that has none any more, or that has said by now that it has none.</summary>
+    public bool IsUnsupported { get; set; }
+    public bool MayBeUnsupported { get; set; }
     /// <summary>Something went wrong that may or must be this request's.</summary>
     public bool MayFail { get; set; }
     public bool MustFail { get; set; }
     public List<DiskHistory.Entry> Written { get; } = [];
-    public bool IsOrderedBarrier => Operation == Blkif.OpWriteBarrier && Refusal is null;
+    public bool IsOrderedBarrier => Operation == Blkif.OpWriteBarrier && Refusal is null && !IsBeyondEnd && !IsDoubtful;
     public bool Changes => Operation is Blkif.OpWrite or Blkif.OpFlushDiskcache or Blkif.OpWriteBarrier;
 
     public override string ToString() =>
@@ -155,13 +162,15 @@ internal sealed unsafe class HostileGuest : IDisposable
         if (_rig.Frontend.Push()) Notified();
     }
 
-    public void Post(DiskHistory history, long capacity, int now)
+    /// <param name="refusesDiscards">The disk has said that it cannot discard, which the queue may not have heard yet.</param>
+    public void Post(DiskHistory history, long capacity, bool refusesDiscards, int now)
     {
         if (_rig.Frontend.FreeRequests == 0 || _numbers.Count == 0) return;
         int number = _numbers.Pop();
         Blkif.DecodedRequest request = Make(number);
         Posted posted = new() { Request = request, Guest = this, Order = _order++, PostedAt = now, Number = number };
         Judge(posted, capacity);
+        posted.MayBeUnsupported = refusesDiscards && posted.Operation == Blkif.OpDiscard;
         FillPages(posted);
         if (posted.Refusal is null) Remember(posted, history, now);
         _inFlight.Add(request.Id, posted);
@@ -297,9 +306,9 @@ internal sealed unsafe class HostileGuest : IDisposable
         }
         if (operation == Blkif.OpDiscard)
         {
-            if ((UInt128)request.SectorNumber + request.NrSectors > (UInt128)capacity) posted.Refusal = Blkif.RspError;
-            else if (!_rig.Disk.DiscardSupported) posted.Refusal = Blkif.RspEopnotsupp;
-            else posted.Sectors = (int)request.NrSectors;
+            JudgeEnd(posted, request.NrSectors, capacity);
+            if (posted.Refusal is null) posted.Sectors = (int)request.NrSectors;
+            posted.IsUnsupported = !_rig.Disk.DiscardSupported;
             return;
         }
         if (request.NrSegments > most || (indirect && request.NrSegments == 0))
@@ -314,6 +323,20 @@ internal sealed unsafe class HostileGuest : IDisposable
             return;
         }
         JudgeSegments(posted, capacity);
+    }
+
+    private void JudgeEnd(Posted posted, ulong sectors, long capacity)
+    {
+        UInt128 end = (UInt128)posted.Request.SectorNumber + sectors;
+        if (end > (UInt128)_options.Sectors) posted.Refusal = Blkif.RspError;
+        else posted.IsBeyondEnd = end > (UInt128)capacity;
+    }
+
+    /// <summary>The disk has another length.</summary>
+    public void Resized(long before, long now)
+    {
+        foreach (Posted posted in _inFlight.Values)
+            if (posted.End <= before != posted.End <= now) posted.IsDoubtful = true;
     }
 
     private void JudgeSegments(Posted posted, long capacity)
@@ -331,8 +354,8 @@ internal sealed unsafe class HostileGuest : IDisposable
             posted.Sectors += segment.LastSect - segment.FirstSect + 1;
         }
         bool hasPlace = posted.Sectors > 0 || posted.Operation is Blkif.OpRead or Blkif.OpWrite;
-        if (hasPlace && (UInt128)request.SectorNumber + (uint)posted.Sectors > (UInt128)capacity) posted.Refusal = Blkif.RspError;
-        else if (_options.NativeSectors && hasPlace && ((request.SectorNumber | (uint)posted.Sectors) & 7) != 0) posted.Refusal = Blkif.RspError;
+        if (hasPlace) JudgeEnd(posted, (uint)posted.Sectors, capacity);
+        if (_options.NativeSectors && hasPlace && ((request.SectorNumber | (uint)posted.Sectors) & 7) != 0) posted.Refusal = Blkif.RspError;
         if (posted.Refusal is not null) return;
         foreach (Blkif.RequestSegment segment in posted.Segments)
         {
@@ -439,9 +462,18 @@ internal sealed unsafe class HostileGuest : IDisposable
 
     private static void CheckStatus(Posted posted, int status)
     {
-        int expected = posted.Refusal ?? (posted.HasBadGrant || posted.MustFail ? Blkif.RspError : Blkif.RspOkay);
+        int expected = posted.Refusal ?? (posted.IsBeyondEnd || posted.HasBadGrant || posted.MustFail ? Blkif.RspError
+            : posted.IsUnsupported ? Blkif.RspEopnotsupp : Blkif.RspOkay);
         if (status == expected) return;
-        Assert.True(posted.Refusal is null && posted.MayFail && status is Blkif.RspError or Blkif.RspOkay, $"{posted} was answered with {status}, not {expected}");
+        bool may = status switch
+        {
+            Blkif.RspEopnotsupp => posted.MayBeUnsupported || (posted.IsUnsupported && posted.IsDoubtful),
+            Blkif.RspError => posted.MayFail || posted.IsDoubtful,
+            Blkif.RspOkay when posted.IsUnsupported => false,
+            Blkif.RspOkay => (posted.IsDoubtful && !posted.HasBadGrant) || (posted.MayFail && !posted.IsBeyondEnd),
+            _ => false,
+        };
+        Assert.True(posted.Refusal is null && may, $"{posted} was answered with {status}, not {expected}");
     }
 
     /// <summary>What came before a barrier is answered before it, and what came after it afterwards.</summary>
