@@ -104,7 +104,7 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         { "params", "/proc", "is a folder" },
         { "physical-device", "text", "major:minor" },
         { "physical-device", "8", "major:minor" },
-        { "physical-device", "fff:fffff", "does not exist" },
+        { "physical-device", "fff:fffff", "does not exist: check the path, and that the device" },
     };
 
     [Theory]

@@ -181,6 +181,8 @@ public sealed class FileDisk : Disk
 
     private static ImageException OpenFailed(string path, int errno) => new(errno switch
     {
+        // A file made in /dev would be gone with the next boot.
+        Errno.ENOENT or Errno.ENOTDIR when path.StartsWith("/dev/", StringComparison.Ordinal) => $"{path} does not exist: check the path, and that the device or volume is there",
         Errno.ENOENT or Errno.ENOTDIR => $"{path} does not exist: check the path, or make an image with 'truncate -s 1G {path}'",
         Errno.EACCES or Errno.EPERM => $"{path} cannot be read: {Errno.Describe(errno)}; give this user read permission",
         _ => $"{path} cannot be opened: {Errno.Describe(errno)}",
