@@ -56,6 +56,9 @@ public sealed partial class FullStoreTests
             ? new DescriptorDisk(new FileDescriptor(Libc.Open("/dev/full", Libc.O_RDWR)), 4096)
             : FileDisk.Open(Path.Combine(_mounted, "disk.img"), new FileDiskOptions { Writable = true });
 
+        /// <summary>Null where there is no file system of its own.</summary>
+        public string? PathOf(string name) => _mounted is null ? null : Path.Combine(_mounted, name);
+
         public void Dispose()
         {
             if (_mounted is not null) Assert.Equal(0, Native.Unmount(_mounted, MntDetach));
@@ -91,6 +94,29 @@ public sealed partial class FullStoreTests
         Assert.Equal(Blkif.RspError, Assert.Single(Wait.ForResponses(device.Frontend, 1)).Status);
         Assert.True(device.Queue.Faults.TryRead(out Fault fault));
         Assert.Equal(Errno.ENOSPC, fault.Code);
+    }
+
+    [Fact]
+    public void A_journal_without_room_is_refused_and_one_that_has_its_room_keeps_it()
+    {
+        using FullStore store = FullStore.Create();
+        Assert.SkipUnless(store.PathOf("journal") is not null, "needs a file system of its own to fill");
+        RingIdentity identity = new(new DomainId(7), BlkifProtocol.X86_64, 1, new GrantReference(8), new EventChannelPort(9));
+        JournalSize fits = new(32, 0), tooLong = new(4096, 0);
+        using RingJournal journal = new(store.PathOf("journal")!, identity), other = new(store.PathOf("other")!, identity);
+
+        // Without room it would be made all the same, and end the process with SIGBUS at the first request that has none.
+        Assert.Contains("make room there", Assert.Throws<VbdConnectException>(() => other.Begin(tooLong)).Message, StringComparison.Ordinal);
+        File.Delete(store.PathOf("other")!);
+        other.Dispose();
+        journal.Begin(fits);
+        Assert.Throws<IOException>(() => File.WriteAllBytes(store.PathOf("rest")!, new byte[256 << 10]));
+        journal.End();
+
+        using RingJournal next = new(store.PathOf("journal")!, identity);
+        Assert.Null(next.FindLeft());
+        next.Begin(fits);
+        Assert.Equal(fits, next.FindLeft());
     }
 
     private static partial class Native

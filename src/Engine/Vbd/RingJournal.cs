@@ -67,10 +67,11 @@ public sealed unsafe class RingJournal : IDisposable
     internal void Begin(JournalSize size)
     {
         Unmap();
-        int error = Libc.Ftruncate(_file.Value, 0);
-        if (error == 0) error = Libc.Ftruncate(_file.Value, (long)LengthOf(size.Slots));
-        if (error < 0) throw new VbdConnectException($"the journal {_path} cannot be made: {Errno.Describe(error)}");
-        Map(LengthOf(size.Slots));
+        ulong lengthBytes = LengthOf(size.Slots);
+        int error = Reserve((long)lengthBytes);
+        if (error < 0) throw new VbdConnectException($"the journal {_path} cannot be made: {Errno.Describe(error)}; make room there");
+        Map(lengthBytes);
+        NativeMemory.Clear(_memory!.Address, (nuint)lengthBytes);
         // Last, and as a whole: a daemon killed before has left nothing.
         *Head = new Header
         {
@@ -82,6 +83,18 @@ public sealed unsafe class RingJournal : IDisposable
             Identity = _identity,
         };
         Volatile.Write(ref Head->InUse, 1);
+    }
+
+    /// <summary>
+    /// A page that the file system has no room for when it is first written to is a SIGBUS, which ends the daemon and all its guests' I/O:
+    /// so all are had now. What the file has already it keeps, so that a restart finds room where the daemon before had it.
+    /// </summary>
+    /// <returns>0 or -errno.</returns>
+    private int Reserve(long lengthBytes)
+    {
+        int error = Libc.Fallocate(_file.Value, 0, 0, lengthBytes);
+        // A file system may be unable to promise it; ramfs, for one, has no limit.
+        return error is 0 or -Errno.EOPNOTSUPP ? Libc.Ftruncate(_file.Value, lengthBytes) : error;
     }
 
     /// <summary>The queue has answered all it took.</summary>
