@@ -46,6 +46,21 @@ public sealed class AbiCommandTests : IDisposable
     }
 
     [Fact]
+    public void Diff_of_trees_has_the_grant_table_too()
+    {
+        foreach (string name in new[] { "one/io", "two/io" })
+        {
+            File.Copy(Path.Combine(InstalledHeaders, "io", "console.h"), Path.Combine(Directory.CreateDirectory(_folder.File(name)).FullName, "console.h"));
+            File.WriteAllText(Path.Combine(_folder.File(name), "../grant_table.h"), $"#define GTF_readonly {name.Length}\n#define GTF_extra_{name[..3]} 1\nstruct grant_entry_v1 {{ uint16_t flags; uint16_t domid; uint32_t frame; }};\n");
+        }
+
+        using BlkringProcess diff = BlkringProcess.Run(_folder.Path, "abi", "diff", _folder.File("one"), _folder.File("two"));
+
+        Assert.Equal(["incompatible  grant_table: GTF_extra_one: constant removed, was 1", "compatible    grant_table: GTF_extra_two: constant added, 1"], diff.Output.Split('\n')[..2]);
+        Assert.Equal((1, ""), (diff.ExitCode, diff.Errors));
+    }
+
+    [Fact]
     public void Diff_of_the_same_is_0_and_says_so()
     {
         Assert.Equal("identical\n", Succeed("abi", "diff", Spec("blkif.xml"), Spec("blkif.xml")));

@@ -10,6 +10,9 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
     /// <summary>Not a protocol but what protocols are made with.</summary>
     private const string RingMacros = "ring.h";
 
+    /// <summary>How frames are granted is part of every ring's protocol, though its header lies beside the folder of theirs.</summary>
+    private const string Grants = "grant_table.h";
+
     /// <summary>Two versions to compare. Two files are versions of one protocol, whatever they are called: blkif.h and blkif-4.17.h.</summary>
     public static (AbiVersion Before, AbiVersion After) ReadBoth(string before, string after)
     {
@@ -90,7 +93,9 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
     private static IEnumerable<string> RingHeaders(string tree)
     {
         string[] folders = [Path.Combine(tree, "io"), Path.Combine(tree, "xen/io"), Path.Combine(tree, "xen/include/public/io"), tree];
-        return Files(folders.First(Directory.Exists), "*.h").Where(file => Path.GetFileName(file) != RingMacros);
+        string folder = folders.First(Directory.Exists);
+        IEnumerable<string> grants = folder == tree ? [] : Files(Path.Combine(folder, ".."), Grants).Select(Path.GetFullPath);
+        return Files(folder, "*.h").Where(file => Path.GetFileName(file) != RingMacros).Concat(grants);
     }
 
     private static string[] Files(string folder, string pattern) => [.. Directory.EnumerateFiles(folder, pattern).Order(StringComparer.Ordinal)];
