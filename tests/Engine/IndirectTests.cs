@@ -156,12 +156,12 @@ public sealed unsafe class IndirectTests
         using Rig rig = new(protocol, s_offered);
         for (int i = 0; i < 5; i++)
         {
-            rig.Put(rig.Indirect(Blkif.OpWrite, (ulong)(i * 800), Requests.Pages(100)));
-            rig.Put(rig.Request(Blkif.OpWrite, (ulong)(8000 + (i * 8)), Requests.Pages(1)));
+            rig.Put(rig.Indirect(Blkif.OpWrite, (ulong)(i * 80), Requests.Pages(10)));
+            rig.Put(rig.Request(Blkif.OpWrite, (ulong)(800 + (i * 8)), Requests.Pages(1)));
         }
         rig.PushAndRun();
-        Assert.Equal((2, 5 + 500 + 5), (rig.Witness.CopyCalls, rig.Witness.CopySegments));
-        Assert.Equal((2, 510), (rig.Statistics.GrantCopyCalls, rig.Statistics.GrantCopySegments));
+        Assert.Equal((2, 5 + 50 + 5), (rig.Witness.CopyCalls, rig.Witness.CopySegments));
+        Assert.Equal((2, 60), (rig.Statistics.GrantCopyCalls, rig.Statistics.GrantCopySegments));
         rig.FinishDisk();
         Assert.Equal((10, 1), (rig.Responses().Count, rig.Statistics.Pushes));
     }

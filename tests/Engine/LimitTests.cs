@@ -114,11 +114,10 @@ public sealed class LimitTests
     }
 
     [Theory, EveryAbi]
-    public void Where_queues_share_a_thread_a_pass_over_a_flooded_ring_is_cut_short(BlkifProtocol protocol)
+    public void A_pass_over_a_flooded_ring_is_cut_short(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = 16 });
         rig.Disk.Synchronous();
-        rig.Queue.SharesThread = true;
         int entries = rig.Frontend.EntryCount, largest = 0, turns = 0, answered = 0;
         for (int i = 0; i < entries; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
         rig.Frontend.Push();
@@ -130,16 +129,15 @@ public sealed class LimitTests
             answered += count;
         }
         Assert.Equal(entries, answered);
-        // 128 segments, and the request that goes past them.
-        Assert.Equal((128 / 11) + 1, largest);
+        // Its segments, and the request that goes past them.
+        Assert.Equal((VbdQueue.MaxSegmentsPerPass / 11) + 1, largest);
         Assert.Equal((entries + largest - 1) / largest, turns);
     }
 
     [Theory, EveryAbi]
-    public void Where_queues_share_a_thread_reads_that_complete_together_are_copied_a_share_a_pass(BlkifProtocol protocol)
+    public void Reads_that_complete_together_are_copied_a_share_a_pass(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = 16 });
-        rig.Queue.SharesThread = true;
         int entries = rig.Frontend.EntryCount;
         List<ulong> expected = [];
         for (int i = 0; i < entries; i++)
@@ -169,29 +167,14 @@ public sealed class LimitTests
         Assert.Equal(TurnResult.Idle, result);
         // As the disk finished them, none left behind.
         Assert.Equal(expected, answered);
-        Assert.Equal(((128 / 11) + 1) * 11, largest);
+        Assert.Equal(((VbdQueue.MaxSegmentsPerPass / 11) + 1) * 11, largest);
         Assert.Equal(0, rig.Queue.InFlight);
-    }
-
-    // Without others to wait for it, one push and one grant copy for all are the cheapest.
-    [Fact]
-    public void A_queue_alone_copies_all_that_completed_together_in_one_pass()
-    {
-        using Rig rig = new(BlkifProtocol.X86_64, new RigOptions { RingPages = 16 });
-        int entries = rig.Frontend.EntryCount;
-        for (int i = 0; i < entries; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
-        rig.PushAndRun();
-        rig.Disk.CompleteAll();
-        Assert.Equal(TurnResult.Idle, rig.Queue.Turn());
-        Assert.Equal(entries, rig.Responses().Count);
-        Assert.Equal(1, rig.Queue.Statistics.GrantCopyCalls);
     }
 
     [Fact]
     public void A_drained_queue_still_answers_what_was_left_for_a_later_pass()
     {
         using Rig rig = new(BlkifProtocol.X86_64, new RigOptions { RingPages = 4 });
-        rig.Queue.SharesThread = true;
         int entries = rig.Frontend.EntryCount;
         for (int i = 0; i < entries; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
         rig.Frontend.Push();
@@ -205,16 +188,5 @@ public sealed class LimitTests
         }
         Assert.Equal(entries, rig.Responses().Count);
         Assert.Equal(0, rig.Queue.InFlight);
-    }
-
-    [Fact]
-    public void A_device_alone_on_its_thread_has_all_of_it()
-    {
-        using Reactor reactor = new();
-        using Device first = new(reactor, BlkifProtocol.X86_64, new MemoryDisk(8), domain: 1);
-        Assert.False(first.Queue.SharesThread);
-        using (Device second = new(reactor, BlkifProtocol.X86_64, new MemoryDisk(8), domain: 2))
-            Assert.True(first.Queue.SharesThread && second.Queue.SharesThread);
-        Assert.False(first.Queue.SharesThread);
     }
 }

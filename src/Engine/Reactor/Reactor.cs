@@ -10,8 +10,7 @@ namespace Blkring.Engine;
 /// </summary>
 /// <remarks>
 /// The control plane talks to it by commands, which run on the thread between turns; they may allocate, turns may not.
-/// A turn takes at most one ring of requests, and a part of a large one where queues share the thread, so that no guest can keep the
-/// others waiting for long.
+/// A turn takes a part of what a flooded ring holds, so that no guest can keep the others waiting for long.
 /// </remarks>
 public sealed class Reactor : IReactors, IDisposable
 {
@@ -85,7 +84,6 @@ public sealed class Reactor : IReactors, IDisposable
         if (index < 0) throw new InvalidOperationException($"the reactor '{_options.Name}' already carries {_queues.Length} queues: use another");
         _queues[index] = queue;
         _queueCount = Math.Max(_queueCount, index + 1);
-        ShareThread();
         queue.AttachDisk((ushort)index, _waiter.Ring, () => Call(index));
         _waiter.Add(index, queue);
         queue.AttachRing();
@@ -361,16 +359,9 @@ public sealed class Reactor : IReactors, IDisposable
             {
                 queue.DetachDisk();
                 _queues[index] = null;
-                ShareThread();
-            }
+                    }
             departure.Done.Set();
         }
-    }
-
-    private void ShareThread()
-    {
-        bool shared = _queues.Count(queue => queue is not null) > 1;
-        foreach (VbdQueue? queue in _queues) queue?.SharesThread = shared;
     }
 
     private int IndexOf(VbdQueue queue) => Array.IndexOf(_queues, queue);

@@ -3,15 +3,6 @@ namespace Blkring.Engine;
 /// <summary>What keeps a queue from taking all that is posted: its fair share of the thread, and the limits of its device.</summary>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
-    /// <summary>
-    /// Where queues share a thread, a pass takes no further request once it has this many segments, 512 KiB of data, and copies no further
-    /// one that the disk has finished: the others then get their turn, so a guest that floods a large ring cannot keep them waiting for as
-    /// long as all of it takes to copy.
-    /// </summary>
-    private const int FairSegmentsPerPass = 128;
-
-    private int MaxSegmentsPerPass => SharesThread ? FairSegmentsPerPass : int.MaxValue;
-
     /// <summary>Reads come back from a disk many at a time: what is beyond the fair share of this pass is copied in the next.</summary>
     private void CopyOut(int index, ref RequestSlot slot)
     {

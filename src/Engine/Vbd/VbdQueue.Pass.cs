@@ -186,9 +186,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _capacity = _disk.CapacitySectors;
         _armed = false;
         uint first = _ring.ReqCons;
-        int segments = 0, mostSegments = MaxSegmentsPerPass;
+        int segments = 0;
         // B2: without a free slot the rest waits on the ring; HasRequests remembers it. So it does behind a barrier.
-        while (_ring.ReqCons != producer && _freeCount > 0 && _barrier == NoSlot && segments < mostSegments && MayTake())
+        while (_ring.ReqCons != producer && _freeCount > 0 && _barrier == NoSlot && segments < MaxSegmentsPerPass && MayTake())
         {
             int index = _free[--_freeCount];
             ref RequestSlot slot = ref _slots[index];

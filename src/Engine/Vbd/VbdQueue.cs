@@ -23,6 +23,13 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>The slot number in tags of event-channel waits.</summary>
     internal const ushort EventSlot = ushort.MaxValue;
 
+    /// <summary>
+    /// A pass takes no further request once it has this many segments, 256 KiB of data, and copies no further one that the disk has finished.
+    /// What is answered so far then goes out, and the frontend works on it while the next pass works on the rest; and queues that share the
+    /// thread get their turns, so a guest that floods a large ring cannot keep them waiting for as long as all of it takes to copy.
+    /// </summary>
+    internal const int MaxSegmentsPerPass = 64;
+
     public QueueStatistics Statistics { get; } = new();
     public FaultLog Faults { get; } = new();
 
@@ -63,9 +70,6 @@ public abstract unsafe class VbdQueue : IDisposable
     public virtual void ReleaseIdleGrants(long now)
     {
     }
-
-    /// <summary>Other queues wait for their turn on the same thread: a pass then takes no more than a fair share.</summary>
-    public bool SharesThread { get; set; }
 
     // The reactor's side of the disk and of the event channel.
     /// <param name="wake">See <see cref="DiskAttachment.Wake"/>.</param>

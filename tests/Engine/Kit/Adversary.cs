@@ -18,7 +18,6 @@ internal sealed record AdversaryOptions
     public int? IndirectMemoryBytes { get; init; }
     public GrantMode GrantMode { get; init; }
     public int? MaxPersistentGrants { get; init; }
-    public bool SharesThread { get; init; }
     public int Queues { get; init; } = 1;
     /// <summary>The disk fails now and then.</summary>
     public bool Failing { get; init; }
@@ -47,7 +46,6 @@ internal sealed record AdversaryOptions
             IndirectMemoryBytes = Pick<int?>(null, 0, 1 << 18),
             GrantMode = Pick(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent),
             MaxPersistentGrants = Pick<int?>(null, 0, 30, 100),
-            SharesThread = random.Next(2) == 0,
             Queues = Pick(1, 1, 2, 3),
             Failing = random.Next(2) == 0,
             Resizing = random.Next(3) == 0,

@@ -86,7 +86,6 @@ internal sealed unsafe class HostileGuest : IDisposable
         });
         // It decides for each grant what it allows.
         _rig.Frontend.PersistentGrants = false;
-        _rig.Queue.SharesThread = options.SharesThread;
         for (int number = _rig.Frontend.EntryCount; number-- > 0;) _numbers.Push(number);
     }
 
@@ -110,7 +109,6 @@ internal sealed unsafe class HostileGuest : IDisposable
     public void NextDaemon(ScriptedDisk disk)
     {
         _rig.NextDaemon(disk);
-        _rig.Queue.SharesThread = _options.SharesThread;
         // A failure that nobody was told of may not happen again.
         foreach (Posted posted in _inFlight.Values) posted.MustFail = false;
         _masked = _pending = IsLater = false;
