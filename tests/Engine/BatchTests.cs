@@ -32,12 +32,12 @@ public sealed class BatchTests
     public void Reads_that_complete_together_are_copied_and_answered_together(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
-        for (int i = 0; i < 32; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(2)));
+        for (int i = 0; i < 32; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(3)));
         rig.PushAndRun();
         Assert.Equal((0, 0), (rig.Witness.CopyCalls, rig.Statistics.Pushes));
         rig.Disk.CompleteAll();
         rig.Queue.Turn();
-        Assert.Equal((1, 64, 1), (rig.Witness.CopyCalls, rig.Witness.CopySegments, rig.Statistics.Pushes));
+        Assert.Equal((1, 96, 1), (rig.Witness.CopyCalls, rig.Witness.CopySegments, rig.Statistics.Pushes));
         Assert.Equal(32, rig.Responses().Count);
     }
 

@@ -24,11 +24,11 @@ public abstract unsafe class VbdQueue : IDisposable
     internal const ushort EventSlot = ushort.MaxValue;
 
     /// <summary>
-    /// A pass takes no further request once it has this many segments, 256 KiB of data, and copies no further one that the disk has finished.
+    /// A pass takes no further request once it has this many segments, 512 KiB of data, and copies no further one that the disk has finished.
     /// What is answered so far then goes out, and the frontend works on it while the next pass works on the rest; and queues that share the
     /// thread get their turns, so a guest that floods a large ring cannot keep them waiting for as long as all of it takes to copy.
     /// </summary>
-    internal const int MaxSegmentsPerPass = 64;
+    internal const int MaxSegmentsPerPass = 128;
 
     public QueueStatistics Statistics { get; } = new();
     public FaultLog Faults { get; } = new();
