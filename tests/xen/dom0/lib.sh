@@ -106,6 +106,12 @@ detach() {
     wait_for 30 "no backend area of $1" absent xenstore-exists "$area"
 }
 
+# frontend_load [PARAMETER...]: dom0's xen-blkfront anew. It is in use for a moment after its last device has gone.
+frontend_load() {
+    wait_for 60 "xen-blkfront unloaded" modprobe -r xen-blkfront
+    try "load it" modprobe xen-blkfront "$@"
+}
+
 # QEMU as the backend of dom0's own disks. libxl refuses a qdisk attach where no device model seems to run.
 qdisk_start() {
     if [[ -e /run/qdisk.pid ]] && kill -0 "$(cat /run/qdisk.pid)" 2>/dev/null; then return; fi

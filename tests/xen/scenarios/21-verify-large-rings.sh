@@ -5,9 +5,8 @@
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
 
-try "unload the frontend" modprobe -r xen-blkfront
-try "load it with larger rings" modprobe xen-blkfront max_ring_page_order=4 max_queues=2 max_indirect_segments=256
-trap 'detach xvdb; modprobe -r xen-blkfront; modprobe xen-blkfront' EXIT
+frontend_load max_ring_page_order=4 max_queues=2 max_indirect_segments=256
+trap 'detach xvdb; frontend_load' EXIT
 new_image disk 256M
 attach "$IMAGE" xvdb
 frontend=$(store "$(backend_area 0 xvdb)/frontend")
