@@ -511,7 +511,10 @@ public sealed unsafe class GrantModeTests
     {
         Assert.Equal(known, GrantModes.TryParse(text, out GrantMode? mode));
         Assert.Equal(expected, mode);
-        if (known) Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode));
+        if (!known) return;
+        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false));
+        // What was asked for is done, also where it has a risk.
+        Assert.Equal(expected ?? GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true));
     }
 
     /// <summary>Pages of the requests that the guest sees as mapped, each counted as often as it is named.</summary>

@@ -66,6 +66,21 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
         guest.VerifyIo(30);
     }
 
+    /// <summary>A drive may get another medium, which is opened anew.</summary>
+    [Theory]
+    [InlineData(CacheMode.Writeback, false), InlineData(CacheMode.Writethrough, false), InlineData(CacheMode.None, false), InlineData(CacheMode.Writeback, true)]
+    public void Left_to_us_pages_that_the_kernel_would_hold_for_the_disk_are_copied(CacheMode cache, bool removable)
+    {
+        using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { GrantMode = null, Cache = cache } });
+        string image = world.NewImage();
+        bool pins;
+        using (FileDisk disk = FileDisk.Open(image, new FileDiskOptions { Cache = cache })) pins = disk.PinsPages;
+        Assert.True(cache == CacheMode.None || !pins);
+        Guest guest = world.Connected(new DiskRequest { Params = image, Changes = new Dictionary<string, string?> { ["removable"] = removable ? "1" : "0" } });
+        Assert.Equal(pins || removable ? null : "1", world.Toolstack.Read(guest.Id, "feature-persistent"));
+        guest.VerifyIo(30);
+    }
+
     [Fact]
     public void A_daemon_that_takes_a_device_over_writes_nothing_that_is_there_already()
     {

@@ -95,6 +95,9 @@ public abstract class Disk : IDisposable
         Volatile.Write(ref _capacitySectors, capacitySectors);
     }
 
+    /// <summary>The kernel holds the pages of a transfer's memory for as long as it is under way, also when the process is gone.</summary>
+    public virtual bool PinsPages => false;
+
     /// <summary>No discards: requests are answered EOPNOTSUPP without trying.</summary>
     internal void RefuseDiscard() => Volatile.Write(ref _discardMethod, (int)DiscardMethod.None);
 

@@ -87,6 +87,8 @@ public sealed class FileDisk : Disk
     /// <exception cref="ImageException">It cannot be asked any more.</exception>
     public long MeasureBytes() => LengthOf(Path, _file, IsBlockDevice);
 
+    public override bool PinsPages => Direct && !IsInMemory;
+
     public override string Describe() => $"{(IsBlockDevice ? "block device" : "raw image")} {Path}, {CapacitySectors} sectors, {_access}{(IsInMemory ? ", in memory" : "")}";
 
     /// <summary>

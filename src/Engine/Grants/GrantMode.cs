@@ -26,7 +26,12 @@ public static class GrantModes
     /// What to offer: the answer to null (<c>auto</c>) is <see cref="GrantMode.Persistent"/>, the fastest under Xen or level with the
     /// fastest (docs/performance.md). feature-persistent is advertised only with it: a guest that believes in it copies on its side.
     /// </summary>
-    public static GrantMode Resolve(GrantMode? asked) => asked ?? GrantMode.Persistent;
+    /// <remarks>
+    /// But for disks that pin pages. A process that is killed while the kernel holds pages that gntdev has mapped for it leaves their counts
+    /// wrong in a PV domain (Linux 5.19 and later unmap them too late): from then on I/O to them fails, for other devices as well.
+    /// </remarks>
+    /// <param name="pinsPages"><see cref="Disk.PinsPages"/></param>
+    public static GrantMode Resolve(GrantMode? asked, bool pinsPages) => asked ?? (pinsPages ? GrantMode.Copy : GrantMode.Persistent);
 
     /// <summary>What a connection is served with: a frontend without feature-persistent gets copies instead.</summary>
     public static GrantMode ForFrontend(GrantMode mode, bool persistentGrants) =>

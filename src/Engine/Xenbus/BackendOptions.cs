@@ -56,8 +56,11 @@ public sealed record DeviceOptions
     /// <summary>Offered as feature-max-indirect-segments; 0: not offered.</summary>
     public int MaxIndirectSegments { get; init; } = 256;
 
-    /// <summary>How the guest's pages are reached; feature-persistent is offered only with <see cref="GrantMode.Persistent"/>.</summary>
-    public GrantMode GrantMode { get; init; }
+    /// <summary>
+    /// How the guest's pages are reached; feature-persistent is offered only with <see cref="Engine.GrantMode.Persistent"/>. Null: as
+    /// <see cref="GrantModes.Resolve"/> says for the disk.
+    /// </summary>
+    public GrantMode? GrantMode { get; init; } = Engine.GrantMode.Copy;
 
     /// <summary>What the device may do at most, until <see cref="XenbusBackend.Limit"/> says otherwise.</summary>
     public ThrottleLimits Limits { get; init; } = new();

@@ -44,13 +44,16 @@ internal sealed partial class Device
         _options = _context.Options.Device(Id);
         ApplyConfiguredLimits();
         _diskKeys = DiskKeys.Read(_store, _area.Path);
-        if (_diskKeys.MustCopy) _options = _options with { GrantMode = GrantMode.Copy };
         if (_diskKeys.IsDrive) _options = _options with { NativeSectors = false };
         // A running guest keeps its drive, whatever became of the medium while no daemon was there.
         bool mayBeEmpty = _diskKeys.IsDrive && _states.Backend == XenbusState.Connected;
         if (!_diskKeys.IsPending) _disk = mayBeEmpty ? OpenMedium(_diskKeys, locked: false) : _context.Pool.Blocking(() => Open(_diskKeys));
         _readOnly = _disk is { ReadOnly: true };
+        _options = _options with { GrantMode = _diskKeys.MustCopy ? GrantMode.Copy : GrantModes.Resolve(_options.GrantMode, MayPinPages) };
     }
+
+    /// <summary>What will be in a drive, and what the script has yet to name, is not known.</summary>
+    private bool MayPinPages => _diskKeys.IsDrive || _disk is not { PinsPages: false };
 
     /// <summary>Without a sector, every request ends beyond the end.</summary>
     private static NullDisk EmptyDrive() => new(0, readOnly: true);
@@ -86,6 +89,10 @@ internal sealed partial class Device
         return true;
     }
 
+    private const string PinnedPagesWarning =
+        "the disk works on the guest's own pages, as asked: were this daemon killed meanwhile, the kernel of a PV dom0 would lose count of them, "
+        + "and I/O fail until it boots again; Grants 'auto' and 'copy' have no such risk";
+
     private void NoteConnected(VbdConnection connection, KeyValuePair<string, string?>[] keys)
     {
         _features = new ReadOnlyDictionary<string, string>(keys.Where(key => key.Value is not null).ToDictionary(key => key.Key, key => key.Value!));
@@ -94,6 +101,7 @@ internal sealed partial class Device
         if (!MayLog()) return;
         _context.Log.Connected(Id, _disk!.Describe(), connection.Protocol ?? "no protocol key", connection.Rings.Count,
             connection.Rings[0].References.Count, connection.Resume);
+        if (_options.GrantMode != GrantMode.Copy && _disk.PinsPages) _context.Log.DeviceWarning(Id, PinnedPagesWarning);
     }
 
     /// <summary>
@@ -132,7 +140,7 @@ internal sealed partial class Device
             MaxIndirectSegments = _options.MaxIndirectSegments,
             Throttle = _throttle,
             NativeSectors = _options.NativeSectors,
-            GrantMode = _options.GrantMode,
+            GrantMode = _options.GrantMode!.Value,
             JournalPath = JournalPath,
         });
         vbd.Connect(connection, _context.Hypervisor);

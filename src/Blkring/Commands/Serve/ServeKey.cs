@@ -26,7 +26,7 @@ internal sealed record ServeKey(
         "none: O_DIRECT where the image can. writeback: the page cache. writethrough: every answered write is on stable storage");
 
     public static readonly ServeKey Grants = OneOf<GrantChoice>("Grants", "--grants",
-        "How guest pages are reached. copy: by grant copy. map: mapped for each request. persistent: kept mapped, with guests that can. auto: persistent");
+        "How guest pages are reached. copy: by grant copy. map: mapped for each request. persistent: kept mapped, with guests that can. auto: persistent, or copy where the image is opened with O_DIRECT");
 
     public static readonly ServeKey MaxQueues = Number("MaxQueues", "--max-queues", 4, 1, 64, "Queues offered to a frontend", perDevice: true);
 

@@ -132,13 +132,13 @@ internal sealed partial class XenBackend : IBackend
         MaxQueues = settings.MaxQueues,
         MaxRingPageOrder = settings.MaxRingPageOrder,
         MaxIndirectSegments = settings.MaxIndirectSegments,
-        GrantMode = GrantModes.Resolve(settings.Grants switch
+        GrantMode = settings.Grants switch
         {
             GrantChoice.Copy => GrantMode.Copy,
             GrantChoice.Map => GrantMode.Map,
             GrantChoice.Persistent => GrantMode.Persistent,
             _ => null,
-        }),
+        },
         NativeSectors = settings.NativeSectors,
         Lock = settings.Lock,
         Limits = settings.Limits,
