@@ -28,7 +28,7 @@ public static class GrantModes
     /// </summary>
     /// <remarks>
     /// But for disks that pin pages. A process that is killed while the kernel holds pages that gntdev has mapped for it leaves their counts
-    /// wrong in a PV domain (Linux 5.19 and later unmap them too late): from then on I/O to them fails, for other devices as well.
+    /// wrong in a PV domain (Linux 5.19, and stable releases since July 2022, unmap them too late): from then on I/O to them fails, for other devices as well.
     /// </remarks>
     /// <param name="pinsPages"><see cref="Disk.PinsPages"/></param>
     public static GrantMode Resolve(GrantMode? asked, bool pinsPages) => asked ?? (pinsPages ? GrantMode.Copy : GrantMode.Persistent);
