@@ -101,7 +101,8 @@ internal sealed partial class Device
         if (!MayLog()) return;
         _context.Log.Connected(Id, _disk!.Describe(), connection.Protocol ?? "no protocol key", connection.Rings.Count,
             connection.Rings[0].References.Count, connection.Resume);
-        if (_options.GrantMode != GrantMode.Copy && _disk.PinsPages) _context.Log.DeviceWarning(Id, PinnedPagesWarning);
+        bool maps = GrantModes.ForFrontend(_options.GrantMode!.Value, connection.PersistentGrants) != GrantMode.Copy;
+        if (maps && _disk.PinsPages) _context.Log.DeviceWarning(Id, PinnedPagesWarning);
     }
 
     /// <summary>
