@@ -117,7 +117,8 @@ internal unsafe struct PersistentGrants
     {
         // Those that are there first: none of them may be evicted for one that is not.
         int missing = PinPresent(segments, count, entries, alsoUnused: true);
-        if (missing > 0 && !HasRoom(missing))
+        if (missing == 0) return true;
+        if (!HasRoom(missing))
         {
             UnpinPresent(count, entries);
             // The other pages of their ranges may be what is in the way: then those ranges go, and their pages are mapped anew.
