@@ -49,7 +49,6 @@ public static unsafe partial class Libc
 
     public const int PR_SET_NAME = 15;
     public const int PR_SET_DUMPABLE = 4;
-    public const int PR_SET_TIMERSLACK = 29;
 
     [LibraryImport(Library, SetLastError = true)]
     private static partial int prctl(int option, nuint arg2, nuint arg3, nuint arg4, nuint arg5);

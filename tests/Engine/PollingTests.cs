@@ -51,8 +51,31 @@ public sealed class PollingTests
     public void Without_a_window_it_never_looks()
     {
         AdaptivePolling polling = new(0);
+        for (int i = 0; i < 100; i++) polling.Worked(Window);
         polling.Slept(0);
         Assert.Equal(0, polling.WindowNs);
+    }
+
+    [Theory]
+    [InlineData(Window / 100, Window)]
+    [InlineData(Window / AdaptivePolling.WindowsOfWork, Window)]
+    [InlineData(Window, Window * AdaptivePolling.WindowsOfWork)]
+    [InlineData(Window * 1000, Window * AdaptivePolling.MaxGrowth)]
+    public void Where_work_takes_long_looking_does_too_within_bounds(long work, long window)
+    {
+        AdaptivePolling polling = new(Window);
+        for (int i = 0; i < 200; i++) polling.Worked(work);
+        polling.Slept(1);
+        Assert.InRange(polling.WindowNs, window * 99 / 100, window);
+        // And it is the measure of sleeps as well.
+        polling.Slept((window * 9) / 10);
+        Assert.NotEqual(0, polling.WindowNs);
+        polling.Slept(window);
+        Assert.Equal(0, polling.WindowNs);
+        // Short work is noticed soon.
+        for (int i = 0; i < 100; i++) polling.Worked(1);
+        polling.Slept(1);
+        Assert.Equal(Window, polling.WindowNs);
     }
 
     [Fact]

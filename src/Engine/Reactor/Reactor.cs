@@ -38,7 +38,7 @@ public sealed class Reactor : IReactors, IDisposable
     private readonly Lock _callLock = new();
     private bool _deaf;
     private int _queueCount;
-    private long _allocatedBytes, _idleGrantsAt = Stopwatch.GetTimestamp();
+    private long _allocatedBytes, _idleGrantsAt = Stopwatch.GetTimestamp(), _restEnded = Stopwatch.GetTimestamp();
     private uint _rounds;
     private volatile bool _stopping;
     private bool _disposed;
@@ -52,7 +52,7 @@ public sealed class Reactor : IReactors, IDisposable
         _ready = new ReadyQueues(_options.MaxQueues);
         _awake = new ReadyQueues(_options.MaxQueues);
         _called = new int[_options.MaxQueues];
-        _polling = new AdaptivePolling(_waiter.Ring is null ? 0 : (long)_options.PollWindow.TotalNanoseconds);
+        _polling = new AdaptivePolling((long)_options.PollWindow.TotalNanoseconds);
         _thread = new Thread(Run) { Name = _options.Name, IsBackground = true };
         _thread.Start();
         if (_options.Cpu is { } cpu) Pin(cpu);
@@ -266,30 +266,41 @@ public sealed class Reactor : IReactors, IDisposable
 
     private void Sleep(long timeoutNs)
     {
-        if (_options.PollWindow == TimeSpan.Zero)
+        if (!MayLook)
         {
             _waiter.Wait(_ready, block: true, timeoutNs);
             return;
         }
         long start = Stopwatch.GetTimestamp();
         _waiter.Wait(_ready, block: true, timeoutNs);
-        _polling.Slept((long)Stopwatch.GetElapsedTime(start).TotalNanoseconds);
+        _restEnded = Stopwatch.GetTimestamp();
+        _polling.Slept(NsBetween(start, _restEnded));
     }
+
+    // Without io_uring there is nothing to look at but system calls.
+    private bool MayLook => _waiter.Ring is not null && _options.PollWindow > TimeSpan.Zero;
+
+    private static long NsBetween(long from, long to) => (long)Stopwatch.GetElapsedTime(from, to).TotalNanoseconds;
 
     /// <summary>Looks at completions and at the rings that are awake, for as long as that pays. True when there is something to do.</summary>
     private bool LookForWork()
     {
+        if (!MayLook) return false;
+        long start = Stopwatch.GetTimestamp();
+        _polling.Worked(NsBetween(_restEnded, start));
+        _restEnded = start;
         long window = _polling.WindowNs;
         if (window == 0) return false;
-        long start = Stopwatch.GetTimestamp();
         do
         {
             _waiter.Wait(_ready, block: false, -1);
-            if (!HasWork()) continue;
+            bool found = HasWork();
+            _restEnded = Stopwatch.GetTimestamp();
+            if (!found) continue;
             _polling.Found();
             return true;
         }
-        while (Stopwatch.GetElapsedTime(start).TotalNanoseconds < window);
+        while (NsBetween(start, _restEnded) < window);
         _polling.LookedInVain();
         return false;
     }
@@ -359,7 +370,7 @@ public sealed class Reactor : IReactors, IDisposable
             {
                 queue.DetachDisk();
                 _queues[index] = null;
-                    }
+            }
             departure.Done.Set();
         }
     }

@@ -11,8 +11,8 @@ public sealed class ReactorOptions
     public bool UseIoUring { get; init; } = true;
     public IoUringOptions Ring { get; init; } = new();
     /// <summary>
-    /// The longest that the thread looks for work before it sleeps, when looking has been seen to pay (<see cref="AdaptivePolling"/>);
-    /// zero never looks. Without io_uring it never does.
+    /// How long the thread looks for work before it sleeps, when looking has been seen to pay, and up to <see cref="AdaptivePolling.MaxGrowth"/>
+    /// times as long where its work takes long; zero never looks. Without io_uring it never does.
     /// </summary>
     public TimeSpan PollWindow { get; init; } = TimeSpan.FromMicroseconds(50);
     /// <summary>Between looks for persistent grants that have been idle for too long; while there are none, nobody looks.</summary>

@@ -66,7 +66,7 @@ internal static class DemoCommand
         "Offers INDIRECT requests of so many segments of a page; 0 offers none", 0, 0, VbdQueueOptions.IndirectSegmentsLimit);
 
     private static readonly Option<int> s_pollWindow = Number("--poll-window", "US",
-        "The longest that a thread looks for work before it sleeps, when that has been seen to pay; 0 never looks", DemoFeatures.StandardPollWindowUs, 0, 10_000);
+        "How long a thread looks for work before it sleeps, when that has been seen to pay; six times at most where work takes long; 0 never looks", DemoFeatures.StandardPollWindowUs, 0, 10_000);
 
     private static readonly Option<int> s_iops = Number("--iops", "N", "Serves at most so many requests a second; 0 for no limit", 0, 0, int.MaxValue);
     private static readonly Option<int> s_bandwidth = Number("--bandwidth", "MB", "Moves at most so many MB a second; 0 for no limit", 0, 0, 1_000_000);

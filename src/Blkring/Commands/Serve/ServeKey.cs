@@ -63,7 +63,7 @@ internal sealed record ServeKey(
         "shared: queues spread over --io-threads. dedicated: each queue has a thread of its own", perDevice: false);
 
     public static readonly ServeKey PollWindowMicroseconds = Number("PollWindowMicroseconds", "--poll-window", 50, 0, 10_000,
-        "The longest that a thread looks for work before it sleeps, where that has paid. 0: never", helpName: "MICROSECONDS");
+        "How long a thread looks for work before it sleeps, where that has paid; six times at most where work takes long. 0: never", helpName: "MICROSECONDS");
 
     public static readonly ServeKey DrainTimeoutSeconds = Number("DrainTimeoutSeconds", "--drain-timeout", 20, 1, 3600,
         "Seconds that a stop waits for requests under way", helpName: "S");
