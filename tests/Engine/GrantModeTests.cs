@@ -512,9 +512,11 @@ public sealed unsafe class GrantModeTests
         Assert.Equal(known, GrantModes.TryParse(text, out GrantMode? mode));
         Assert.Equal(expected, mode);
         if (!known) return;
-        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false));
-        // What was asked for is done, also where it has a risk.
-        Assert.Equal(expected ?? GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true));
+        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false, paravirtual: false));
+        Assert.Equal(expected ?? GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, paravirtual: false));
+        // What was asked for is done, but for where the kernel cannot.
+        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false, paravirtual: true));
+        Assert.Equal(GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, paravirtual: true));
     }
 
     /// <summary>Pages of the requests that the guest sees as mapped, each counted as often as it is named.</summary>

@@ -27,11 +27,29 @@ public static class GrantModes
     /// fastest (docs/performance.md). feature-persistent is advertised only with it: a guest that believes in it copies on its side.
     /// </summary>
     /// <remarks>
-    /// But for disks that pin pages. A process that is killed while the kernel holds pages that gntdev has mapped for it leaves their counts
-    /// wrong in a PV domain (Linux 5.19, and stable releases since July 2022, unmap them too late): from then on I/O to them fails, for other devices as well.
+    /// But for disks that pin pages. Where the kernel still holds pages that gntdev has mapped when they are unmapped, because the process was killed
+    /// or because it hears of a completion before the kernel lets go, their counts come out wrong in a PV domain (Linux 5.19, and stable releases since
+    /// July 2022, unmap them too late): from then on I/O to them fails, for other devices as well. So there nobody gets it, not even by name.
     /// </remarks>
     /// <param name="pinsPages"><see cref="Disk.PinsPages"/></param>
-    public static GrantMode Resolve(GrantMode? asked, bool pinsPages) => asked ?? (pinsPages ? GrantMode.Copy : GrantMode.Persistent);
+    /// <param name="paravirtual">This is a PV domain: <see cref="IsParavirtual"/>.</param>
+    public static GrantMode Resolve(GrantMode? asked, bool pinsPages, bool paravirtual) =>
+        pinsPages && (paravirtual || asked is null) ? GrantMode.Copy : asked ?? GrantMode.Persistent;
+
+    /// <summary>Whether this domain is a PV one, as its kernel says; false without Xen.</summary>
+    public static bool IsParavirtual { get; } = ReadGuestType() == "PV";
+
+    private static string ReadGuestType()
+    {
+        try
+        {
+            return File.ReadAllText("/sys/hypervisor/guest_type").Trim();
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return "";
+        }
+    }
 
     /// <summary>What a connection is served with: a frontend without feature-persistent gets copies instead.</summary>
     public static GrantMode ForFrontend(GrantMode mode, bool persistentGrants) =>

@@ -49,7 +49,10 @@ internal sealed partial class Device
         bool mayBeEmpty = _diskKeys.IsDrive && _states.Backend == XenbusState.Connected;
         if (!_diskKeys.IsPending) _disk = mayBeEmpty ? OpenMedium(_diskKeys, locked: false) : _context.Pool.Blocking(() => Open(_diskKeys));
         _readOnly = _disk is { ReadOnly: true };
-        _options = _options with { GrantMode = _diskKeys.MustCopy ? GrantMode.Copy : GrantModes.Resolve(_options.GrantMode, MayPinPages) };
+        GrantMode? asked = _options.GrantMode;
+        GrantMode resolved = GrantModes.Resolve(asked, MayPinPages, GrantModes.IsParavirtual);
+        _refusedMode = asked is { } mode && mode != resolved ? mode : null;
+        _options = _options with { GrantMode = _diskKeys.MustCopy ? GrantMode.Copy : resolved };
     }
 
     /// <summary>What will be in a drive, and what the script has yet to name, is not known.</summary>
@@ -89,9 +92,12 @@ internal sealed partial class Device
         return true;
     }
 
-    private const string PinnedPagesWarning =
-        "the disk works on the guest's own pages, as asked: were this daemon killed meanwhile, the kernel of a PV dom0 would lose count of them, "
-        + "and I/O fail until it boots again; Grants 'auto' and 'copy' have no such risk";
+    // Asked for by name, and not to be had: the kernel of a PV domain loses count of pages that direct I/O works on.
+    private GrantMode? _refusedMode;
+
+    private static string RefusedModeWarning(GrantMode mode) =>
+        $"the guest's pages are copied although Grants '{mode.ToString().ToLowerInvariant()}' was asked for: with O_DIRECT the kernel of a PV domain would lose count "
+        + "of them, and I/O fail until it boots again; for such an image use Cache 'writeback', or leave Grants at 'auto'";
 
     private void NoteConnected(VbdConnection connection, KeyValuePair<string, string?>[] keys)
     {
@@ -101,8 +107,7 @@ internal sealed partial class Device
         if (!MayLog()) return;
         _context.Log.Connected(Id, _disk!.Describe(), connection.Protocol ?? "no protocol key", connection.Rings.Count,
             connection.Rings[0].References.Count, connection.Resume);
-        bool maps = GrantModes.ForFrontend(_options.GrantMode!.Value, connection.PersistentGrants) != GrantMode.Copy;
-        if (maps && _disk.PinsPages) _context.Log.DeviceWarning(Id, PinnedPagesWarning);
+        if (_refusedMode is { } mode) _context.Log.DeviceWarning(Id, RefusedModeWarning(mode));
     }
 
     /// <summary>

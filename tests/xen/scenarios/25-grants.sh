@@ -126,7 +126,9 @@ for mode in persistent map; do
     guest_ends $mode destroy
 done
 loop=$(losetup --show -f "$IMAGE") || fail "no loop device"
-say "map on a block device"
+say "map on a block device: its direct I/O would make this PV domain's kernel lose count of the pages, so they are copied"
 attach "$loop" xvdb
 verify_all_sizes xvdb 4
+(($(stats_of xvdb grantMapCalls) == 0)) || fail "pages are mapped for direct I/O"
+tail -n 5 $DAEMON_LOG | grep -q "copied although Grants 'map' was asked for" || fail "the daemon does not say that it copies"
 detach xvdb
