@@ -512,11 +512,11 @@ public sealed unsafe class GrantModeTests
         Assert.Equal(known, GrantModes.TryParse(text, out GrantMode? mode));
         Assert.Equal(expected, mode);
         if (!known) return;
-        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false, paravirtual: false));
-        Assert.Equal(expected ?? GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, paravirtual: false));
+        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false, losesPinnedPages: false));
+        Assert.Equal(expected ?? GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, losesPinnedPages: false));
         // What was asked for is done, but for where the kernel cannot.
-        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false, paravirtual: true));
-        Assert.Equal(GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, paravirtual: true));
+        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false, losesPinnedPages: true));
+        Assert.Equal(GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, losesPinnedPages: true));
     }
 
     /// <summary>Pages of the requests that the guest sees as mapped, each counted as often as it is named.</summary>

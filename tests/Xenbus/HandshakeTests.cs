@@ -81,6 +81,29 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
         guest.VerifyIo(30);
     }
 
+    /// <summary>In a PV domain; whether a mode was asked for by name, and what for.</summary>
+    [Theory]
+    [InlineData(GrantMode.Persistent, CacheMode.None, null, true), InlineData(GrantMode.Map, CacheMode.None, null, true)]
+    [InlineData(GrantMode.Copy, CacheMode.None, null, false), InlineData(null, CacheMode.None, null, false)]
+    [InlineData(GrantMode.Persistent, CacheMode.Writeback, null, false)]
+    [InlineData(GrantMode.Persistent, CacheMode.None, "0", false)]
+    public void Where_the_kernel_would_lose_pinned_pages_they_are_copied_and_who_asked_otherwise_is_told(
+        GrantMode? mode, CacheMode cache, string? directIoSafe, bool told)
+    {
+        using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { GrantMode = mode, Cache = cache } });
+        world.Hypervisor.LosesPinnedPages = true;
+        string image = world.NewImage();
+        bool pins;
+        using (FileDisk disk = FileDisk.Open(image, new FileDiskOptions { Cache = cache })) pins = disk.PinsPages;
+        Guest guest = world.Connected(new DiskRequest { Params = image, Changes = new Dictionary<string, string?> { ["direct-io-safe"] = directIoSafe } });
+        bool persistent = mode is null or GrantMode.Persistent;
+        Assert.Equal(persistent && !pins && directIoSafe is null ? "1" : null, world.Toolstack.Read(guest.Id, "feature-persistent"));
+        guest.VerifyIo(30);
+        // The lines come after the state that the guest has seen: stopped, it has said all.
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        Assert.Equal(told && pins, world.Log.Lines.Any(line => line.StartsWith("Warning", StringComparison.Ordinal) && line.Contains("copied although Grants", StringComparison.Ordinal)));
+    }
+
     [Fact]
     public void A_daemon_that_takes_a_device_over_writes_nothing_that_is_there_already()
     {

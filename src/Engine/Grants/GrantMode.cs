@@ -32,24 +32,9 @@ public static class GrantModes
     /// July 2022, unmap them too late): from then on I/O to them fails, for other devices as well. So there nobody gets it, not even by name.
     /// </remarks>
     /// <param name="pinsPages"><see cref="Disk.PinsPages"/></param>
-    /// <param name="paravirtual">This is a PV domain: <see cref="IsParavirtual"/>.</param>
-    public static GrantMode Resolve(GrantMode? asked, bool pinsPages, bool paravirtual) =>
-        pinsPages && (paravirtual || asked is null) ? GrantMode.Copy : asked ?? GrantMode.Persistent;
-
-    /// <summary>Whether this domain is a PV one, as its kernel says; false without Xen.</summary>
-    public static bool IsParavirtual { get; } = ReadGuestType() == "PV";
-
-    private static string ReadGuestType()
-    {
-        try
-        {
-            return File.ReadAllText("/sys/hypervisor/guest_type").Trim();
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            return "";
-        }
-    }
+    /// <param name="losesPinnedPages"><see cref="IHypervisor.LosesPinnedPages"/></param>
+    public static GrantMode Resolve(GrantMode? asked, bool pinsPages, bool losesPinnedPages) =>
+        pinsPages && (losesPinnedPages || asked is null) ? GrantMode.Copy : asked ?? GrantMode.Persistent;
 
     /// <summary>What a connection is served with: a frontend without feature-persistent gets copies instead.</summary>
     public static GrantMode ForFrontend(GrantMode mode, bool persistentGrants) =>

@@ -7,6 +7,9 @@ public sealed class LoopbackHypervisor(params LoopbackDomain[] domains) : IHyper
 {
     private readonly ConcurrentDictionary<DomainId, LoopbackDomain> _domains = new(domains.ToDictionary(domain => domain.Id));
 
+    /// <summary>Only said to be so: for tests of what follows.</summary>
+    public bool LosesPinnedPages { get; set; }
+
     public void Add(LoopbackDomain domain)
     {
         if (!_domains.TryAdd(domain.Id, domain)) throw new InvalidOperationException($"there is a loopback domain {domain.Id} already");

@@ -7,6 +7,11 @@ public interface IHypervisor
     /// <exception cref="VbdConnectException">There is no such domain, or no more can be opened.</exception>
     RingAccess OpenRing(DomainId frontend);
 
+    /// <summary>
+    /// The kernel loses count of a guest's page that is unmapped while it is pinned, as in a PV domain (<see cref="GrantModes.Resolve"/>).
+    /// </summary>
+    bool LosesPinnedPages => false;
+
     /// <summary>One line for people: what it is.</summary>
     string Describe();
 }

@@ -5,6 +5,8 @@ namespace Blkring.Engine.Xen;
 /// <summary>Guests under Xen, reached by libxengnttab and libxenevtchn. Holds nothing itself: each ring has handles of its own.</summary>
 public sealed unsafe class XenHypervisor : IHypervisor
 {
+    private const string GuestTypePath = "/sys/hypervisor/guest_type";
+
     private XenHypervisor()
     {
     }
@@ -22,6 +24,9 @@ public sealed unsafe class XenHypervisor : IHypervisor
     }
 
     public RingAccess OpenRing(DomainId frontend) => new XenRingAccess(frontend);
+
+    /// <summary>As this domain's kernel says of what it is; other implementations of the libraries have no such file.</summary>
+    public bool LosesPinnedPages { get; } = File.Exists(GuestTypePath) && File.ReadAllText(GuestTypePath).Trim() == "PV";
 
     public string Describe() => $"Xen, by {XenLibraries.GnttabLibrary} and {XenLibraries.EvtchnLibrary}";
 

@@ -10,6 +10,8 @@ internal sealed partial class Device
     private Disk? _disk;
     private DiskKeys _diskKeys = new();
     private DeviceOptions _options = new();
+    /// <summary>What was asked for by name and is not to be had, see <see cref="GrantModes.Resolve"/>.</summary>
+    private GrantMode? _refusedMode;
     private Vbd? _vbd;
     private VbdConnection? _connection;
     private bool _readOnly, _isPaused, _isStopping;
@@ -49,9 +51,14 @@ internal sealed partial class Device
         bool mayBeEmpty = _diskKeys.IsDrive && _states.Backend == XenbusState.Connected;
         if (!_diskKeys.IsPending) _disk = mayBeEmpty ? OpenMedium(_diskKeys, locked: false) : _context.Pool.Blocking(() => Open(_diskKeys));
         _readOnly = _disk is { ReadOnly: true };
+        ResolveGrantMode();
+    }
+
+    private void ResolveGrantMode()
+    {
         GrantMode? asked = _options.GrantMode;
-        GrantMode resolved = GrantModes.Resolve(asked, MayPinPages, GrantModes.IsParavirtual);
-        _refusedMode = asked is { } mode && mode != resolved ? mode : null;
+        GrantMode resolved = GrantModes.Resolve(asked, MayPinPages, _context.Hypervisor.LosesPinnedPages);
+        _refusedMode = !_diskKeys.MustCopy && asked != resolved ? asked : null;
         _options = _options with { GrantMode = _diskKeys.MustCopy ? GrantMode.Copy : resolved };
     }
 
@@ -92,12 +99,9 @@ internal sealed partial class Device
         return true;
     }
 
-    // Asked for by name, and not to be had: the kernel of a PV domain loses count of pages that direct I/O works on.
-    private GrantMode? _refusedMode;
-
     private static string RefusedModeWarning(GrantMode mode) =>
-        $"the guest's pages are copied although Grants '{mode.ToString().ToLowerInvariant()}' was asked for: with O_DIRECT the kernel of a PV domain would lose count "
-        + "of them, and I/O fail until it boots again; for such an image use Cache 'writeback', or leave Grants at 'auto'";
+        $"the guest's pages are copied although Grants '{mode.ToString().ToLowerInvariant()}' was asked for: with an image that is opened with O_DIRECT, or a drive "
+        + "that may get one, the kernel of a PV domain would lose count of them, and I/O fail until it boots again; use Cache 'writeback' for the image, or leave Grants at 'auto'";
 
     private void NoteConnected(VbdConnection connection, KeyValuePair<string, string?>[] keys)
     {
