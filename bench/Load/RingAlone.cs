@@ -31,7 +31,7 @@ internal static unsafe class RingAlone
         {
             if (backendCpu is { } cpu) CpuAffinity.PinCurrentThread(cpu);
             long before = GC.GetAllocatedBytesForCurrentThread();
-            while (!Volatile.Read(ref stop)) queue.Turn();
+            while (!Volatile.Read(ref stop)) queue.Turn(overlaps: true);
             allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         })
         { Name = "backend" };

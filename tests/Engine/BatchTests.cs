@@ -28,6 +28,35 @@ public sealed class BatchTests
         Assert.Equal(requests, rig.Statistics.BatchSize.Max);
     }
 
+    [Theory, EveryAbi(1, 16)]
+    public void Beside_a_frontend_at_work_a_pass_takes_a_quarter_of_what_is_posted_and_not_less_than_eight(BlkifProtocol protocol, int pages)
+    {
+        using Rig rig = new(protocol, new RigOptions { RingPages = pages });
+        rig.Disk.Synchronous();
+        foreach (int posted in new[] { 1, 7, 8, 9, 32, rig.Frontend.EntryCount })
+        {
+            List<ulong> expected = [], answered = [];
+            for (int i = 0; i < posted; i++)
+            {
+                Blkif.DecodedRequest request = rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, 0, Requests.Pages(1));
+                rig.Put(request);
+                expected.Add(request.Id);
+            }
+            rig.Frontend.Push();
+            while (answered.Count < posted)
+            {
+                int left = posted - answered.Count, share = Math.Min(left, Math.Max(left / 4, 8));
+                (long pushes, long copies) = (rig.Statistics.Pushes, rig.Statistics.GrantCopyCalls);
+                Assert.Equal(share < left ? TurnResult.More : TurnResult.Idle, rig.Queue.Turn(overlaps: true));
+                ulong[] now = [.. rig.Responses().Select(response => response.Id)];
+                Assert.Equal(share, now.Length);
+                Assert.Equal((1, 1), (rig.Statistics.Pushes - pushes, rig.Statistics.GrantCopyCalls - copies));
+                answered.AddRange(now);
+            }
+            Assert.Equal(expected.Order(), answered.Order());
+        }
+    }
+
     [Theory, EveryAbi]
     public void Reads_that_complete_together_are_copied_and_answered_together(BlkifProtocol protocol)
     {

@@ -3,6 +3,9 @@ namespace Blkring.Engine;
 /// <summary>What keeps a queue from taking all that is posted: its fair share of the thread, and the limits of its device.</summary>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
+    /// <summary>What a pass takes of the requests posted when the frontend works at the same time: a quarter, and few never in pieces.</summary>
+    private static uint OverlapOf(uint posted) => Math.Min(posted, Math.Max(LeastOverlap, posted / 4));
+
     /// <summary>Reads come back from a disk many at a time: what is beyond the fair share of this pass is copied in the next.</summary>
     private void CopyOut(int index, ref RequestSlot slot)
     {

@@ -144,14 +144,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     public override void DetachRing() => _attached = false;
 
-    public override TurnResult Turn()
+    public override TurnResult Turn(bool overlaps = false)
     {
         if (_awaitingCopy.Count > 0) RestartCopies();
         ReapDisk();
         RestartPostponed();
         RestartWaiting();
         if (MayBeginLeft) BeginLeft();
-        TakeRequests();
+        TakeRequests(overlaps);
         CopyLists();
         MapGrants();
         CopyGrants();
@@ -164,7 +164,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     }
 
     /// <summary>B3: the producer index is read once; each request is copied once, and the consumer moves on before it is processed.</summary>
-    private void TakeRequests()
+    private void TakeRequests(bool overlaps)
     {
         if (!_attached || _broken) return;
 
@@ -185,10 +185,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _passStarted = _throttle is null ? ReadClock() : Stopwatch.GetTimestamp();
         _capacity = _disk.CapacitySectors;
         _armed = false;
-        uint first = _ring.ReqCons;
+        uint first = _ring.ReqCons, last = first + (overlaps ? OverlapOf(posted) : posted);
         int segments = 0;
         // B2: without a free slot the rest waits on the ring; HasRequests remembers it. So it does behind a barrier.
-        while (_ring.ReqCons != producer && _freeCount > 0 && _barrier == NoSlot && segments < MaxSegmentsPerPass && MayTake())
+        while (_ring.ReqCons != last && _freeCount > 0 && _barrier == NoSlot && segments < MaxSegmentsPerPass && MayTake())
         {
             int index = _free[--_freeCount];
             ref RequestSlot slot = ref _slots[index];

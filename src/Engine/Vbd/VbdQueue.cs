@@ -30,6 +30,9 @@ public abstract unsafe class VbdQueue : IDisposable
     /// </summary>
     internal const int MaxSegmentsPerPass = 128;
 
+    /// <summary>With fewer requests a pass costs more than it gains by ending before the frontend has to wait for it.</summary>
+    internal const uint LeastOverlap = 8;
+
     public QueueStatistics Statistics { get; } = new();
     public FaultLog Faults { get; } = new();
 
@@ -45,8 +48,13 @@ public abstract unsafe class VbdQueue : IDisposable
     public abstract void AttachRing();
     public abstract void DetachRing();
 
-    /// <summary>One pass: finish what completed, take all requests, one grant copy, one push, at most one notification.</summary>
-    public abstract TurnResult Turn();
+    /// <summary>One pass: finish what completed, take the requests, one grant copy, one push, at most one notification.</summary>
+    /// <param name="overlaps">
+    /// The frontend has a CPU of its own: of many requests only a part is taken, so that it has responses to work on while the next pass works
+    /// on the rest. Otherwise the two take turns with the whole ring, each waiting for the other. Where they share a CPU they do so anyway,
+    /// and shorter passes are only more of them.
+    /// </param>
+    public abstract TurnResult Turn(bool overlaps = false);
 
     /// <summary>The ring holds requests that can be taken now: one look at the shared page, for a thread that does not sleep.</summary>
     public abstract bool HasRequests { get; }
