@@ -18,6 +18,8 @@ public sealed class Reactor : IReactors, IDisposable
     private static readonly long s_retryDelayNs = (long)VbdQueueOptions.DefaultRetryDelay.TotalNanoseconds;
     private const int CommandPatienceMs = 1000;
     private const uint RoundsBetweenLooks = 1024;
+    /// <summary>The clock is a system call in PV domains whose time stamp counter is not stable, and who looks at it sees no request meanwhile.</summary>
+    private const int LooksPerReading = 8;
     /// <summary>Rings looked at between any two turns; with more of them the rest is served by events alone.</summary>
     private const int MaxAwake = 16;
 
@@ -293,12 +295,14 @@ public sealed class Reactor : IReactors, IDisposable
         if (window == 0) return false;
         do
         {
-            _waiter.Wait(_ready, block: false, -1);
-            bool found = HasWork();
+            for (int look = 0; look < LooksPerReading; look++)
+            {
+                _waiter.Wait(_ready, block: false, -1);
+                if (!HasWork()) continue;
+                _polling.Found();
+                return true;
+            }
             _restEnded = Stopwatch.GetTimestamp();
-            if (!found) continue;
-            _polling.Found();
-            return true;
         }
         while (NsBetween(start, _restEnded) < window);
         _polling.LookedInVain();
