@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
 using Blkring.Interop;
 
 namespace Blkring.Load;

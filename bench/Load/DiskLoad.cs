@@ -1,8 +1,13 @@
 using System.Diagnostics;
 using Blkring.Abi;
-using Blkring.Engine;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
+using Blkring.Engine.Telemetry;
+using Blkring.Engine.Vbds;
 using Blkring.Interop;
+using Blkring.Loopback;
 
 namespace Blkring.Load;
 

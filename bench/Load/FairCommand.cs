@@ -1,9 +1,14 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using Blkring.Engine;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
+using Blkring.Engine.Telemetry;
+using Blkring.Engine.Vbds;
 using Blkring.Interop;
+using Blkring.Loopback;
 using Spectre.Console;
 
 namespace Blkring.Load;

@@ -1,7 +1,8 @@
 using System.Diagnostics;
 using Blkring.Abi;
-using Blkring.Engine;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Telemetry;
+using Blkring.Loopback;
 
 namespace Blkring.Load;
 

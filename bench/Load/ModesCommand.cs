@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 
 namespace Blkring.Load;
 

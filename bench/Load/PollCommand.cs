@@ -1,6 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
-using Blkring.Engine;
+using Blkring.Engine.Reactors;
 using Blkring.Interop;
 
 namespace Blkring.Load;

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using Blkring.Abi;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
 using Blkring.Interop;
 
 namespace Blkring.Load;

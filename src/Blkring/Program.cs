@@ -7,7 +7,7 @@ using Blkring.Commands.Attach;
 using Blkring.Commands.Control;
 using Blkring.Commands.Demo;
 using Blkring.Commands.Serve;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
 using Blkring.Engine.Xenbus;
 
 RootCommand root = new("Blkring, a Xen block backend (blkif) in userspace.")

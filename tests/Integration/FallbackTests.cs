@@ -1,4 +1,4 @@
-using Blkring.Engine;
+using Blkring.Engine.Reactors;
 using Blkring.Interop;
 
 namespace Blkring.Integration.Tests;

@@ -1,8 +1,12 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
-using Blkring.Engine;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
+using Blkring.Engine.Vbds;
 using Blkring.Interop;
+using Blkring.Loopback;
 
 namespace Blkring.Integration.Tests;
 

@@ -19,7 +19,7 @@ internal static class CProbe
         _ => throw new InvalidOperationException($"No machine is known for the ABI {abi} of a spec: say here how its probe is compiled."),
     };
 
-    /// <summary>The host's compiler and processor know x86 only; what Arm has of its own, tests/Abi proves with libclang.</summary>
+    /// <summary>The host's compiler and processor know x86 only; what Arm has of its own, tests/AbiImport proves with libclang.</summary>
     public static bool IsOfHost(string abi) => !abi.StartsWith("arm", StringComparison.Ordinal);
 
     /// <summary>Compiles a source, which says by assertions what it wants to know.</summary>

@@ -1,5 +1,7 @@
-using Blkring.Engine;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
 using Blkring.Engine.Xenbus;
+using Blkring.Loopback;
 using Blkring.Xenbus.Tests.Kit;
 
 namespace Blkring.Xenbus.Tests;
@@ -95,7 +97,7 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         using World world = new(xenstored);
         Guest guest = world.Connected();
         guest.VerifyIo(30);
-        IReadOnlyList<Engine.Loopback.Frontend> before = guest.Frontends;
+        IReadOnlyList<Loopback.Frontend> before = guest.Frontends;
         guest.MakeRings();
         guest.SetState(XenbusState.Initialising);
         guest.Connect(world.Toolstack);
@@ -109,7 +111,7 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         using World world = new(xenstored);
         Guest guest = world.Connected();
         guest.VerifyIo(30);
-        IReadOnlyList<Engine.Loopback.Frontend> before = guest.Frontends;
+        IReadOnlyList<Loopback.Frontend> before = guest.Frontends;
         guest.MakeRings();
         guest.Publish();
         Wait.Until(() => guest.AnyMapped && guest.Frontends.All(frontend => frontend.RingReferences.All(guest.Domain.IsMapped)), "the new ring is mapped");
@@ -249,7 +251,7 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         Guest guest = world.Connected();
         for (int round = 0; round < 3; round++)
         {
-            Task<Engine.Loopback.WorkloadResult> load = Task.Run(() => guest.NewWorkload(guest.Frontend).Run(32, TimeSpan.FromMilliseconds(300)));
+            Task<Loopback.WorkloadResult> load = Task.Run(() => guest.NewWorkload(guest.Frontend).Run(32, TimeSpan.FromMilliseconds(300)));
             guest.SetState(XenbusState.Closing);
             world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);
             Guest.Right(await load);

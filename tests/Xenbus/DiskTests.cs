@@ -1,5 +1,5 @@
 using Blkring.Abi;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
 using Blkring.Engine.Xenbus;
 using Blkring.Xenbus.Tests.Kit;
 
@@ -214,7 +214,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     {
         using World world = new(xenstored);
         Guest guest = world.Connected();
-        Task<Engine.Loopback.WorkloadResult> load = Task.Run(() => guest.NewWorkload(guest.Frontend).Run(32, TimeSpan.FromMilliseconds(500)));
+        Task<Loopback.WorkloadResult> load = Task.Run(() => guest.NewWorkload(guest.Frontend).Run(32, TimeSpan.FromMilliseconds(500)));
         for (int round = 0; round < 5; round++)
         {
             world.Backend.Pause(guest.Id);
@@ -263,7 +263,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     /// <summary>One request of one sector, and its status.</summary>
     private static unsafe short Ask(Guest guest, int operation, long sector = 0)
     {
-        Engine.Loopback.Frontend frontend = guest.Frontend;
+        Loopback.Frontend frontend = guest.Frontend;
         Blkif.DecodedRequest request = new() { Operation = (byte)operation, Id = 77, SectorNumber = (ulong)sector };
         if (operation == Blkif.OpDiscard) request.NrSectors = 1;
         else

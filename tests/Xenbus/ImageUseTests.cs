@@ -1,4 +1,5 @@
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 using Blkring.Engine.Xenbus;
 using Blkring.Xenbus.Tests.Kit;
 

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using Blkring.Abi;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
 using Blkring.Engine.Xenbus;
 using Blkring.Xenbus.Tests.Kit;
 

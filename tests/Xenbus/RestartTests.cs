@@ -1,6 +1,8 @@
-using Blkring.Engine;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
 using Blkring.Engine.Xenbus;
+using Blkring.Loopback;
 using Blkring.Xenbus.Tests.Kit;
 
 namespace Blkring.Xenbus.Tests;

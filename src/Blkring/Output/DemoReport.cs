@@ -1,6 +1,7 @@
 using System.Reflection;
 using Blkring.Commands.Demo;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 
 namespace Blkring.Output;
 

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using Blkring.Interop;
 
-namespace Blkring.Engine;
+namespace Blkring.Engine.Memory;
 
 /// <summary>
 /// The fixed memory of one queue: a single page-aligned, zeroed mapping, cut up once at connect and never again (B1).

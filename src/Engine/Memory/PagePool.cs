@@ -1,6 +1,6 @@
 using System.Numerics;
 
-namespace Blkring.Engine;
+namespace Blkring.Engine.Memory;
 
 /// <summary>
 /// Pages lent in contiguous runs, the first that fits; which are out is a bitmap. Both live in the owner's <see cref="Arena"/>: lending

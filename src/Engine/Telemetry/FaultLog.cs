@@ -1,6 +1,7 @@
 using System.Diagnostics;
+using Blkring.Engine.Disks;
 
-namespace Blkring.Engine;
+namespace Blkring.Engine.Telemetry;
 
 public enum FaultKind : byte
 {

@@ -1,7 +1,7 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
 
-namespace Blkring.Engine;
+namespace Blkring.Engine.Telemetry;
 
 /// <summary>
 /// Counts of values in log-linear buckets: 32 a power of two, so any quantile is exact to about 3 percent, from 1 to 2^40.

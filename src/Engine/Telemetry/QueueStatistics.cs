@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
+using Blkring.Engine.Disks;
 
-namespace Blkring.Engine;
+namespace Blkring.Engine.Telemetry;
 
 /// <summary>What accounting tells apart (B21). A WRITE_BARRIER counts as a flush, as a FLUSH_DISKCACHE with data does.</summary>
 public enum RequestKind : byte

@@ -1,3 +1,4 @@
+using Blkring.Engine.Hypervisor;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Xen;

@@ -1,4 +1,5 @@
 using Blkring.Abi;
+using Blkring.Engine.Hypervisor;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Xen;

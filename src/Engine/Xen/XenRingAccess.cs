@@ -1,4 +1,7 @@
 using System.Runtime.InteropServices;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Xen;
@@ -87,10 +90,10 @@ public sealed unsafe class XenRingAccess : RingAccess
         _port = Unbound;
     }
 
-    public override VbdQueue CreateQueue(byte* sring, BlkifProtocol protocol, VbdQueueOptions options, Disk disk)
+    public override TResult Accept<TResult>(IRingVisitor<TResult> visitor)
     {
         if (_port == Unbound) throw new InvalidOperationException("the event channel is not bound");
-        return new VbdQueueFactory<XenGrants, XenEventChannel>(sring, protocol, options, disk, Grants, EventChannel).Create();
+        return visitor.Visit(Grants, EventChannel);
     }
 
     protected override void Dispose(bool disposing)

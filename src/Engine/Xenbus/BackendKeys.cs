@@ -1,4 +1,6 @@
 using System.Globalization;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Xenbus;
 

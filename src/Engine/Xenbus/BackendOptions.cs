@@ -1,3 +1,7 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>What a backend serves, and how patiently.</summary>
@@ -57,10 +61,10 @@ public sealed record DeviceOptions
     public int MaxIndirectSegments { get; init; } = 256;
 
     /// <summary>
-    /// How the guest's pages are reached; feature-persistent is offered only with <see cref="Engine.GrantMode.Persistent"/>. Null: as
+    /// How the guest's pages are reached; feature-persistent is offered only with <see cref="Queues.GrantMode.Persistent"/>. Null: as
     /// <see cref="GrantModes.Resolve"/> says for the disk.
     /// </summary>
-    public GrantMode? GrantMode { get; init; } = Engine.GrantMode.Copy;
+    public GrantMode? GrantMode { get; init; } = Queues.GrantMode.Copy;
 
     /// <summary>What the device may do at most, until <see cref="XenbusBackend.Limit"/> says otherwise.</summary>
     public ThrottleLimits Limits { get; init; } = new();

@@ -1,6 +1,9 @@
 using System.Collections.ObjectModel;
 using System.Diagnostics;
 using System.Globalization;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Vbds;
 
 namespace Blkring.Engine.Xenbus;
 

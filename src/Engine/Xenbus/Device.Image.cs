@@ -1,3 +1,6 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>The lock on the device's image, and the limits to its use.</summary>

@@ -1,3 +1,8 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Telemetry;
+using Blkring.Engine.Vbds;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>What happens to a device that is being served: growth, another medium, commands, faults of the data path.</summary>
@@ -23,7 +28,7 @@ internal sealed partial class Device
         {
             foreach (VbdQueue queue in vbd.Queues)
             {
-                while (queue.Faults.TryRead(out Engine.Fault fault))
+                while (queue.Faults.TryRead(out Telemetry.Fault fault))
                 {
                     broken |= fault.Kind == FaultKind.BrokenRing;
                     if (MayLog()) _context.Log.RequestFailed(Id, fault.Kind, fault.Operation, fault.Sector, fault.Code);

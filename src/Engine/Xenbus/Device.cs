@@ -1,3 +1,8 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Telemetry;
+using Blkring.Engine.Vbds;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>

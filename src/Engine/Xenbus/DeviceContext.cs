@@ -1,3 +1,5 @@
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Reactors;
 using Microsoft.Extensions.Logging;
 
 namespace Blkring.Engine.Xenbus;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Blkring.Engine.Hypervisor;
 
 namespace Blkring.Engine.Xenbus;
 

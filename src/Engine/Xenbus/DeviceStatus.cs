@@ -1,3 +1,5 @@
+using Blkring.Engine.Queues;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>A device as it stands; read without waiting for anything.</summary>

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Blkring.Engine.Telemetry;
 
 namespace Blkring.Engine.Xenbus;
 

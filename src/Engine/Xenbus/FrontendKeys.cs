@@ -1,5 +1,8 @@
 using System.Globalization;
 using System.Numerics;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Vbds;
 
 namespace Blkring.Engine.Xenbus;
 

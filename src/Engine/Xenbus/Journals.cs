@@ -1,4 +1,7 @@
 using System.Globalization;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Vbds;
 
 namespace Blkring.Engine.Xenbus;
 

@@ -1,3 +1,5 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Telemetry;
 using Microsoft.Extensions.Logging;
 
 namespace Blkring.Engine.Xenbus;

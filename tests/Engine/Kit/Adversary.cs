@@ -1,3 +1,5 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Kit;

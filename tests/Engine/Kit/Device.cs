@@ -1,4 +1,9 @@
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
+using Blkring.Engine.Vbds;
+using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Kit;
 

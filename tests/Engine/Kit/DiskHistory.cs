@@ -1,4 +1,6 @@
 using System.Runtime.InteropServices;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Tests.Kit;
 

@@ -1,4 +1,5 @@
 using System.Reflection;
+using Blkring.Engine.Queues;
 using Xunit.Sdk;
 using Xunit.v3;
 

@@ -1,4 +1,8 @@
 using Blkring.Abi;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Memory;
+using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Tests.Kit;
 

@@ -1,5 +1,6 @@
 using Blkring.Abi;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Queues;
+using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Kit;
 

@@ -1,5 +1,9 @@
 using Blkring.Abi;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Telemetry;
+using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Kit;
 
@@ -21,7 +25,7 @@ internal sealed record RigOptions
     public GrantMode GrantMode { get; init; }
     public int? MaxPersistentGrants { get; init; }
     /// <summary>4096 makes it a 4Kn disk.</summary>
-    public int AlignmentBytes { get; init; } = Engine.Disk.SectorBytes;
+    public int AlignmentBytes { get; init; } = Engine.Disks.Disk.SectorBytes;
     public bool NativeSectors { get; init; }
     /// <summary>Another queue of the same disk; null makes one of its own.</summary>
     public ScriptedDisk? Disk { get; init; }
@@ -74,8 +78,8 @@ internal sealed unsafe class Rig : IDisposable
             NativeSectors = _options.NativeSectors,
             IndirectMemoryBytes = _options.IndirectMemoryBytes ?? VbdQueueOptions.DefaultIndirectMemoryBytes,
         };
-        VbdQueue queue = new VbdQueueFactory<WitnessedGrants, WitnessedEvents>(
-            Frontend.Sring, Frontend.Protocol, queueOptions, Disk, new WitnessedGrants(Grants, Witness), new WitnessedEvents(Witness)).Create();
+        VbdQueue queue = new VbdQueueFactory(Frontend.Sring, Frontend.Protocol, queueOptions, Disk)
+            .Visit(new WitnessedGrants(Grants, Witness), new WitnessedEvents(Witness));
         queue.AttachDisk(0, ring: null);
         queue.AttachRing();
         return queue;
@@ -143,8 +147,8 @@ internal sealed unsafe class Rig : IDisposable
     {
         Blkif.RequestSegment at = SegmentOf(in request, segment);
         return new Span<byte>(
-            Frontend.BufferOf(NumberOf(in request), segment) + (at.FirstSect * Engine.Disk.SectorBytes),
-            (at.LastSect - at.FirstSect + 1) * Engine.Disk.SectorBytes);
+            Frontend.BufferOf(NumberOf(in request), segment) + (at.FirstSect * Engine.Disks.Disk.SectorBytes),
+            (at.LastSect - at.FirstSect + 1) * Engine.Disks.Disk.SectorBytes);
     }
 
     /// <summary>Fills the request's pages with bytes that depend on the request and the place, margins included.</summary>

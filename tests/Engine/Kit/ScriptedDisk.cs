@@ -1,3 +1,4 @@
+using Blkring.Engine.Disks;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Kit;

@@ -1,4 +1,7 @@
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Kit;
 
@@ -46,10 +49,13 @@ internal sealed unsafe class StepAccess(LoopbackDomain domain, string? failAt = 
         _inner.UnbindEventChannel();
     }
 
-    public override VbdQueue CreateQueue(byte* sring, BlkifProtocol protocol, VbdQueueOptions options, Disk disk)
+    public override TResult Accept<TResult>(IRingVisitor<TResult> visitor)
     {
-        Note($"{nameof(CreateQueue)} {protocol}");
-        return Created = _inner.CreateQueue(sring, protocol, options, disk);
+        VbdQueueFactory factory = Assert.IsType<VbdQueueFactory>(visitor);
+        Note($"CreateQueue {factory.Protocol}");
+        TResult result = _inner.Accept(visitor);
+        Created = Assert.IsAssignableFrom<VbdQueue>(result);
+        return result;
     }
 
     protected override void Dispose(bool disposing)

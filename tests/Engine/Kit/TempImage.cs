@@ -1,3 +1,5 @@
+using Blkring.Engine.Disks;
+
 namespace Blkring.Engine.Tests.Kit;
 
 /// <summary>A folder of its own with a raw image in it, both gone afterwards.</summary>

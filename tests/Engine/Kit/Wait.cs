@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using Blkring.Abi;
-using Blkring.Engine.Loopback;
+using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Kit;
 

@@ -1,5 +1,6 @@
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Hypervisor;
 using Blkring.Interop;
+using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Kit;
 

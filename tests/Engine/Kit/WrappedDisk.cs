@@ -1,3 +1,5 @@
+using Blkring.Engine.Disks;
+
 namespace Blkring.Engine.Tests.Kit;
 
 /// <summary>What a wrapped disk does differently; made anew for each queue, as its data plane is.</summary>

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
-using Blkring.Engine.Loopback;
 using Blkring.Engine.Tests.Kit;
 using Blkring.Interop;
+using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Xen;
 

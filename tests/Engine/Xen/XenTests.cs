@@ -1,8 +1,14 @@
 using Blkring.Abi;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
+using Blkring.Engine.Telemetry;
 using Blkring.Engine.Tests.Kit;
+using Blkring.Engine.Vbds;
 using Blkring.Engine.Xen;
 using Blkring.Interop;
+using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Xen;
 

@@ -2,7 +2,8 @@ using System.Net.Sockets;
 using System.Text;
 using Blkring.Commands;
 using Blkring.Commands.Control;
-using Blkring.Engine;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Xenbus;
 
 namespace Blkring.Integration.Tests;
 

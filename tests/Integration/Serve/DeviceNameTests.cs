@@ -1,5 +1,5 @@
 using Blkring.Commands;
-using Blkring.Engine;
+using Blkring.Engine.Hypervisor;
 
 namespace Blkring.Integration.Tests;
 

@@ -1,7 +1,9 @@
 using System.Text.Json;
 using Blkring.Commands;
 using Blkring.Commands.Serve;
-using Blkring.Engine;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Xenbus;
+using Blkring.Loopback;
 
 namespace Blkring.Integration.Tests;
 

@@ -1,7 +1,8 @@
 using System.Globalization;
-using Blkring.Engine;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Vbds;
 using Blkring.Engine.Xenbus;
+using Blkring.Loopback;
 
 namespace Blkring.Xenbus.Tests.Kit;
 

@@ -1,5 +1,5 @@
 using System.Collections.Concurrent;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
 
 namespace Blkring.Xenbus.Tests.Kit;
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Blkring.Engine;
 using Blkring.Engine.Xenbus;
 using Blkring.Interop;
 

@@ -1,6 +1,9 @@
-using Blkring.Engine;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
 using Blkring.Engine.Xenbus;
+using Blkring.Loopback;
 
 namespace Blkring.Xenbus.Tests.Kit;
 

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using Blkring.Commands.Control;
 using Blkring.Commands.Serve;
-using Blkring.Engine;
+using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Xenbus;
 
 namespace Blkring.Commands.Attach;

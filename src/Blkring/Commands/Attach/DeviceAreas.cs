@@ -1,7 +1,8 @@
 using System.Globalization;
-using Blkring.Engine;
+using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Xenbus;
 using Blkring.Interop;
+using Blkring.Loopback;
 
 namespace Blkring.Commands.Attach;
 

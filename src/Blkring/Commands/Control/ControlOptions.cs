@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Blkring.Commands.Serve;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Xenbus;
 
 namespace Blkring.Commands.Control;
 

@@ -1,6 +1,8 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Blkring.Engine;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Telemetry;
+using Blkring.Engine.Xenbus;
 
 namespace Blkring.Commands.Control;
 

@@ -1,5 +1,6 @@
 using System.Globalization;
-using Blkring.Engine;
+using Blkring.Engine.Hypervisor;
+using Blkring.Loopback;
 
 namespace Blkring.Commands;
 

@@ -1,4 +1,5 @@
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 using Blkring.Output;
 
 namespace Blkring.Commands.Demo;

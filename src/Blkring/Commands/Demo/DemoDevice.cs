@@ -1,4 +1,8 @@
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
+using Blkring.Engine.Telemetry;
+using Blkring.Engine.Vbds;
 using Blkring.Output;
 
 namespace Blkring.Commands.Demo;

@@ -1,4 +1,4 @@
-using Blkring.Engine;
+using Blkring.Engine.Disks;
 using Blkring.Interop;
 
 namespace Blkring.Commands.Demo;

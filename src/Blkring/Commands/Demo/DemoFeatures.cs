@@ -1,6 +1,7 @@
 using System.Globalization;
 using Blkring.Abi;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 
 namespace Blkring.Commands.Demo;
 

@@ -1,5 +1,6 @@
 using Blkring.Abi;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 
 namespace Blkring.Commands.Demo;
 

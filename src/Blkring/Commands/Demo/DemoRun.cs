@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
 using Blkring.Output;
 
 namespace Blkring.Commands.Demo;

@@ -2,8 +2,8 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
-using Blkring.Engine.Loopback;
 using Blkring.Interop;
+using Blkring.Loopback;
 
 namespace Blkring.Commands.Demo;
 

@@ -1,5 +1,6 @@
-using Blkring.Engine;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Vbds;
+using Blkring.Loopback;
 
 namespace Blkring.Commands.Demo;
 

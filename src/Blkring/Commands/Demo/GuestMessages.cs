@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Blkring.Engine;
+using Blkring.Engine.Queues;
+using Blkring.Loopback;
 
 namespace Blkring.Commands.Demo;
 

@@ -1,4 +1,4 @@
-using Blkring.Engine;
+using Blkring.Engine.Disks;
 using Blkring.Interop;
 using Microsoft.Win32.SafeHandles;
 
@@ -19,7 +19,7 @@ internal sealed class ImageBaseline(string path) : IDisposable
     private long _blockStart = -1;
     private int _blockLength;
 
-    /// <summary>For <see cref="Engine.Loopback.SectorModel.Baseline"/>: false when the image does not hold the sector any more.</summary>
+    /// <summary>For <see cref="Loopback.SectorModel.Baseline"/>: false when the image does not hold the sector any more.</summary>
     public bool TryRead(long sector, byte[] content)
     {
         long offset = sector << Disk.SectorShift;

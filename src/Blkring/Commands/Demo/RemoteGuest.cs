@@ -3,8 +3,10 @@ using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
-using Blkring.Engine;
-using Blkring.Engine.Loopback;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Vbds;
+using Blkring.Loopback;
 
 namespace Blkring.Commands.Demo;
 

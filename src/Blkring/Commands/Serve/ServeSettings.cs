@@ -1,4 +1,5 @@
-using Blkring.Engine;
+using Blkring.Engine.Queues;
+using Blkring.Loopback;
 
 namespace Blkring.Commands.Serve;
 

@@ -1,8 +1,12 @@
 using Blkring.Commands.Control;
-using Blkring.Engine;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
 using Blkring.Engine.Xen;
 using Blkring.Engine.Xenbus;
 using Blkring.Interop;
+using Blkring.Loopback;
 using Microsoft.Extensions.Logging;
 
 namespace Blkring.Commands.Serve;

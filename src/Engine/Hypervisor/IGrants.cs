@@ -1,0 +1,43 @@
+namespace Blkring.Engine.Hypervisor;
+
+/// <summary>The data plane's way to a guest's pages. Implemented by structs, so that a queue calls it without dispatch.</summary>
+public unsafe interface IGrants
+{
+    /// <summary>
+    /// False when no byte ever moves (a null device under measurement): the queue then leaves out building the batch.
+    /// </summary>
+    static abstract bool MovesData { get; }
+
+    /// <summary>
+    /// Copies a whole batch in one call. Sets every segment's <see cref="GrantCopySegment.Status"/>; a failed segment does not stop
+    /// the others. Never throws on what a guest did.
+    /// </summary>
+    void Copy(GrantCopySegment* segments, int count);
+
+    /// <summary>
+    /// Maps groups of pages. Sets each group's <see cref="GrantMapping.Status"/> and, where that is okay, its address; of a group that
+    /// fails nothing is mapped, and the others are not concerned. Never throws on what a guest did.
+    /// </summary>
+    void Map(GrantMapping* mappings, int count);
+
+    /// <summary>Unmaps groups that were mapped, each whole, and sets their <see cref="GrantMapping.Status"/>.</summary>
+    void Unmap(GrantMapping* mappings, int count);
+}
+
+/// <summary>Pretends that every copy succeeded: for measuring the ring alone.</summary>
+public readonly unsafe struct NullGrants : IGrants
+{
+    public static bool MovesData => false;
+
+    public void Copy(GrantCopySegment* segments, int count)
+    {
+    }
+
+    public void Map(GrantMapping* mappings, int count)
+    {
+    }
+
+    public void Unmap(GrantMapping* mappings, int count)
+    {
+    }
+}

@@ -1,0 +1,95 @@
+using System.Diagnostics;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Tests.Kit;
+using Blkring.Interop;
+
+namespace Blkring.Engine.Tests.Disks;
+
+/// <summary>One writer, or any number of readers; and who waits long enough comes after those before.</summary>
+public sealed class ImageLockTests
+{
+    private static readonly TimeSpan s_atOnce = TimeSpan.Zero;
+
+    [Theory]
+    [InlineData(CacheMode.None)]
+    [InlineData(CacheMode.Writeback)]
+    [InlineData(CacheMode.Writethrough)]
+    public void A_second_writer_is_refused_in_one_line_that_says_what_to_do(CacheMode cache)
+    {
+        using TempImage image = new(8);
+        using FileDisk first = image.Open(cache: cache);
+        ImageException error = Assert.Throws<ImageException>(() => Open(image, writable: true, cache));
+        Assert.True(error.InUse);
+        Assert.All([image.Path, "is in use", "lsof", "read-only", "--lock no"], word => Assert.Contains(word, error.Message, StringComparison.Ordinal));
+        Assert.DoesNotContain('\n', error.Message);
+    }
+
+    [Fact]
+    public void Readers_share_an_image_but_not_with_a_writer()
+    {
+        using TempImage image = new(8);
+        using (FileDisk first = image.Open(writable: false), second = Open(image, writable: false))
+            Assert.True(Assert.Throws<ImageException>(() => Open(image, writable: true)).InUse);
+        using FileDisk writer = Open(image, writable: true);
+        Assert.Contains("is being written", Assert.Throws<ImageException>(() => Open(image, writable: false)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Who_shares_on_purpose_neither_asks_nor_holds()
+    {
+        using TempImage image = new(8);
+        using FileDisk locked = image.Open();
+        using FileDisk shared = FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, Lock = false });
+        Assert.False(shared.ReadOnly);
+        locked.Dispose();
+        using FileDisk next = Open(image, writable: true);
+    }
+
+    [Fact]
+    public void A_disk_that_was_opened_without_it_can_take_the_lock_later_and_twice()
+    {
+        using TempImage image = new(8);
+        FileDisk first = image.Open();
+        using FileDisk second = FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, Lock = false });
+        Assert.True(Assert.Throws<ImageException>(() => second.Lock(s_atOnce)).InUse);
+        first.Dispose();
+        second.Lock(s_atOnce);
+        second.Lock(s_atOnce);
+        Assert.Throws<ImageException>(() => Open(image, writable: true));
+    }
+
+    [Fact]
+    public void Closing_lets_go_also_while_a_ring_still_knows_the_file()
+    {
+        using TempImage image = new(8);
+        FileDisk disk = image.Open();
+        // Another reference to the same open file, as a ring's table of files holds one.
+        using FileDescriptor other = Duplicate(image.Path);
+        disk.Dispose();
+        Open(image, writable: true).Dispose();
+    }
+
+    [Fact]
+    public void Who_waits_gets_the_image_when_another_process_is_done_with_it()
+    {
+        using TempImage image = new(8);
+        // flock of util-linux holds it for a moment, and says when it does.
+        using Process holder = Process.Start(new ProcessStartInfo("flock", ["--exclusive", image.Path, "sh", "-c", "echo held; sleep 0.5"]) { RedirectStandardOutput = true })!;
+        Assert.Equal("held", holder.StandardOutput.ReadLine());
+        Assert.Throws<ImageException>(() => Open(image, writable: true));
+        long start = Stopwatch.GetTimestamp();
+        using FileDisk disk = FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, LockPatience = TimeSpan.FromSeconds(30) });
+        Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0.05, 29);
+        Assert.True(holder.WaitForExit(Wait.LimitMs));
+    }
+
+    private static FileDisk Open(TempImage image, bool writable, CacheMode cache = CacheMode.None) =>
+        FileDisk.Open(image.Path, new FileDiskOptions { Writable = writable, Cache = cache, LockPatience = s_atOnce });
+
+    /// <summary>A second descriptor for what this process has open at that path.</summary>
+    private static FileDescriptor Duplicate(string path)
+    {
+        string link = Directory.GetFiles("/proc/self/fd").First(link => new FileInfo(link).LinkTarget == path);
+        return new FileDescriptor(Libc.Dup(int.Parse(Path.GetFileName(link), System.Globalization.CultureInfo.InvariantCulture)));
+    }
+}
