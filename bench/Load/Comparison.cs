@@ -5,8 +5,8 @@ using Spectre.Console;
 namespace Blkring.Load;
 
 /// <summary>
-/// One line of a comparison: Blkring and its mark measured in turn, several times. Ratios are taken pair by pair, so that a machine that
-/// slows down slows both.
+/// One line of a comparison: Blkring and its mark measured in turn, several times. Ratios are taken pair by pair, so
+/// that a machine that slows down slows both.
 /// </summary>
 /// <param name="target">The least ratio that the project promises; null where it promises none.</param>
 internal sealed class Comparison(string what, string mark, double? target)
@@ -23,8 +23,10 @@ internal sealed class Comparison(string what, string mark, double? target)
 
     public static int Report(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes, bool json)
     {
-        if (json) Console.WriteLine(ToJson(title, comparisons, notes));
-        else Draw(title, comparisons, notes);
+        if (json)
+            Console.WriteLine(ToJson(title, comparisons, notes));
+        else
+            Draw(title, comparisons, notes);
         return comparisons.All(comparison => comparison.Holds) ? 0 : 1;
     }
 
@@ -33,13 +35,20 @@ internal sealed class Comparison(string what, string mark, double? target)
         Table table = new Table().Border(TableBorder.Simple).Title(title);
         table.AddColumn("load");
         table.AddColumn("mark");
-        foreach (string column in new[] { "Blkring/s", "mark/s", "ratio", "min", "max", "target" }) table.AddColumn(new TableColumn(column).RightAligned());
+        foreach (string column in new[] { "Blkring/s", "mark/s", "ratio", "min", "max", "target" })
+            table.AddColumn(new TableColumn(column).RightAligned());
         foreach (Comparison c in comparisons)
         {
             table.AddRow(
-                Markup.Escape(c.What), Markup.Escape(c.Mark), Thousands(Median(c._pairs.Select(p => p.Ours))), Thousands(Median(c._pairs.Select(p => p.Mark))),
-                Ratio(c.MedianRatio), Ratio(c._pairs.Min(p => p.Ours / p.Mark)), Ratio(c._pairs.Max(p => p.Ours / p.Mark)),
-                c.Target is { } least ? (c.Holds ? "ok, " : "MISSED, ") + Ratio(least) : "none");
+                Markup.Escape(c.What),
+                Markup.Escape(c.Mark),
+                Thousands(Median(c._pairs.Select(p => p.Ours))),
+                Thousands(Median(c._pairs.Select(p => p.Mark))),
+                Ratio(c.MedianRatio),
+                Ratio(c._pairs.Min(p => p.Ours / p.Mark)),
+                Ratio(c._pairs.Max(p => p.Ours / p.Mark)),
+                c.Target is { } least ? (c.Holds ? "ok, " : "MISSED, ") + Ratio(least) : "none"
+            );
         }
         if (Console.IsOutputRedirected)
         {
@@ -47,7 +56,8 @@ internal sealed class Comparison(string what, string mark, double? target)
             AnsiConsole.Profile.Capabilities.Ansi = false;
         }
         AnsiConsole.Write(table);
-        foreach (string note in notes) Console.WriteLine(note);
+        foreach (string note in notes)
+            Console.WriteLine(note);
     }
 
     private string Mark => mark;
@@ -67,7 +77,8 @@ internal sealed class Comparison(string what, string mark, double? target)
                 writer.WriteStartObject();
                 writer.WriteString("load", c.What);
                 writer.WriteString("mark", c.Mark);
-                if (c.Target is { } least) writer.WriteNumber("target", least);
+                if (c.Target is { } least)
+                    writer.WriteNumber("target", least);
                 writer.WriteNumber("medianRatio", c.MedianRatio);
                 writer.WriteBoolean("holds", c.Holds);
                 writer.WriteStartArray("pairs");
@@ -83,7 +94,8 @@ internal sealed class Comparison(string what, string mark, double? target)
             }
             writer.WriteEndArray();
             writer.WriteStartArray("notes");
-            foreach (string note in notes) writer.WriteStringValue(note);
+            foreach (string note in notes)
+                writer.WriteStringValue(note);
             writer.WriteEndArray();
             writer.WriteEndObject();
         }

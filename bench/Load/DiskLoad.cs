@@ -11,13 +11,16 @@ using Blkring.Loopback;
 
 namespace Blkring.Load;
 
-/// <summary>Random reads or writes of whole pages through a whole loopback device: ring, grant copies, disk, event channel.</summary>
+/// <summary>
+/// Random reads or writes of whole pages through a whole loopback device: ring, grant copies, disk, event channel.
+/// </summary>
 internal static class DiskLoad
 {
     public sealed record Options
     {
         public required string Image { get; init; }
         public bool Write { get; init; }
+
         /// <summary>Pages of a request; more than 11 are INDIRECT.</summary>
         public int Pages { get; init; } = 1;
         public GrantMode GrantMode { get; init; }
@@ -27,9 +30,13 @@ internal static class DiskLoad
         public int RingPages { get; init; } = 1;
         public int? BackendCpu { get; init; }
         public int? FrontendCpu { get; init; }
-        /// <summary>The frontend looks for responses without ever sleeping, so that no wake-up of its own is measured.</summary>
+
+        /// <summary>
+        /// The frontend looks for responses without ever sleeping, so that no wake-up of its own is measured.
+        /// </summary>
         public bool FrontendPolls { get; init; }
         public bool UseIoUring { get; init; } = true;
+
         /// <summary>See <see cref="ReactorOptions.PollWindow"/>; null leaves it as it is.</summary>
         public TimeSpan? PollWindow { get; init; }
         public CacheMode Cache { get; init; } = CacheMode.None;
@@ -37,50 +44,102 @@ internal static class DiskLoad
     }
 
     public sealed record Result(
-        double Seconds, long Requests, long P50Ns, long P99Ns, long AllocatedBytes, int Collections, double EntersPerRequest,
-        double NotificationsPerRequest, double BatchSize, string Disk, string Engine)
+        double Seconds,
+        long Requests,
+        long P50Ns,
+        long P99Ns,
+        long AllocatedBytes,
+        int Collections,
+        double EntersPerRequest,
+        double NotificationsPerRequest,
+        double BatchSize,
+        string Disk,
+        string Engine
+    )
     {
         public double PerSecond => Requests / Seconds;
     }
 
     public static Result Run(Options options)
     {
-        using FileDisk disk = FileDisk.Open(options.Image, new FileDiskOptions { Writable = options.Write, Cache = options.Cache });
+        using FileDisk disk = FileDisk.Open(
+            options.Image,
+            new FileDiskOptions { Writable = options.Write, Cache = options.Cache }
+        );
         ReactorOptions standard = new();
-        using Reactor reactor = new(new ReactorOptions
-        {
-            Cpu = options.BackendCpu,
-            UseIoUring = options.UseIoUring,
-            PollWindow = options.PollWindow ?? standard.PollWindow,
-        });
-        using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(1), options.RingPages, segments: Math.Max(options.Pages, Blkif.MaxSegmentsPerRequest));
-        Frontend frontend = Frontend.Create(domain, options.Protocol, options.RingPages, segments: Math.Max(options.Pages, Blkif.MaxSegmentsPerRequest));
+        using Reactor reactor = new(
+            new ReactorOptions
+            {
+                Cpu = options.BackendCpu,
+                UseIoUring = options.UseIoUring,
+                PollWindow = options.PollWindow ?? standard.PollWindow,
+            }
+        );
+        using LoopbackDomain domain = Frontend.CreateDomain(
+            new DomainId(1),
+            options.RingPages,
+            segments: Math.Max(options.Pages, Blkif.MaxSegmentsPerRequest)
+        );
+        Frontend frontend = Frontend.Create(
+            domain,
+            options.Protocol,
+            options.RingPages,
+            segments: Math.Max(options.Pages, Blkif.MaxSegmentsPerRequest)
+        );
         frontend.PersistentGrants = options.GrantMode == GrantMode.Persistent;
         // As many persistent grants as the frontend has pages: eviction is another measurement.
-        using Vbd vbd = new(disk, reactor, new VbdOptions { GrantMode = options.GrantMode, MaxPersistentGrants = frontend.EntryCount * frontend.SegmentsPerRequest });
+        using Vbd vbd = new(
+            disk,
+            reactor,
+            new VbdOptions
+            {
+                GrantMode = options.GrantMode,
+                MaxPersistentGrants = frontend.EntryCount * frontend.SegmentsPerRequest,
+            }
+        );
         vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain));
-        if (options.FrontendCpu is { } cpu) CpuAffinity.PinCurrentThread(cpu);
+        if (options.FrontendCpu is { } cpu)
+            CpuAffinity.PinCurrentThread(cpu);
 
-        GuestLoad load = new(frontend, disk.CapacitySectors, new GuestLoadOptions
-        {
-            Write = options.Write,
-            Depth = options.Depth,
-            Pages = options.Pages,
-            Polls = options.FrontendPolls,
-            Seed = options.Seed,
-        });
+        GuestLoad load = new(
+            frontend,
+            disk.CapacitySectors,
+            new GuestLoadOptions
+            {
+                Write = options.Write,
+                Depth = options.Depth,
+                Pages = options.Pages,
+                Polls = options.FrontendPolls,
+                Seed = options.Seed,
+            }
+        );
         load.Run(Math.Min(1, options.Seconds), new LatencyHistogram());
 
         QueueStatistics statistics = vbd.Queue!.Statistics;
-        (long bytes, int collections, ulong enters, long notifications, long passes, long taken) =
-            (reactor.AllocatedBytes, GC.CollectionCount(0), reactor.EnterCount, statistics.Notifications, statistics.BatchSize.Count, statistics.BatchSize.Sum);
+        (long bytes, int collections, ulong enters, long notifications, long passes, long taken) = (
+            reactor.AllocatedBytes,
+            GC.CollectionCount(0),
+            reactor.EnterCount,
+            statistics.Notifications,
+            statistics.BatchSize.Count,
+            statistics.BatchSize.Sum
+        );
         LatencyHistogram latency = new();
         long start = Stopwatch.GetTimestamp();
         long requests = load.Run(options.Seconds, latency);
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
         return new Result(
-            seconds, requests, latency.ValueAt(0.5), latency.ValueAt(0.99), reactor.AllocatedBytes - bytes, GC.CollectionCount(0) - collections,
-            (double)(reactor.EnterCount - enters) / requests, (double)(statistics.Notifications - notifications) / requests,
-            (double)(statistics.BatchSize.Sum - taken) / Math.Max(1, statistics.BatchSize.Count - passes), disk.Describe(), reactor.Describe());
+            seconds,
+            requests,
+            latency.ValueAt(0.5),
+            latency.ValueAt(0.99),
+            reactor.AllocatedBytes - bytes,
+            GC.CollectionCount(0) - collections,
+            (double)(reactor.EnterCount - enters) / requests,
+            (double)(statistics.Notifications - notifications) / requests,
+            (double)(statistics.BatchSize.Sum - taken) / Math.Max(1, statistics.BatchSize.Count - passes),
+            disk.Describe(),
+            reactor.Describe()
+        );
     }
 }

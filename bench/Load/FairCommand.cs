@@ -13,16 +13,35 @@ using Spectre.Console;
 
 namespace Blkring.Load;
 
-/// <summary>What a guest that floods its ring does to another on the same thread: the other's latency alone, and beside it.</summary>
+/// <summary>
+/// What a guest that floods its ring does to another on the same thread: the other's latency alone, and beside it.
+/// </summary>
 internal static class FairCommand
 {
     public static Command Create()
     {
         Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 1 };
-        Option<int> rounds = new("--rounds") { Description = "Measurements alone and beside, in turn", DefaultValueFactory = _ => 5 };
-        Option<int> cpu = new("--cpu") { Description = "CPU of the backend", DefaultValueFactory = _ => CpuAffinity.Allowed()[0] };
+        Option<int> rounds = new("--rounds")
+        {
+            Description = "Measurements alone and beside, in turn",
+            DefaultValueFactory = _ => 5,
+        };
+        Option<int> cpu = new("--cpu")
+        {
+            Description = "CPU of the backend",
+            DefaultValueFactory = _ => CpuAffinity.Allowed()[0],
+        };
         Option<bool> json = new("--json") { Description = "For machines" };
-        Command command = new("fair", "A guest's 4 KiB reads at depth 1, alone and beside a guest that floods the same thread") { seconds, rounds, cpu, json };
+        Command command = new(
+            "fair",
+            "A guest's 4 KiB reads at depth 1, alone and beside a guest that floods the same thread"
+        )
+        {
+            seconds,
+            rounds,
+            cpu,
+            json,
+        };
         command.SetAction(parsed =>
         {
             List<Row> rows = [];
@@ -31,17 +50,34 @@ internal static class FairCommand
             {
                 foreach (Flood flood in s_floods)
                 {
-                    rows.Add(Measure(new MemoryDisk(256L << 11), flood, parsed.GetValue(seconds), parsed.GetValue(rounds), parsed.GetValue(cpu)));
-                    rows.Add(Measure(FileDisk.Open(image, new FileDiskOptions { Writable = true }), flood,
-                        parsed.GetValue(seconds), parsed.GetValue(rounds), parsed.GetValue(cpu)));
+                    rows.Add(
+                        Measure(
+                            new MemoryDisk(256L << 11),
+                            flood,
+                            parsed.GetValue(seconds),
+                            parsed.GetValue(rounds),
+                            parsed.GetValue(cpu)
+                        )
+                    );
+                    rows.Add(
+                        Measure(
+                            FileDisk.Open(image, new FileDiskOptions { Writable = true }),
+                            flood,
+                            parsed.GetValue(seconds),
+                            parsed.GetValue(rounds),
+                            parsed.GetValue(cpu)
+                        )
+                    );
                 }
             }
             finally
             {
                 File.Delete(image);
             }
-            if (parsed.GetValue(json)) WriteJson(rows);
-            else Draw(rows);
+            if (parsed.GetValue(json))
+                WriteJson(rows);
+            else
+                Draw(rows);
             return 0;
         });
         return command;
@@ -58,12 +94,22 @@ internal static class FairCommand
     ];
 
     /// <param name="Disk">The flooder's.</param>
-    private sealed record Row(string Disk, string Flood, double AloneP50Us, double AloneP99Us, double BesideP50Us, double BesideP99Us,
-        double RatioP50, double RatioP99, double FloodMegabytesPerSecond, long AllocatedBytes);
+    private sealed record Row(
+        string Disk,
+        string Flood,
+        double AloneP50Us,
+        double AloneP99Us,
+        double BesideP50Us,
+        double BesideP99Us,
+        double RatioP50,
+        double RatioP99,
+        double FloodMegabytesPerSecond,
+        long AllocatedBytes
+    );
 
     /// <summary>
-    /// One thread for both guests; the flooder is there in every second measurement. The victim's disk is in memory: two guests on one
-    /// store wait for each other there as well, which is not what is asked.
+    /// One thread for both guests; the flooder is there in every second measurement. The victim's disk is in memory:
+    /// two guests on one store wait for each other there as well, which is not what is asked.
     /// </summary>
     /// <param name="disk">The flooder's; owned from here on.</param>
     private static Row Measure(Disk disk, Flood flood, double seconds, int rounds, int cpu)
@@ -71,11 +117,23 @@ internal static class FairCommand
         int other = CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
         using Reactor reactor = new(new ReactorOptions { Cpu = cpu });
         using Guest victim = new(new MemoryDisk(8 << 11), reactor, 1, ringPages: 1, new GuestLoadOptions { Depth = 1 });
-        using Guest flooder = new(disk, reactor, 2, flood.RingPages, new GuestLoadOptions { Depth = flood.Depth, Pages = flood.Pages, Write = flood.Write });
+        using Guest flooder = new(
+            disk,
+            reactor,
+            2,
+            flood.RingPages,
+            new GuestLoadOptions
+            {
+                Depth = flood.Depth,
+                Pages = flood.Pages,
+                Write = flood.Write,
+            }
+        );
         CpuAffinity.PinCurrentThread(other);
         victim.Run(Math.Min(0.5, seconds));
 
-        List<LatencyHistogram> alone = [], beside = [];
+        List<LatencyHistogram> alone = [],
+            beside = [];
         List<double> flooded = [];
         long allocated = reactor.AllocatedBytes;
         for (int round = 0; round < rounds; round++)
@@ -87,10 +145,22 @@ internal static class FairCommand
                 flooded.Add(flooding.End() * flood.Pages * 4096.0 / 1e6 / seconds);
             }
         }
-        double Ratio(double quantile) => Comparison.Median(alone.Zip(beside, (a, b) => (double)b.ValueAt(quantile) / a.ValueAt(quantile)));
-        static double Us(List<LatencyHistogram> of, double quantile) => Comparison.Median(of.Select(latency => latency.ValueAt(quantile) / 1e3));
-        return new Row(disk is MemoryDisk ? "memory" : "file", flood.Name, Us(alone, 0.5), Us(alone, 0.99), Us(beside, 0.5), Us(beside, 0.99), Ratio(0.5), Ratio(0.99),
-            Comparison.Median(flooded), reactor.AllocatedBytes - allocated);
+        double Ratio(double quantile) =>
+            Comparison.Median(alone.Zip(beside, (a, b) => (double)b.ValueAt(quantile) / a.ValueAt(quantile)));
+        static double Us(List<LatencyHistogram> of, double quantile) =>
+            Comparison.Median(of.Select(latency => latency.ValueAt(quantile) / 1e3));
+        return new Row(
+            disk is MemoryDisk ? "memory" : "file",
+            flood.Name,
+            Us(alone, 0.5),
+            Us(alone, 0.99),
+            Us(beside, 0.5),
+            Us(beside, 0.99),
+            Ratio(0.5),
+            Ratio(0.99),
+            Comparison.Median(flooded),
+            reactor.AllocatedBytes - allocated
+        );
     }
 
     /// <summary>A domain with one ring, its disk, and what it does there.</summary>
@@ -106,7 +176,12 @@ internal static class FairCommand
         {
             (_disk, _options) = (disk, options);
             _domain = Frontend.CreateDomain(new DomainId(domain), ringPages, segments: Math.Max(options.Pages, 11));
-            _frontend = Frontend.Create(_domain, BlkifProtocol.X86_64, ringPages, segments: Math.Max(options.Pages, 11));
+            _frontend = Frontend.Create(
+                _domain,
+                BlkifProtocol.X86_64,
+                ringPages,
+                segments: Math.Max(options.Pages, 11)
+            );
             _vbd = new Vbd(disk, reactor);
             _vbd.Connect(_frontend.Connection, new LoopbackHypervisor(_domain));
         }
@@ -147,7 +222,10 @@ internal static class FairCommand
                     started.Set();
                     return load.Run(ForLongSeconds, new LatencyHistogram());
                 },
-                CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+                CancellationToken.None,
+                TaskCreationOptions.LongRunning,
+                TaskScheduler.Default
+            );
             started.Wait();
         }
 
@@ -163,14 +241,28 @@ internal static class FairCommand
 
     private static void Draw(List<Row> rows)
     {
-        Table table = new Table().Border(TableBorder.Simple).Title("4 KiB reads at depth 1, \u00b5s, alone and beside a flood on the same thread");
-        foreach (string column in (string[])["flooder's disk", "flood"]) table.AddColumn(column);
-        foreach (string column in (string[])["p50 alone", "beside", "ratio", "p99 alone", "beside", "ratio", "flood MB/s"])
+        Table table = new Table()
+            .Border(TableBorder.Simple)
+            .Title("4 KiB reads at depth 1, \u00b5s, alone and beside a flood on the same thread");
+        foreach (string column in (string[])["flooder's disk", "flood"])
+            table.AddColumn(column);
+        foreach (
+            string column in (string[])["p50 alone", "beside", "ratio", "p99 alone", "beside", "ratio", "flood MB/s"]
+        )
             table.AddColumn(new TableColumn(column).RightAligned());
         foreach (Row row in rows)
         {
-            table.AddRow(row.Disk, row.Flood, Text(row.AloneP50Us), Text(row.BesideP50Us), Text(row.RatioP50), Text(row.AloneP99Us), Text(row.BesideP99Us),
-                Text(row.RatioP99), row.FloodMegabytesPerSecond.ToString("N0", CultureInfo.InvariantCulture));
+            table.AddRow(
+                row.Disk,
+                row.Flood,
+                Text(row.AloneP50Us),
+                Text(row.BesideP50Us),
+                Text(row.RatioP50),
+                Text(row.AloneP99Us),
+                Text(row.BesideP99Us),
+                Text(row.RatioP99),
+                row.FloodMegabytesPerSecond.ToString("N0", CultureInfo.InvariantCulture)
+            );
         }
         if (Console.IsOutputRedirected)
         {

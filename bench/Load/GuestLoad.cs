@@ -9,16 +9,22 @@ namespace Blkring.Load;
 internal sealed record GuestLoadOptions
 {
     public bool Write { get; init; }
+
     /// <summary>Requests in flight.</summary>
     public int Depth { get; init; } = 32;
+
     /// <summary>Pages of each request; more than 11 make it INDIRECT.</summary>
     public int Pages { get; init; } = 1;
+
     /// <summary>Looks for responses without ever sleeping, so that no wake-up of the guest's own is measured.</summary>
     public bool Polls { get; init; }
     public ulong Seed { get; init; } = 1;
 }
 
-/// <summary>A guest that reads or writes whole pages at random, as many requests in flight as it is told, and looks at nothing but their status.</summary>
+/// <summary>
+/// A guest that reads or writes whole pages at random, as many requests in flight as it is told, and looks at nothing
+/// but their status.
+/// </summary>
 internal sealed unsafe class GuestLoad
 {
     private readonly Frontend _frontend;
@@ -38,7 +44,8 @@ internal sealed unsafe class GuestLoad
         _postedAt = new long[depth];
         _idle = [.. Enumerable.Range(0, depth)];
         _requests = new Blkif.DecodedRequest[depth];
-        for (int slot = 0; slot < depth; slot++) Prepare(slot, ref _requests[slot]);
+        for (int slot = 0; slot < depth; slot++)
+            Prepare(slot, ref _requests[slot]);
     }
 
     /// <summary>Ends <see cref="Run"/> early, from another thread; what is in flight is waited for.</summary>
@@ -48,31 +55,41 @@ internal sealed unsafe class GuestLoad
     public long Run(double seconds, LatencyHistogram latency)
     {
         Blkif.DecodedResponse response = default;
-        int depth = _idle.Length, idle = depth;
+        int depth = _idle.Length,
+            idle = depth;
         long answered = 0;
-        long now = Stopwatch.GetTimestamp(), end = now + (long)(seconds * Stopwatch.Frequency);
+        long now = Stopwatch.GetTimestamp(),
+            end = now + (long)(seconds * Stopwatch.Frequency);
         while (true)
         {
             bool over = now >= end || _stopping;
-            if (over && idle == depth) return answered;
-            while (idle > 0 && !over) Post(_idle[--idle], now);
+            if (over && idle == depth)
+                return answered;
+            while (idle > 0 && !over)
+                Post(_idle[--idle], now);
             _frontend.Push();
             while (true)
             {
                 bool any = false;
                 while (_frontend.TryTake(ref response))
                 {
-                    if (!any) now = Stopwatch.GetTimestamp();
+                    if (!any)
+                        now = Stopwatch.GetTimestamp();
                     any = true;
-                    if (response.Status != Blkif.RspOkay) throw new InvalidOperationException($"request {response.Id}: status {response.Status}");
+                    if (response.Status != Blkif.RspOkay)
+                        throw new InvalidOperationException($"request {response.Id}: status {response.Status}");
                     _idle[idle++] = (int)response.Id;
                     latency.Record(now - _postedAt[response.Id]);
                     answered++;
                 }
-                if (any) break;
-                if (_options.Polls) continue;
-                if (_frontend.FinalCheckForResponses()) continue;
-                if (!_frontend.WaitForEvent(10_000)) throw new InvalidOperationException("the backend stopped answering");
+                if (any)
+                    break;
+                if (_options.Polls)
+                    continue;
+                if (_frontend.FinalCheckForResponses())
+                    continue;
+                if (!_frontend.WaitForEvent(10_000))
+                    throw new InvalidOperationException("the backend stopped answering");
             }
         }
     }
@@ -84,11 +101,14 @@ internal sealed unsafe class GuestLoad
         request.Id = (ulong)slot;
         request.NrSegments = (ushort)_options.Pages;
         bool indirect = _options.Pages > Blkif.MaxSegmentsPerRequest;
-        if (indirect) _frontend.MakeIndirect(ref request, slot, operation, _options.Pages);
+        if (indirect)
+            _frontend.MakeIndirect(ref request, slot, operation, _options.Pages);
         for (int page = 0; page < _options.Pages; page++)
         {
             // The list lies in the guest's memory, which this frontend has mapped for as long as its domain lives.
-            ref Blkif.RequestSegment segment = ref indirect ? ref _frontend.SegmentListOf(slot)[page] : ref request.Seg[page];
+            ref Blkif.RequestSegment segment = ref indirect
+                ? ref _frontend.SegmentListOf(slot)[page]
+                : ref request.Seg[page];
             segment.Gref = _frontend.GrantOf(slot, page, _options.Write).Value;
             segment.FirstSect = 0;
             segment.LastSect = RequestValidator.SectorsPerPage - 1;

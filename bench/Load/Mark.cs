@@ -9,7 +9,11 @@ internal static class Mark
     /// <exception cref="MarkException">It is missing or failed; the message says what to do.</exception>
     public static string Run(string program, string howToGet, params IEnumerable<string> arguments)
     {
-        ProcessStartInfo start = new(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         Process process;
         try
         {
@@ -24,7 +28,11 @@ internal static class Mark
             Task<string> errors = process.StandardError.ReadToEndAsync();
             string output = process.StandardOutput.ReadToEnd();
             process.WaitForExit();
-            return process.ExitCode == 0 ? output : throw new MarkException($"{program} ended with {process.ExitCode}: {errors.Result.Trim().ReplaceLineEndings("; ")}");
+            return process.ExitCode == 0
+                ? output
+                : throw new MarkException(
+                    $"{program} ended with {process.ExitCode}: {errors.Result.Trim().ReplaceLineEndings("; ")}"
+                );
         }
     }
 }

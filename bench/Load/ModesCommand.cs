@@ -5,18 +5,33 @@ using Blkring.Engine.Queues;
 
 namespace Blkring.Load;
 
-/// <summary>Copying, mapping and persistent grants against each other, and long requests against short ones, through the whole data plane.</summary>
+/// <summary>
+/// Copying, mapping and persistent grants against each other, and long requests against short ones, through the whole
+/// data plane.
+/// </summary>
 internal static class ModesCommand
 {
     private const int LongPages = 64;
 
     public static Command Create()
     {
-        Option<string> image = new("--image") { Description = "File to read; made on tmpfs (256 MiB) when none is named" };
+        Option<string> image = new("--image")
+        {
+            Description = "File to read; made on tmpfs (256 MiB) when none is named",
+        };
         Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 1 };
         Option<int> rounds = new("--rounds") { Description = "Pairs of measurements", DefaultValueFactory = _ => 5 };
         Option<bool> json = new("--json") { Description = "For machines" };
-        Command command = new("modes", "Reads by copy, map and persistent grants, of 1, 11 and 64 pages: ratios to copying, and to requests of 11 pages") { image, seconds, rounds, json };
+        Command command = new(
+            "modes",
+            "Reads by copy, map and persistent grants, of 1, 11 and 64 pages: ratios to copying, and to requests of 11 pages"
+        )
+        {
+            image,
+            seconds,
+            rounds,
+            json,
+        };
         command.SetAction(parsed =>
         {
             string path = parsed.GetValue(image) ?? DiskCommand.MakeImage();
@@ -31,7 +46,8 @@ internal static class ModesCommand
             }
             finally
             {
-                if (parsed.GetValue(image) is null) File.Delete(path);
+                if (parsed.GetValue(image) is null)
+                    File.Delete(path);
             }
         });
         return command;
@@ -46,25 +62,44 @@ internal static class ModesCommand
             foreach (GrantMode mode in new[] { GrantMode.Map, GrantMode.Persistent })
             {
                 Comparison comparison = new($"{mode}, {pages} pages", $"Copy, {pages} pages", null);
-                for (int round = 0; round < rounds; round++) comparison.Add(Pages(pages, mode), Pages(pages, GrantMode.Copy));
+                for (int round = 0; round < rounds; round++)
+                    comparison.Add(Pages(pages, mode), Pages(pages, GrantMode.Copy));
                 comparisons.Add(comparison);
             }
         }
         foreach (GrantMode mode in Enum.GetValues<GrantMode>())
         {
-            Comparison comparison = new($"{mode}, INDIRECT of {LongPages} pages", $"{mode}, requests of 11 pages", null);
-            for (int round = 0; round < rounds; round++) comparison.Add(Pages(LongPages, mode), Pages(Abi.Blkif.MaxSegmentsPerRequest, mode));
+            Comparison comparison = new(
+                $"{mode}, INDIRECT of {LongPages} pages",
+                $"{mode}, requests of 11 pages",
+                null
+            );
+            for (int round = 0; round < rounds; round++)
+                comparison.Add(Pages(LongPages, mode), Pages(Abi.Blkif.MaxSegmentsPerRequest, mode));
             comparisons.Add(comparison);
         }
-        return Comparison.Report("Pages read a second, depth 16, on the loopback", comparisons,
-            [$"{rounds} pairs of {seconds.ToString(CultureInfo.InvariantCulture)} s; bytes allocated by the data path: {allocated}"], json);
+        return Comparison.Report(
+            "Pages read a second, depth 16, on the loopback",
+            comparisons,
+            [
+                $"{rounds} pairs of {seconds.ToString(CultureInfo.InvariantCulture)} s; bytes allocated by the data path: {allocated}",
+            ],
+            json
+        );
 
         double Pages(int pages, GrantMode mode)
         {
-            DiskLoad.Result result = DiskLoad.Run(new DiskLoad.Options
-            {
-                Image = path, Depth = 16, Seconds = seconds, Pages = pages, GrantMode = mode, UseIoUring = false,
-            });
+            DiskLoad.Result result = DiskLoad.Run(
+                new DiskLoad.Options
+                {
+                    Image = path,
+                    Depth = 16,
+                    Seconds = seconds,
+                    Pages = pages,
+                    GrantMode = mode,
+                    UseIoUring = false,
+                }
+            );
             allocated += result.AllocatedBytes;
             return result.PerSecond * pages;
         }

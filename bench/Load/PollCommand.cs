@@ -5,25 +5,43 @@ using Blkring.Interop;
 
 namespace Blkring.Load;
 
-/// <summary>Looking for work before sleeping (ReactorOptions.PollWindow) against sleeping at once, with a frontend that sleeps.</summary>
+/// <summary>
+/// Looking for work before sleeping (ReactorOptions.PollWindow) against sleeping at once, with a frontend that sleeps.
+/// </summary>
 internal static class PollCommand
 {
     public static Command Create()
     {
         Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 1 };
         Option<int> rounds = new("--rounds") { Description = "Pairs of measurements", DefaultValueFactory = _ => 5 };
-        Option<int> cpu = new("--cpu") { Description = "CPU of the backend", DefaultValueFactory = _ => CpuAffinity.Allowed()[0] };
-        Option<bool> json = new("--json") { Description = "For machines" };
-        Command command = new("poll", "4 KiB random reads, image on tmpfs: the usual poll window against none, frontend sleeping on the other CPU and on the same")
+        Option<int> cpu = new("--cpu")
         {
-            seconds, rounds, cpu, json,
+            Description = "CPU of the backend",
+            DefaultValueFactory = _ => CpuAffinity.Allowed()[0],
+        };
+        Option<bool> json = new("--json") { Description = "For machines" };
+        Command command = new(
+            "poll",
+            "4 KiB random reads, image on tmpfs: the usual poll window against none, frontend sleeping on the other CPU and on the same"
+        )
+        {
+            seconds,
+            rounds,
+            cpu,
+            json,
         };
         command.SetAction(parsed =>
         {
             string image = DiskCommand.MakeImage();
             try
             {
-                return Compare(image, parsed.GetValue(seconds), parsed.GetValue(rounds), parsed.GetValue(cpu), parsed.GetValue(json));
+                return Compare(
+                    image,
+                    parsed.GetValue(seconds),
+                    parsed.GetValue(rounds),
+                    parsed.GetValue(cpu),
+                    parsed.GetValue(json)
+                );
             }
             finally
             {
@@ -42,7 +60,14 @@ internal static class PollCommand
         {
             foreach ((string where, int frontendCpu) in new[] { ($"on CPU {other}", other), ("on the same CPU", cpu) })
             {
-                DiskLoad.Options looking = new() { Image = image, Depth = depth, Seconds = seconds, BackendCpu = cpu, FrontendCpu = frontendCpu };
+                DiskLoad.Options looking = new()
+                {
+                    Image = image,
+                    Depth = depth,
+                    Seconds = seconds,
+                    BackendCpu = cpu,
+                    FrontendCpu = frontendCpu,
+                };
                 Comparison comparison = new($"depth {depth}, frontend sleeping {where}", "no poll window", null);
                 for (int round = 0; round < rounds; round++)
                 {
@@ -55,10 +80,17 @@ internal static class PollCommand
             }
         }
         double window = new ReactorOptions().PollWindow.TotalMicroseconds;
-        return Comparison.Report("4 KiB random reads: looking for work before sleeping", comparisons,
-        [
-            string.Create(CultureInfo.InvariantCulture, $"backend on CPU {cpu}; a poll window of {window} \u00b5s against none; {rounds} pairs of {seconds} s"),
-            $"bytes allocated by the data path: {allocated}",
-        ], json);
+        return Comparison.Report(
+            "4 KiB random reads: looking for work before sleeping",
+            comparisons,
+            [
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"backend on CPU {cpu}; a poll window of {window} \u00b5s against none; {rounds} pairs of {seconds} s"
+                ),
+                $"bytes allocated by the data path: {allocated}",
+            ],
+            json
+        );
     }
 }

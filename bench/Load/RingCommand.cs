@@ -14,16 +14,34 @@ internal static class RingCommand
 
     public static Command Create()
     {
-        Option<string> reference = new("--reference") { Description = "The C program", DefaultValueFactory = _ => "bench/reference/ring" };
+        Option<string> reference = new("--reference")
+        {
+            Description = "The C program",
+            DefaultValueFactory = _ => "bench/reference/ring",
+        };
         Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 2 };
         Option<int> rounds = new("--rounds") { Description = "Pairs of measurements", DefaultValueFactory = _ => 5 };
         Option<bool> json = new("--json") { Description = "For machines" };
-        Command command = new("ring", "Frontend and backend thread, null disk, validation on: Blkring against C with Xen's ring.h") { reference, seconds, rounds, json };
+        Command command = new(
+            "ring",
+            "Frontend and backend thread, null disk, validation on: Blkring against C with Xen's ring.h"
+        )
+        {
+            reference,
+            seconds,
+            rounds,
+            json,
+        };
         command.SetAction(parsed =>
         {
             try
             {
-                return Compare(parsed.GetValue(reference)!, parsed.GetValue(seconds), parsed.GetValue(rounds), parsed.GetValue(json));
+                return Compare(
+                    parsed.GetValue(reference)!,
+                    parsed.GetValue(seconds),
+                    parsed.GetValue(rounds),
+                    parsed.GetValue(json)
+                );
             }
             catch (Exception error) when (error is MarkException or InvalidOperationException)
             {
@@ -58,15 +76,27 @@ internal static class RingCommand
             comparisons.Add(native);
             comparisons.Add(x86);
         }
-        return Comparison.Report("The ring alone, requests a second", comparisons,
-            [$"frontend on CPU {front}, backend on CPU {back}; bytes allocated by the backend: {allocated}"], json);
+        return Comparison.Report(
+            "The ring alone, requests a second",
+            comparisons,
+            [$"frontend on CPU {front}, backend on CPU {back}; bytes allocated by the backend: {allocated}"],
+            json
+        );
     }
 
     private static double Reference(string program, int pages, double seconds, int front, int back)
     {
-        string output = Mark.Run(program, "build it with 'make -C bench/reference' and run this from the repository's top folder, or name it with --reference",
-            "--pages", pages.ToString(CultureInfo.InvariantCulture), "--seconds", seconds.ToString(CultureInfo.InvariantCulture),
-            "--cpus", string.Create(CultureInfo.InvariantCulture, $"{front},{back}"), "--json");
+        string output = Mark.Run(
+            program,
+            "build it with 'make -C bench/reference' and run this from the repository's top folder, or name it with --reference",
+            "--pages",
+            pages.ToString(CultureInfo.InvariantCulture),
+            "--seconds",
+            seconds.ToString(CultureInfo.InvariantCulture),
+            "--cpus",
+            string.Create(CultureInfo.InvariantCulture, $"{front},{back}"),
+            "--json"
+        );
         using JsonDocument document = JsonDocument.Parse(output);
         return document.RootElement.GetProperty("requests_per_second").GetDouble();
     }

@@ -10,7 +10,9 @@ using Blkring.Loopback;
 
 namespace Blkring.Micro;
 
-/// <summary>A full one-page ring of one-segment reads: post, one pass of the backend on the null disk, take. Per request.</summary>
+/// <summary>
+/// A full one-page ring of one-segment reads: post, one pass of the backend on the null disk, take. Per request.
+/// </summary>
 public unsafe class RingPass
 {
     private const int Entries = 32;
@@ -41,11 +43,19 @@ public unsafe class RingPass
         }
     }
 
-    private void Connect<TAbi>() where TAbi : struct, Blkif.IRing
+    private void Connect<TAbi>()
+        where TAbi : struct, Blkif.IRing
     {
         Blkif.FrontRing<TAbi>.Initialise(_memory.Address, 1);
         Blkif.FrontRing<TAbi> front = Blkif.FrontRing<TAbi>.Attach(_memory.Address, 1);
-        _queue = new VbdQueue<TAbi, NullGrants, NullEventChannel, NullDiskIo>(_memory.Address, new VbdQueueOptions(), _disk, default, default, default);
+        _queue = new VbdQueue<TAbi, NullGrants, NullEventChannel, NullDiskIo>(
+            _memory.Address,
+            new VbdQueueOptions(),
+            _disk,
+            default,
+            default,
+            default
+        );
         _queue.AttachRing();
         Blkif.DecodedRequest request = default;
         request.NrSegments = 1;
@@ -63,7 +73,8 @@ public unsafe class RingPass
             for (uint i = 0; i < Entries; i++)
             {
                 front.TakeResponse(ref response);
-                if (response.Id != i || response.Status != Blkif.RspOkay) throw new InvalidOperationException("wrong response");
+                if (response.Id != i || response.Status != Blkif.RspOkay)
+                    throw new InvalidOperationException("wrong response");
             }
         };
     }
@@ -98,8 +109,10 @@ public unsafe class DecodeAndValidate
         Blkif.FrontRing<Blkif.X86_64> front = Blkif.FrontRing<Blkif.X86_64>.Attach(_memory.Address, 1);
         Blkif.DecodedRequest request = default;
         request.NrSegments = (ushort)Segments;
-        for (int i = 0; i < Segments; i++) request.Seg[i].LastSect = 7;
-        for (int i = 0; i < 32; i++) front.PutRequest(in request);
+        for (int i = 0; i < Segments; i++)
+            request.Seg[i].LastSect = 7;
+        for (int i = 0; i < 32; i++)
+            front.PutRequest(in request);
         front.PushRequests();
         _ring = Blkif.BackRing<Blkif.X86_64>.Attach(_memory.Address, 1);
     }
@@ -108,7 +121,9 @@ public unsafe class DecodeAndValidate
     public int CopyAndMeasure()
     {
         _ring.CopyRequest(_ring.ReqCons++, ref _request);
-        return RequestValidator.TryMeasure(in _request, 1 << 20, out int sectors) ? sectors : throw new InvalidOperationException("refused");
+        return RequestValidator.TryMeasure(in _request, 1 << 20, out int sectors)
+            ? sectors
+            : throw new InvalidOperationException("refused");
     }
 
     [GlobalCleanup]
@@ -128,7 +143,9 @@ public unsafe class NullDiskSubmit
     public int Start() => _io.Start(in _operation);
 }
 
-/// <summary>A whole request through the loopback, verified grants and event channels included, on a memory disk. Per request.</summary>
+/// <summary>
+/// A whole request through the loopback, verified grants and event channels included, on a memory disk. Per request.
+/// </summary>
 public class LoopbackRequest
 {
     private LoopbackDomain _domain = null!;
@@ -166,11 +183,12 @@ public class LoopbackRequest
         }
         _frontend.Push();
         Blkif.DecodedResponse response = default;
-        for (int answered = 0; answered < Depth;)
+        for (int answered = 0; answered < Depth; )
         {
             if (_frontend.TryTake(ref response))
             {
-                if (response.Status != Blkif.RspOkay) throw new InvalidOperationException($"status {response.Status}");
+                if (response.Status != Blkif.RspOkay)
+                    throw new InvalidOperationException($"status {response.Status}");
                 answered++;
             }
             else if (!_frontend.FinalCheckForResponses() && !_frontend.WaitForEvent(10_000))

@@ -8,17 +8,30 @@ using Microsoft.CodeAnalysis.Text;
 
 namespace Blkring.Micro;
 
-/// <summary>The source generator on the specs of abi/: what a build pays once, and what an editor pays at every key.</summary>
+/// <summary>
+/// The source generator on the specs of abi/: what a build pays once, and what an editor pays at every key.
+/// </summary>
 public class GeneratorRun
 {
-    private const string Edited = "blkif.xml", OldText = "\"BLKIF_OP_READ\" value=\"0\"", NewText = "\"BLKIF_OP_READ\" value=\"7\"";
+    private const string Edited = "blkif.xml",
+        OldText = "\"BLKIF_OP_READ\" value=\"0\"",
+        NewText = "\"BLKIF_OP_READ\" value=\"7\"";
 
     private readonly ImmutableArray<AdditionalText> _specs =
-        [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "abi"), "*.xml").Order(StringComparer.Ordinal).Select(AdditionalText (path) => new Spec(path, File.ReadAllText(path)))];
+    [
+        .. Directory
+            .GetFiles(Path.Combine(AppContext.BaseDirectory, "abi"), "*.xml")
+            .Order(StringComparer.Ordinal)
+            .Select(AdditionalText (path) => new Spec(path, File.ReadAllText(path))),
+    ];
 
-    private readonly CSharpCompilation _compilation = CSharpCompilation.Create("Edited", [CSharpSyntaxTree.ParseText("class Before;")]);
+    private readonly CSharpCompilation _compilation = CSharpCompilation.Create(
+        "Edited",
+        [CSharpSyntaxTree.ParseText("class Before;")]
+    );
     private CSharpCompilation _editedCompilation = null!;
-    private AdditionalText _spec = null!, _editedSpec = null!;
+    private AdditionalText _spec = null!,
+        _editedSpec = null!;
     private GeneratorDriver _warm = null!;
 
     [GlobalSetup]
@@ -28,9 +41,11 @@ public class GeneratorRun
         _spec = _specs.Single(spec => Path.GetFileName(spec.Path) == Edited);
         string text = _spec.GetText()!.ToString();
         _editedSpec = new Spec(_spec.Path, text.Replace(OldText, NewText, StringComparison.Ordinal));
-        if (_editedSpec.GetText()!.ToString() == text) throw new InvalidOperationException($"{Edited} has no {OldText} to edit");
+        if (_editedSpec.GetText()!.ToString() == text)
+            throw new InvalidOperationException($"{Edited} has no {OldText} to edit");
         _warm = CreateDriver().RunGenerators(_compilation);
-        if (_warm.GetRunResult().GeneratedTrees.Length == 0) throw new InvalidOperationException("the generator made nothing");
+        if (_warm.GetRunResult().GeneratedTrees.Length == 0)
+            throw new InvalidOperationException("the generator made nothing");
     }
 
     /// <summary>Everything is read, laid out and emitted.</summary>
@@ -43,10 +58,16 @@ public class GeneratorRun
 
     /// <summary>One protocol regenerates.</summary>
     [Benchmark]
-    public GeneratorDriver AfterAnEditOfOneSpec() => _warm.ReplaceAdditionalText(_spec, _editedSpec).RunGenerators(_compilation);
+    public GeneratorDriver AfterAnEditOfOneSpec() =>
+        _warm.ReplaceAdditionalText(_spec, _editedSpec).RunGenerators(_compilation);
 
     private CSharpGeneratorDriver CreateDriver() =>
-        CSharpGeneratorDriver.Create([new SpecGenerator().AsSourceGenerator()], _specs, CSharpParseOptions.Default, new EverySpec());
+        CSharpGeneratorDriver.Create(
+            [new SpecGenerator().AsSourceGenerator()],
+            _specs,
+            CSharpParseOptions.Default,
+            new EverySpec()
+        );
 
     private sealed class Spec(string path, string text) : AdditionalText
     {

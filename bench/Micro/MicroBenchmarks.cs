@@ -11,22 +11,51 @@ namespace Blkring.Micro;
 public static class MicroBenchmarks
 {
     public static IReadOnlyList<Type> All { get; } =
-        [typeof(RingPass), typeof(DecodeAndValidate), typeof(NullDiskSubmit), typeof(LoopbackRequest), typeof(GeneratorRun)];
+    [
+        typeof(RingPass),
+        typeof(DecodeAndValidate),
+        typeof(NullDiskSubmit),
+        typeof(LoopbackRequest),
+        typeof(GeneratorRun),
+    ];
 
-    /// <summary>The usual BenchmarkDotNet command line; in this process, because the generated projects would not find the generator.</summary>
+    /// <summary>
+    /// The usual BenchmarkDotNet command line; in this process, because the generated projects would not find the
+    /// generator.
+    /// </summary>
     public static int Run(string[] args)
     {
-        IEnumerable<Summary> summaries = BenchmarkSwitcher.FromTypes([.. All]).Run(args, Config(Job.ShortRun).AddLogger(ConsoleLogger.Default)
-            .AddColumnProvider(BenchmarkDotNet.Columns.DefaultColumnProviders.Instance).AddExporter(BenchmarkDotNet.Exporters.MarkdownExporter.GitHub));
-        return summaries.Any(summary => summary.HasCriticalValidationErrors || summary.Reports.Any(report => !report.Success)) ? 1 : 0;
+        IEnumerable<Summary> summaries = BenchmarkSwitcher
+            .FromTypes([.. All])
+            .Run(
+                args,
+                Config(Job.ShortRun)
+                    .AddLogger(ConsoleLogger.Default)
+                    .AddColumnProvider(BenchmarkDotNet.Columns.DefaultColumnProviders.Instance)
+                    .AddExporter(BenchmarkDotNet.Exporters.MarkdownExporter.GitHub)
+            );
+        return summaries.Any(summary =>
+            summary.HasCriticalValidationErrors || summary.Reports.Any(report => !report.Success)
+        )
+            ? 1
+            : 0;
     }
 
     /// <summary>Each benchmark for one invocation: whether it still runs, not how fast it is.</summary>
     public static IReadOnlyList<Summary> RunTiny(string artifactsFolder) =>
-        [.. All.Select(type => BenchmarkRunner.Run(type, Config(Job.Dry).WithArtifactsPath(artifactsFolder).WithOptions(ConfigOptions.DisableLogFile)))];
+        [
+            .. All.Select(type =>
+                BenchmarkRunner.Run(
+                    type,
+                    Config(Job.Dry).WithArtifactsPath(artifactsFolder).WithOptions(ConfigOptions.DisableLogFile)
+                )
+            ),
+        ];
 
-    private static ManualConfig Config(Job job) => ManualConfig.CreateEmpty()
-        .AddJob(job.WithToolchain(InProcessNoEmitToolchain.Instance))
-        .AddDiagnoser(MemoryDiagnoser.Default)
-        .WithOptions(ConfigOptions.JoinSummary);
+    private static ManualConfig Config(Job job) =>
+        ManualConfig
+            .CreateEmpty()
+            .AddJob(job.WithToolchain(InProcessNoEmitToolchain.Instance))
+            .AddDiagnoser(MemoryDiagnoser.Default)
+            .WithOptions(ConfigOptions.JoinSummary);
 }

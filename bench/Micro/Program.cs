@@ -1,4 +1,3 @@
-using BenchmarkDotNet.Running;
 using Blkring.Micro;
 
 return MicroBenchmarks.Run(args);

@@ -1,4 +1,3 @@
-using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
 using Blkring.Generators.Parsing;
 using Microsoft.CodeAnalysis.Text;
@@ -28,7 +27,8 @@ internal static class SpecFile
     public static ProtocolSpec Parse(string path, string text, bool checksRings = true)
     {
         SpecReading reading = SpecReader.Read(path, SourceText.From(text), CancellationToken.None, checksRings);
-        if (reading.Spec is { } spec) return spec;
+        if (reading.Spec is { } spec)
+            return spec;
         throw new SpecException(reading.Problems[0].ToDiagnostic().ToString());
     }
 }

@@ -16,17 +16,20 @@ public sealed class SpecGenerator : IIncrementalGenerator
 {
     public void Initialize(IncrementalGeneratorInitializationContext context)
     {
-        IncrementalValuesProvider<SpecReading> readings = context.AdditionalTextsProvider
-            .Combine(context.AnalyzerConfigOptionsProvider)
-            .Where(static file => file.Right.GetOptions(file.Left).TryGetValue("build_metadata.AdditionalFiles.BlkringSpec", out string? isSpec)
-                && string.Equals(isSpec, "true", StringComparison.OrdinalIgnoreCase))
+        IncrementalValuesProvider<SpecReading> readings = context
+            .AdditionalTextsProvider.Combine(context.AnalyzerConfigOptionsProvider)
+            .Where(static file =>
+                file.Right.GetOptions(file.Left)
+                    .TryGetValue("build_metadata.AdditionalFiles.BlkringSpec", out string? isSpec)
+                && string.Equals(isSpec, "true", StringComparison.OrdinalIgnoreCase)
+            )
             .Select(static (file, _) => file.Left)
             .WithTrackingName(Steps.Files)
             .Select(static (file, cancellation) => SpecReader.Read(file.Path, file.GetText(cancellation), cancellation))
             .WithTrackingName(Steps.Readings);
 
-        // Two files of one protocol would emit the same types: the first file owns it. Only names go in here, so that editing
-        // one spec does not touch what depends on another.
+        // Two files of one protocol would emit the same types: the first file owns it. Only names go in here, so that
+        // editing one spec does not touch what depends on another.
         IncrementalValueProvider<EquatableArray<SpecOwner>> owners = readings
             .Where(static reading => reading.Spec is not null)
             .Select(static (reading, _) => SpecOwner.Of(reading))
@@ -41,28 +44,41 @@ public sealed class SpecGenerator : IIncrementalGenerator
     private static void ReportProblems(
         IncrementalGeneratorInitializationContext context,
         IncrementalValuesProvider<SpecReading> readings,
-        IncrementalValueProvider<EquatableArray<SpecOwner>> owners)
+        IncrementalValueProvider<EquatableArray<SpecOwner>> owners
+    )
     {
-        var problems = readings
-            .SelectMany(static (reading, _) => reading.Problems)
-            .WithTrackingName(Steps.Problems);
-        context.RegisterSourceOutput(problems, static (output, problem) => output.ReportDiagnostic(problem.ToDiagnostic()));
+        var problems = readings.SelectMany(static (reading, _) => reading.Problems).WithTrackingName(Steps.Problems);
+        context.RegisterSourceOutput(
+            problems,
+            static (output, problem) => output.ReportDiagnostic(problem.ToDiagnostic())
+        );
 
         var repeated = readings
             .Where(static reading => reading.Spec is not null)
             .Combine(owners)
             .Where(static pair => !SpecOwner.Of(pair.Left).IsFirstOf(pair.Right))
             .WithTrackingName(Steps.Repeated);
-        context.RegisterSourceOutput(repeated, static (output, pair) => output.ReportDiagnostic(new DiagnosticInfo(
-            Descriptors.DuplicateProtocol,
-            pair.Left.At,
-            new EquatableArray<string>([pair.Left.Spec!.Name, SpecOwner.Of(pair.Left).FirstOf(pair.Right).Path])).ToDiagnostic()));
+        context.RegisterSourceOutput(
+            repeated,
+            static (output, pair) =>
+                output.ReportDiagnostic(
+                    new DiagnosticInfo(
+                        Descriptors.DuplicateProtocol,
+                        pair.Left.At,
+                        new EquatableArray<string>([
+                            pair.Left.Spec!.Name,
+                            SpecOwner.Of(pair.Left).FirstOf(pair.Right).Path,
+                        ])
+                    ).ToDiagnostic()
+                )
+        );
     }
 
     private static void EmitSources(
         IncrementalGeneratorInitializationContext context,
         IncrementalValuesProvider<SpecReading> readings,
-        IncrementalValueProvider<EquatableArray<SpecOwner>> owners)
+        IncrementalValueProvider<EquatableArray<SpecOwner>> owners
+    )
     {
         var specs = readings
             .Where(static reading => reading.Spec is not null)
@@ -80,7 +96,10 @@ public sealed class SpecGenerator : IIncrementalGenerator
         context.RegisterSourceOutput(files, static (output, file) => output.AddSource(file.HintName, file.Text));
     }
 
-    /// <summary>Which file declares a protocol. Protocols whose classes differ only in case are one: generated files' names ignore it.</summary>
+    /// <summary>
+    /// Which file declares a protocol. Protocols whose classes differ only in case are one: generated files' names
+    /// ignore it.
+    /// </summary>
     private sealed record SpecOwner(string ClassName, string Path)
     {
         public static SpecOwner Of(SpecReading reading) => new(CSharpName.Pascal(reading.Spec!.Name), reading.At.Path);

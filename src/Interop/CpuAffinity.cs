@@ -2,14 +2,18 @@ using System.Numerics;
 
 namespace Blkring.Interop;
 
-/// <summary>Which CPUs the calling thread may run on (sched_setaffinity(2)). Control plane: allocates and throws.</summary>
+/// <summary>
+/// Which CPUs the calling thread may run on (sched_setaffinity(2)). Control plane: allocates and throws.
+/// </summary>
 public static unsafe class CpuAffinity
 {
-    // 8192 CPUs, the most that Linux can be configured for (NR_CPUS on x86-64); the kernel refuses a mask shorter than its own.
+    // 8192 CPUs, the most that Linux can be configured for (NR_CPUS on x86-64); the kernel refuses a mask shorter than
+    // its own.
     const int MaskWords = 128;
 
     /// <summary>
-    /// Keeps the calling operating system thread on one CPU. Only for a dedicated thread: a pool thread would stay pinned.
+    /// Keeps the calling operating system thread on one CPU. Only for a dedicated thread: a pool thread would stay
+    /// pinned.
     /// </summary>
     /// <param name="cpu">One of <see cref="Allowed"/>.</param>
     /// <exception cref="IOException">The CPU does not exist, or the cpuset excludes it: EINVAL.</exception>

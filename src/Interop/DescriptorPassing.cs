@@ -1,8 +1,8 @@
 namespace Blkring.Interop;
 
 /// <summary>
-/// Descriptors over an AF_UNIX socket: SCM_RIGHTS (unix(7)). Control plane: throws. What is received is close-on-exec and owned by the
-/// receiver.
+/// Descriptors over an AF_UNIX socket: SCM_RIGHTS (unix(7)). Control plane: throws. What is received is close-on-exec
+/// and owned by the receiver.
 /// </summary>
 public static unsafe class DescriptorPassing
 {
@@ -28,7 +28,7 @@ public static unsafe class DescriptorPassing
         var controlLength = fds.IsEmpty ? 0 : sizeof(cmsghdr) + AlignedLength(fds.Length * sizeof(int));
         fixed (byte* bytes = payload)
         {
-            for (var sent = 0; sent < payload.Length;)
+            for (var sent = 0; sent < payload.Length; )
             {
                 iovec vector = new() { iov_base = bytes + sent, iov_len = (nuint)(payload.Length - sent) };
                 msghdr message = new() { msg_iov = &vector, msg_iovlen = 1 };
@@ -54,8 +54,9 @@ public static unsafe class DescriptorPassing
     /// <param name="fds">Filled from the start with owning handles; the rest becomes null.</param>
     /// <param name="count">Descriptors received.</param>
     /// <returns>Payload bytes; 0 when the peer has closed.</returns>
-    /// <exception cref="IOException">recvmsg failed, or the payload or the descriptors did not fit: whatever had arrived is
-    /// closed.</exception>
+    /// <exception cref="IOException">
+    /// recvmsg failed, or the payload or the descriptors did not fit: whatever had arrived is closed.
+    /// </exception>
     public static int Receive(int socket, Span<byte> payload, Span<FileDescriptor?> fds, out int count)
     {
         ArgumentOutOfRangeException.ThrowIfZero(payload.Length);
@@ -68,10 +69,15 @@ public static unsafe class DescriptorPassing
             nint result;
             do
             {
-                message = new() { msg_iov = &vector, msg_iovlen = 1, msg_control = control, msg_controllen = (nuint)ControlSpace };
+                message = new()
+                {
+                    msg_iov = &vector,
+                    msg_iovlen = 1,
+                    msg_control = control,
+                    msg_controllen = (nuint)ControlSpace,
+                };
                 result = Libc.Recvmsg(socket, &message);
-            }
-            while (result == -Errno.EINTR);
+            } while (result == -Errno.EINTR);
             if (result < 0)
                 throw Errno.ToException("recvmsg", (int)result);
             var truncated = (message.msg_flags & (Libc.MSG_CTRUNC | Libc.MSG_TRUNC)) != 0;
@@ -79,9 +85,11 @@ public static unsafe class DescriptorPassing
                 return (int)result;
             DisposeAll(fds);
             count = 0;
-            throw new IOException(truncated
-                ? "recvmsg: the message was truncated (MSG_CTRUNC or MSG_TRUNC)"
-                : $"recvmsg: more descriptors than the {fds.Length} expected");
+            throw new IOException(
+                truncated
+                    ? "recvmsg: the message was truncated (MSG_CTRUNC or MSG_TRUNC)"
+                    : $"recvmsg: more descriptors than the {fds.Length} expected"
+            );
         }
     }
 

@@ -2,7 +2,9 @@ using System.Runtime.InteropServices;
 
 namespace Blkring.Interop;
 
-/// <summary>Linux error numbers (asm-generic/errno-base.h, asm-generic/errno.h). Native wrappers return them negated.</summary>
+/// <summary>
+/// Linux error numbers (asm-generic/errno-base.h, asm-generic/errno.h). Native wrappers return them negated.
+/// </summary>
 public static class Errno
 {
     public const int EPERM = 1;
@@ -59,7 +61,9 @@ public static class Errno
     public const int EMEDIUMTYPE = 124;
     public const int ECANCELED = 125;
 
-    /// <summary>Name and the C library's sentence: <c>ENOSPC (No space left on device)</c>. Takes 28 or -28. Allocates.</summary>
+    /// <summary>
+    /// Name and the C library's sentence: <c>ENOSPC (No space left on device)</c>. Takes 28 or -28. Allocates.
+    /// </summary>
     public static string Describe(int errno)
     {
         var number = Math.Abs(errno);
@@ -67,66 +71,67 @@ public static class Errno
     }
 
     /// <summary>
-    /// The exception a control-plane call throws: <c>open /dev/x: ENOENT (No such file or directory)</c>; its HResult is the errno.
+    /// The exception a control-plane call throws: <c>open /dev/x: ENOENT (No such file or directory)</c>; its HResult
+    /// is the errno.
     /// </summary>
-    public static IOException ToException(string call, int errno) =>
-        new($"{call}: {Describe(errno)}", Math.Abs(errno));
+    public static IOException ToException(string call, int errno) => new($"{call}: {Describe(errno)}", Math.Abs(errno));
 
-    static string? Name(int number) => number switch
-    {
-        EPERM => nameof(EPERM),
-        ENOENT => nameof(ENOENT),
-        ESRCH => nameof(ESRCH),
-        EINTR => nameof(EINTR),
-        EIO => nameof(EIO),
-        ENXIO => nameof(ENXIO),
-        E2BIG => nameof(E2BIG),
-        EBADF => nameof(EBADF),
-        EAGAIN => nameof(EAGAIN),
-        ENOMEM => nameof(ENOMEM),
-        EACCES => nameof(EACCES),
-        EFAULT => nameof(EFAULT),
-        EBUSY => nameof(EBUSY),
-        EEXIST => nameof(EEXIST),
-        EXDEV => nameof(EXDEV),
-        ENODEV => nameof(ENODEV),
-        ENOTDIR => nameof(ENOTDIR),
-        EISDIR => nameof(EISDIR),
-        EINVAL => nameof(EINVAL),
-        ENFILE => nameof(ENFILE),
-        EMFILE => nameof(EMFILE),
-        ENOTTY => nameof(ENOTTY),
-        ETXTBSY => nameof(ETXTBSY),
-        EFBIG => nameof(EFBIG),
-        ENOSPC => nameof(ENOSPC),
-        ESPIPE => nameof(ESPIPE),
-        EROFS => nameof(EROFS),
-        EPIPE => nameof(EPIPE),
-        ERANGE => nameof(ERANGE),
-        ENAMETOOLONG => nameof(ENAMETOOLONG),
-        ENOLCK => nameof(ENOLCK),
-        ENOSYS => nameof(ENOSYS),
-        ELOOP => nameof(ELOOP),
-        ENODATA => nameof(ENODATA),
-        ETIME => nameof(ETIME),
-        EREMOTEIO => nameof(EREMOTEIO),
-        EOVERFLOW => nameof(EOVERFLOW),
-        EBADFD => nameof(EBADFD),
-        EMSGSIZE => nameof(EMSGSIZE),
-        EOPNOTSUPP => nameof(EOPNOTSUPP),
-        EADDRINUSE => nameof(EADDRINUSE),
-        ECONNRESET => nameof(ECONNRESET),
-        ENOBUFS => nameof(ENOBUFS),
-        EISCONN => nameof(EISCONN),
-        ENOTCONN => nameof(ENOTCONN),
-        ETIMEDOUT => nameof(ETIMEDOUT),
-        ECONNREFUSED => nameof(ECONNREFUSED),
-        EALREADY => nameof(EALREADY),
-        EINPROGRESS => nameof(EINPROGRESS),
-        ESTALE => nameof(ESTALE),
-        EDQUOT => nameof(EDQUOT),
-        EMEDIUMTYPE => nameof(EMEDIUMTYPE),
-        ECANCELED => nameof(ECANCELED),
-        _ => null,
-    };
+    static string? Name(int number) =>
+        number switch
+        {
+            EPERM => nameof(EPERM),
+            ENOENT => nameof(ENOENT),
+            ESRCH => nameof(ESRCH),
+            EINTR => nameof(EINTR),
+            EIO => nameof(EIO),
+            ENXIO => nameof(ENXIO),
+            E2BIG => nameof(E2BIG),
+            EBADF => nameof(EBADF),
+            EAGAIN => nameof(EAGAIN),
+            ENOMEM => nameof(ENOMEM),
+            EACCES => nameof(EACCES),
+            EFAULT => nameof(EFAULT),
+            EBUSY => nameof(EBUSY),
+            EEXIST => nameof(EEXIST),
+            EXDEV => nameof(EXDEV),
+            ENODEV => nameof(ENODEV),
+            ENOTDIR => nameof(ENOTDIR),
+            EISDIR => nameof(EISDIR),
+            EINVAL => nameof(EINVAL),
+            ENFILE => nameof(ENFILE),
+            EMFILE => nameof(EMFILE),
+            ENOTTY => nameof(ENOTTY),
+            ETXTBSY => nameof(ETXTBSY),
+            EFBIG => nameof(EFBIG),
+            ENOSPC => nameof(ENOSPC),
+            ESPIPE => nameof(ESPIPE),
+            EROFS => nameof(EROFS),
+            EPIPE => nameof(EPIPE),
+            ERANGE => nameof(ERANGE),
+            ENAMETOOLONG => nameof(ENAMETOOLONG),
+            ENOLCK => nameof(ENOLCK),
+            ENOSYS => nameof(ENOSYS),
+            ELOOP => nameof(ELOOP),
+            ENODATA => nameof(ENODATA),
+            ETIME => nameof(ETIME),
+            EREMOTEIO => nameof(EREMOTEIO),
+            EOVERFLOW => nameof(EOVERFLOW),
+            EBADFD => nameof(EBADFD),
+            EMSGSIZE => nameof(EMSGSIZE),
+            EOPNOTSUPP => nameof(EOPNOTSUPP),
+            EADDRINUSE => nameof(EADDRINUSE),
+            ECONNRESET => nameof(ECONNRESET),
+            ENOBUFS => nameof(ENOBUFS),
+            EISCONN => nameof(EISCONN),
+            ENOTCONN => nameof(ENOTCONN),
+            ETIMEDOUT => nameof(ETIMEDOUT),
+            ECONNREFUSED => nameof(ECONNREFUSED),
+            EALREADY => nameof(EALREADY),
+            EINPROGRESS => nameof(EINPROGRESS),
+            ESTALE => nameof(ESTALE),
+            EDQUOT => nameof(EDQUOT),
+            EMEDIUMTYPE => nameof(EMEDIUMTYPE),
+            ECANCELED => nameof(ECANCELED),
+            _ => null,
+        };
 }

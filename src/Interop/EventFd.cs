@@ -6,7 +6,8 @@ public sealed unsafe class EventFd : IDisposable
     readonly FileDescriptor _fd;
 
     /// <param name="blocking">
-    /// For waiting with IORING_OP_READ: on a non-blocking descriptor io_uring answers EAGAIN at once instead of waiting for the signal.
+    /// For waiting with IORING_OP_READ: on a non-blocking descriptor io_uring answers EAGAIN at once instead of waiting
+    /// for the signal.
     /// </param>
     /// <exception cref="IOException">EMFILE, ENFILE, ENOMEM.</exception>
     public EventFd(bool blocking = false)
@@ -19,7 +20,8 @@ public sealed unsafe class EventFd : IDisposable
     public int Value => _fd.Value;
 
     /// <summary>
-    /// Adds one. 0 or -errno: -EAGAIN means that the counter is full, so the consumer is signalled anyway; -EBADF once disposed.
+    /// Adds one. 0 or -errno: -EAGAIN means that the counter is full, so the consumer is signalled anyway; -EBADF once
+    /// disposed.
     /// </summary>
     public int Signal()
     {
@@ -28,7 +30,9 @@ public sealed unsafe class EventFd : IDisposable
         return result < 0 ? (int)result : 0;
     }
 
-    /// <summary>Takes every signal so far at once. False when there was none; a blocking one then waits instead.</summary>
+    /// <summary>
+    /// Takes every signal so far at once. False when there was none; a blocking one then waits instead.
+    /// </summary>
     public bool TryConsume()
     {
         ulong count = 0;

@@ -7,7 +7,8 @@ namespace Blkring.Interop;
 // Creation, what the kernel grants, enabling and disposal.
 public sealed unsafe partial class IoUring
 {
-    // Present wherever IORING_FEAT_EXT_ARG (Linux 5.11) is, so they never have to be dropped: CQSIZE 5.5, CLAMP 5.6, R_DISABLED 5.10.
+    // Present wherever IORING_FEAT_EXT_ARG (Linux 5.11) is, so they never have to be dropped: CQSIZE 5.5, CLAMP 5.6,
+    // R_DISABLED 5.10.
     const uint BaseSetupFlags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED;
     const uint RequiredFeatures = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
 
@@ -28,7 +29,9 @@ public sealed unsafe partial class IoUring
         bool _first;
     }
 
-    /// <summary>Creates a ring with as much of the options as the kernel grants. Still disabled: see <see cref="Enable"/>.</summary>
+    /// <summary>
+    /// Creates a ring with as much of the options as the kernel grants. Still disabled: see <see cref="Enable"/>.
+    /// </summary>
     /// <param name="options">The wishes.</param>
     /// <param name="ring">The ring, owned by the caller.</param>
     /// <param name="refusal">When false: one line with what the kernel said and what to do; otherwise empty.</param>
@@ -47,7 +50,8 @@ public sealed unsafe partial class IoUring
         if (missing != 0)
         {
             fd.Dispose();
-            refusal = $"io_uring_setup: features 0x{missing:x} are missing: Linux 5.11 or later is needed; use another disk engine";
+            refusal =
+                $"io_uring_setup: features 0x{missing:x} are missing: Linux 5.11 or later is needed; use another disk engine";
             return false;
         }
         if (!TryMap(fd, parameters, out var rings, out var sqes, out refusal))
@@ -64,13 +68,17 @@ public sealed unsafe partial class IoUring
     {
         ReadOnlySpan<uint> newestFirst =
         [
-            IORING_SETUP_NO_SQARRAY,                               // 6.6: one array less to read per entry
-            IORING_SETUP_DEFER_TASKRUN,                            // 6.1
-            IORING_SETUP_SINGLE_ISSUER,                            // 6.0
+            IORING_SETUP_NO_SQARRAY, // 6.6: one array less to read per entry
+            IORING_SETUP_DEFER_TASKRUN, // 6.1
+            IORING_SETUP_SINGLE_ISSUER, // 6.0
             IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, // 5.19: the flag tells when an enter is due
-            IORING_SETUP_SUBMIT_ALL,                               // 5.18: a bad entry does not stop the batch
+            IORING_SETUP_SUBMIT_ALL, // 5.18: a bad entry does not stop the batch
         ];
-        var wanted = BaseSetupFlags | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG
+        var wanted =
+            BaseSetupFlags
+            | IORING_SETUP_SUBMIT_ALL
+            | IORING_SETUP_COOP_TASKRUN
+            | IORING_SETUP_TASKRUN_FLAG
             | IORING_SETUP_NO_SQARRAY;
         if (options.SingleIssuer)
             wanted |= IORING_SETUP_SINGLE_ISSUER;
@@ -104,19 +112,29 @@ public sealed unsafe partial class IoUring
         return result;
     }
 
-    static string ExplainRefusal(int result) => $"io_uring_setup: {Errno.Describe(result)}: " + -result switch
-    {
-        Errno.EPERM or Errno.EACCES => "blocked by seccomp, by a security module or by kernel.io_uring_disabled; "
-            + "allow io_uring to this process (sysctl kernel.io_uring_disabled=0) or use another disk engine",
-        Errno.ENOSYS => "the kernel has no io_uring, or seccomp hides it; use a kernel with CONFIG_IO_URING or another disk engine",
-        Errno.ENOMEM => "not enough memory, or RLIMIT_MEMLOCK is too low; raise LimitMEMLOCK= or ask for fewer entries",
-        Errno.EMFILE or Errno.ENFILE => "too many open files; raise LimitNOFILE= or fs.file-max",
-        Errno.EINVAL => "the kernel refuses even the oldest flags; Linux 5.11 or later and at least one entry are needed",
-        _ => "use another disk engine",
-    };
+    static string ExplainRefusal(int result) =>
+        $"io_uring_setup: {Errno.Describe(result)}: "
+        + -result switch
+        {
+            Errno.EPERM or Errno.EACCES => "blocked by seccomp, by a security module or by kernel.io_uring_disabled; "
+                + "allow io_uring to this process (sysctl kernel.io_uring_disabled=0) or use another disk engine",
+            Errno.ENOSYS =>
+                "the kernel has no io_uring, or seccomp hides it; use a kernel with CONFIG_IO_URING or another disk engine",
+            Errno.ENOMEM =>
+                "not enough memory, or RLIMIT_MEMLOCK is too low; raise LimitMEMLOCK= or ask for fewer entries",
+            Errno.EMFILE or Errno.ENFILE => "too many open files; raise LimitNOFILE= or fs.file-max",
+            Errno.EINVAL =>
+                "the kernel refuses even the oldest flags; Linux 5.11 or later and at least one entry are needed",
+            _ => "use another disk engine",
+        };
 
-    internal static bool TryMap(FileDescriptor fd, in io_uring_params parameters, [NotNullWhen(true)] out MappedMemory? rings,
-        [NotNullWhen(true)] out MappedMemory? sqes, out string refusal)
+    internal static bool TryMap(
+        FileDescriptor fd,
+        in io_uring_params parameters,
+        [NotNullWhen(true)] out MappedMemory? rings,
+        [NotNullWhen(true)] out MappedMemory? sqes,
+        out string refusal
+    )
     {
         var sqBytes = parameters.sq_off.array + parameters.sq_entries * sizeof(uint);
         var cqBytes = parameters.cq_off.cqes + parameters.cq_entries * (uint)sizeof(io_uring_cqe);
@@ -124,9 +142,20 @@ public sealed unsafe partial class IoUring
         try
         {
             // IORING_FEAT_SINGLE_MMAP: both rings lie in one mapping, as long as the longer of the two.
-            rings = MappedMemory.FromFile(fd.Value, (long)IORING_OFF_SQ_RING, Math.Max(sqBytes, cqBytes), writable: true, shared: true);
-            sqes = MappedMemory.FromFile(fd.Value, (long)IORING_OFF_SQES, parameters.sq_entries * (uint)sizeof(io_uring_sqe),
-                writable: true, shared: true);
+            rings = MappedMemory.FromFile(
+                fd.Value,
+                (long)IORING_OFF_SQ_RING,
+                Math.Max(sqBytes, cqBytes),
+                writable: true,
+                shared: true
+            );
+            sqes = MappedMemory.FromFile(
+                fd.Value,
+                (long)IORING_OFF_SQES,
+                parameters.sq_entries * (uint)sizeof(io_uring_sqe),
+                writable: true,
+                shared: true
+            );
             return true;
         }
         catch (IOException e)
@@ -137,7 +166,13 @@ public sealed unsafe partial class IoUring
         }
     }
 
-    IoUring(IoUringOptions options, FileDescriptor fd, in io_uring_params parameters, MappedMemory rings, MappedMemory sqeMemory)
+    IoUring(
+        IoUringOptions options,
+        FileDescriptor fd,
+        in io_uring_params parameters,
+        MappedMemory rings,
+        MappedMemory sqeMemory
+    )
     {
         (_fd, _rings, _sqeMemory, _mask, _setupFlags) = (fd, rings, sqeMemory, options.Mask, parameters.flags);
         _enterFd = fd.Value;
@@ -185,8 +220,8 @@ public sealed unsafe partial class IoUring
     public bool Supports(byte opcode) => _supported[opcode];
 
     /// <summary>
-    /// Starts the ring and makes the calling thread its own. That thread's table of registered rings holds 16; when it is full or missing,
-    /// the plain descriptor does.
+    /// Starts the ring and makes the calling thread its own. That thread's table of registered rings holds 16; when it
+    /// is full or missing, the plain descriptor does.
     /// </summary>
     /// <exception cref="InvalidOperationException">Called twice.</exception>
     /// <exception cref="IOException">The kernel refused.</exception>
@@ -207,7 +242,8 @@ public sealed unsafe partial class IoUring
     }
 
     /// <summary>
-    /// One line of what was obtained: <c>io_uring: 1024/4096 entries, single_issuer, defer_taskrun, registered ring, files and buffers</c>.
+    /// One line of what was obtained: <c>io_uring: 1024/4096 entries, single_issuer, defer_taskrun, registered ring,
+    /// files and buffers</c>.
     /// </summary>
     public string Describe()
     {
@@ -224,8 +260,13 @@ public sealed unsafe partial class IoUring
             registered.Add("files");
         if (_buffers.Length > 0)
             registered.Add("buffers");
-        AddIf(registered.Count > 0, "registered " + string.Join(", ", registered.SkipLast(1))
-            + (registered.Count > 1 ? " and " : "") + registered.LastOrDefault());
+        AddIf(
+            registered.Count > 0,
+            "registered "
+                + string.Join(", ", registered.SkipLast(1))
+                + (registered.Count > 1 ? " and " : "")
+                + registered.LastOrDefault()
+        );
         return string.Join(", ", parts);
 
         void AddIf(bool granted, string part)

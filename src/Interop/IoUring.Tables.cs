@@ -2,8 +2,8 @@ using static Blkring.Interop.IoUringAbi;
 
 namespace Blkring.Interop;
 
-// The tables of registered files and buffers: sparse from the start, one slot changed at a time. Control plane, on the thread that the
-// class says.
+// The tables of registered files and buffers: sparse from the start, one slot changed at a time. Control plane, on the
+// thread that the class says.
 public sealed unsafe partial class IoUring
 {
     readonly SlotTable _files;
@@ -31,7 +31,9 @@ public sealed unsafe partial class IoUring
         return new SlotTable(Register(opcode, &register, (uint)sizeof(io_uring_rsrc_register)) >= 0 ? length : 0);
     }
 
-    /// <summary>Puts a descriptor in the file table: sqe.fd = slot with IOSQE_FIXED_FILE. The kernel holds its own reference.</summary>
+    /// <summary>
+    /// Puts a descriptor in the file table: sqe.fd = slot with IOSQE_FIXED_FILE. The kernel holds its own reference.
+    /// </summary>
     /// <returns>The slot, or -1 when there is no table, no free slot, or the kernel refuses the descriptor.</returns>
     /// <exception cref="InvalidOperationException">The ring belongs to another thread.</exception>
     public int TryRegisterFile(int fd) => Fill(_files, IORING_REGISTER_FILES_UPDATE2, &fd);
@@ -46,7 +48,9 @@ public sealed unsafe partial class IoUring
     /// <summary>Pins memory for IORING_OP_READ_FIXED and IORING_OP_WRITE_FIXED: sqe.buf_index = slot.</summary>
     /// <param name="address">Start of memory that stays mapped until the slot is unregistered.</param>
     /// <param name="lengthBytes">At most 1 GiB.</param>
-    /// <returns>The slot, or -1 when there is no table, no free slot, or the kernel refuses (ENOMEM: RLIMIT_MEMLOCK).</returns>
+    /// <returns>
+    /// The slot, or -1 when there is no table, no free slot, or the kernel refuses (ENOMEM: RLIMIT_MEMLOCK).
+    /// </returns>
     /// <exception cref="InvalidOperationException">The ring belongs to another thread.</exception>
     public int TryRegisterBuffer(void* address, nuint lengthBytes)
     {
@@ -83,11 +87,18 @@ public sealed unsafe partial class IoUring
 
     int Update(uint opcode, int slot, void* value)
     {
-        io_uring_rsrc_update2 update = new() { offset = (uint)slot, data = (ulong)value, nr = 1 };
+        io_uring_rsrc_update2 update = new()
+        {
+            offset = (uint)slot,
+            data = (ulong)value,
+            nr = 1,
+        };
         var result = Register(opcode, &update, (uint)sizeof(io_uring_rsrc_update2));
         // A bug of ours, which -1 would hide as a missing feature.
         return result != -Errno.EEXIST
             ? result
-            : throw new InvalidOperationException("a single-issuer ring takes registrations only from the thread that enabled it");
+            : throw new InvalidOperationException(
+                "a single-issuer ring takes registrations only from the thread that enabled it"
+            );
     }
 }

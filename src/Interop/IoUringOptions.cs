@@ -1,6 +1,8 @@
 namespace Blkring.Interop;
 
-/// <summary>What is asked of the kernel. Each is a wish: what it lacks is dropped, and <see cref="IoUring.Describe"/> tells.</summary>
+/// <summary>
+/// What is asked of the kernel. Each is a wish: what it lacks is dropped, and <see cref="IoUring.Describe"/> tells.
+/// </summary>
 public sealed class IoUringOptions
 {
     /// <summary>Rounded up to a power of two; the kernel's limit is 32768.</summary>
@@ -13,7 +15,8 @@ public sealed class IoUringOptions
     public bool SingleIssuer { get; init; } = true;
 
     /// <summary>
-    /// Completions are posted only when that thread enters the kernel for them, not by interrupting it (Linux 6.1; wants SingleIssuer).
+    /// Completions are posted only when that thread enters the kernel for them, not by interrupting it (Linux 6.1;
+    /// wants SingleIssuer).
     /// </summary>
     public bool DeferTaskRun { get; init; } = true;
 

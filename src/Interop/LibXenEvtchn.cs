@@ -3,14 +3,16 @@ using System.Runtime.InteropServices;
 namespace Blkring.Interop;
 
 /// <summary>
-/// Event channels: libxenevtchn (xenevtchn.h). Bound at the first call, so that a process runs where the library is absent; ask
-/// <see cref="XenLibraries"/> before. The calls return what the library returned, or -errno.
+/// Event channels: libxenevtchn (xenevtchn.h). Bound at the first call, so that a process runs where the library is
+/// absent; ask <see cref="XenLibraries"/> before. The calls return what the library returned, or -errno.
 /// </summary>
 public static unsafe partial class LibXenEvtchn
 {
     const string Library = XenLibraries.EvtchnLibrary;
 
-    /// <summary>xenevtchn_handle: one open file of the event-channel device, with the ports that were bound through it.</summary>
+    /// <summary>
+    /// xenevtchn_handle: one open file of the event-channel device, with the ports that were bound through it.
+    /// </summary>
     public readonly struct xenevtchn_handle;
 
     [LibraryImport(Library, SetLastError = true)]
@@ -45,15 +47,19 @@ public static unsafe partial class LibXenEvtchn
         return handle != null ? 0 : -Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>xenevtchn_close: closes the device, which unbinds all ports of the handle. Once, whatever it returns.</summary>
+    /// <summary>
+    /// xenevtchn_close: closes the device, which unbinds all ports of the handle. Once, whatever it returns.
+    /// </summary>
     public static int Close(xenevtchn_handle* handle) => xenevtchn_close(handle);
 
-    /// <summary>xenevtchn_fd: readable while an event is to be taken. The handle's own: neither closed nor written to by others.</summary>
+    /// <summary>
+    /// xenevtchn_fd: readable while an event is to be taken. The handle's own: neither closed nor written to by others.
+    /// </summary>
     public static int Descriptor(xenevtchn_handle* handle) => xenevtchn_fd(handle);
 
     /// <summary>
-    /// xenevtchn_bind_interdomain: the local port, or -errno. An event is raised on it at once, for one that the other side may have sent
-    /// before there was somebody to hear it.
+    /// xenevtchn_bind_interdomain: the local port, or -errno. An event is raised on it at once, for one that the other
+    /// side may have sent before there was somebody to hear it.
     /// </summary>
     public static int BindInterdomain(xenevtchn_handle* handle, ushort domain, uint remotePort) =>
         Result(xenevtchn_bind_interdomain(handle, domain, remotePort));
@@ -65,12 +71,14 @@ public static unsafe partial class LibXenEvtchn
     public static int Notify(xenevtchn_handle* handle, uint port) => Result(xenevtchn_notify(handle, port));
 
     /// <summary>
-    /// xenevtchn_pending: takes one event; its port, or -errno. The port stays masked until <see cref="Unmask"/>. Waits where none is
-    /// pending, unless the descriptor is non-blocking: -EAGAIN then.
+    /// xenevtchn_pending: takes one event; its port, or -errno. The port stays masked until <see cref="Unmask"/>. Waits
+    /// where none is pending, unless the descriptor is non-blocking: -EAGAIN then.
     /// </summary>
     public static int Pending(xenevtchn_handle* handle) => Result(xenevtchn_pending(handle));
 
-    /// <summary>xenevtchn_unmask: 0 or -errno. What was raised while the port was masked is delivered at once.</summary>
+    /// <summary>
+    /// xenevtchn_unmask: 0 or -errno. What was raised while the port was masked is delivered at once.
+    /// </summary>
     public static int Unmask(xenevtchn_handle* handle, uint port) => Result(xenevtchn_unmask(handle, port));
 
     static int Result(int returned) => returned >= 0 ? returned : -Marshal.GetLastPInvokeError();

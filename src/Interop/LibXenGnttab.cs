@@ -3,8 +3,9 @@ using System.Runtime.InteropServices;
 namespace Blkring.Interop;
 
 /// <summary>
-/// A guest's pages: libxengnttab (xengnttab.h). Bound at the first call, as <see cref="LibXenEvtchn"/>. The calls return what the library
-/// returned, or -errno. One handle may be used by several threads: each call is system calls on one descriptor.
+/// A guest's pages: libxengnttab (xengnttab.h). Bound at the first call, as <see cref="LibXenEvtchn"/>. The calls
+/// return what the library returned, or -errno. One handle may be used by several threads: each call is system calls on
+/// one descriptor.
 /// </summary>
 public static unsafe partial class LibXenGnttab
 {
@@ -23,7 +24,13 @@ public static unsafe partial class LibXenGnttab
     private static partial int xengnttab_set_max_grants(xengnttab_handle* xgt, uint nr_grants);
 
     [LibraryImport(Library, SetLastError = true)]
-    private static partial void* xengnttab_map_domain_grant_refs(xengnttab_handle* xgt, uint count, uint domid, uint* refs, int prot);
+    private static partial void* xengnttab_map_domain_grant_refs(
+        xengnttab_handle* xgt,
+        uint count,
+        uint domid,
+        uint* refs,
+        int prot
+    );
 
     [LibraryImport(Library, SetLastError = true)]
     private static partial int xengnttab_unmap(xengnttab_handle* xgt, void* start_address, uint count);
@@ -39,18 +46,30 @@ public static unsafe partial class LibXenGnttab
         return handle != null ? 0 : -Marshal.GetLastPInvokeError();
     }
 
-    /// <summary>xengnttab_close: once, whatever it returns. Linux keeps what is still mapped until it is unmapped; unmap first.</summary>
+    /// <summary>
+    /// xengnttab_close: once, whatever it returns. Linux keeps what is still mapped until it is unmapped; unmap first.
+    /// </summary>
     public static int Close(xengnttab_handle* handle) => xengnttab_close(handle);
 
-    /// <summary>xengnttab_set_max_grants: 0 or -errno. Before the first mapping. Newer kernels know no such limit and the call does nothing.</summary>
-    public static int SetMaxGrants(xengnttab_handle* handle, uint count) => Result(xengnttab_set_max_grants(handle, count));
+    /// <summary>
+    /// xengnttab_set_max_grants: 0 or -errno. Before the first mapping. Newer kernels know no such limit and the call
+    /// does nothing.
+    /// </summary>
+    public static int SetMaxGrants(xengnttab_handle* handle, uint count) =>
+        Result(xengnttab_set_max_grants(handle, count));
 
     /// <summary>
-    /// xengnttab_map_domain_grant_refs: pages of one domain, mapped one after the other; the address, or -errno with nothing mapped.
+    /// xengnttab_map_domain_grant_refs: pages of one domain, mapped one after the other; the address, or -errno with
+    /// nothing mapped.
     /// </summary>
     /// <param name="references">grant_ref_t</param>
     /// <param name="protection">PROT_READ, PROT_WRITE of mmap(2)</param>
-    public static nint MapDomainGrantRefs(xengnttab_handle* handle, ushort domain, ReadOnlySpan<uint> references, int protection)
+    public static nint MapDomainGrantRefs(
+        xengnttab_handle* handle,
+        ushort domain,
+        ReadOnlySpan<uint> references,
+        int protection
+    )
     {
         // The library only reads the references, although its prototype does not say so.
         fixed (uint* refs = references)
@@ -62,14 +81,17 @@ public static unsafe partial class LibXenGnttab
 
     /// <summary>xengnttab_unmap: all of what one call mapped; 0 or -errno.</summary>
     /// <param name="count">pages</param>
-    public static int Unmap(xengnttab_handle* handle, void* address, uint count) => Result(xengnttab_unmap(handle, address, count));
+    public static int Unmap(xengnttab_handle* handle, void* address, uint count) =>
+        Result(xengnttab_unmap(handle, address, count));
 
     /// <summary>
-    /// xengnttab_grant_copy: 0 when every segment has its status, or -errno when the call as a whole went wrong. Then no status says
-    /// anything: Linux sets GNTST_okay when it takes a segment and corrects it only after the copy, which may never have been made.
+    /// xengnttab_grant_copy: 0 when every segment has its status, or -errno when the call as a whole went wrong. Then
+    /// no status says anything: Linux sets GNTST_okay when it takes a segment and corrects it only after the copy,
+    /// which may never have been made.
     /// </summary>
     /// <param name="segments">struct xengnttab_grant_copy_segment, <paramref name="count"/> of them</param>
-    public static int GrantCopy(xengnttab_handle* handle, void* segments, uint count) => Result(xengnttab_grant_copy(handle, count, segments));
+    public static int GrantCopy(xengnttab_handle* handle, void* segments, uint count) =>
+        Result(xengnttab_grant_copy(handle, count, segments));
 
     static int Result(int returned) => returned >= 0 ? returned : -Marshal.GetLastPInvokeError();
 }

@@ -6,7 +6,8 @@ namespace Blkring.Interop;
 /// <summary>A connection to xenstored (struct xs_handle), closed once no call is inside it any more.</summary>
 public sealed class XsHandle : SafeHandle
 {
-    internal XsHandle(nint handle) : base(invalidHandleValue: 0, ownsHandle: true) => SetHandle(handle);
+    internal XsHandle(nint handle)
+        : base(invalidHandleValue: 0, ownsHandle: true) => SetHandle(handle);
 
     public override bool IsInvalid => handle == 0;
 
@@ -18,12 +19,13 @@ public sealed class XsHandle : SafeHandle
 }
 
 /// <summary>
-/// libxenstore (xenstore.h), as thin as it can be. The library is bound at the first call: where it is absent, that call throws
-/// <see cref="DllNotFoundException"/>. Calls of several threads on one handle are safe, the library takes them one after another.
+/// libxenstore (xenstore.h), as thin as it can be. The library is bound at the first call: where it is absent, that
+/// call throws <see cref="DllNotFoundException"/>. Calls of several threads on one handle are safe, the library takes
+/// them one after another.
 /// </summary>
 /// <remarks>
-/// Results are values or -errno. A transaction of 0 (XBT_NULL) is none. The library itself honours XENSTORED_PATH, and falls back to the
-/// kernel's device where there is no socket (a driver domain).
+/// Results are values or -errno. A transaction of 0 (XBT_NULL) is none. The library itself honours XENSTORED_PATH, and
+/// falls back to the kernel's device where there is no socket (a driver domain).
 /// </remarks>
 public static unsafe partial class LibXenStore
 {
@@ -57,7 +59,13 @@ public static unsafe partial class LibXenStore
     private static partial byte** xs_directory(XsHandle handle, uint transaction, string path, uint* count);
 
     [LibraryImport(Library, SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    private static partial byte xs_set_permissions(XsHandle handle, uint transaction, string path, xs_permissions* permissions, uint count);
+    private static partial byte xs_set_permissions(
+        XsHandle handle,
+        uint transaction,
+        string path,
+        xs_permissions* permissions,
+        uint count
+    );
 
     [LibraryImport(Library, SetLastError = true)]
     private static partial uint xs_transaction_start(XsHandle handle);
@@ -109,11 +117,13 @@ public static unsafe partial class LibXenStore
     public static int Write(XsHandle handle, uint transaction, string path, string value)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(value);
-        fixed (byte* data = bytes) return Result(xs_write(handle, transaction, path, data, (uint)bytes.Length));
+        fixed (byte* data = bytes)
+            return Result(xs_write(handle, transaction, path, data, (uint)bytes.Length));
     }
 
     /// <summary>xs_mkdir: 0 or -errno.</summary>
-    public static int Mkdir(XsHandle handle, uint transaction, string path) => Result(xs_mkdir(handle, transaction, path));
+    public static int Mkdir(XsHandle handle, uint transaction, string path) =>
+        Result(xs_mkdir(handle, transaction, path));
 
     /// <summary>xs_rm, with all below: 0 or -errno.</summary>
     public static int Rm(XsHandle handle, uint transaction, string path) => Result(xs_rm(handle, transaction, path));
@@ -129,16 +139,25 @@ public static unsafe partial class LibXenStore
             return -Marshal.GetLastPInvokeError();
         }
         names = new string[count];
-        for (int i = 0; i < names.Length; i++) names[i] = Marshal.PtrToStringUTF8((nint)list[i])!;
+        for (int i = 0; i < names.Length; i++)
+            names[i] = Marshal.PtrToStringUTF8((nint)list[i])!;
         // One allocation: the strings lie behind the pointers.
         free(list);
         return names.Length;
     }
 
-    /// <summary>xs_set_permissions: the first is the owner's and its bits what everybody else may. 0 or -errno.</summary>
-    public static int SetPermissions(XsHandle handle, uint transaction, string path, ReadOnlySpan<xs_permissions> permissions)
+    /// <summary>
+    /// xs_set_permissions: the first is the owner's and its bits what everybody else may. 0 or -errno.
+    /// </summary>
+    public static int SetPermissions(
+        XsHandle handle,
+        uint transaction,
+        string path,
+        ReadOnlySpan<xs_permissions> permissions
+    )
     {
-        fixed (xs_permissions* first = permissions) return Result(xs_set_permissions(handle, transaction, path, first, (uint)permissions.Length));
+        fixed (xs_permissions* first = permissions)
+            return Result(xs_set_permissions(handle, transaction, path, first, (uint)permissions.Length));
     }
 
     /// <summary>xs_transaction_start: its number, or 0 and the errno.</summary>
@@ -159,7 +178,9 @@ public static unsafe partial class LibXenStore
     /// <summary>xs_unwatch: 0 or -errno.</summary>
     public static int Unwatch(XsHandle handle, string path, string token) => Result(xs_unwatch(handle, path, token));
 
-    /// <summary>xs_check_watch: 1 with the event, 0 when none waits, or -errno when the connection is lost. Never waits.</summary>
+    /// <summary>
+    /// xs_check_watch: 1 with the event, 0 when none waits, or -errno when the connection is lost. Never waits.
+    /// </summary>
     public static int CheckWatch(XsHandle handle, out string path, out string token)
     {
         byte** pair = xs_check_watch(handle);
@@ -183,10 +204,15 @@ public static unsafe partial class LibXenStore
 [StructLayout(LayoutKind.Explicit, Size = 8)]
 public struct xs_permissions
 {
-    public const uint XS_PERM_NONE = 0, XS_PERM_READ = 1, XS_PERM_WRITE = 2;
+    public const uint XS_PERM_NONE = 0,
+        XS_PERM_READ = 1,
+        XS_PERM_WRITE = 2;
 
     /// <summary>The domain.</summary>
-    [FieldOffset(0)] public uint id;
+    [FieldOffset(0)]
+    public uint id;
+
     /// <summary>XS_PERM_*</summary>
-    [FieldOffset(4)] public uint perms;
+    [FieldOffset(4)]
+    public uint perms;
 }

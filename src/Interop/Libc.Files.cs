@@ -6,65 +6,136 @@ namespace Blkring.Interop;
 [StructLayout(LayoutKind.Explicit, Size = 16)]
 public unsafe struct iovec
 {
-    [FieldOffset(0)] public void* iov_base;
-    [FieldOffset(8)] public nuint iov_len;
+    [FieldOffset(0)]
+    public void* iov_base;
+
+    [FieldOffset(8)]
+    public nuint iov_len;
 }
 
 /// <summary>struct statx_timestamp (linux/stat.h): 16 bytes.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 16)]
 public struct statx_timestamp
 {
-    [FieldOffset(0)] public long tv_sec;
-    [FieldOffset(8)] public uint tv_nsec;
+    [FieldOffset(0)]
+    public long tv_sec;
+
+    [FieldOffset(8)]
+    public uint tv_nsec;
 }
 
-/// <summary>struct statx (linux/stat.h): 256 bytes on every architecture; the fields past stx_dio_offset_align are left out.</summary>
+/// <summary>
+/// struct statx (linux/stat.h): 256 bytes on every architecture; the fields past stx_dio_offset_align are left out.
+/// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 256)]
 public struct statx
 {
-    [FieldOffset(0)] public uint stx_mask;
-    [FieldOffset(4)] public uint stx_blksize;
-    [FieldOffset(8)] public ulong stx_attributes;
-    [FieldOffset(16)] public uint stx_nlink;
-    [FieldOffset(20)] public uint stx_uid;
-    [FieldOffset(24)] public uint stx_gid;
-    [FieldOffset(28)] public ushort stx_mode;
-    [FieldOffset(32)] public ulong stx_ino;
-    [FieldOffset(40)] public ulong stx_size;
+    [FieldOffset(0)]
+    public uint stx_mask;
+
+    [FieldOffset(4)]
+    public uint stx_blksize;
+
+    [FieldOffset(8)]
+    public ulong stx_attributes;
+
+    [FieldOffset(16)]
+    public uint stx_nlink;
+
+    [FieldOffset(20)]
+    public uint stx_uid;
+
+    [FieldOffset(24)]
+    public uint stx_gid;
+
+    [FieldOffset(28)]
+    public ushort stx_mode;
+
+    [FieldOffset(32)]
+    public ulong stx_ino;
+
+    [FieldOffset(40)]
+    public ulong stx_size;
+
     /// <summary>Allocated, in 512-byte units.</summary>
-    [FieldOffset(48)] public ulong stx_blocks;
-    [FieldOffset(56)] public ulong stx_attributes_mask;
-    [FieldOffset(64)] public statx_timestamp stx_atime;
-    [FieldOffset(80)] public statx_timestamp stx_btime;
-    [FieldOffset(96)] public statx_timestamp stx_ctime;
-    [FieldOffset(112)] public statx_timestamp stx_mtime;
-    [FieldOffset(128)] public uint stx_rdev_major;
-    [FieldOffset(132)] public uint stx_rdev_minor;
-    [FieldOffset(136)] public uint stx_dev_major;
-    [FieldOffset(140)] public uint stx_dev_minor;
-    [FieldOffset(144)] public ulong stx_mnt_id;
+    [FieldOffset(48)]
+    public ulong stx_blocks;
+
+    [FieldOffset(56)]
+    public ulong stx_attributes_mask;
+
+    [FieldOffset(64)]
+    public statx_timestamp stx_atime;
+
+    [FieldOffset(80)]
+    public statx_timestamp stx_btime;
+
+    [FieldOffset(96)]
+    public statx_timestamp stx_ctime;
+
+    [FieldOffset(112)]
+    public statx_timestamp stx_mtime;
+
+    [FieldOffset(128)]
+    public uint stx_rdev_major;
+
+    [FieldOffset(132)]
+    public uint stx_rdev_minor;
+
+    [FieldOffset(136)]
+    public uint stx_dev_major;
+
+    [FieldOffset(140)]
+    public uint stx_dev_minor;
+
+    [FieldOffset(144)]
+    public ulong stx_mnt_id;
+
     /// <summary>
-    /// O_DIRECT: alignment of the memory in bytes; 0 when the file has no O_DIRECT. Valid with STATX_DIOALIGN in stx_mask (Linux 6.1).
+    /// O_DIRECT: alignment of the memory in bytes; 0 when the file has no O_DIRECT. Valid with STATX_DIOALIGN in
+    /// stx_mask (Linux 6.1).
     /// </summary>
-    [FieldOffset(152)] public uint stx_dio_mem_align;
+    [FieldOffset(152)]
+    public uint stx_dio_mem_align;
+
     /// <summary>O_DIRECT: alignment of offset and length in bytes.</summary>
-    [FieldOffset(156)] public uint stx_dio_offset_align;
+    [FieldOffset(156)]
+    public uint stx_dio_offset_align;
 }
 
 /// <summary>struct statfs (bits/statfs.h) of a 64-bit Linux: 120 bytes.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 120)]
 public struct statfs
 {
-    [FieldOffset(0)] public long f_type;
-    [FieldOffset(8)] public long f_bsize;
-    [FieldOffset(16)] public ulong f_blocks;
-    [FieldOffset(24)] public ulong f_bfree;
-    [FieldOffset(32)] public ulong f_bavail;
-    [FieldOffset(40)] public ulong f_files;
-    [FieldOffset(48)] public ulong f_ffree;
-    [FieldOffset(64)] public long f_namelen;
-    [FieldOffset(72)] public long f_frsize;
-    [FieldOffset(80)] public long f_flags;
+    [FieldOffset(0)]
+    public long f_type;
+
+    [FieldOffset(8)]
+    public long f_bsize;
+
+    [FieldOffset(16)]
+    public ulong f_blocks;
+
+    [FieldOffset(24)]
+    public ulong f_bfree;
+
+    [FieldOffset(32)]
+    public ulong f_bavail;
+
+    [FieldOffset(40)]
+    public ulong f_files;
+
+    [FieldOffset(48)]
+    public ulong f_ffree;
+
+    [FieldOffset(64)]
+    public long f_namelen;
+
+    [FieldOffset(72)]
+    public long f_frsize;
+
+    [FieldOffset(80)]
+    public long f_flags;
 }
 
 public static unsafe partial class Libc
@@ -85,9 +156,13 @@ public static unsafe partial class Libc
     public const int LOCK_EX = 2;
     public const int LOCK_NB = 4;
     public const int LOCK_UN = 8;
+
     /// <summary>Not a constant: asm/fcntl.h gives 0x4000 on x86 and 0x10000 on arm and arm64.</summary>
-    public static readonly int O_DIRECT =
-        RuntimeInformation.ProcessArchitecture is Architecture.Arm64 or Architecture.Arm ? 0x10000 : 0x4000;
+    public static readonly int O_DIRECT = RuntimeInformation.ProcessArchitecture
+        is Architecture.Arm64
+            or Architecture.Arm
+        ? 0x10000
+        : 0x4000;
     public const int AT_FDCWD = -100;
     public const int AT_EMPTY_PATH = 0x1000;
     public const int AT_SYMLINK_NOFOLLOW = 0x100;
@@ -186,7 +261,8 @@ public static unsafe partial class Libc
     }
 
     /// <summary>
-    /// close(2): 0 or -errno; after -EINTR the descriptor is closed too. <see cref="FileDescriptor"/> does this for its owner.
+    /// close(2): 0 or -errno; after -EINTR the descriptor is closed too. <see cref="FileDescriptor"/> does this for its
+    /// owner.
     /// </summary>
     public static int Close(int fd) => Result(close(fd));
 
@@ -197,29 +273,36 @@ public static unsafe partial class Libc
     public static nint Write(int fd, byte* buffer, nuint count) => Result(write(fd, buffer, count));
 
     /// <summary>pread(2): bytes, 0 at the end, or -errno. Offset in bytes.</summary>
-    public static nint Pread(int fd, byte* buffer, nuint count, long offset) => Result(pread(fd, buffer, count, offset));
+    public static nint Pread(int fd, byte* buffer, nuint count, long offset) =>
+        Result(pread(fd, buffer, count, offset));
 
     /// <summary>pwrite(2): bytes or -errno. Offset in bytes.</summary>
-    public static nint Pwrite(int fd, byte* buffer, nuint count, long offset) => Result(pwrite(fd, buffer, count, offset));
+    public static nint Pwrite(int fd, byte* buffer, nuint count, long offset) =>
+        Result(pwrite(fd, buffer, count, offset));
 
     /// <summary>preadv(2): bytes or -errno; at most 1024 vectors (UIO_MAXIOV).</summary>
-    public static nint Preadv(int fd, iovec* vectors, int count, long offset) => Result(preadv(fd, vectors, count, offset));
+    public static nint Preadv(int fd, iovec* vectors, int count, long offset) =>
+        Result(preadv(fd, vectors, count, offset));
 
     /// <summary>pwritev(2): bytes or -errno; at most 1024 vectors (UIO_MAXIOV).</summary>
-    public static nint Pwritev(int fd, iovec* vectors, int count, long offset) => Result(pwritev(fd, vectors, count, offset));
+    public static nint Pwritev(int fd, iovec* vectors, int count, long offset) =>
+        Result(pwritev(fd, vectors, count, offset));
 
     /// <summary>fallocate(2): 0 or -errno; -EOPNOTSUPP where the file system lacks the mode.</summary>
-    public static int Fallocate(int fd, int mode, long offset, long lengthBytes) => Result(fallocate(fd, mode, offset, lengthBytes));
+    public static int Fallocate(int fd, int mode, long offset, long lengthBytes) =>
+        Result(fallocate(fd, mode, offset, lengthBytes));
 
-    /// <summary>fdatasync(2): 0 or -errno. After an error the data may be lost: a retry that succeeds proves nothing.</summary>
+    /// <summary>
+    /// fdatasync(2): 0 or -errno. After an error the data may be lost: a retry that succeeds proves nothing.
+    /// </summary>
     public static int Fdatasync(int fd) => Result(fdatasync(fd));
 
     /// <summary>ftruncate(2): 0 or -errno.</summary>
     public static int Ftruncate(int fd, long lengthBytes) => Result(ftruncate(fd, lengthBytes));
 
     /// <summary>
-    /// flock(2): 0 or -errno; -EAGAIN where LOCK_NB was said and the lock is held. It belongs to the open file, and lasts until the last
-    /// reference to that is gone: those of requests that the kernel still works on count.
+    /// flock(2): 0 or -errno; -EAGAIN where LOCK_NB was said and the lock is held. It belongs to the open file, and
+    /// lasts until the last reference to that is gone: those of requests that the kernel still works on count.
     /// </summary>
     public static int Flock(int fd, int operation) => Result(flock(fd, operation));
 
@@ -246,11 +329,15 @@ public static unsafe partial class Libc
             return Result(fstatfs(fd, pinned));
     }
 
-    /// <summary>ioctl(2): result or -errno. The argument's type is the request's: BLKGETSIZE64 ulong, BLKSSZGET int, BLKPBSZGET uint,
-    /// BLKROGET int, BLKDISCARD two ulong (offset and length in bytes).</summary>
+    /// <summary>
+    /// ioctl(2): result or -errno. The argument's type is the request's: BLKGETSIZE64 ulong, BLKSSZGET int, BLKPBSZGET
+    /// uint, BLKROGET int, BLKDISCARD two ulong (offset and length in bytes).
+    /// </summary>
     public static int Ioctl(int fd, uint request, void* argument) => Result(ioctl(fd, request, argument));
 
-    /// <summary>ioctl BLKDISCARD: 0 or -errno; -EOPNOTSUPP where the device cannot discard, -ENOTTY where it is no block device.</summary>
+    /// <summary>
+    /// ioctl BLKDISCARD: 0 or -errno; -EOPNOTSUPP where the device cannot discard, -ENOTTY where it is no block device.
+    /// </summary>
     public static int IoctlDiscard(int fd, long offset, long lengthBytes)
     {
         ulong* range = stackalloc ulong[2] { (ulong)offset, (ulong)lengthBytes };

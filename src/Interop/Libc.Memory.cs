@@ -44,7 +44,8 @@ public static unsafe partial class Libc
     public static int Munmap(void* address, nuint lengthBytes) => Result(munmap(address, lengthBytes));
 
     /// <summary>madvise(2): 0 or -errno.</summary>
-    public static int Madvise(void* address, nuint lengthBytes, int advice) => Result(madvise(address, lengthBytes, advice));
+    public static int Madvise(void* address, nuint lengthBytes, int advice) =>
+        Result(madvise(address, lengthBytes, advice));
 
     /// <summary>memfd_create(2) with MFD_CLOEXEC always: a descriptor or -errno.</summary>
     public static int MemfdCreate(string name, uint flags = 0)

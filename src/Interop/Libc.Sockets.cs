@@ -6,47 +6,78 @@ namespace Blkring.Interop;
 [StructLayout(LayoutKind.Explicit, Size = 8)]
 public struct pollfd
 {
-    [FieldOffset(0)] public int fd;
-    [FieldOffset(4)] public short events;
-    [FieldOffset(6)] public short revents;
+    [FieldOffset(0)]
+    public int fd;
+
+    [FieldOffset(4)]
+    public short events;
+
+    [FieldOffset(6)]
+    public short revents;
 }
 
 /// <summary>struct timespec (bits/types/struct_timespec.h) of a 64-bit Linux: 16 bytes.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 16)]
 public struct timespec
 {
-    [FieldOffset(0)] public long tv_sec;
-    [FieldOffset(8)] public long tv_nsec;
+    [FieldOffset(0)]
+    public long tv_sec;
+
+    [FieldOffset(8)]
+    public long tv_nsec;
 }
 
 /// <summary>struct msghdr (bits/socket.h) of a 64-bit Linux: 56 bytes.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 56)]
 public unsafe struct msghdr
 {
-    [FieldOffset(0)] public void* msg_name;
-    [FieldOffset(8)] public uint msg_namelen;
-    [FieldOffset(16)] public iovec* msg_iov;
-    [FieldOffset(24)] public nuint msg_iovlen;
-    [FieldOffset(32)] public void* msg_control;
-    [FieldOffset(40)] public nuint msg_controllen;
-    [FieldOffset(48)] public int msg_flags;
+    [FieldOffset(0)]
+    public void* msg_name;
+
+    [FieldOffset(8)]
+    public uint msg_namelen;
+
+    [FieldOffset(16)]
+    public iovec* msg_iov;
+
+    [FieldOffset(24)]
+    public nuint msg_iovlen;
+
+    [FieldOffset(32)]
+    public void* msg_control;
+
+    [FieldOffset(40)]
+    public nuint msg_controllen;
+
+    [FieldOffset(48)]
+    public int msg_flags;
 }
 
-/// <summary>struct cmsghdr (bits/socket.h) of a 64-bit Linux: 16 bytes, then the data; each message starts at a multiple of 8.</summary>
+/// <summary>
+/// struct cmsghdr (bits/socket.h) of a 64-bit Linux: 16 bytes, then the data; each message starts at a multiple of 8.
+/// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 16)]
 public struct cmsghdr
 {
-    [FieldOffset(0)] public nuint cmsg_len;
-    [FieldOffset(8)] public int cmsg_level;
-    [FieldOffset(12)] public int cmsg_type;
+    [FieldOffset(0)]
+    public nuint cmsg_len;
+
+    [FieldOffset(8)]
+    public int cmsg_level;
+
+    [FieldOffset(12)]
+    public int cmsg_type;
 }
 
 /// <summary>struct sockaddr_un (sys/un.h): 110 bytes, the path zero-terminated within 108.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 110)]
 public unsafe struct sockaddr_un
 {
-    [FieldOffset(0)] public ushort sun_family;
-    [FieldOffset(2)] public fixed byte sun_path[108];
+    [FieldOffset(0)]
+    public ushort sun_family;
+
+    [FieldOffset(2)]
+    public fixed byte sun_path[108];
 }
 
 public static unsafe partial class Libc
@@ -64,7 +95,10 @@ public static unsafe partial class Libc
     public const int MSG_DONTWAIT = 0x40;
     public const int MSG_NOSIGNAL = 0x4000;
     public const int MSG_CMSG_CLOEXEC = 0x40000000;
-    /// <summary>Descriptors in one message (net/scm.h, not exported: unix(7)); more is ETOOMANYREFS or EINVAL.</summary>
+
+    /// <summary>
+    /// Descriptors in one message (net/scm.h, not exported: unix(7)); more is ETOOMANYREFS or EINVAL.
+    /// </summary>
     internal const int ScmMaxDescriptors = 253;
 
     // bits/poll.h
@@ -126,28 +160,36 @@ public static unsafe partial class Libc
 
     /// <summary>bind(2) to a path: 0 or -errno; -ENAMETOOLONG past 107 bytes.</summary>
     public static int Bind(int fd, string path) =>
-        TryUnixAddress(path, out var address) ? Result(bind(fd, &address, (uint)sizeof(sockaddr_un))) : -Errno.ENAMETOOLONG;
+        TryUnixAddress(path, out var address)
+            ? Result(bind(fd, &address, (uint)sizeof(sockaddr_un)))
+            : -Errno.ENAMETOOLONG;
 
     /// <summary>listen(2): 0 or -errno.</summary>
     public static int Listen(int fd, int backlog) => Result(listen(fd, backlog));
 
     /// <summary>connect(2) to a path: 0 or -errno; -ENAMETOOLONG past 107 bytes.</summary>
     public static int Connect(int fd, string path) =>
-        TryUnixAddress(path, out var address) ? Result(connect(fd, &address, (uint)sizeof(sockaddr_un))) : -Errno.ENAMETOOLONG;
+        TryUnixAddress(path, out var address)
+            ? Result(connect(fd, &address, (uint)sizeof(sockaddr_un)))
+            : -Errno.ENAMETOOLONG;
 
     /// <summary>accept4(2) with SOCK_CLOEXEC always, without the peer's name: a descriptor or -errno.</summary>
     public static int Accept(int fd, int flags = 0) => Result(accept4(fd, null, null, flags | SOCK_CLOEXEC));
 
     /// <summary>sendmsg(2) with MSG_NOSIGNAL always: bytes or -errno.</summary>
-    public static nint Sendmsg(int fd, msghdr* message, int flags = 0) => Result(sendmsg(fd, message, flags | MSG_NOSIGNAL));
+    public static nint Sendmsg(int fd, msghdr* message, int flags = 0) =>
+        Result(sendmsg(fd, message, flags | MSG_NOSIGNAL));
 
     /// <summary>recvmsg(2) with MSG_CMSG_CLOEXEC always: bytes, 0 at the end, or -errno.</summary>
-    public static nint Recvmsg(int fd, msghdr* message, int flags = 0) => Result(recvmsg(fd, message, flags | MSG_CMSG_CLOEXEC));
+    public static nint Recvmsg(int fd, msghdr* message, int flags = 0) =>
+        Result(recvmsg(fd, message, flags | MSG_CMSG_CLOEXEC));
 
     /// <summary>poll(2): entries with revents, 0 on timeout, or -errno. A negative timeout waits for ever.</summary>
     public static int Poll(pollfd* entries, nuint count, int timeoutMs) => Result(poll(entries, count, timeoutMs));
 
-    /// <summary>ppoll(2) with the signal mask left alone: as poll(2), with a timeout in nanoseconds; negative waits for ever.</summary>
+    /// <summary>
+    /// ppoll(2) with the signal mask left alone: as poll(2), with a timeout in nanoseconds; negative waits for ever.
+    /// </summary>
     public static int Ppoll(pollfd* entries, nuint count, long timeoutNs)
     {
         timespec time = default;

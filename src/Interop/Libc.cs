@@ -5,8 +5,9 @@ using System.Text;
 namespace Blkring.Interop;
 
 /// <summary>
-/// The C library, as thin as it can be: one private native declaration a function, one public wrapper that returns what the call returned,
-/// or -errno. Nothing here throws or, unless it takes a string, allocates. 64-bit Linux only: off_t and long are 8 bytes.
+/// The C library, as thin as it can be: one private native declaration a function, one public wrapper that returns what
+/// the call returned, or -errno. Nothing here throws or, unless it takes a string, allocates. 64-bit Linux only: off_t
+/// and long are 8 bytes.
 /// </summary>
 public static unsafe partial class Libc
 {
@@ -63,9 +64,13 @@ public static unsafe partial class Libc
     [LibraryImport(Library, SetLastError = true)]
     private static partial int sched_getaffinity(int pid, nuint cpusetsize, ulong* mask);
 
-    /// <summary>sched_setaffinity(2): <paramref name="tid"/> 0 is the calling thread; bit n of the mask is CPU n. 0 or -errno.</summary>
-    public static int SchedSetAffinity(int tid, nuint maskBytes, ulong* mask) => Result(sched_setaffinity(tid, maskBytes, mask));
+    /// <summary>
+    /// sched_setaffinity(2): <paramref name="tid"/> 0 is the calling thread; bit n of the mask is CPU n. 0 or -errno.
+    /// </summary>
+    public static int SchedSetAffinity(int tid, nuint maskBytes, ulong* mask) =>
+        Result(sched_setaffinity(tid, maskBytes, mask));
 
     /// <summary>sched_getaffinity(2): as above; -EINVAL when the mask is shorter than the kernel's.</summary>
-    public static int SchedGetAffinity(int tid, nuint maskBytes, ulong* mask) => Result(sched_getaffinity(tid, maskBytes, mask));
+    public static int SchedGetAffinity(int tid, nuint maskBytes, ulong* mask) =>
+        Result(sched_getaffinity(tid, maskBytes, mask));
 }

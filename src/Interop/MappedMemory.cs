@@ -1,8 +1,9 @@
 namespace Blkring.Interop;
 
 /// <summary>
-/// One mmap(2) with an owner. There is no finalizer on purpose: the address is handed to the kernel and to other threads as a raw pointer,
-/// and a mapping that outlives a forgotten owner is a leak, while one that vanishes under a pointer is corruption.
+/// One mmap(2) with an owner. There is no finalizer on purpose: the address is handed to the kernel and to other
+/// threads as a raw pointer, and a mapping that outlives a forgotten owner is a leak, while one that vanishes under a
+/// pointer is corruption.
 /// </summary>
 public sealed unsafe class MappedMemory : IDisposable
 {
@@ -25,8 +26,13 @@ public sealed unsafe class MappedMemory : IDisposable
     /// <param name="populate">True takes the page faults now rather than on the data path.</param>
     /// <exception cref="IOException">mmap refused: ENOMEM.</exception>
     public static MappedMemory Anonymous(nuint lengthBytes, bool populate = false) =>
-        Map(lengthBytes, Libc.PROT_READ | Libc.PROT_WRITE,
-            Libc.MAP_PRIVATE | Libc.MAP_ANONYMOUS | (populate ? Libc.MAP_POPULATE : 0), fd: -1, offset: 0);
+        Map(
+            lengthBytes,
+            Libc.PROT_READ | Libc.PROT_WRITE,
+            Libc.MAP_PRIVATE | Libc.MAP_ANONYMOUS | (populate ? Libc.MAP_POPULATE : 0),
+            fd: -1,
+            offset: 0
+        );
 
     /// <summary>Part of a file, a memfd or a device. The descriptor may be closed afterwards.</summary>
     /// <param name="fd">Open for reading, and for writing when writable and shared.</param>
@@ -36,8 +42,13 @@ public sealed unsafe class MappedMemory : IDisposable
     /// <param name="shared">True: stores reach the file and other mappings; false: they stay private.</param>
     /// <exception cref="IOException">mmap refused: EACCES, EINVAL, ENODEV, ENOMEM.</exception>
     public static MappedMemory FromFile(int fd, long offset, nuint lengthBytes, bool writable, bool shared) =>
-        Map(lengthBytes, writable ? Libc.PROT_READ | Libc.PROT_WRITE : Libc.PROT_READ,
-            shared ? Libc.MAP_SHARED : Libc.MAP_PRIVATE, fd, offset);
+        Map(
+            lengthBytes,
+            writable ? Libc.PROT_READ | Libc.PROT_WRITE : Libc.PROT_READ,
+            shared ? Libc.MAP_SHARED : Libc.MAP_PRIVATE,
+            fd,
+            offset
+        );
 
     /// <summary>Unmaps, once. Nobody may hold the address any more: neither a thread nor a request in flight.</summary>
     public void Dispose()

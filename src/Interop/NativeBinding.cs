@@ -5,15 +5,18 @@ using System.Runtime.InteropServices;
 namespace Blkring.Interop;
 
 /// <summary>
-/// Binds native functions ahead of their first call. The runtime looks each one up when it is first called and allocates the library's name
-/// for that: 32 bytes on a thread that is to allocate nothing, at the first request of its kind.
+/// Binds native functions ahead of their first call. The runtime looks each one up when it is first called and
+/// allocates the library's name for that: 32 bytes on a thread that is to allocate nothing, at the first request of its
+/// kind.
 /// </summary>
 public static class NativeBinding
 {
     /// <summary>Binds the C library's functions. Cheap when done before.</summary>
     public static void BindLibc() => LibcBinding.Ensure();
 
-    /// <summary>Binds those of libxenevtchn and libxengnttab, which must be loaded: see <see cref="XenLibraries.TryLoad"/>.</summary>
+    /// <summary>
+    /// Binds those of libxenevtchn and libxengnttab, which must be loaded: see <see cref="XenLibraries.TryLoad"/>.
+    /// </summary>
     public static void BindXen()
     {
         Bind(typeof(LibXenEvtchn));
@@ -22,9 +25,14 @@ public static class NativeBinding
 
     static void Bind([DynamicallyAccessedMembers(DynamicallyAccessedMemberTypes.NonPublicMethods)] Type declarations)
     {
-        foreach (var method in declarations.GetMethods(BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.DeclaredOnly))
+        foreach (
+            var method in declarations.GetMethods(
+                BindingFlags.Static | BindingFlags.NonPublic | BindingFlags.DeclaredOnly
+            )
+        )
         {
-            if ((method.Attributes & MethodAttributes.PinvokeImpl) == 0) continue;
+            if ((method.Attributes & MethodAttributes.PinvokeImpl) == 0)
+                continue;
             try
             {
                 Marshal.Prelink(method);
@@ -41,8 +49,6 @@ public static class NativeBinding
     {
         static LibcBinding() => Bind(typeof(Libc));
 
-        public static void Ensure()
-        {
-        }
+        public static void Ensure() { }
     }
 }

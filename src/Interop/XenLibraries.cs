@@ -13,6 +13,7 @@ public static class XenLibraries
 
     /// <summary>The device behind libxenevtchn on Linux.</summary>
     public const string EvtchnDevice = "/dev/xen/evtchn";
+
     /// <summary>The device behind libxengnttab on Linux.</summary>
     public const string GnttabDevice = "/dev/xen/gntdev";
 
@@ -32,14 +33,16 @@ public static class XenLibraries
 
     /// <summary>One line for a device that did not open.</summary>
     /// <param name="errno">From Open; 2 or -2.</param>
-    public static string ExplainRefusal(string device, int errno) => $"{device}: {Errno.Describe(errno)}: " + Math.Abs(errno) switch
-    {
-        Errno.ENOENT or Errno.ENODEV or Errno.ENXIO =>
-            "no Xen here; boot this machine under Xen, as dom0 or as a driver domain, with the modules xen-evtchn and xen-gntdev",
-        Errno.EACCES or Errno.EPERM => "run as root, or as a user who may open it",
-        Errno.EMFILE or Errno.ENFILE => "too many open files; raise LimitNOFILE= or fs.file-max",
-        _ => "Xen's kernel driver refuses",
-    };
+    public static string ExplainRefusal(string device, int errno) =>
+        $"{device}: {Errno.Describe(errno)}: "
+        + Math.Abs(errno) switch
+        {
+            Errno.ENOENT or Errno.ENODEV or Errno.ENXIO =>
+                "no Xen here; boot this machine under Xen, as dom0 or as a driver domain, with the modules xen-evtchn and xen-gntdev",
+            Errno.EACCES or Errno.EPERM => "run as root, or as a user who may open it",
+            Errno.EMFILE or Errno.ENFILE => "too many open files; raise LimitNOFILE= or fs.file-max",
+            _ => "Xen's kernel driver refuses",
+        };
 
     // Debian's rule for run-time packages of a library: its name and the version of its ABI.
     static string PackageOf(string library) => library.Replace(".so.", "", StringComparison.Ordinal);

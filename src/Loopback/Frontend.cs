@@ -7,53 +7,90 @@ using Blkring.Interop;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// A blkif frontend on a loopback domain: the ring in one ABI, a page-sized buffer and two grants (one read-only, as a guest grants
-/// what it writes) for each segment of each request that can be in flight, and with more than 11 segments pages for the lists of INDIRECT
-/// requests. It can also post what no real guest would.
+/// A blkif frontend on a loopback domain: the ring in one ABI, a page-sized buffer and two grants (one read-only, as a
+/// guest grants what it writes) for each segment of each request that can be in flight, and with more than 11 segments
+/// pages for the lists of INDIRECT requests. It can also post what no real guest would.
 /// </summary>
 public abstract unsafe class Frontend
 {
     private static readonly int s_segmentsPerPage = GuestMemory.PageBytes / sizeof(Blkif.RequestSegment);
 
-    private readonly uint _firstDataFrame, _firstListFrame;
-    private readonly GrantReference[] _writable, _readOnly, _lists;
+    private readonly uint _firstDataFrame,
+        _firstListFrame;
+    private readonly GrantReference[] _writable,
+        _readOnly,
+        _lists;
     private readonly int _listPages;
 
-    private protected Frontend(LoopbackDomain domain, BlkifProtocol protocol, int ringPages, int entryCount, int segments)
+    private protected Frontend(
+        LoopbackDomain domain,
+        BlkifProtocol protocol,
+        int ringPages,
+        int entryCount,
+        int segments
+    )
     {
         (Domain, Protocol, RingPages, EntryCount) = (domain, protocol, ringPages, entryCount);
         (SegmentsPerRequest, _listPages) = (segments, ListPagesOf(segments));
         Channel = domain.OpenChannel();
         uint ringFrame = domain.TakeFrames(ringPages);
         Sring = domain.FrameAt(ringFrame);
-        RingReferences = [.. Enumerable.Range(0, ringPages).Select(page => domain.Grant(ringFrame + (uint)page, readOnly: false))];
+        RingReferences =
+        [
+            .. Enumerable.Range(0, ringPages).Select(page => domain.Grant(ringFrame + (uint)page, readOnly: false)),
+        ];
 
         int pages = entryCount * segments;
         _firstDataFrame = domain.TakeFrames(pages);
-        _writable = [.. Enumerable.Range(0, pages).Select(page => domain.Grant(_firstDataFrame + (uint)page, readOnly: false))];
-        _readOnly = [.. Enumerable.Range(0, pages).Select(page => domain.Grant(_firstDataFrame + (uint)page, readOnly: true))];
+        _writable =
+        [
+            .. Enumerable.Range(0, pages).Select(page => domain.Grant(_firstDataFrame + (uint)page, readOnly: false)),
+        ];
+        _readOnly =
+        [
+            .. Enumerable.Range(0, pages).Select(page => domain.Grant(_firstDataFrame + (uint)page, readOnly: true)),
+        ];
         _firstListFrame = domain.TakeFrames(entryCount * _listPages);
-        _lists = [.. Enumerable.Range(0, entryCount * _listPages).Select(page => domain.Grant(_firstListFrame + (uint)page, readOnly: true))];
+        _lists =
+        [
+            .. Enumerable
+                .Range(0, entryCount * _listPages)
+                .Select(page => domain.Grant(_firstListFrame + (uint)page, readOnly: true)),
+        ];
     }
 
-    /// <summary>A domain with the memory and grants that as many such frontends take, and some to spare for tests.</summary>
+    /// <summary>
+    /// A domain with the memory and grants that as many such frontends take, and some to spare for tests.
+    /// </summary>
     /// <param name="segments">Of each request; more than 11 are for INDIRECT.</param>
     public static LoopbackDomain CreateDomain(
-        DomainId id, int ringPages, int sparePages = 16, int rings = 1, int segments = Blkif.MaxSegmentsPerRequest)
+        DomainId id,
+        int ringPages,
+        int sparePages = 16,
+        int rings = 1,
+        int segments = Blkif.MaxSegmentsPerRequest
+    )
     {
-        int pagesOfRing = ringPages + (Blkif.BackRing<Blkif.X86_32>.EntryCountFor(ringPages) * (segments + ListPagesOf(segments)));
+        int pagesOfRing =
+            ringPages + (Blkif.BackRing<Blkif.X86_32>.EntryCountFor(ringPages) * (segments + ListPagesOf(segments)));
         int pages = (rings * pagesOfRing) + sparePages;
         return new LoopbackDomain(id, pages, 2 * pages);
     }
 
     public static Frontend Create(
-        LoopbackDomain domain, BlkifProtocol protocol, int ringPages, uint ringIndex = 0, int segments = Blkif.MaxSegmentsPerRequest) => protocol switch
-    {
-        BlkifProtocol.Native => new Frontend<Blkif.Native>(domain, protocol, ringPages, ringIndex, segments),
-        BlkifProtocol.X86_32 => new Frontend<Blkif.X86_32>(domain, protocol, ringPages, ringIndex, segments),
-        BlkifProtocol.X86_64 => new Frontend<Blkif.X86_64>(domain, protocol, ringPages, ringIndex, segments),
-        _ => throw new ArgumentOutOfRangeException(nameof(protocol)),
-    };
+        LoopbackDomain domain,
+        BlkifProtocol protocol,
+        int ringPages,
+        uint ringIndex = 0,
+        int segments = Blkif.MaxSegmentsPerRequest
+    ) =>
+        protocol switch
+        {
+            BlkifProtocol.Native => new Frontend<Blkif.Native>(domain, protocol, ringPages, ringIndex, segments),
+            BlkifProtocol.X86_32 => new Frontend<Blkif.X86_32>(domain, protocol, ringPages, ringIndex, segments),
+            BlkifProtocol.X86_64 => new Frontend<Blkif.X86_64>(domain, protocol, ringPages, ringIndex, segments),
+            _ => throw new ArgumentOutOfRangeException(nameof(protocol)),
+        };
 
     // With no more than 11 segments nobody sends INDIRECT.
     private static int ListPagesOf(int segments) =>
@@ -74,24 +111,27 @@ public abstract unsafe class Frontend
     public GrantReference[] RingReferences { get; }
 
     /// <summary>What the frontend would write to xenstore.</summary>
-    public VbdConnection Connection => new()
-    {
-        Frontend = Domain.Id,
-        Protocol = Protocol switch
+    public VbdConnection Connection =>
+        new()
         {
-            BlkifProtocol.X86_32 => Blkif.XenIoProtoAbiX86_32,
-            BlkifProtocol.X86_64 => Blkif.XenIoProtoAbiX86_64,
-            _ => BlkifProtocols.NativeName,
-        },
-        Rings = [new VbdRing { References = RingReferences, EventChannel = Channel.Port }],
-        PersistentGrants = PersistentGrants,
-    };
+            Frontend = Domain.Id,
+            Protocol = Protocol switch
+            {
+                BlkifProtocol.X86_32 => Blkif.XenIoProtoAbiX86_32,
+                BlkifProtocol.X86_64 => Blkif.XenIoProtoAbiX86_64,
+                _ => BlkifProtocols.NativeName,
+            },
+            Rings = [new VbdRing { References = RingReferences, EventChannel = Channel.Port }],
+            PersistentGrants = PersistentGrants,
+        };
 
     /// <summary>The buffer of a segment of a request number, one page.</summary>
-    public byte* BufferOf(int request, int segment) => Domain.FrameAt(_firstDataFrame + (uint)((request * SegmentsPerRequest) + segment));
+    public byte* BufferOf(int request, int segment) =>
+        Domain.FrameAt(_firstDataFrame + (uint)((request * SegmentsPerRequest) + segment));
 
     /// <summary>
-    /// feature-persistent: the same grants serve every request, so all of them are writable, and what is mapped may stay so.
+    /// feature-persistent: the same grants serve every request, so all of them are writable, and what is mapped may
+    /// stay so.
     /// </summary>
     public bool PersistentGrants { get; set; }
 
@@ -100,7 +140,8 @@ public abstract unsafe class Frontend
         (readOnly && !PersistentGrants ? _readOnly : _writable)[(request * SegmentsPerRequest) + segment];
 
     /// <summary>The list of segments of an INDIRECT request, its pages one after the other.</summary>
-    public Blkif.RequestSegment* SegmentListOf(int request) => (Blkif.RequestSegment*)Domain.FrameAt(_firstListFrame + (uint)(request * _listPages));
+    public Blkif.RequestSegment* SegmentListOf(int request) =>
+        (Blkif.RequestSegment*)Domain.FrameAt(_firstListFrame + (uint)(request * _listPages));
 
     /// <summary>Makes an INDIRECT request of what its list holds, as many segments as it says.</summary>
     public void MakeIndirect(ref Blkif.DecodedRequest request, int number, int operation, int segments)
@@ -108,7 +149,8 @@ public abstract unsafe class Frontend
         request.Operation = Blkif.OpIndirect;
         request.IndirectOp = (byte)operation;
         request.NrSegments = (ushort)segments;
-        for (int page = 0; page < _listPages; page++) request.IndirectGrefs[page] = _lists[(number * _listPages) + page].Value;
+        for (int page = 0; page < _listPages; page++)
+            request.IndirectGrefs[page] = _lists[(number * _listPages) + page].Value;
     }
 
     public abstract uint FreeRequests { get; }
@@ -122,7 +164,9 @@ public abstract unsafe class Frontend
     /// <summary>Takes the next response, if there is one.</summary>
     public abstract bool TryTake(ref Blkif.DecodedResponse response);
 
-    /// <summary>The final check before sleep: true when there are responses after all; else the backend will notify.</summary>
+    /// <summary>
+    /// The final check before sleep: true when there are responses after all; else the backend will notify.
+    /// </summary>
     public abstract bool FinalCheckForResponses();
 
     /// <summary>req_prod as it stands in the shared page; writing it is what a hostile guest does.</summary>
@@ -140,13 +184,15 @@ public abstract unsafe class Frontend
     public bool WaitForEvent(int timeoutMs)
     {
         pollfd entry = new() { fd = Channel.Incoming.Value, events = Libc.POLLIN };
-        if (Libc.Poll(&entry, 1, timeoutMs) <= 0) return false;
+        if (Libc.Poll(&entry, 1, timeoutMs) <= 0)
+            return false;
         return Channel.Incoming.TryConsume();
     }
 }
 
 /// <summary>A frontend that lays its ring out as <typeparamref name="TAbi"/> says.</summary>
-public sealed unsafe class Frontend<TAbi> : Frontend where TAbi : struct, Blkif.IRing
+public sealed unsafe class Frontend<TAbi> : Frontend
+    where TAbi : struct, Blkif.IRing
 {
     private Blkif.FrontRing<TAbi> _ring;
 
@@ -169,14 +215,16 @@ public sealed unsafe class Frontend<TAbi> : Frontend where TAbi : struct, Blkif.
 
     public override bool Push()
     {
-        if (!_ring.PushRequests()) return false;
+        if (!_ring.PushRequests())
+            return false;
         Notify();
         return true;
     }
 
     public override bool TryTake(ref Blkif.DecodedResponse response)
     {
-        if (_ring.UnconsumedResponses() == 0) return false;
+        if (_ring.UnconsumedResponses() == 0)
+            return false;
         _ring.TakeResponse(ref response);
         return true;
     }

@@ -5,12 +5,14 @@ using Blkring.Interop;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// A loopback domain's memory: a memfd that starts with the domain's grant table (grant_entry_v1, as a guest's table is laid out) and
-/// goes on with its page frames. The guest maps it to use it, the backend's side maps it to play the hypervisor.
+/// A loopback domain's memory: a memfd that starts with the domain's grant table (grant_entry_v1, as a guest's table is
+/// laid out) and goes on with its page frames. The guest maps it to use it, the backend's side maps it to play the
+/// hypervisor.
 /// </summary>
 /// <remarks>
-/// The backend trusts nothing in it: entries are read once and checked, frames and references are bounded by the sizes agreed on when
-/// the descriptor was handed over, and the memfd is sealed against shrinking, so that a guest cannot take pages away under a copy.
+/// The backend trusts nothing in it: entries are read once and checked, frames and references are bounded by the sizes
+/// agreed on when the descriptor was handed over, and the memfd is sealed against shrinking, so that a guest cannot
+/// take pages away under a copy.
 /// </remarks>
 public sealed unsafe class GuestMemory : IDisposable
 {
@@ -34,10 +36,12 @@ public sealed unsafe class GuestMemory : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(frames, 1);
         ArgumentOutOfRangeException.ThrowIfLessThan(grants, 1);
         int fd = Libc.MemfdCreate("blkring-guest", Libc.MFD_CLOEXEC | Libc.MFD_ALLOW_SEALING);
-        if (fd < 0) throw new InvalidOperationException("memfd_create: " + Errno.Describe(-fd));
+        if (fd < 0)
+            throw new InvalidOperationException("memfd_create: " + Errno.Describe(-fd));
         FileDescriptor file = new(fd);
         int error = Libc.Ftruncate(fd, (long)LengthOf(frames, grants));
-        if (error == 0) error = Libc.AddSeals(fd, Libc.F_SEAL_SHRINK | Libc.F_SEAL_GROW | Libc.F_SEAL_SEAL);
+        if (error == 0)
+            error = Libc.AddSeals(fd, Libc.F_SEAL_SHRINK | Libc.F_SEAL_GROW | Libc.F_SEAL_SEAL);
         if (error < 0)
         {
             file.Dispose();
@@ -50,21 +54,27 @@ public sealed unsafe class GuestMemory : IDisposable
     /// <exception cref="InvalidOperationException">The descriptor is not a sealed memfd of that size.</exception>
     public static GuestMemory Open(FileDescriptor file, int frames, int grants)
     {
-        if (frames < 1 || grants < 1) throw new InvalidOperationException($"guest memory of {frames} frames and {grants} grants");
+        if (frames < 1 || grants < 1)
+            throw new InvalidOperationException($"guest memory of {frames} frames and {grants} grants");
         int error = Libc.Fstatx(file.Value, Libc.STATX_SIZE, out statx status);
         int seals = Libc.GetSeals(file.Value);
         if (error < 0 || status.stx_size < LengthOf(frames, grants) || seals < 0 || (seals & Libc.F_SEAL_SHRINK) == 0)
-            throw new InvalidOperationException("the guest's memory is not a memfd of the announced size, sealed against shrinking");
+            throw new InvalidOperationException(
+                "the guest's memory is not a memfd of the announced size, sealed against shrinking"
+            );
         return new GuestMemory(file, frames, grants);
     }
 
     /// <summary>The memfd, to hand to the other side.</summary>
     public int Descriptor => _file.Value;
     public int Frames { get; }
+
     /// <summary>Entries of the grant table.</summary>
     public int Grants { get; }
 
-    /// <summary>How often this side has each grant mapped, as the hypervisor counts it: its bits go with the last.</summary>
+    /// <summary>
+    /// How often this side has each grant mapped, as the hypervisor counts it: its bits go with the last.
+    /// </summary>
     internal int[] MapCounts { get; }
 
     internal GrantTable.GrantEntryV1* Table => (GrantTable.GrantEntryV1*)_mapping.Address;

@@ -1,4 +1,3 @@
-using Blkring.Engine.Disks;
 using Blkring.Engine.Hypervisor;
 using Blkring.Interop;
 
@@ -14,7 +13,8 @@ public sealed class LoopbackChannel : IDisposable
     public EventChannelPort Port { get; }
 
     /// <summary>
-    /// Signalled by the backend. Not blocking: the guest holds the counter too, and a full one must not stop the backend's thread.
+    /// Signalled by the backend. Not blocking: the guest holds the counter too, and a full one must not stop the
+    /// backend's thread.
     /// </summary>
     public EventFd Incoming { get; } = new();
 
@@ -40,14 +40,14 @@ public sealed class LoopbackChannel : IDisposable
 /// <summary>A guest's event channels as the backend's side finds them.</summary>
 internal abstract class LoopbackPorts : IDisposable
 {
-    /// <summary>The two descriptors of a port, the caller's from here on; null when there is no such port, or it is bound.</summary>
+    /// <summary>
+    /// The two descriptors of a port, the caller's from here on; null when there is no such port, or it is bound.
+    /// </summary>
     public abstract (FileDescriptor Incoming, FileDescriptor Outgoing)? TryBind(EventChannelPort port);
 
     public abstract void Unbind(EventChannelPort port);
 
-    public virtual void Dispose()
-    {
-    }
+    public virtual void Dispose() { }
 
     protected static FileDescriptor Duplicate(int fd)
     {
@@ -61,7 +61,8 @@ internal sealed class DomainPorts(LoopbackDomain domain) : LoopbackPorts
 {
     public override (FileDescriptor Incoming, FileDescriptor Outgoing)? TryBind(EventChannelPort port)
     {
-        if (domain.ChannelAt(port) is not { } channel || !channel.TryBind()) return null;
+        if (domain.ChannelAt(port) is not { } channel || !channel.TryBind())
+            return null;
         // What the guest signals comes in here.
         FileDescriptor incoming = Duplicate(channel.Outgoing.Value);
         try
@@ -86,7 +87,8 @@ internal sealed class OfferedPort(FileDescriptor incoming, FileDescriptor outgoi
 
     public override (FileDescriptor Incoming, FileDescriptor Outgoing)? TryBind(EventChannelPort port)
     {
-        if (port != LoopbackDomain.FirstPort || _bound) return null;
+        if (port != LoopbackDomain.FirstPort || _bound)
+            return null;
         _bound = true;
         return (Duplicate(incoming.Value), Duplicate(outgoing.Value));
     }

@@ -4,8 +4,8 @@ using Blkring.Engine.Hypervisor;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// A guest without a hypervisor, seen from inside: its memory, its grant table and its ends of event channels. The frontend's process
-/// owns it; <see cref="LoopbackRingAccess"/> is the same domain seen from the backend.
+/// A guest without a hypervisor, seen from inside: its memory, its grant table and its ends of event channels. The
+/// frontend's process owns it; <see cref="LoopbackRingAccess"/> is the same domain seen from the backend.
 /// </summary>
 public sealed unsafe class LoopbackDomain : IDisposable
 {
@@ -55,7 +55,8 @@ public sealed unsafe class LoopbackDomain : IDisposable
     /// <summary>Takes frames that follow each other; they are the caller's for good.</summary>
     public uint TakeFrames(int count)
     {
-        if (_nextFrame + count > _memory.Frames) throw new InvalidOperationException($"the loopback domain has {_memory.Frames} frames, no more");
+        if (_nextFrame + count > _memory.Frames)
+            throw new InvalidOperationException($"the loopback domain has {_memory.Frames} frames, no more");
         uint first = _nextFrame;
         _nextFrame += (uint)count;
         return first;
@@ -69,7 +70,8 @@ public sealed unsafe class LoopbackDomain : IDisposable
     /// <summary>Grants a page to any domain.</summary>
     public GrantReference GrantTo(DomainId domain, uint frame, bool readOnly)
     {
-        if (_nextGrant >= _memory.Grants) throw new InvalidOperationException($"the loopback domain has {_memory.Grants} grants, no more");
+        if (_nextGrant >= _memory.Grants)
+            throw new InvalidOperationException($"the loopback domain has {_memory.Grants} grants, no more");
         GrantReference reference = new(_nextGrant++);
         Regrant(reference, domain, frame, readOnly);
         return reference;
@@ -89,11 +91,13 @@ public sealed unsafe class LoopbackDomain : IDisposable
     public void Revoke(GrantReference reference) => Volatile.Write(ref *(ulong*)(_memory.Table + reference.Value), 0);
 
     /// <summary>Whether the backend has the page mapped.</summary>
-    public bool IsMapped(GrantReference reference) => (_memory.Table[reference.Value].Flags & (GrantTable.GtfReading | GrantTable.GtfWriting)) != 0;
+    public bool IsMapped(GrantReference reference) =>
+        (_memory.Table[reference.Value].Flags & (GrantTable.GtfReading | GrantTable.GtfWriting)) != 0;
 
     public void Dispose()
     {
-        foreach (LoopbackChannel channel in _channels) channel.Dispose();
+        foreach (LoopbackChannel channel in _channels)
+            channel.Dispose();
         _memory.Dispose();
     }
 }

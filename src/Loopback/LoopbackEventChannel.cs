@@ -6,7 +6,9 @@ namespace Blkring.Loopback;
 /// <summary>One end of a loopback event channel: an eventfd to wait on and one to signal.</summary>
 public readonly unsafe struct LoopbackEventChannel : IEventChannel
 {
-    private readonly int _incoming, _outgoing;
+    private readonly int _incoming,
+        _outgoing;
+
     // Where the kernel puts the counter it read; unmanaged, and held by the owner of the channel.
     private readonly ulong* _counter;
 
@@ -34,9 +36,7 @@ public readonly unsafe struct LoopbackEventChannel : IEventChannel
         sqe->len = sizeof(ulong);
     }
 
-    public void CompleteWait(int result)
-    {
-    }
+    public void CompleteWait(int result) { }
 
     public void Consume()
     {
@@ -45,7 +45,5 @@ public readonly unsafe struct LoopbackEventChannel : IEventChannel
     }
 
     /// <summary>An eventfd masks nothing.</summary>
-    public void Unmask()
-    {
-    }
+    public void Unmask() { }
 }

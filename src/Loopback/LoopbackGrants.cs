@@ -5,17 +5,21 @@ using Blkring.Interop;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// Grant copy and mapping as the hypervisor does them, on a <see cref="GuestMemory"/>: every segment or group is checked for reference, type,
-/// domain, read-only and bounds, and gets a status of its own.
+/// Grant copy and mapping as the hypervisor does them, on a <see cref="GuestMemory"/>: every segment or group is
+/// checked for reference, type, domain, read-only and bounds, and gets a status of its own.
 /// </summary>
-/// <remarks>The memory is held by the <see cref="LoopbackRingAccess"/> that made this, which outlives the queue.</remarks>
+/// <remarks>
+/// The memory is held by the <see cref="LoopbackRingAccess"/> that made this, which outlives the queue.
+/// </remarks>
 public readonly unsafe struct LoopbackGrants : IGrants
 {
     private readonly GuestMemory _memory;
     private readonly GrantTable.GrantEntryV1* _table;
     private readonly byte* _frames;
-    private readonly uint _grantCount, _frameCount;
-    private readonly ushort _guest, _backend;
+    private readonly uint _grantCount,
+        _frameCount;
+    private readonly ushort _guest,
+        _backend;
 
     internal LoopbackGrants(GuestMemory memory, DomainId guest, DomainId backend)
     {
@@ -30,106 +34,145 @@ public readonly unsafe struct LoopbackGrants : IGrants
 
     public void Copy(GrantCopySegment* segments, int count)
     {
-        for (int i = 0; i < count; i++) segments[i].Status = CopyOne(segments + i);
+        for (int i = 0; i < count; i++)
+            segments[i].Status = CopyOne(segments + i);
     }
 
     private short CopyOne(GrantCopySegment* segment)
     {
         bool toGuest = segment->Flags == GrantTable.GntcopyDestGref;
-        if (!toGuest && segment->Flags != GrantTable.GntcopySourceGref) return GrantTable.GntstGeneralError;
+        if (!toGuest && segment->Flags != GrantTable.GntcopySourceGref)
+            return GrantTable.GntstGeneralError;
 
         ForeignAddress foreign = toGuest ? segment->DestForeign : segment->SourceForeign;
-        if (foreign.Domain != _guest) return GrantTable.GntstBadDomain;
-        if (foreign.OffsetBytes + segment->LengthBytes > GuestMemory.PageBytes) return GrantTable.GntstBadCopyArg;
+        if (foreign.Domain != _guest)
+            return GrantTable.GntstBadDomain;
+        if (foreign.OffsetBytes + segment->LengthBytes > GuestMemory.PageBytes)
+            return GrantTable.GntstBadCopyArg;
         short status = TryResolve(foreign.Reference, toGuest, out uint frame);
-        if (status != GrantTable.GntstOkay) return status;
+        if (status != GrantTable.GntstOkay)
+            return status;
 
         // Safe: the frame is below the count agreed on, offset and length end within its page, the memfd cannot shrink.
         byte* page = _frames + ((nuint)frame * GuestMemory.PageBytes) + foreign.OffsetBytes;
-        if (toGuest) Buffer.MemoryCopy(segment->SourceAddress, page, segment->LengthBytes, segment->LengthBytes);
-        else Buffer.MemoryCopy(page, segment->DestAddress, segment->LengthBytes, segment->LengthBytes);
+        if (toGuest)
+            Buffer.MemoryCopy(segment->SourceAddress, page, segment->LengthBytes, segment->LengthBytes);
+        else
+            Buffer.MemoryCopy(page, segment->DestAddress, segment->LengthBytes, segment->LengthBytes);
         return GrantTable.GntstOkay;
     }
 
-    /// <summary>Checks one reference as the hypervisor would and finds its frame. The entry is read once: a guest may be changing it.</summary>
+    /// <summary>
+    /// Checks one reference as the hypervisor would and finds its frame. The entry is read once: a guest may be
+    /// changing it.
+    /// </summary>
     internal short TryResolve(uint reference, bool forWriting, out uint frame)
     {
         frame = 0;
-        if (reference >= _grantCount) return GrantTable.GntstBadGntref;
+        if (reference >= _grantCount)
+            return GrantTable.GntstBadGntref;
         ulong word = Volatile.Read(ref *(ulong*)(_table + reference));
         GrantTable.GrantEntryV1 entry = *(GrantTable.GrantEntryV1*)&word;
-        if ((entry.Flags & GrantTable.GtfTypeMask) != GrantTable.GtfPermitAccess || entry.Domid != _backend) return GrantTable.GntstGeneralError;
-        if (forWriting && (entry.Flags & GrantTable.GtfReadonly) != 0) return GrantTable.GntstGeneralError;
-        if (entry.Frame >= _frameCount) return GrantTable.GntstBadPage;
+        if ((entry.Flags & GrantTable.GtfTypeMask) != GrantTable.GtfPermitAccess || entry.Domid != _backend)
+            return GrantTable.GntstGeneralError;
+        if (forWriting && (entry.Flags & GrantTable.GtfReadonly) != 0)
+            return GrantTable.GntstGeneralError;
+        if (entry.Frame >= _frameCount)
+            return GrantTable.GntstBadPage;
         frame = entry.Frame;
         return GrantTable.GntstOkay;
     }
 
-    /// <remarks>Real mappings of the guest's memory: whoever writes to a read-only one, or uses it after it was unmapped, does not live on.</remarks>
+    /// <remarks>
+    /// Real mappings of the guest's memory: whoever writes to a read-only one, or uses it after it was unmapped, does
+    /// not live on.
+    /// </remarks>
     public void Map(GrantMapping* mappings, int count)
     {
-        for (int i = 0; i < count; i++) mappings[i].Status = MapOne(mappings + i);
+        for (int i = 0; i < count; i++)
+            mappings[i].Status = MapOne(mappings + i);
     }
 
     public void Unmap(GrantMapping* mappings, int count)
     {
-        for (int i = 0; i < count; i++) mappings[i].Status = UnmapOne(mappings + i);
+        for (int i = 0; i < count; i++)
+            mappings[i].Status = UnmapOne(mappings + i);
     }
 
     private short MapOne(GrantMapping* mapping)
     {
-        if (mapping->Domain != _guest) return GrantTable.GntstBadDomain;
+        if (mapping->Domain != _guest)
+            return GrantTable.GntstBadDomain;
         Span<uint> frames = stackalloc uint[mapping->Count];
         for (int i = 0; i < frames.Length; i++)
         {
             short status = TryResolve(mapping->References[i], mapping->Writable, out frames[i]);
-            if (status != GrantTable.GntstOkay) return status;
+            if (status != GrantTable.GntstOkay)
+                return status;
         }
         nint address = MapFrames(frames, mapping->Writable);
-        if (address < 0) return GrantTable.GntstNoSpace;
-        for (int i = 0; i < frames.Length; i++) SetMapped(mapping->References[i], mapping->Writable);
+        if (address < 0)
+            return GrantTable.GntstNoSpace;
+        for (int i = 0; i < frames.Length; i++)
+            SetMapped(mapping->References[i], mapping->Writable);
         mapping->Address = (byte*)address;
         return GrantTable.GntstOkay;
     }
 
-    /// <summary>Frames that follow each other are one mapping; others are put side by side in a range that is kept free for them.</summary>
+    /// <summary>
+    /// Frames that follow each other are one mapping; others are put side by side in a range that is kept free for
+    /// them.
+    /// </summary>
     private nint MapFrames(ReadOnlySpan<uint> frames, bool writable)
     {
         int first = RunLength(frames);
-        if (first == frames.Length) return MapRun(0, frames[0], first, writable);
+        if (first == frames.Length)
+            return MapRun(0, frames[0], first, writable);
         nuint length = (nuint)frames.Length * GuestMemory.PageBytes;
         nint range = Libc.Mmap(0, length, Libc.PROT_NONE, Libc.MAP_PRIVATE | Libc.MAP_ANONYMOUS, -1, 0);
-        for (int done = 0; range >= 0 && done < frames.Length;)
+        for (int done = 0; range >= 0 && done < frames.Length; )
         {
             int run = RunLength(frames[done..]);
             nint mapped = MapRun(range + ((nint)done * GuestMemory.PageBytes), frames[done], run, writable);
             done += run;
-            if (mapped >= 0) continue;
+            if (mapped >= 0)
+                continue;
             _ = Libc.Munmap((void*)range, length);
             return mapped;
         }
         return range;
     }
 
-    private nint MapRun(nint place, uint frame, int frames, bool writable) => Libc.Mmap(
-        place, (nuint)frames * GuestMemory.PageBytes, writable ? Libc.PROT_READ | Libc.PROT_WRITE : Libc.PROT_READ,
-        Libc.MAP_SHARED | Libc.MAP_POPULATE | (place != 0 ? Libc.MAP_FIXED : 0), _memory.Descriptor, _memory.OffsetOf(frame));
+    private nint MapRun(nint place, uint frame, int frames, bool writable) =>
+        Libc.Mmap(
+            place,
+            (nuint)frames * GuestMemory.PageBytes,
+            writable ? Libc.PROT_READ | Libc.PROT_WRITE : Libc.PROT_READ,
+            Libc.MAP_SHARED | Libc.MAP_POPULATE | (place != 0 ? Libc.MAP_FIXED : 0),
+            _memory.Descriptor,
+            _memory.OffsetOf(frame)
+        );
 
     private static int RunLength(ReadOnlySpan<uint> frames)
     {
         int length = 1;
-        while (length < frames.Length && frames[length] == frames[length - 1] + 1) length++;
+        while (length < frames.Length && frames[length] == frames[length - 1] + 1)
+            length++;
         return length;
     }
 
     private short UnmapOne(GrantMapping* mapping)
     {
-        if (Libc.Munmap(mapping->Address, (nuint)mapping->Count * GuestMemory.PageBytes) < 0) return GrantTable.GntstBadVirtAddr;
-        for (int i = 0; i < mapping->Count; i++) SetUnmapped(mapping->References[i]);
+        if (Libc.Munmap(mapping->Address, (nuint)mapping->Count * GuestMemory.PageBytes) < 0)
+            return GrantTable.GntstBadVirtAddr;
+        for (int i = 0; i < mapping->Count; i++)
+            SetUnmapped(mapping->References[i]);
         return GrantTable.GntstOkay;
     }
 
-    /// <summary>Marks a mapped grant in the guest's table, as the hypervisor does, so that the guest can tell that it is in use.</summary>
+    /// <summary>
+    /// Marks a mapped grant in the guest's table, as the hypervisor does, so that the guest can tell that it is in use.
+    /// </summary>
     internal void SetMapped(uint reference, bool writable)
     {
         Interlocked.Increment(ref _memory.MapCounts[reference]);
@@ -139,7 +182,8 @@ public readonly unsafe struct LoopbackGrants : IGrants
 
     internal void SetUnmapped(uint reference)
     {
-        if (Interlocked.Decrement(ref _memory.MapCounts[reference]) > 0) return;
+        if (Interlocked.Decrement(ref _memory.MapCounts[reference]) > 0)
+            return;
         Interlocked.And(ref *(uint*)&_table[reference].Flags, ~(uint)(GrantTable.GtfReading | GrantTable.GtfWriting));
     }
 }

@@ -1,25 +1,26 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
-using Blkring.Abi;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Vbds;
 using Blkring.Interop;
 
 namespace Blkring.Loopback;
 
-/// <summary>A message of the handshake that cannot be what the other side should have sent, or a refusal; one line.</summary>
+/// <summary>
+/// A message of the handshake that cannot be what the other side should have sent, or a refusal; one line.
+/// </summary>
 public sealed class LoopbackHandshakeException(string message) : Exception(message);
 
 /// <summary>
-/// How a frontend in another process reaches its backend: it offers what a guest would write to xenstore, together with its memory and
-/// its event channel as descriptors; the backend answers. Both ends of the wire are here.
+/// How a frontend in another process reaches its backend: it offers what a guest would write to xenstore, together with
+/// its memory and its event channel as descriptors; the backend answers. Both ends of the wire are here.
 /// </summary>
 /// <remarks>
-/// The offer is one message of <see cref="OfferBytes"/> bytes (<see cref="OfferMessage"/>) with three descriptors: the sealed memfd, the
-/// eventfd that the frontend signals, the eventfd that the backend signals. The answer is one byte, 1 for connected, or 0 and then the
-/// reason in UTF-8. The backend's end believes nothing: length, magic, counts, and the kind of each descriptor are checked here, the
-/// protocol and the grants by <see cref="Vbd.Connect"/> as for any guest.
+/// The offer is one message of <see cref="OfferBytes"/> bytes (<see cref="OfferMessage"/>) with three descriptors: the
+/// sealed memfd, the eventfd that the frontend signals, the eventfd that the backend signals. The answer is one byte, 1
+/// for connected, or 0 and then the reason in UTF-8. The backend's end believes nothing: length, magic, counts, and the
+/// kind of each descriptor are checked here, the protocol and the grants by <see cref="Vbd.Connect"/> as for any guest.
 /// </remarks>
 public static unsafe class LoopbackHandshake
 {
@@ -33,25 +34,45 @@ public static unsafe class LoopbackHandshake
     private const uint Magic = 0x4F4B4C42; // "BLKO"
     private const ushort Version = 1;
     private const int DescriptorCount = 3;
-    private const byte Connected = 1, Refused = 0;
+    private const byte Connected = 1,
+        Refused = 0;
     private const int MaxReasonBytes = 500;
 
     /// <summary>Little endian, as every host that this runs on.</summary>
     [StructLayout(LayoutKind.Explicit, Size = OfferBytes)]
     private struct OfferMessage
     {
-        [FieldOffset(0)] public uint Magic;
-        [FieldOffset(4)] public ushort Version;
-        [FieldOffset(6)] public ushort Domain;
-        [FieldOffset(8)] public ushort Backend;
+        [FieldOffset(0)]
+        public uint Magic;
+
+        [FieldOffset(4)]
+        public ushort Version;
+
+        [FieldOffset(6)]
+        public ushort Domain;
+
+        [FieldOffset(8)]
+        public ushort Backend;
+
         /// <summary>How many of the references count.</summary>
-        [FieldOffset(10)] public ushort RingPages;
-        [FieldOffset(12)] public uint EventChannel;
-        [FieldOffset(16)] public uint Frames;
-        [FieldOffset(20)] public uint Grants;
+        [FieldOffset(10)]
+        public ushort RingPages;
+
+        [FieldOffset(12)]
+        public uint EventChannel;
+
+        [FieldOffset(16)]
+        public uint Frames;
+
+        [FieldOffset(20)]
+        public uint Grants;
+
         /// <summary>ASCII, filled up with zeros.</summary>
-        [FieldOffset(24)] public ProtocolName Protocol;
-        [FieldOffset(40)] public References RingReferences;
+        [FieldOffset(24)]
+        public ProtocolName Protocol;
+
+        [FieldOffset(40)]
+        public References RingReferences;
     }
 
     [InlineArray(16)]
@@ -84,9 +105,14 @@ public static unsafe class LoopbackHandshake
             Grants = (uint)domain.Memory.Grants,
         };
         Encoding.ASCII.GetBytes(connection.Protocol!, offer.Protocol);
-        for (int i = 0; i < ring.References.Count; i++) offer.RingReferences[i] = ring.References[i].Value;
-        socket.Send(MemoryMarshal.AsBytes(new ReadOnlySpan<OfferMessage>(in offer)),
-            domain.Memory.Descriptor, frontend.Channel.Outgoing.Value, frontend.Channel.Incoming.Value);
+        for (int i = 0; i < ring.References.Count; i++)
+            offer.RingReferences[i] = ring.References[i].Value;
+        socket.Send(
+            MemoryMarshal.AsBytes(new ReadOnlySpan<OfferMessage>(in offer)),
+            domain.Memory.Descriptor,
+            frontend.Channel.Outgoing.Value,
+            frontend.Channel.Incoming.Value
+        );
     }
 
     /// <summary>The frontend's end: waits until the backend has connected.</summary>
@@ -95,12 +121,16 @@ public static unsafe class LoopbackHandshake
     {
         Span<byte> answer = stackalloc byte[1 + MaxReasonBytes];
         int length = socket.Receive(answer, timeoutMs);
-        if (length == 0) throw new LoopbackHandshakeException("the backend closed the connection");
-        if (answer[0] != Connected) throw new LoopbackHandshakeException("the backend refused: " + Encoding.UTF8.GetString(answer[1..length]));
+        if (length == 0)
+            throw new LoopbackHandshakeException("the backend closed the connection");
+        if (answer[0] != Connected)
+            throw new LoopbackHandshakeException("the backend refused: " + Encoding.UTF8.GetString(answer[1..length]));
     }
 
     /// <summary>The backend's end: waits for an offer and checks it.</summary>
-    /// <exception cref="LoopbackHandshakeException">It is no offer that can be served; nothing of it is kept.</exception>
+    /// <exception cref="LoopbackHandshakeException">
+    /// It is no offer that can be served; nothing of it is kept.
+    /// </exception>
     /// <exception cref="TimeoutException">None came.</exception>
     public static LoopbackOffer ReceiveOffer(LoopbackSocket socket, int timeoutMs)
     {
@@ -110,9 +140,14 @@ public static unsafe class LoopbackHandshake
         try
         {
             int length = socket.Receive(message, descriptors, timeoutMs, out int count);
-            if (length == 0) throw new LoopbackHandshakeException("the frontend closed the connection");
-            if (length != OfferBytes) throw new LoopbackHandshakeException($"the frontend's offer has {length} bytes, not {OfferBytes}");
-            if (count != DescriptorCount) throw new LoopbackHandshakeException($"the frontend's offer has {count} descriptors, not {DescriptorCount}");
+            if (length == 0)
+                throw new LoopbackHandshakeException("the frontend closed the connection");
+            if (length != OfferBytes)
+                throw new LoopbackHandshakeException($"the frontend's offer has {length} bytes, not {OfferBytes}");
+            if (count != DescriptorCount)
+                throw new LoopbackHandshakeException(
+                    $"the frontend's offer has {count} descriptors, not {DescriptorCount}"
+                );
             OfferMessage offer = MemoryMarshal.Read<OfferMessage>(message);
             Check(in offer);
             CheckEventFd(descriptors[1]!, blocking: true);
@@ -121,7 +156,8 @@ public static unsafe class LoopbackHandshake
         }
         catch
         {
-            foreach (FileDescriptor? descriptor in descriptors) descriptor?.Dispose();
+            foreach (FileDescriptor? descriptor in descriptors)
+                descriptor?.Dispose();
             throw;
         }
     }
@@ -143,17 +179,20 @@ public static unsafe class LoopbackHandshake
         if (offer.Magic != Magic || offer.Version != Version)
             throw new LoopbackHandshakeException($"the frontend's offer is not one of version {Version}");
         if (offer.RingPages is 0 or > MaxRingPages)
-            throw new LoopbackHandshakeException($"the frontend offers {offer.RingPages} ring pages, at most {MaxRingPages} are served");
+            throw new LoopbackHandshakeException(
+                $"the frontend offers {offer.RingPages} ring pages, at most {MaxRingPages} are served"
+            );
         if (offer.Frames is 0 or > MaxFrames || offer.Grants is 0 or > MaxGrants)
         {
             throw new LoopbackHandshakeException(
-                $"the frontend has {offer.Frames} frames and {offer.Grants} grants, at most {MaxFrames} and {MaxGrants} are served");
+                $"the frontend has {offer.Frames} frames and {offer.Grants} grants, at most {MaxFrames} and {MaxGrants} are served"
+            );
         }
     }
 
     /// <summary>
-    /// The one that the backend waits on must block, or a wait would end at once and for ever; the one that it signals must not, or a
-    /// counter that the guest filled would hold the reactor's thread.
+    /// The one that the backend waits on must block, or a wait would end at once and for ever; the one that it signals
+    /// must not, or a counter that the guest filled would hold the reactor's thread.
     /// </summary>
     private static void CheckEventFd(FileDescriptor descriptor, bool blocking)
     {
@@ -161,7 +200,9 @@ public static unsafe class LoopbackHandshake
         if (File.ResolveLinkTarget(link, returnFinalTarget: false) is not { Name: "anon_inode:[eventfd]" })
             throw new LoopbackHandshakeException("a descriptor of the frontend's event channel is no eventfd");
         if (blocking == ((Libc.GetStatusFlags(descriptor.Value) & Libc.O_NONBLOCK) != 0))
-            throw new LoopbackHandshakeException($"an eventfd of the frontend's event channel is {(blocking ? "not " : "")}blocking");
+            throw new LoopbackHandshakeException(
+                $"an eventfd of the frontend's event channel is {(blocking ? "not " : "")}blocking"
+            );
     }
 
     private static LoopbackOffer Take(in OfferMessage offer, FileDescriptor?[] descriptors)
@@ -186,13 +227,23 @@ public static unsafe class LoopbackHandshake
             [
                 new VbdRing
                 {
-                    References = [.. references[..offer.RingPages].ToArray().Select(reference => new GrantReference(reference))],
+                    References =
+                    [
+                        .. references[..offer.RingPages].ToArray().Select(reference => new GrantReference(reference)),
+                    ],
                     EventChannel = new EventChannelPort(offer.EventChannel),
                 },
             ],
         };
-        return new LoopbackOffer(connection,
-            new LoopbackRingAccess(memory, new DomainId(offer.Domain), new DomainId(offer.Backend), new OfferedPort(descriptors[1]!, descriptors[2]!)));
+        return new LoopbackOffer(
+            connection,
+            new LoopbackRingAccess(
+                memory,
+                new DomainId(offer.Domain),
+                new DomainId(offer.Backend),
+                new OfferedPort(descriptors[1]!, descriptors[2]!)
+            )
+        );
     }
 }
 

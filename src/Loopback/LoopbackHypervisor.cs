@@ -3,24 +3,31 @@ using Blkring.Engine.Hypervisor;
 
 namespace Blkring.Loopback;
 
-/// <summary>The loopback domains of this process, by number. A domain that was removed is gone as a crashed guest is.</summary>
+/// <summary>
+/// The loopback domains of this process, by number. A domain that was removed is gone as a crashed guest is.
+/// </summary>
 public sealed class LoopbackHypervisor(params LoopbackDomain[] domains) : IHypervisor
 {
-    private readonly ConcurrentDictionary<DomainId, LoopbackDomain> _domains = new(domains.ToDictionary(domain => domain.Id));
+    private readonly ConcurrentDictionary<DomainId, LoopbackDomain> _domains = new(
+        domains.ToDictionary(domain => domain.Id)
+    );
 
     /// <summary>Only said to be so: for tests of what follows.</summary>
     public bool LosesPinnedPages { get; set; }
 
     public void Add(LoopbackDomain domain)
     {
-        if (!_domains.TryAdd(domain.Id, domain)) throw new InvalidOperationException($"there is a loopback domain {domain.Id} already");
+        if (!_domains.TryAdd(domain.Id, domain))
+            throw new InvalidOperationException($"there is a loopback domain {domain.Id} already");
     }
 
-    public void Remove(LoopbackDomain domain) => _domains.TryRemove(new KeyValuePair<DomainId, LoopbackDomain>(domain.Id, domain));
+    public void Remove(LoopbackDomain domain) =>
+        _domains.TryRemove(new KeyValuePair<DomainId, LoopbackDomain>(domain.Id, domain));
 
-    public RingAccess OpenRing(DomainId frontend) => _domains.TryGetValue(frontend, out LoopbackDomain? domain)
-        ? LoopbackRingAccess.For(domain)
-        : throw new VbdConnectException($"there is no domain {frontend}");
+    public RingAccess OpenRing(DomainId frontend) =>
+        _domains.TryGetValue(frontend, out LoopbackDomain? domain)
+            ? LoopbackRingAccess.For(domain)
+            : throw new VbdConnectException($"there is no domain {frontend}");
 
     public string Describe() => "loopback, without a hypervisor";
 }

@@ -1,13 +1,13 @@
 using Blkring.Abi;
-using Blkring.Engine.Disks;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Memory;
-using Blkring.Engine.Queues;
 using Blkring.Interop;
 
 namespace Blkring.Loopback;
 
-/// <summary>The backend's way to a loopback domain, in this process or another: it plays the hypervisor for one ring.</summary>
+/// <summary>
+/// The backend's way to a loopback domain, in this process or another: it plays the hypervisor for one ring.
+/// </summary>
 public sealed unsafe class LoopbackRingAccess : RingAccess
 {
     private readonly GuestMemory _memory;
@@ -21,7 +21,8 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
     private GrantReference[] _mapped = [];
     private int _grantLimit;
     private EventChannelPort _port;
-    private FileDescriptor? _incoming, _outgoing;
+    private FileDescriptor? _incoming,
+        _outgoing;
 
     /// <param name="memory">The guest's memory, mapped by this side; owned from here on, as are the ports.</param>
     internal LoopbackRingAccess(GuestMemory memory, DomainId frontend, DomainId backend, LoopbackPorts ports)
@@ -32,9 +33,13 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
     }
 
     /// <summary>For a domain of this process: its own descriptors are duplicated.</summary>
-    public static LoopbackRingAccess For(LoopbackDomain domain) => new(
-        GuestMemory.Open(Duplicate(domain.Memory.Descriptor), domain.Memory.Frames, domain.Memory.Grants), domain.Id, domain.Backend,
-        new DomainPorts(domain));
+    public static LoopbackRingAccess For(LoopbackDomain domain) =>
+        new(
+            GuestMemory.Open(Duplicate(domain.Memory.Descriptor), domain.Memory.Frames, domain.Memory.Grants),
+            domain.Id,
+            domain.Backend,
+            new DomainPorts(domain)
+        );
 
     public override DomainId Frontend { get; }
 
@@ -44,11 +49,13 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
 
     public override byte* MapRing(ReadOnlySpan<GrantReference> references)
     {
-        if (references.Length > _grantLimit) throw new VbdConnectException($"{references.Length} ring pages, the grant limit is {_grantLimit}");
+        if (references.Length > _grantLimit)
+            throw new VbdConnectException($"{references.Length} ring pages, the grant limit is {_grantLimit}");
         MappedMemory ring = MappedMemory.Anonymous((nuint)references.Length * GuestMemory.PageBytes, populate: false);
         try
         {
-            for (int i = 0; i < references.Length; i++) MapPage(references[i], ring.Address + ((nint)i * GuestMemory.PageBytes));
+            for (int i = 0; i < references.Length; i++)
+                MapPage(references[i], ring.Address + ((nint)i * GuestMemory.PageBytes));
         }
         catch
         {
@@ -56,7 +63,8 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
             throw;
         }
         _mapped = references.ToArray();
-        foreach (GrantReference reference in _mapped) _grants.SetMapped(reference.Value, writable: true);
+        foreach (GrantReference reference in _mapped)
+            _grants.SetMapped(reference.Value, writable: true);
         _ring = ring;
         return ring.Address;
     }
@@ -65,15 +73,27 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
     {
         short status = _grants.TryResolve(reference.Value, forWriting: true, out uint frame);
         if (status != GrantTable.GntstOkay)
-            throw new VbdConnectException($"the ring's grant {reference} of domain {Frontend} cannot be mapped read-write: GNTST {status}");
-        nint mapped = Libc.Mmap((nint)place, GuestMemory.PageBytes, Libc.PROT_READ | Libc.PROT_WRITE, Libc.MAP_SHARED | Libc.MAP_FIXED,
-            _memory.Descriptor, _memory.OffsetOf(frame));
-        if (mapped < 0) throw new VbdConnectException($"the ring's grant {reference} cannot be mapped: {Errno.Describe((int)-mapped)}");
+            throw new VbdConnectException(
+                $"the ring's grant {reference} of domain {Frontend} cannot be mapped read-write: GNTST {status}"
+            );
+        nint mapped = Libc.Mmap(
+            (nint)place,
+            GuestMemory.PageBytes,
+            Libc.PROT_READ | Libc.PROT_WRITE,
+            Libc.MAP_SHARED | Libc.MAP_FIXED,
+            _memory.Descriptor,
+            _memory.OffsetOf(frame)
+        );
+        if (mapped < 0)
+            throw new VbdConnectException(
+                $"the ring's grant {reference} cannot be mapped: {Errno.Describe((int)-mapped)}"
+            );
     }
 
     public override void UnmapRing()
     {
-        foreach (GrantReference reference in _mapped) _grants.SetUnmapped(reference.Value);
+        foreach (GrantReference reference in _mapped)
+            _grants.SetUnmapped(reference.Value);
         _mapped = [];
         _ring?.Dispose();
         _ring = null;
@@ -82,13 +102,16 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
     public override void BindEventChannel(EventChannelPort port)
     {
         if (_ports.TryBind(port) is not var (incoming, outgoing))
-            throw new VbdConnectException($"event channel {port} of domain {Frontend} cannot be bound: no such port, or bound already");
+            throw new VbdConnectException(
+                $"event channel {port} of domain {Frontend} cannot be bound: no such port, or bound already"
+            );
         (_port, _incoming, _outgoing) = (port, incoming, outgoing);
     }
 
     public override void UnbindEventChannel()
     {
-        if (_incoming is null) return;
+        if (_incoming is null)
+            return;
         _incoming.Dispose();
         _outgoing!.Dispose();
         (_incoming, _outgoing) = (null, null);
@@ -97,13 +120,15 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
 
     public override TResult Accept<TResult>(IRingVisitor<TResult> visitor)
     {
-        if (_incoming is null) throw new InvalidOperationException("the event channel is not bound");
+        if (_incoming is null)
+            throw new InvalidOperationException("the event channel is not bound");
         return visitor.Visit(_grants, new LoopbackEventChannel(_incoming.Value, _outgoing!.Value, _counter));
     }
 
     protected override void Dispose(bool disposing)
     {
-        if (!disposing) return;
+        if (!disposing)
+            return;
         _ports.Dispose();
         _memory.Dispose();
         _arena.Dispose();

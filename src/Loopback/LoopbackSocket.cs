@@ -3,8 +3,9 @@ using Blkring.Interop;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// One end of a connection between a loopback frontend's process and its backend's: an AF_UNIX SOCK_SEQPACKET socket, which keeps messages
-/// whole and in order and carries descriptors. Control plane: it throws, but no call waits longer than it was told to.
+/// One end of a connection between a loopback frontend's process and its backend's: an AF_UNIX SOCK_SEQPACKET socket,
+/// which keeps messages whole and in order and carries descriptors. Control plane: it throws, but no call waits longer
+/// than it was told to.
 /// </summary>
 public sealed unsafe class LoopbackSocket : IDisposable
 {
@@ -22,7 +23,9 @@ public sealed unsafe class LoopbackSocket : IDisposable
     public static (LoopbackSocket First, LoopbackSocket Second) CreatePair()
     {
         int error = Libc.Socketpair(SocketType, out int first, out int second);
-        return error < 0 ? throw Errno.ToException("socketpair", error) : (new LoopbackSocket(first), new LoopbackSocket(second));
+        return error < 0
+            ? throw Errno.ToException("socketpair", error)
+            : (new LoopbackSocket(first), new LoopbackSocket(second));
     }
 
     /// <summary>Waits at a path that does not exist yet for peers to connect.</summary>
@@ -31,8 +34,10 @@ public sealed unsafe class LoopbackSocket : IDisposable
     {
         LoopbackSocket listener = Open();
         int error = Libc.Bind(listener._socket.Value, path);
-        if (error >= 0) error = Libc.Listen(listener._socket.Value, 1);
-        if (error >= 0) return listener;
+        if (error >= 0)
+            error = Libc.Listen(listener._socket.Value, 1);
+        if (error >= 0)
+            return listener;
         listener.Dispose();
         throw Errno.ToException("listen at " + path, error);
     }
@@ -41,7 +46,8 @@ public sealed unsafe class LoopbackSocket : IDisposable
     {
         LoopbackSocket connection = Open();
         int error = Libc.Connect(connection._socket.Value, path);
-        if (error >= 0) return connection;
+        if (error >= 0)
+            return connection;
         connection.Dispose();
         throw Errno.ToException("connect to " + path, error);
     }
@@ -55,9 +61,11 @@ public sealed unsafe class LoopbackSocket : IDisposable
     /// <summary>Takes the next peer of a listening socket; null when none came in time.</summary>
     public LoopbackSocket? TryAccept(int timeoutMs)
     {
-        if (!WaitReadable(timeoutMs)) return null;
+        if (!WaitReadable(timeoutMs))
+            return null;
         int fd = Libc.Accept(_socket.Value, Libc.SOCK_NONBLOCK);
-        if (fd == -Errno.EAGAIN) return null;
+        if (fd == -Errno.EAGAIN)
+            return null;
         return fd < 0 ? throw Errno.ToException("accept", fd) : new LoopbackSocket(fd);
     }
 
@@ -72,10 +80,13 @@ public sealed unsafe class LoopbackSocket : IDisposable
     /// <exception cref="IOException">The connection failed, or the message does not fit.</exception>
     public int Receive(Span<byte> message, int timeoutMs) => Receive(message, [], timeoutMs, out _);
 
-    /// <summary>As above, with room for descriptors; those that came belong to the caller, from the start of the span.</summary>
+    /// <summary>
+    /// As above, with room for descriptors; those that came belong to the caller, from the start of the span.
+    /// </summary>
     public int Receive(Span<byte> message, Span<FileDescriptor?> descriptors, int timeoutMs, out int count)
     {
-        if (!WaitReadable(timeoutMs)) throw new TimeoutException($"nothing came for {timeoutMs} ms");
+        if (!WaitReadable(timeoutMs))
+            throw new TimeoutException($"nothing came for {timeoutMs} ms");
         return DescriptorPassing.Receive(_socket.Value, message, descriptors, out count);
     }
 
@@ -88,7 +99,8 @@ public sealed unsafe class LoopbackSocket : IDisposable
             pollfd entry = new() { fd = _socket.Value, events = Libc.POLLIN };
             int left = timeoutMs < 0 ? -1 : (int)Math.Max(0, end - Environment.TickCount64);
             int ready = Libc.Poll(&entry, 1, left);
-            if (ready != -Errno.EINTR) return ready > 0;
+            if (ready != -Errno.EINTR)
+                return ready > 0;
         }
     }
 

@@ -4,14 +4,14 @@ using Blkring.Engine.Disks;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// What every sector of a disk should hold: the frontend's memory of what it wrote, from which each sector's 512 bytes can be made and
-/// compared. A sector's content depends on its number, on how often it was written, and on the run's seed, so that a lost, stale,
-/// misplaced or mixed-up sector is told from a right one.
+/// What every sector of a disk should hold: the frontend's memory of what it wrote, from which each sector's 512 bytes
+/// can be made and compared. A sector's content depends on its number, on how often it was written, and on the run's
+/// seed, so that a lost, stale, misplaced or mixed-up sector is told from a right one.
 /// </summary>
 public sealed unsafe class SectorModel(long sectors, ulong seed)
 {
-    // The low bits of a sector's word say what it holds, the others how often it was written: also a discard keeps the count, or what
-    // was there before it would pass for what is written after it.
+    // The low bits of a sector's word say what it holds, the others how often it was written: also a discard keeps the
+    // count, or what was there before it would pass for what is written after it.
     private const uint Untouched = 0;
     private const uint Zeroed = 1;
     private const uint Unknown = 2;
@@ -50,7 +50,8 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
 
     private void SetState(long start, long count, uint state)
     {
-        foreach (ref uint sector in _sectors.AsSpan((int)(start - FirstSector), (int)count)) sector = (sector & ~StateMask) | state;
+        foreach (ref uint sector in _sectors.AsSpan((int)(start - FirstSector), (int)count))
+            sector = (sector & ~StateMask) | state;
     }
 
     /// <summary>Whether the bytes are what the sector should hold.</summary>
@@ -62,7 +63,8 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
             case Unknown:
                 return true;
             case Untouched when Baseline is { } baseline:
-                return baseline(sector, _baseline) && new ReadOnlySpan<byte>(content, Disk.SectorBytes).SequenceEqual(_baseline);
+                return baseline(sector, _baseline)
+                    && new ReadOnlySpan<byte>(content, Disk.SectorBytes).SequenceEqual(_baseline);
             case Untouched or Zeroed:
                 return !new ReadOnlySpan<byte>(content, Disk.SectorBytes).ContainsAnyExcept((byte)0);
             default:
@@ -94,7 +96,12 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
 
     // Odd, with bits in every byte: no two words of a sector are alike.
     private static readonly Vector256<ulong> s_step = Vector256.Create(0x78DDE6E5FD29F054UL);
-    private static readonly Vector256<ulong> s_lane = Vector256.Create(0UL, 0x9E3779B97F4A7C15, 0x3C6EF372FE94F82A, 0xDAA66D2C7DDF743F);
+    private static readonly Vector256<ulong> s_lane = Vector256.Create(
+        0UL,
+        0x9E3779B97F4A7C15,
+        0x3C6EF372FE94F82A,
+        0xDAA66D2C7DDF743F
+    );
 
     private Vector256<ulong> FirstOf(long sector, uint version) =>
         Vector256.Create(Mix(Mix(seed ^ (ulong)sector) ^ version)) + s_lane;

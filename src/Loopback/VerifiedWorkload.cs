@@ -6,11 +6,13 @@ using Blkring.Engine.Queues;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// A mixed workload over a frontend that knows what every sector should hold: reads, writes, flushes with and without data, barriers and
-/// discards, of one to eleven segments, with a frontend that has more pages a request INDIRECT ones too, whole pages and parts of pages,
-/// never two of them on the same 4 KiB (or sector, if asked) when one changes it.
+/// A mixed workload over a frontend that knows what every sector should hold: reads, writes, flushes with and without
+/// data, barriers and discards, of one to eleven segments, with a frontend that has more pages a request INDIRECT ones
+/// too, whole pages and parts of pages, never two of them on the same 4 KiB (or sector, if asked) when one changes it.
 /// </summary>
-/// <remarks>After the constructor nothing is allocated, so that a run says something about the backend's garbage.</remarks>
+/// <remarks>
+/// After the constructor nothing is allocated, so that a run says something about the backend's garbage.
+/// </remarks>
 public sealed unsafe class VerifiedWorkload
 {
     private const byte BusyWriting = byte.MaxValue;
@@ -32,6 +34,7 @@ public sealed unsafe class VerifiedWorkload
     {
         public Blkif.DecodedRequest Request;
         public long PostedAt;
+
         /// <summary>BLKIF_OP_*; of an INDIRECT request what it does, which is also what its response says.</summary>
         public byte Operation;
         public int Sectors;
@@ -46,7 +49,8 @@ public sealed unsafe class VerifiedWorkload
         _busy = new byte[(options.Sectors / options.BlockSectors) + 1];
         _random = new WorkloadRandom(options.Seed);
         _discard = options.Discard;
-        for (int i = frontend.EntryCount; i-- > 0;) _idle[_idleCount++] = i;
+        for (int i = frontend.EntryCount; i-- > 0; )
+            _idle[_idleCount++] = i;
     }
 
     /// <summary>Requests answered so far, all phases together; for showing progress from another thread.</summary>
@@ -63,7 +67,8 @@ public sealed unsafe class VerifiedWorkload
         long end = start + (long)(duration.TotalSeconds * Stopwatch.Frequency);
         while (result.FirstProblem is null && Stopwatch.GetTimestamp() < end)
         {
-            for (int tries = 0; InFlight < depth && tries < 2 * depth; tries++) PostRandom();
+            for (int tries = 0; InFlight < depth && tries < 2 * depth; tries++)
+                PostRandom();
             _frontend.Push();
             TakeResponses();
         }
@@ -78,7 +83,7 @@ public sealed unsafe class VerifiedWorkload
         WorkloadResult result = _result = new WorkloadResult();
         long start = Stopwatch.GetTimestamp();
         long end = _options.FirstSector + _options.Sectors;
-        for (long sector = _options.FirstSector; sector < end && result.FirstProblem is null;)
+        for (long sector = _options.FirstSector; sector < end && result.FirstProblem is null; )
         {
             int count = (int)Math.Min(Blkif.MaxSegmentsPerRequest * RequestValidator.SectorsPerPage, end - sector);
             if (AnyTouched(sector, count))
@@ -88,7 +93,8 @@ public sealed unsafe class VerifiedWorkload
                     _frontend.Push();
                     TakeResponses();
                 }
-                if (result.FirstProblem is null) PostWholePages(Blkif.OpRead, sector, count);
+                if (result.FirstProblem is null)
+                    PostWholePages(Blkif.OpRead, sector, count);
             }
             sector += count;
         }
@@ -100,17 +106,21 @@ public sealed unsafe class VerifiedWorkload
     private bool AnyTouched(long sector, int count)
     {
         for (long end = sector + count; sector < end; sector++)
-            if (_model.IsTouched(sector)) return true;
+            if (_model.IsTouched(sector))
+                return true;
         return false;
     }
 
     private void Drain()
     {
         _frontend.Push();
-        while (InFlight > 0 && _result.FirstProblem is null) TakeResponses();
+        while (InFlight > 0 && _result.FirstProblem is null)
+            TakeResponses();
     }
 
-    /// <summary>Takes what is there; with nothing there, waits as a frontend does: the final check, then sleep until notified.</summary>
+    /// <summary>
+    /// Takes what is there; with nothing there, waits as a frontend does: the final check, then sleep until notified.
+    /// </summary>
     private void TakeResponses()
     {
         Blkif.DecodedResponse response = default;
@@ -120,9 +130,12 @@ public sealed unsafe class VerifiedWorkload
             any = true;
             Complete(in response);
         }
-        if (any || InFlight == 0 || _frontend.FinalCheckForResponses()) return;
+        if (any || InFlight == 0 || _frontend.FinalCheckForResponses())
+            return;
         if (!_frontend.WaitForEvent(_options.SilenceMs))
-            Problem($"the backend answered nothing for {_options.SilenceMs / 1000} s with {InFlight} requests in flight");
+            Problem(
+                $"the backend answered nothing for {_options.SilenceMs / 1000} s with {InFlight} requests in flight"
+            );
     }
 
     private void Complete(in Blkif.DecodedResponse response)
@@ -140,13 +153,19 @@ public sealed unsafe class VerifiedWorkload
         Completed++;
         SetBusy(in pending, 0);
 
-        if (response.Operation != pending.Operation) Problem($"a response with operation {response.Operation} to one with {pending.Operation}");
-        else if (response.Status == Blkif.RspEopnotsupp && pending.Operation == Blkif.OpDiscard) NoteNoDiscard(in pending);
-        else if (response.Status != Blkif.RspOkay) NoteError(in pending, response.Status);
-        else Verify(slot, in pending);
+        if (response.Operation != pending.Operation)
+            Problem($"a response with operation {response.Operation} to one with {pending.Operation}");
+        else if (response.Status == Blkif.RspEopnotsupp && pending.Operation == Blkif.OpDiscard)
+            NoteNoDiscard(in pending);
+        else if (response.Status != Blkif.RspOkay)
+            NoteError(in pending, response.Status);
+        else
+            Verify(slot, in pending);
     }
 
-    /// <summary>Not a fault: whether a store can discard shows at the first one, and those in flight then are refused with it.</summary>
+    /// <summary>
+    /// Not a fault: whether a store can discard shows at the first one, and those in flight then are refused with it.
+    /// </summary>
     private void NoteNoDiscard(in Pending pending)
     {
         _discard = false;
@@ -156,14 +175,18 @@ public sealed unsafe class VerifiedWorkload
     private void NoteError(in Pending pending, short status)
     {
         _result.Errors++;
-        if (pending.Operation != Blkif.OpRead) _model.Forget((long)pending.Request.SectorNumber, pending.Sectors);
-        Problem($"status {status} for operation {pending.Operation} at sector {pending.Request.SectorNumber}, {pending.Sectors} sectors");
+        if (pending.Operation != Blkif.OpRead)
+            _model.Forget((long)pending.Request.SectorNumber, pending.Sectors);
+        Problem(
+            $"status {status} for operation {pending.Operation} at sector {pending.Request.SectorNumber}, {pending.Sectors} sectors"
+        );
     }
 
     private void Verify(int slot, in Pending pending)
     {
         _result.Verified++;
-        if (pending.Request.Operation == Blkif.OpIndirect) _result.Indirect++;
+        if (pending.Request.Operation == Blkif.OpIndirect)
+            _result.Indirect++;
         switch ((int)pending.Operation)
         {
             case Blkif.OpRead:
@@ -194,7 +217,8 @@ public sealed unsafe class VerifiedWorkload
             Blkif.RequestSegment segment = SegmentOf(slot, i);
             for (int s = segment.FirstSect; s <= segment.LastSect; s++, sector++)
             {
-                if (_model.IsRight(sector, buffer + (s * Disk.SectorBytes))) continue;
+                if (_model.IsRight(sector, buffer + (s * Disk.SectorBytes)))
+                    continue;
                 _result.WrongSectors++;
                 Problem($"sector {sector} does not hold what was written to it last");
             }
@@ -226,7 +250,8 @@ public sealed unsafe class VerifiedWorkload
                 PostTransfer(_options.Barrier ? Blkif.OpWriteBarrier : Blkif.OpFlushDiskcache);
                 break;
             default:
-                if (_discard) PostDiscard();
+                if (_discard)
+                    PostDiscard();
                 break;
         }
     }
@@ -239,25 +264,39 @@ public sealed unsafe class VerifiedWorkload
 
         // A third each: one page, whole pages, parts of pages.
         uint shape = _options.LongRequests ? 1 : Next() % 3;
-        int segments = _options.LongRequests ? _frontend.SegmentsPerRequest : shape == 0 ? 1 : 1 + (int)(Next() % (uint)MostSegments(operation));
-        if (segments > Blkif.MaxSegmentsPerRequest) _frontend.MakeIndirect(ref request, slot, operation, segments);
+        int segments =
+            _options.LongRequests ? _frontend.SegmentsPerRequest
+            : shape == 0 ? 1
+            : 1 + (int)(Next() % (uint)MostSegments(operation));
+        if (segments > Blkif.MaxSegmentsPerRequest)
+            _frontend.MakeIndirect(ref request, slot, operation, segments);
         request.NrSegments = (ushort)segments;
         int sectors = 0;
         for (int i = 0; i < segments; i++)
         {
             byte first = shape == 2 ? (byte)(Next() % RequestValidator.SectorsPerPage) : (byte)0;
-            byte last = shape == 2 ? (byte)(first + (Next() % (uint)(RequestValidator.SectorsPerPage - first))) : (byte)(RequestValidator.SectorsPerPage - 1);
+            byte last =
+                shape == 2
+                    ? (byte)(first + (Next() % (uint)(RequestValidator.SectorsPerPage - first)))
+                    : (byte)(RequestValidator.SectorsPerPage - 1);
             SetSegment(slot, i, first, last);
             sectors += last - first + 1;
         }
-        if (!TryPlace(ref pending, sectors)) return;
-        if (operation != Blkif.OpRead) FillSegments(slot, in pending);
+        if (!TryPlace(ref pending, sectors))
+            return;
+        if (operation != Blkif.OpRead)
+            FillSegments(slot, in pending);
         Post(slot);
     }
 
-    /// <summary>One in four reads and writes is as long as the frontend can make it, where that is more than a direct request holds.</summary>
+    /// <summary>
+    /// One in four reads and writes is as long as the frontend can make it, where that is more than a direct request
+    /// holds.
+    /// </summary>
     private int MostSegments(int operation) =>
-        operation is Blkif.OpRead or Blkif.OpWrite && Next() % 4 == 0 ? _frontend.SegmentsPerRequest : Blkif.MaxSegmentsPerRequest;
+        operation is Blkif.OpRead or Blkif.OpWrite && Next() % 4 == 0
+            ? _frontend.SegmentsPerRequest
+            : Blkif.MaxSegmentsPerRequest;
 
     private void PostWholePages(int operation, long sector, int sectors)
     {
@@ -286,7 +325,8 @@ public sealed unsafe class VerifiedWorkload
         ref Pending pending = ref _pending[slot];
         ref Blkif.DecodedRequest request = ref Prepare(slot, Blkif.OpDiscard);
         int sectors = 1 + (int)(Next() % (uint)Math.Min(MaxDiscardSectors, _options.Sectors));
-        if (!TryPlace(ref pending, sectors)) return;
+        if (!TryPlace(ref pending, sectors))
+            return;
         request.NrSectors = (ulong)sectors;
         _model.Discard((long)request.SectorNumber, sectors, _options.DiscardZeroes);
         Post(slot);
@@ -304,7 +344,9 @@ public sealed unsafe class VerifiedWorkload
     private ref Blkif.RequestSegment SegmentOf(int slot, int index)
     {
         ref Blkif.DecodedRequest request = ref _pending[slot].Request;
-        return ref request.Operation == Blkif.OpIndirect ? ref _frontend.SegmentListOf(slot)[index] : ref request.Seg[index];
+        return ref request.Operation == Blkif.OpIndirect
+            ? ref _frontend.SegmentListOf(slot)[index]
+            : ref request.Seg[index];
     }
 
     private void SetSegment(int slot, int index, byte first, byte last)
@@ -327,15 +369,20 @@ public sealed unsafe class VerifiedWorkload
         }
     }
 
-    /// <summary>Finds a place that no request in flight conflicts with; a few tries, then the caller does something else.</summary>
+    /// <summary>
+    /// Finds a place that no request in flight conflicts with; a few tries, then the caller does something else.
+    /// </summary>
     private bool TryPlace(ref Pending pending, int sectors)
     {
-        if (sectors > _options.Sectors) return false;
+        if (sectors > _options.Sectors)
+            return false;
         pending.Sectors = sectors;
         for (int attempt = 0; attempt < 4; attempt++)
         {
-            pending.Request.SectorNumber = (ulong)_options.FirstSector + (_random.Next() % (ulong)(_options.Sectors - sectors + 1));
-            if (!Conflicts(in pending)) return true;
+            pending.Request.SectorNumber =
+                (ulong)_options.FirstSector + (_random.Next() % (ulong)(_options.Sectors - sectors + 1));
+            if (!Conflicts(in pending))
+                return true;
         }
         return false;
     }
@@ -347,7 +394,8 @@ public sealed unsafe class VerifiedWorkload
         for (long block = first; block <= last; block++)
         {
             byte busy = _busy[block];
-            if (reads ? busy >= BusyWriting - 1 : busy != 0) return true;
+            if (reads ? busy >= BusyWriting - 1 : busy != 0)
+                return true;
         }
         return false;
     }
@@ -355,20 +403,26 @@ public sealed unsafe class VerifiedWorkload
     /// <summary>Marks the request's blocks: +1 as it is posted, 0 as it ends.</summary>
     private void SetBusy(in Pending pending, int posted)
     {
-        if (pending.Sectors == 0) return;
+        if (pending.Sectors == 0)
+            return;
         (long first, long last) = BlocksOf(in pending);
         bool reads = pending.Operation == Blkif.OpRead;
         for (long block = first; block <= last; block++)
         {
-            if (!reads) _busy[block] = posted != 0 ? BusyWriting : (byte)0;
-            else if (posted != 0) _busy[block]++;
-            else _busy[block]--;
+            if (!reads)
+                _busy[block] = posted != 0 ? BusyWriting : (byte)0;
+            else if (posted != 0)
+                _busy[block]++;
+            else
+                _busy[block]--;
         }
     }
 
-    private (long First, long Last) BlocksOf(in Pending pending) => (
-        ((long)pending.Request.SectorNumber - _options.FirstSector) / _options.BlockSectors,
-        ((long)pending.Request.SectorNumber - _options.FirstSector + pending.Sectors - 1) / _options.BlockSectors);
+    private (long First, long Last) BlocksOf(in Pending pending) =>
+        (
+            ((long)pending.Request.SectorNumber - _options.FirstSector) / _options.BlockSectors,
+            ((long)pending.Request.SectorNumber - _options.FirstSector + pending.Sectors - 1) / _options.BlockSectors
+        );
 
     private void Post(int slot)
     {

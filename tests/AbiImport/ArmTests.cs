@@ -1,11 +1,12 @@
 using Blkring.AbiTools.Import;
-using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
 using Blkring.Layouts.Tests;
 
 namespace Blkring.AbiTools.Tests;
 
-/// <summary>Layouts for machines that are not the host, by assertions that libclang checks as it compiles for them.</summary>
+/// <summary>
+/// Layouts for machines that are not the host, by assertions that libclang checks as it compiles for them.
+/// </summary>
 public sealed class ArmTests
 {
     public static TheoryData<string, string> ProtocolsAndMachines()
@@ -24,7 +25,7 @@ public sealed class ArmTests
     public void Layouts_are_those_of_Arm(string protocol, string triple)
     {
         ProtocolSpec spec = Specs.Find(protocol);
-        
+
         Assert.Empty(Errors(CAssertions.Of(spec, CAssertions.AbiOf(Specs.Layout(protocol), triple)), triple));
     }
 
@@ -35,7 +36,10 @@ public sealed class ArmTests
 
         IReadOnlyList<ClangError> errors = Errors(source, Target.Arm64.Triple);
 
-        Assert.Equal(source.Split('\n').Count(line => line.StartsWith("_Static_assert", StringComparison.Ordinal)), errors.Count);
+        Assert.Equal(
+            source.Split('\n').Count(line => line.StartsWith("_Static_assert", StringComparison.Ordinal)),
+            errors.Count
+        );
     }
 
     internal static IReadOnlyList<ClangError> Errors(string source, string triple)
@@ -44,7 +48,22 @@ public sealed class ArmTests
         string file = Path.Combine(system.Folder, "assertions.c");
         File.WriteAllText(file, source);
         using TranslationUnit unit = TranslationUnit.Parse(
-            file, ["-target", triple, "-xc", "-std=gnu11", "-nostdinc", "-D__XEN_TOOLS__", "-w", "-ferror-limit=0", "-isystem", system.Folder, "-isystem", "/usr/include"]);
+            file,
+            [
+                "-target",
+                triple,
+                "-xc",
+                "-std=gnu11",
+                "-nostdinc",
+                "-D__XEN_TOOLS__",
+                "-w",
+                "-ferror-limit=0",
+                "-isystem",
+                system.Folder,
+                "-isystem",
+                "/usr/include",
+            ]
+        );
         return unit.Errors();
     }
 }

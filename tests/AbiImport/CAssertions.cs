@@ -14,14 +14,21 @@ internal static class CAssertions
     {
         IReadOnlyList<string> names = Target.All.Single(t => t.Triple == triple).Abis;
         // 32-bit Arm has the host's, where it has none of its own.
-        return layout.Abis.LastOrDefault(abi => names.Contains(abi.Name)) ?? layout.Abis.Single(abi => abi.Name == "native");
+        return layout.Abis.LastOrDefault(abi => names.Contains(abi.Name))
+            ?? layout.Abis.Single(abi => abi.Name == "native");
     }
 
-    /// <summary>An assertion for each size, alignment and offset; <paramref name="grow"/> is added to each, to see them fail. <paramref name="before"/>: what the header needs.</summary>
+    /// <summary>
+    /// An assertion for each size, alignment and offset; <paramref name="grow"/> is added to each, to see them fail.
+    /// <paramref name="before"/>: what the header needs.
+    /// </summary>
     public static string Of(ProtocolSpec spec, AbiLayout abi, int grow = 0, string before = "")
     {
         var c = new StringBuilder();
-        c.Append(CultureInfo.InvariantCulture, $"#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n{before}#include <{spec.Header}>\n");
+        c.Append(
+            CultureInfo.InvariantCulture,
+            $"#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n{before}#include <{spec.Header}>\n"
+        );
         foreach (TypeLayout type in abi.Types.Where(t => t.CType.Length > 0))
         {
             // In C a shared ring's struct ends with its first entry; the spec's ends where that begins.
@@ -40,7 +47,8 @@ internal static class CAssertions
         }
         return c.ToString();
 
-        void Assertion(string what, int value) => c.Append(CultureInfo.InvariantCulture, $"_Static_assert({what} == {value + grow}, \"{what}\");\n");
+        void Assertion(string what, int value) =>
+            c.Append(CultureInfo.InvariantCulture, $"_Static_assert({what} == {value + grow}, \"{what}\");\n");
     }
 
     /// <summary>A part without a name begins where its first member does, and has no size to ask for.</summary>

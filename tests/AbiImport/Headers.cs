@@ -18,7 +18,9 @@ internal sealed class Headers : IDisposable
         return path;
     }
 
-    /// <summary>The installed headers as they lie in Xen's source tree; returns the path of xen/include/public.</summary>
+    /// <summary>
+    /// The installed headers as they lie in Xen's source tree; returns the path of xen/include/public.
+    /// </summary>
     public string SourceTree()
     {
         string tree = Path.Combine(_folder, "xen", "include", "public");

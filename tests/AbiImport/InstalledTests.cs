@@ -9,8 +9,8 @@ using Microsoft.CodeAnalysis.CSharp;
 namespace Blkring.AbiTools.Tests;
 
 /// <summary>
-/// Every header of libxen-dev, ring protocol or not: imported twice with the same bytes, generated to C# that compiles, and each struct
-/// the same to gcc for x86 and to libclang for Arm.
+/// Every header of libxen-dev, ring protocol or not: imported twice with the same bytes, generated to C# that compiles,
+/// and each struct the same to gcc for x86 and to libclang for Arm.
 /// </summary>
 public sealed class InstalledTests
 {
@@ -29,14 +29,25 @@ public sealed class InstalledTests
 
     // These leave it to their user to include what they need.
     private const string Needed = "#include <xen/xen.h>\n#include <xen/grant_table.h>\n";
-    private static readonly string[] Needy = ["evtchn.h", "gntdev.h", "gntalloc.h", "sys/", "arch-x86/pmu.h", "arch-x86/xen-mca.h"];
+    private static readonly string[] Needy =
+    [
+        "evtchn.h",
+        "gntdev.h",
+        "gntalloc.h",
+        "sys/",
+        "arch-x86/pmu.h",
+        "arch-x86/xen-mca.h",
+    ];
 
     private static readonly Target[] Arms = [Target.Arm64, Target.Arm32];
 
-    public static TheoryData<string> Paths() => [.. Directory
-        .GetFiles(Headers.Installed, "*.h", SearchOption.AllDirectories)
-        .Select(file => Path.GetRelativePath(Headers.Installed, file))
-        .Order(StringComparer.Ordinal)];
+    public static TheoryData<string> Paths() =>
+        [
+            .. Directory
+                .GetFiles(Headers.Installed, "*.h", SearchOption.AllDirectories)
+                .Select(file => Path.GetRelativePath(Headers.Installed, file))
+                .Order(StringComparer.Ordinal),
+        ];
 
     [Theory]
     [MemberData(nameof(Paths))]
@@ -45,7 +56,11 @@ public sealed class InstalledTests
         string header = Path.Combine(Headers.Installed, path);
         if (Refused.TryGetValue(path, out string? words))
         {
-            Assert.Contains(words, Assert.Throws<HeaderImportException>(() => Headers.Import(header)).Message, StringComparison.Ordinal);
+            Assert.Contains(
+                words,
+                Assert.Throws<HeaderImportException>(() => Headers.Import(header)).Message,
+                StringComparison.Ordinal
+            );
             return;
         }
 
@@ -59,16 +74,25 @@ public sealed class InstalledTests
         foreach (Target arm in Arms.Where(_ => !path.StartsWith("arch-x86", StringComparison.Ordinal)))
             Assert.Empty(ArmTests.Errors(Assertions(arm), arm.Triple));
 
-        string Assertions(Target target) => CAssertions.Of(
-            source.Spec, CAssertions.AbiOf(source.Layout, target.Triple), before: Needy.Any(path.StartsWith) ? Needed : "");
+        string Assertions(Target target) =>
+            CAssertions.Of(
+                source.Spec,
+                CAssertions.AbiOf(source.Layout, target.Triple),
+                before: Needy.Any(path.StartsWith) ? Needed : ""
+            );
     }
 
     /// <summary>What the C# compiler says of the code that the generator makes of a spec, warnings too.</summary>
-    private static IEnumerable<Diagnostic> CompilerErrors(ProtocolLayout layout) => CSharpCompilation.Create(
-        "Generated",
-        ProtocolEmitter.Emit(layout).Select(file => CSharpSyntaxTree.ParseText(file.Text)),
-        ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator).Select(path => MetadataReference.CreateFromFile(path)),
-        new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, allowUnsafe: true))
-        .GetDiagnostics(TestContext.Current.CancellationToken)
-        .Where(d => d.Severity >= DiagnosticSeverity.Warning);
+    private static IEnumerable<Diagnostic> CompilerErrors(ProtocolLayout layout) =>
+        CSharpCompilation
+            .Create(
+                "Generated",
+                ProtocolEmitter.Emit(layout).Select(file => CSharpSyntaxTree.ParseText(file.Text)),
+                ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!)
+                    .Split(Path.PathSeparator)
+                    .Select(path => MetadataReference.CreateFromFile(path)),
+                new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, allowUnsafe: true)
+            )
+            .GetDiagnostics(TestContext.Current.CancellationToken)
+            .Where(d => d.Severity >= DiagnosticSeverity.Warning);
 }

@@ -9,8 +9,14 @@ public sealed unsafe class RawUnionTests
     public void A_union_is_read_from_where_the_ABI_has_it()
     {
         // struct xendispl_req: op is aligned to 8 bytes but for i386, and begins at 8 for all.
-        Assert.Equal(Entry(8, sizeof(Displif.X86_32.XendisplReqOp)), Op<Displif.X86_32>(sizeof(Displif.X86_32.XendisplReqOp)));
-        Assert.Equal(Entry(8, sizeof(Displif.Native.XendisplReqOp)), Op<Displif.Native>(sizeof(Displif.Native.XendisplReqOp)));
+        Assert.Equal(
+            Entry(8, sizeof(Displif.X86_32.XendisplReqOp)),
+            Op<Displif.X86_32>(sizeof(Displif.X86_32.XendisplReqOp))
+        );
+        Assert.Equal(
+            Entry(8, sizeof(Displif.Native.XendisplReqOp)),
+            Op<Displif.Native>(sizeof(Displif.Native.XendisplReqOp))
+        );
     }
 
     [Fact]
@@ -18,7 +24,10 @@ public sealed unsafe class RawUnionTests
     {
         byte[] entry = Entry(0, Size<Displif.Native>());
         byte[] copy = new byte[entry.Length];
-        fixed (byte* from = entry, to = copy)
+        fixed (
+            byte* from = entry,
+                to = copy
+        )
         {
             var request = default(Displif.XenDisplifDecodedRequest);
             Read<Displif.Native>(from, ref request);

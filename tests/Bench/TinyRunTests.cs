@@ -20,16 +20,25 @@ public sealed class TinyRunTests : IDisposable
         IReadOnlyList<Summary> summaries = MicroBenchmarks.RunTiny(_folder.FullName);
 
         Assert.Equal(MicroBenchmarks.All.Count, summaries.Count);
-        Assert.All(summaries, summary =>
-        {
-            Assert.False(summary.HasCriticalValidationErrors, string.Join('\n', summary.ValidationErrors.Select(error => error.Message)));
-            Assert.NotEmpty(summary.Reports);
-            Assert.All(summary.Reports, report =>
+        Assert.All(
+            summaries,
+            summary =>
             {
-                Assert.True(report.Success, report.BenchmarkCase.DisplayInfo);
-                Assert.NotNull(report.GcStats.GetBytesAllocatedPerOperation(report.BenchmarkCase));
-            });
-        });
+                Assert.False(
+                    summary.HasCriticalValidationErrors,
+                    string.Join('\n', summary.ValidationErrors.Select(error => error.Message))
+                );
+                Assert.NotEmpty(summary.Reports);
+                Assert.All(
+                    summary.Reports,
+                    report =>
+                    {
+                        Assert.True(report.Success, report.BenchmarkCase.DisplayInfo);
+                        Assert.NotNull(report.GcStats.GetBytesAllocatedPerOperation(report.BenchmarkCase));
+                    }
+                );
+            }
+        );
     }
 
     [Fact]
@@ -41,8 +50,13 @@ public sealed class TinyRunTests : IDisposable
 
         JsonElement comparisons = result.GetProperty("comparisons");
         Assert.Equal(4, comparisons.GetArrayLength());
-        foreach (JsonElement comparison in comparisons.EnumerateArray()) AssertMeasured(comparison);
-        Assert.Contains("allocated by the backend: 0", result.GetProperty("notes").ToString(), StringComparison.Ordinal);
+        foreach (JsonElement comparison in comparisons.EnumerateArray())
+            AssertMeasured(comparison);
+        Assert.Contains(
+            "allocated by the backend: 0",
+            result.GetProperty("notes").ToString(),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -52,8 +66,13 @@ public sealed class TinyRunTests : IDisposable
 
         JsonElement comparisons = result.GetProperty("comparisons");
         Assert.Equal(4, comparisons.GetArrayLength());
-        foreach (JsonElement comparison in comparisons.EnumerateArray()) AssertMeasured(comparison);
-        Assert.Contains("allocated by the data path: 0", result.GetProperty("notes").ToString(), StringComparison.Ordinal);
+        foreach (JsonElement comparison in comparisons.EnumerateArray())
+            AssertMeasured(comparison);
+        Assert.Contains(
+            "allocated by the data path: 0",
+            result.GetProperty("notes").ToString(),
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -81,8 +100,13 @@ public sealed class TinyRunTests : IDisposable
 
         JsonElement comparisons = result.GetProperty("comparisons");
         Assert.Equal(4, comparisons.GetArrayLength());
-        foreach (JsonElement comparison in comparisons.EnumerateArray()) AssertMeasured(comparison);
-        Assert.Contains("allocated by the data path: 0", result.GetProperty("notes").ToString(), StringComparison.Ordinal);
+        foreach (JsonElement comparison in comparisons.EnumerateArray())
+            AssertMeasured(comparison);
+        Assert.Contains(
+            "allocated by the data path: 0",
+            result.GetProperty("notes").ToString(),
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -104,7 +128,10 @@ public sealed class TinyRunTests : IDisposable
         Assert.True(pair.GetProperty("blkring").GetDouble() > 0);
         Assert.True(pair.GetProperty("mark").GetDouble() > 0);
         Assert.Equal(
-            pair.GetProperty("blkring").GetDouble() / pair.GetProperty("mark").GetDouble(), comparison.GetProperty("medianRatio").GetDouble(), precision: 6);
+            pair.GetProperty("blkring").GetDouble() / pair.GetProperty("mark").GetDouble(),
+            comparison.GetProperty("medianRatio").GetDouble(),
+            precision: 6
+        );
     }
 
     /// <summary>Exit 1 says that a target was missed, which a tiny run on a busy machine may do.</summary>
@@ -118,7 +145,14 @@ public sealed class TinyRunTests : IDisposable
     private string BuildReference()
     {
         string program = Path.Combine(_folder.FullName, "ring");
-        (int exit, _, string errors) = Start("gcc", "-O2", "-pthread", "-o", program, Path.Combine(AppContext.BaseDirectory, "ring.c"));
+        (int exit, _, string errors) = Start(
+            "gcc",
+            "-O2",
+            "-pthread",
+            "-o",
+            program,
+            Path.Combine(AppContext.BaseDirectory, "ring.c")
+        );
         Assert.True(exit == 0, "bench/reference/ring.c needs the Debian packages gcc and libxen-dev: " + errors);
         return program;
     }
@@ -132,7 +166,10 @@ public sealed class TinyRunTests : IDisposable
         using Process process = Process.Start(start) ?? throw new InvalidOperationException(program);
         Task<string> errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
         string output = process.StandardOutput.ReadToEnd();
-        Assert.True(process.WaitForExit(TimeSpan.FromMinutes(3)), string.Create(CultureInfo.InvariantCulture, $"{program} did not end"));
+        Assert.True(
+            process.WaitForExit(TimeSpan.FromMinutes(3)),
+            string.Create(CultureInfo.InvariantCulture, $"{program} did not end")
+        );
         return (process.ExitCode, output, errors.Result);
     }
 }

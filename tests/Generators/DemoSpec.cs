@@ -16,5 +16,6 @@ internal static class DemoSpec
         <struct name="r"><member name="id" type="uint64_t"/></struct>
         """;
 
-    public static string Of(string body) => $"<protocol name=\"demo\" header=\"demo.h\">\n{Abis}\n{body}\n</protocol>\n";
+    public static string Of(string body) =>
+        $"<protocol name=\"demo\" header=\"demo.h\">\n{Abis}\n{body}\n</protocol>\n";
 }

@@ -28,18 +28,26 @@ internal static class GeneratorKit
             .Select(path => MetadataReference.CreateFromFile(path)),
     ];
 
-    public static CSharpCompilation Compilation(params string[] sources) => CSharpCompilation.Create(
-        "Generated",
-        sources.Select(source => CSharpSyntaxTree.ParseText(source)),
-        References,
-        new CSharpCompilationOptions(OutputKind.DynamicallyLinkedLibrary, allowUnsafe: true, nullableContextOptions: NullableContextOptions.Enable));
+    public static CSharpCompilation Compilation(params string[] sources) =>
+        CSharpCompilation.Create(
+            "Generated",
+            sources.Select(source => CSharpSyntaxTree.ParseText(source)),
+            References,
+            new CSharpCompilationOptions(
+                OutputKind.DynamicallyLinkedLibrary,
+                allowUnsafe: true,
+                nullableContextOptions: NullableContextOptions.Enable
+            )
+        );
 
-    public static GeneratorDriver Driver(params SpecFile[] files) => CSharpGeneratorDriver.Create(
-        [new SpecGenerator().AsSourceGenerator()],
-        files,
-        CSharpParseOptions.Default,
-        new SpecOptionsProvider(),
-        new GeneratorDriverOptions(IncrementalGeneratorOutputKind.None, trackIncrementalGeneratorSteps: true));
+    public static GeneratorDriver Driver(params SpecFile[] files) =>
+        CSharpGeneratorDriver.Create(
+            [new SpecGenerator().AsSourceGenerator()],
+            files,
+            CSharpParseOptions.Default,
+            new SpecOptionsProvider(),
+            new GeneratorDriverOptions(IncrementalGeneratorOutputKind.None, trackIncrementalGeneratorSteps: true)
+        );
 
     public static GeneratorRunResult Run(params SpecFile[] files) => Result(Driver(files).RunGenerators(Compilation()));
 
@@ -53,7 +61,12 @@ internal static class GeneratorKit
     /// <summary>The generated code compiled with <paramref name="sources"/>, without a warning.</summary>
     public static CSharpCompilation Compile(SpecFile[] files, params string[] sources)
     {
-        Driver(files).RunGeneratorsAndUpdateCompilation(Compilation(sources), out Compilation output, out ImmutableArray<Diagnostic> problems);
+        Driver(files)
+            .RunGeneratorsAndUpdateCompilation(
+                Compilation(sources),
+                out Compilation output,
+                out ImmutableArray<Diagnostic> problems
+            );
         Assert.Empty(problems);
         Assert.Empty(output.GetDiagnostics().Where(d => d.Severity >= DiagnosticSeverity.Warning));
         return (CSharpCompilation)output;
@@ -66,7 +79,8 @@ internal static class GeneratorKit
         public override AnalyzerConfigOptions GetOptions(SyntaxTree tree) => GlobalOptions;
 
         // A file is a spec by its metadata, not by its name.
-        public override AnalyzerConfigOptions GetOptions(AdditionalText textFile) => new Options(textFile.Path.EndsWith(".xml", StringComparison.Ordinal));
+        public override AnalyzerConfigOptions GetOptions(AdditionalText textFile) =>
+            new Options(textFile.Path.EndsWith(".xml", StringComparison.Ordinal));
 
         private sealed class Options(bool isSpec) : AnalyzerConfigOptions
         {

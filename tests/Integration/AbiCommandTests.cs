@@ -31,7 +31,11 @@ public sealed class AbiCommandTests : IDisposable
 
         JsonElement row = Assert.Single(JsonDocument.Parse(Succeed([.. one, "--json"])).RootElement.EnumerateArray());
         Assert.Equal(12, row.GetProperty("size").GetInt32());
-        Assert.Contains("struct blkif_response {\n    uint64_t_x86_32 id;\n", Succeed([.. one, "--c"]), StringComparison.Ordinal);
+        Assert.Contains(
+            "struct blkif_response {\n    uint64_t_x86_32 id;\n",
+            Succeed([.. one, "--c"]),
+            StringComparison.Ordinal
+        );
         Assert.Contains("public struct Response\n", Succeed([.. one, "--csharp"]), StringComparison.Ordinal);
         Assert.Equal("svg", XDocument.Parse(Succeed([.. one, "--svg"])).Root!.Name.LocalName);
     }
@@ -50,13 +54,31 @@ public sealed class AbiCommandTests : IDisposable
     {
         foreach (string name in new[] { "one/io", "two/io" })
         {
-            File.Copy(Path.Combine(InstalledHeaders, "io", "console.h"), Path.Combine(Directory.CreateDirectory(_folder.File(name)).FullName, "console.h"));
-            File.WriteAllText(Path.Combine(_folder.File(name), "../grant_table.h"), $"#define GTF_readonly {name.Length}\n#define GTF_extra_{name[..3]} 1\nstruct grant_entry_v1 {{ uint16_t flags; uint16_t domid; uint32_t frame; }};\n");
+            File.Copy(
+                Path.Combine(InstalledHeaders, "io", "console.h"),
+                Path.Combine(Directory.CreateDirectory(_folder.File(name)).FullName, "console.h")
+            );
+            File.WriteAllText(
+                Path.Combine(_folder.File(name), "../grant_table.h"),
+                $"#define GTF_readonly {name.Length}\n#define GTF_extra_{name[..3]} 1\nstruct grant_entry_v1 {{ uint16_t flags; uint16_t domid; uint32_t frame; }};\n"
+            );
         }
 
-        using BlkringProcess diff = BlkringProcess.Run(_folder.Path, "abi", "diff", _folder.File("one"), _folder.File("two"));
+        using BlkringProcess diff = BlkringProcess.Run(
+            _folder.Path,
+            "abi",
+            "diff",
+            _folder.File("one"),
+            _folder.File("two")
+        );
 
-        Assert.Equal(["incompatible  grant_table: GTF_extra_one: constant removed, was 1", "compatible    grant_table: GTF_extra_two: constant added, 1"], diff.Output.Split('\n')[..2]);
+        Assert.Equal(
+            [
+                "incompatible  grant_table: GTF_extra_one: constant removed, was 1",
+                "compatible    grant_table: GTF_extra_two: constant added, 1",
+            ],
+            diff.Output.Split('\n')[..2]
+        );
         Assert.Equal((1, ""), (diff.ExitCode, diff.Errors));
     }
 
@@ -70,28 +92,60 @@ public sealed class AbiCommandTests : IDisposable
     [Fact]
     public void Diff_of_a_moved_member_is_1_and_says_from_where_to_where_in_each_ABI()
     {
-        string edited = Edit("<member name=\"flag\" type=\"uint8_t\">", "<member name=\"nonce\" type=\"uint64_t\"/>\n<member name=\"flag\" type=\"uint8_t\">");
+        string edited = Edit(
+            "<member name=\"flag\" type=\"uint8_t\">",
+            "<member name=\"nonce\" type=\"uint64_t\"/>\n<member name=\"flag\" type=\"uint8_t\">"
+        );
 
         using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, "abi", "diff", Spec("blkif.xml"), edited);
 
         Assert.Equal(1, blkring.ExitCode);
-        Assert.Contains("incompatible  blkif: struct blkif_request_discard (x86_32): size 28 -> 40\n", blkring.Output, StringComparison.Ordinal);
-        Assert.Contains("incompatible  blkif: blkif_request_discard.id (native, x86_64): offset 8 -> 24, 8 bytes\n", blkring.Output, StringComparison.Ordinal);
-        Assert.Contains("incompatible  blkif: blkif_request_discard.id (x86_32): offset 4 -> 16, 8 bytes\n", blkring.Output, StringComparison.Ordinal);
-        Assert.EndsWith("different, and not wire-compatible: the two would misread each other\n", blkring.Output, StringComparison.Ordinal);
+        Assert.Contains(
+            "incompatible  blkif: struct blkif_request_discard (x86_32): size 28 -> 40\n",
+            blkring.Output,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "incompatible  blkif: blkif_request_discard.id (native, x86_64): offset 8 -> 24, 8 bytes\n",
+            blkring.Output,
+            StringComparison.Ordinal
+        );
+        Assert.Contains(
+            "incompatible  blkif: blkif_request_discard.id (x86_32): offset 4 -> 16, 8 bytes\n",
+            blkring.Output,
+            StringComparison.Ordinal
+        );
+        Assert.EndsWith(
+            "different, and not wire-compatible: the two would misread each other\n",
+            blkring.Output,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public void Diff_of_an_added_constant_is_1_and_wire_compatible()
     {
-        string edited = Edit("<constant name=\"BLKIF_OP_READ\"", "<constant name=\"BLKIF_OP_ZERO\" value=\"7\"/>\n<constant name=\"BLKIF_OP_READ\"");
+        string edited = Edit(
+            "<constant name=\"BLKIF_OP_READ\"",
+            "<constant name=\"BLKIF_OP_ZERO\" value=\"7\"/>\n<constant name=\"BLKIF_OP_READ\""
+        );
 
-        using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, "abi", "diff", Spec("blkif.xml"), edited, "--json");
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path,
+            "abi",
+            "diff",
+            Spec("blkif.xml"),
+            edited,
+            "--json"
+        );
 
         Assert.Equal(1, blkring.ExitCode);
         JsonElement report = JsonDocument.Parse(blkring.Output).RootElement;
         Assert.Equal("compatible", report.GetProperty("verdict").GetString());
-        Assert.Equal("BLKIF_OP_ZERO", Assert.Single(report.GetProperty("differences").EnumerateArray()).GetProperty("subject").GetString());
+        Assert.Equal(
+            "BLKIF_OP_ZERO",
+            Assert.Single(report.GetProperty("differences").EnumerateArray()).GetProperty("subject").GetString()
+        );
     }
 
     [Theory]
@@ -111,7 +165,8 @@ public sealed class AbiCommandTests : IDisposable
     [InlineData("abi import missing.h -o out.xml", "missing.h: there is no such file")]
     [InlineData("abi import /usr/include/xen/io/blkif.h --name 9p -o out.xml", "'9p' is no name for a protocol")]
     [InlineData("abi import /usr/include/xen/io/blkif.h -o missing/out.xml", "missing/out.xml cannot be written")]
-    public void What_makes_no_sense_is_refused_in_one_line(string arguments, string expected) => AssertRefused(expected, arguments.Split(' '));
+    public void What_makes_no_sense_is_refused_in_one_line(string arguments, string expected) =>
+        AssertRefused(expected, arguments.Split(' '));
 
     [Fact]
     public void A_wrong_spec_is_refused_with_its_line_and_advice()
@@ -120,13 +175,28 @@ public sealed class AbiCommandTests : IDisposable
 
         AssertRefused("blkif.xml(", "abi", "show", "--spec", broken);
         AssertRefused("error BLKABI010: 'blkif_vdev' is no known type", "abi", "show", "--spec", broken);
-        AssertRefused("holds no spec", "abi", "diff", Directory.CreateDirectory(_folder.File("empty")).FullName, broken);
+        AssertRefused(
+            "holds no spec",
+            "abi",
+            "diff",
+            Directory.CreateDirectory(_folder.File("empty")).FullName,
+            broken
+        );
     }
 
     [Fact]
     public void Import_writes_the_spec_that_is_checked_in()
     {
-        Assert.Equal("", Succeed("abi", "import", Path.Combine(InstalledHeaders, "io", "blkif.h"), "-o", _folder.File("imported.xml")));
+        Assert.Equal(
+            "",
+            Succeed(
+                "abi",
+                "import",
+                Path.Combine(InstalledHeaders, "io", "blkif.h"),
+                "-o",
+                _folder.File("imported.xml")
+            )
+        );
 
         Assert.Equal(File.ReadAllText(Spec("blkif.xml")), File.ReadAllText(_folder.File("imported.xml")));
     }
@@ -135,35 +205,66 @@ public sealed class AbiCommandTests : IDisposable
     public void Check_of_the_installed_headers_is_0_and_says_so()
     {
         Assert.Matches("^blkif, grant_table.*: the same as /usr/include/xen\n$", Succeed("abi", "check"));
-        Assert.Equal("identical", JsonDocument.Parse(Succeed("abi", "check", "--json", "--headers", InstalledHeaders, "--spec", Spec("blkif.xml"))).RootElement.GetProperty("verdict").GetString());
+        Assert.Equal(
+            "identical",
+            JsonDocument
+                .Parse(Succeed("abi", "check", "--json", "--headers", InstalledHeaders, "--spec", Spec("blkif.xml")))
+                .RootElement.GetProperty("verdict")
+                .GetString()
+        );
     }
 
     /// <summary>blkif.h edited by hand, each time in one way that has happened to headers.</summary>
     [Theory]
-    [InlineData("uint8_t        flag;", "uint32_t nonce; uint8_t flag;",
+    [InlineData(
+        "uint8_t        flag;",
+        "uint32_t nonce; uint8_t flag;",
         "incompatible  blkif: struct blkif_request_discard (x86_32): size 28 -> 36",
         "incompatible  blkif: struct blkif_request_discard (native, x86_64): size 32 -> 40",
         "incompatible  blkif: blkif_request_discard.id (native, x86_64): offset 8 -> 16, 8 bytes",
         "incompatible  blkif: blkif_request_discard.id (x86_32): offset 4 -> 12, 8 bytes",
-        "incompatible  blkif: blkif_request_discard.nonce (native, x86_32, x86_64): added, uint32_t, 4 bytes at 4")]
-    [InlineData("#define BLKIF_OP_DISCARD           5", "#define BLKIF_OP_DISCARD           7",
-        "incompatible  blkif: BLKIF_OP_DISCARD: constant changed, 5 -> 7")]
-    [InlineData("uint64_t       pad;          /* Make it 64 byte aligned on i386      */", "",
+        "incompatible  blkif: blkif_request_discard.nonce (native, x86_32, x86_64): added, uint32_t, 4 bytes at 4"
+    )]
+    [InlineData(
+        "#define BLKIF_OP_DISCARD           5",
+        "#define BLKIF_OP_DISCARD           7",
+        "incompatible  blkif: BLKIF_OP_DISCARD: constant changed, 5 -> 7"
+    )]
+    [InlineData(
+        "uint64_t       pad;          /* Make it 64 byte aligned on i386      */",
+        "",
         "incompatible  blkif: struct blkif_request_indirect (x86_32): size 64 -> 56",
-        "incompatible  blkif: blkif_request_indirect.pad (x86_32): removed, was uint64_t, 8 bytes at 56")]
-    [InlineData("#define BLKIF_OP_DISCARD           5", "#define BLKIF_OP_DISCARD           5\n#define BLKIF_OP_ZEROES 7",
-        "compatible    blkif: BLKIF_OP_ZEROES: constant added, 7")]
-    public void Check_of_a_header_edited_by_hand_is_1_and_says_what_was_edited(string old, string edited, params string[] expected)
+        "incompatible  blkif: blkif_request_indirect.pad (x86_32): removed, was uint64_t, 8 bytes at 56"
+    )]
+    [InlineData(
+        "#define BLKIF_OP_DISCARD           5",
+        "#define BLKIF_OP_DISCARD           5\n#define BLKIF_OP_ZEROES 7",
+        "compatible    blkif: BLKIF_OP_ZEROES: constant added, 7"
+    )]
+    public void Check_of_a_header_edited_by_hand_is_1_and_says_what_was_edited(
+        string old,
+        string edited,
+        params string[] expected
+    )
     {
         string tree = CopyHeaders(old, edited);
 
         using BlkringProcess check = BlkringProcess.Run(_folder.Path, "abi", "check", "--headers", tree);
-        using BlkringProcess diff = BlkringProcess.Run(_folder.Path, "abi", "diff", Path.Combine(InstalledHeaders, "io", "blkif.h"), Path.Combine(tree, "io", "blkif.h"));
+        using BlkringProcess diff = BlkringProcess.Run(
+            _folder.Path,
+            "abi",
+            "diff",
+            Path.Combine(InstalledHeaders, "io", "blkif.h"),
+            Path.Combine(tree, "io", "blkif.h")
+        );
 
         Assert.Equal((1, ""), (check.ExitCode, check.Errors));
         Assert.Superset(expected.ToHashSet(), check.Output.Split('\n').ToHashSet());
         // A verdict follows, and nothing is told but what the edit did.
-        Assert.All(check.Output.Split('\n')[..^2], line => Assert.StartsWith(expected[0].Split(' ')[0], line, StringComparison.Ordinal));
+        Assert.All(
+            check.Output.Split('\n')[..^2],
+            line => Assert.StartsWith(expected[0].Split(' ')[0], line, StringComparison.Ordinal)
+        );
         Assert.Equal((1, check.Output), (diff.ExitCode, diff.Output));
     }
 
@@ -175,7 +276,13 @@ public sealed class AbiCommandTests : IDisposable
 
         using BlkringProcess diff = BlkringProcess.Run(_folder.Path, "abi", "diff", InstalledHeaders, tree);
 
-        Assert.Equal(["incompatible  blkif: BLKIF_OP_DISCARD: constant changed, 5 -> 7", "incompatible  tpmif: tpmif: protocol removed"], diff.Output.Split('\n')[..2]);
+        Assert.Equal(
+            [
+                "incompatible  blkif: BLKIF_OP_DISCARD: constant changed, 5 -> 7",
+                "incompatible  tpmif: tpmif: protocol removed",
+            ],
+            diff.Output.Split('\n')[..2]
+        );
         Assert.Equal((1, ""), (diff.ExitCode, diff.Errors));
     }
 
@@ -192,7 +299,13 @@ public sealed class AbiCommandTests : IDisposable
         Assert.Equal("incompatible  tpmif: tpmif: protocol removed", lines[0]);
         Assert.StartsWith($"refused       blkif: {tree}/io/blkif.h:", lines[1], StringComparison.Ordinal);
         Assert.Equal((2, 2, ""), (diff.ExitCode, json.ExitCode, diff.Errors));
-        Assert.Equal("blkif", Assert.Single(JsonDocument.Parse(json.Output).RootElement.GetProperty("refused").EnumerateArray()).GetProperty("protocol").GetString());
+        Assert.Equal(
+            "blkif",
+            Assert
+                .Single(JsonDocument.Parse(json.Output).RootElement.GetProperty("refused").EnumerateArray())
+                .GetProperty("protocol")
+                .GetString()
+        );
     }
 
     [Fact]
@@ -207,20 +320,42 @@ public sealed class AbiCommandTests : IDisposable
         Assert.Matches("^first: the same as ", Succeed("abi", "check", "--spec", spec, "--headers", include));
 
         File.WriteAllText(Path.Combine(include, "second.h"), "struct second { uint64_t b; };\n");
-        using BlkringProcess check = BlkringProcess.Run(_folder.Path, "abi", "check", "--spec", spec, "--headers", include);
+        using BlkringProcess check = BlkringProcess.Run(
+            _folder.Path,
+            "abi",
+            "check",
+            "--spec",
+            spec,
+            "--headers",
+            include
+        );
 
         Assert.Equal(1, check.ExitCode);
-        Assert.Contains("incompatible  first: struct second (native, x86_32, x86_64): size 4 -> 8\n", check.Output, StringComparison.Ordinal);
+        Assert.Contains(
+            "incompatible  first: struct second (native, x86_32, x86_64): size 4 -> 8\n",
+            check.Output,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
     public void Without_libclang_the_package_to_install_is_named()
     {
         using BlkringProcess import = BlkringProcess.RunWith(
-            [("BLKRING_LIBCLANG", _folder.File("libclang-none.so"))], _folder.Path, "abi", "import", Path.Combine(InstalledHeaders, "io", "blkif.h"), "-o", _folder.File("imported.xml"));
+            [("BLKRING_LIBCLANG", _folder.File("libclang-none.so"))],
+            _folder.Path,
+            "abi",
+            "import",
+            Path.Combine(InstalledHeaders, "io", "blkif.h"),
+            "-o",
+            _folder.File("imported.xml")
+        );
 
         Assert.Equal((2, ""), (import.ExitCode, import.Output));
-        Assert.Equal("blkring: libclang is not installed: headers are read with it. On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).", Assert.Single(import.ErrorLines));
+        Assert.Equal(
+            "blkring: libclang is not installed: headers are read with it. On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).",
+            Assert.Single(import.ErrorLines)
+        );
         Assert.False(File.Exists(_folder.File("imported.xml")));
     }
 
@@ -230,7 +365,13 @@ public sealed class AbiCommandTests : IDisposable
         string tree = CopyHeaders("uint8_t        flag;", "uint8_t flag");
 
         AssertRefused("io/blkif.h:", "abi", "check", "--headers", tree);
-        AssertRefused("has no io/blkif.h", "abi", "check", "--headers", Directory.CreateDirectory(_folder.File("empty")).FullName);
+        AssertRefused(
+            "has no io/blkif.h",
+            "abi",
+            "check",
+            "--headers",
+            Directory.CreateDirectory(_folder.File("empty")).FullName
+        );
     }
 
     /// <summary>The installed headers with one edit in io/blkif.h.</summary>
@@ -243,7 +384,8 @@ public sealed class AbiCommandTests : IDisposable
             Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
             File.Copy(file, copy);
         }
-        string header = Path.Combine(tree, "io", "blkif.h"), text = File.ReadAllText(header);
+        string header = Path.Combine(tree, "io", "blkif.h"),
+            text = File.ReadAllText(header);
         // The first only: a comment further down may repeat a member.
         int at = text.IndexOf(old, StringComparison.Ordinal);
         Assert.True(at >= 0, $"blkif.h has no '{old}'");

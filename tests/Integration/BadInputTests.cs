@@ -1,6 +1,8 @@
 namespace Blkring.Integration.Tests;
 
-/// <summary>What cannot be done is refused in one line that says what to do, with exit code 2, before anything is touched.</summary>
+/// <summary>
+/// What cannot be done is refused in one line that says what to do, with exit code 2, before anything is touched.
+/// </summary>
 public sealed class BadInputTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -50,15 +52,18 @@ public sealed class BadInputTests : IDisposable
     [InlineData("--queues 2 --processes 2", "leave one out")]
     [InlineData("--compare poll --processes 2", "leave one out")]
     [InlineData("--compare poll --image x --write", "leave --write out")]
-    public void A_nonsense_option_is_refused(string arguments, string expected) => AssertRefused(expected, ["demo", .. arguments.Split(' ')]);
+    public void A_nonsense_option_is_refused(string arguments, string expected) =>
+        AssertRefused(expected, ["demo", .. arguments.Split(' ')]);
 
     [Theory]
     [InlineData("no-such-command", "'no-such-command' is not known; see 'blkring --help'")]
     [InlineData("--no-such-option", "'--no-such-option' is not known; see 'blkring --help'")]
-    public void A_nonsense_command_is_refused(string arguments, string expected) => AssertRefused(expected, arguments.Split(' '));
+    public void A_nonsense_command_is_refused(string arguments, string expected) =>
+        AssertRefused(expected, arguments.Split(' '));
 
     [Fact]
-    public void An_image_that_is_missing_is_refused() => AssertImageRefused(_folder.File("missing.img"), "does not exist");
+    public void An_image_that_is_missing_is_refused() =>
+        AssertImageRefused(_folder.File("missing.img"), "does not exist");
 
     [Fact]
     public void An_image_below_a_file_is_refused() =>
@@ -68,16 +73,19 @@ public sealed class BadInputTests : IDisposable
     public void An_image_that_is_a_folder_is_refused() => AssertImageRefused(_folder.Path, "is a folder");
 
     [Fact]
-    public void An_image_that_is_a_character_device_is_refused() => AssertImageRefused("/dev/null", "neither a regular file nor a block device");
+    public void An_image_that_is_a_character_device_is_refused() =>
+        AssertImageRefused("/dev/null", "neither a regular file nor a block device");
 
     [Fact]
     public void An_empty_image_is_refused() => AssertImageRefused(_folder.MakeImage("empty.img", 0), "is empty");
 
     [Fact]
-    public void An_image_of_half_a_sector_more_is_refused() => AssertImageRefused(_folder.MakeImage("odd.img", (2 << 20) + 256), "not a whole number");
+    public void An_image_of_half_a_sector_more_is_refused() =>
+        AssertImageRefused(_folder.MakeImage("odd.img", (2 << 20) + 256), "not a whole number");
 
     [Fact]
-    public void An_image_that_is_too_small_is_refused() => AssertImageRefused(_folder.MakeImage("small.img", 64 * 1024), "too small");
+    public void An_image_that_is_too_small_is_refused() =>
+        AssertImageRefused(_folder.MakeImage("small.img", 64 * 1024), "too small");
 
     [Fact]
     public void An_image_that_may_not_be_written_is_not_written()

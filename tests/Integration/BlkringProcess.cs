@@ -5,14 +5,19 @@ using Blkring.Interop;
 
 namespace Blkring.Integration.Tests;
 
-/// <summary>The built executable, run as a user would, without a terminal. Ended with the test if it does not end by itself.</summary>
+/// <summary>
+/// The built executable, run as a user would, without a terminal. Ended with the test if it does not end by itself.
+/// </summary>
 internal sealed class BlkringProcess : IDisposable
 {
     private const int PatienceMs = 60_000;
-    public const int SigInt = 2, SigKill = 9, SigTerm = 15;
+    public const int SigInt = 2,
+        SigKill = 9,
+        SigTerm = 15;
 
     private readonly Process _process;
-    private readonly StringBuilder _output = new(), _errors = new();
+    private readonly StringBuilder _output = new(),
+        _errors = new();
 
     private BlkringProcess(Process process) => _process = process;
 
@@ -24,35 +29,57 @@ internal sealed class BlkringProcess : IDisposable
     public string[] ErrorLines => Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
     /// <summary>Where the process makes its temporary files; a folder of the test's.</summary>
-    public static BlkringProcess Start(string temporary, params string[] arguments) => StartProgram(temporary, Repository.Executable, arguments);
+    public static BlkringProcess Start(string temporary, params string[] arguments) =>
+        StartProgram(temporary, Repository.Executable, arguments);
 
     /// <summary>As <see cref="Run"/>, but without the privilege of reading every file, which root has.</summary>
     public static BlkringProcess RunWithoutPrivilege(string temporary, params string[] arguments)
     {
-        if (!Environment.IsPrivilegedProcess) return Run(temporary, arguments);
+        if (!Environment.IsPrivilegedProcess)
+            return Run(temporary, arguments);
         BlkringProcess blkring = StartProgram(
-            temporary, "setpriv", ["--bounding-set=-dac_override,-dac_read_search", "--", Repository.Executable, .. arguments]);
+            temporary,
+            "setpriv",
+            ["--bounding-set=-dac_override,-dac_read_search", "--", Repository.Executable, .. arguments]
+        );
         blkring.WaitForExit();
         return blkring;
     }
 
-    public static BlkringProcess RunWith((string Name, string Value)[] environment, string temporary, params string[] arguments)
+    public static BlkringProcess RunWith(
+        (string Name, string Value)[] environment,
+        string temporary,
+        params string[] arguments
+    )
     {
         BlkringProcess blkring = StartWith(environment, temporary, arguments);
         blkring.WaitForExit();
         return blkring;
     }
 
-    public static BlkringProcess StartWith((string Name, string Value)[] environment, string temporary, params string[] arguments) =>
-        StartProgram(temporary, Repository.Executable, arguments, environment);
+    public static BlkringProcess StartWith(
+        (string Name, string Value)[] environment,
+        string temporary,
+        params string[] arguments
+    ) => StartProgram(temporary, Repository.Executable, arguments, environment);
 
-    private static BlkringProcess StartProgram(string temporary, string program, string[] arguments, params (string Name, string Value)[] environment)
+    private static BlkringProcess StartProgram(
+        string temporary,
+        string program,
+        string[] arguments,
+        params (string Name, string Value)[] environment
+    )
     {
-        ProcessStartInfo start = new(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         start.Environment["TMPDIR"] = temporary;
         // Would put escape sequences into what is no terminal, if anything could.
         start.Environment["TERM"] = "xterm-256color";
-        foreach ((string name, string value) in environment) start.Environment[name] = value;
+        foreach ((string name, string value) in environment)
+            start.Environment[name] = value;
         BlkringProcess blkring = new(Process.Start(start)!);
         blkring._process.OutputDataReceived += (_, line) => Append(blkring._output, line.Data);
         blkring._process.ErrorDataReceived += (_, line) => Append(blkring._errors, line.Data);
@@ -70,7 +97,8 @@ internal sealed class BlkringProcess : IDisposable
 
     public void WaitForExit()
     {
-        if (!_process.WaitForExit(PatienceMs)) throw new TimeoutException($"blkring did not end within {PatienceMs} ms: {Output}{Errors}");
+        if (!_process.WaitForExit(PatienceMs))
+            throw new TimeoutException($"blkring did not end within {PatienceMs} ms: {Output}{Errors}");
         // Without a time this also waits for the rest of the output.
         _process.WaitForExit();
     }
@@ -81,7 +109,8 @@ internal sealed class BlkringProcess : IDisposable
         long end = Environment.TickCount64 + PatienceMs;
         while (!Output.Split('\n').Any(line => line.StartsWith(beginning, StringComparison.Ordinal)))
         {
-            if (Environment.TickCount64 > end || _process.HasExited) throw new TimeoutException($"no line '{beginning}' in: {Output}{Errors}");
+            if (Environment.TickCount64 > end || _process.HasExited)
+                throw new TimeoutException($"no line '{beginning}' in: {Output}{Errors}");
             Thread.Sleep(20);
         }
     }
@@ -95,8 +124,10 @@ internal sealed class BlkringProcess : IDisposable
         {
             foreach (string task in Directory.GetDirectories(children))
             {
-                string[] ids = File.ReadAllText(Path.Combine(task, "children")).Split(' ', StringSplitOptions.RemoveEmptyEntries);
-                if (ids.Length > 0) return int.Parse(ids[0], System.Globalization.CultureInfo.InvariantCulture);
+                string[] ids = File.ReadAllText(Path.Combine(task, "children"))
+                    .Split(' ', StringSplitOptions.RemoveEmptyEntries);
+                if (ids.Length > 0)
+                    return int.Parse(ids[0], System.Globalization.CultureInfo.InvariantCulture);
             }
             Thread.Sleep(20);
         }
@@ -109,19 +140,23 @@ internal sealed class BlkringProcess : IDisposable
     {
         const int kill = 62; // __NR_kill of x86_64
         nint result = Libc.Syscall(kill, process, signal);
-        if (result < 0) throw new Win32Exception((int)-result);
+        if (result < 0)
+            throw new Win32Exception((int)-result);
     }
 
     public void Dispose()
     {
-        if (!_process.HasExited) _process.Kill();
+        if (!_process.HasExited)
+            _process.Kill();
         _process.Dispose();
     }
 
     private static void Append(StringBuilder text, string? line)
     {
-        if (line is null) return;
-        lock (text) text.Append(line).Append('\n');
+        if (line is null)
+            return;
+        lock (text)
+            text.Append(line).Append('\n');
     }
 }
 
@@ -143,7 +178,10 @@ public sealed class TemporaryFolder : IDisposable
         return File(name);
     }
 
-    /// <summary>Whether anything of ours is left in it. The runtime has files of its own there, which it leaves behind when it is killed.</summary>
+    /// <summary>
+    /// Whether anything of ours is left in it. The runtime has files of its own there, which it leaves behind when it
+    /// is killed.
+    /// </summary>
     public bool HoldsNothingOfBlkring => _folder.GetFileSystemInfos("blkring*").Length == 0;
 
     public void Dispose() => _folder.Delete(recursive: true);

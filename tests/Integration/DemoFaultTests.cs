@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace Blkring.Integration.Tests;
 
-/// <summary><c>blkring demo</c> when something goes wrong while it runs: it says so, fails, ends, and leaves nothing behind.</summary>
+/// <summary>
+/// <c>blkring demo</c> when something goes wrong while it runs: it says so, fails, ends, and leaves nothing behind.
+/// </summary>
 public sealed class DemoFaultTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -14,9 +16,17 @@ public sealed class DemoFaultTests : IDisposable
     [InlineData("2")]
     public void Ctrl_C_ends_it_at_once_and_removes_the_image(string processes)
     {
-        using BlkringProcess blkring = BlkringProcess.Start(_folder.Path, "demo", "--seconds", "60", "--processes", processes);
+        using BlkringProcess blkring = BlkringProcess.Start(
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "60",
+            "--processes",
+            processes
+        );
         blkring.WaitForOutput("engine ");
-        if (processes == "2") blkring.WaitForChild();
+        if (processes == "2")
+            blkring.WaitForChild();
 
         Stopwatch time = Stopwatch.StartNew();
         blkring.Signal(BlkringProcess.SigInt);
@@ -43,7 +53,14 @@ public sealed class DemoFaultTests : IDisposable
     [Fact]
     public void A_frontend_that_is_killed_is_reported_and_fails_the_demo()
     {
-        using BlkringProcess blkring = BlkringProcess.Start(_folder.Path, "demo", "--seconds", "60", "--processes", "2");
+        using BlkringProcess blkring = BlkringProcess.Start(
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "60",
+            "--processes",
+            "2"
+        );
         int child = blkring.WaitForChild();
         blkring.WaitForOutput("engine ");
         // The process is there before it has connected: only a run can be interrupted.
@@ -63,7 +80,14 @@ public sealed class DemoFaultTests : IDisposable
     [Fact]
     public void A_frontend_ends_when_the_demo_is_killed()
     {
-        using BlkringProcess blkring = BlkringProcess.Start(_folder.Path, "demo", "--seconds", "60", "--processes", "2");
+        using BlkringProcess blkring = BlkringProcess.Start(
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "60",
+            "--processes",
+            "2"
+        );
         int child = blkring.WaitForChild();
         Thread.Sleep(1000);
 
@@ -71,7 +95,8 @@ public sealed class DemoFaultTests : IDisposable
         blkring.WaitForExit();
 
         Stopwatch time = Stopwatch.StartNew();
-        while (IsAlive(child) && time.Elapsed.TotalSeconds < 10) Thread.Sleep(50);
+        while (IsAlive(child) && time.Elapsed.TotalSeconds < 10)
+            Thread.Sleep(50);
         Assert.False(IsAlive(child), "the frontend's process goes on");
     }
 
@@ -79,7 +104,17 @@ public sealed class DemoFaultTests : IDisposable
     public void Bytes_that_change_behind_its_back_are_noticed()
     {
         string image = _folder.MakeImage("disk.img", 4 << 20);
-        using BlkringProcess blkring = BlkringProcess.Start(_folder.Path, "demo", "--image", image, "--write", "--seconds", "60", "--abi", "x86_32");
+        using BlkringProcess blkring = BlkringProcess.Start(
+            _folder.Path,
+            "demo",
+            "--image",
+            image,
+            "--write",
+            "--seconds",
+            "60",
+            "--abi",
+            "x86_32"
+        );
         blkring.WaitForOutput("engine ");
         Thread.Sleep(1000);
 
@@ -101,11 +136,21 @@ public sealed class DemoFaultTests : IDisposable
     public void An_image_that_shrinks_fails_the_demo_and_does_not_crash_it()
     {
         string image = _folder.MakeImage("disk.img", 4 << 20);
-        using BlkringProcess blkring = BlkringProcess.Start(_folder.Path, "demo", "--image", image, "--seconds", "60", "--abi", "native");
+        using BlkringProcess blkring = BlkringProcess.Start(
+            _folder.Path,
+            "demo",
+            "--image",
+            image,
+            "--seconds",
+            "60",
+            "--abi",
+            "native"
+        );
         blkring.WaitForOutput("engine ");
         Thread.Sleep(1000);
 
-        using (FileStream file = new(image, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) file.SetLength(0);
+        using (FileStream file = new(image, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+            file.SetLength(0);
         blkring.WaitForExit();
 
         Assert.Equal(1, blkring.ExitCode);

@@ -58,17 +58,31 @@ public sealed class DemoTests : IDisposable
     [InlineData("2")]
     public void The_figures_of_the_json_add_up(string processes)
     {
-        using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, "demo", "--json", "--seconds", "0.6", "--processes", processes, "--seed", "7");
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path,
+            "demo",
+            "--json",
+            "--seconds",
+            "0.6",
+            "--processes",
+            processes,
+            "--seed",
+            "7"
+        );
 
         AssertOk(blkring, verdict: false);
         using JsonDocument document = JsonDocument.Parse(blkring.Output);
         JsonElement root = document.RootElement;
         Assert.True(root.GetProperty("ok").GetBoolean());
         Assert.Equal(7, root.GetProperty("options").GetProperty("seed").GetInt32());
-        Assert.Equal(processes, root.GetProperty("options").GetProperty("processes").GetInt32().ToString(CultureInfo.InvariantCulture));
+        Assert.Equal(
+            processes,
+            root.GetProperty("options").GetProperty("processes").GetInt32().ToString(CultureInfo.InvariantCulture)
+        );
         Assert.Equal(9, root.GetProperty("rows").GetArrayLength());
         Assert.Equal(3, root.GetProperty("sweeps").GetArrayLength());
-        foreach (JsonElement row in root.GetProperty("rows").EnumerateArray()) AssertAddsUp(row);
+        foreach (JsonElement row in root.GetProperty("rows").EnumerateArray())
+            AssertAddsUp(row);
     }
 
     private static void AssertAddsUp(JsonElement row)
@@ -94,7 +108,16 @@ public sealed class DemoTests : IDisposable
         string image = _folder.MakeImage("disk.img", ImageBytes);
         byte[] before = HashOf(image);
 
-        using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, "demo", "--seconds", "0.3", "--image", image, "--processes", processes);
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "0.3",
+            "--image",
+            image,
+            "--processes",
+            processes
+        );
 
         AssertOk(blkring);
         Assert.Contains("read-only (as asked)", blkring.Output, StringComparison.Ordinal);
@@ -109,7 +132,17 @@ public sealed class DemoTests : IDisposable
         string image = _folder.MakeImage("disk.img", ImageBytes);
         byte[] before = HashOf(image);
 
-        using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, "demo", "--seconds", "0.3", "--image", image, "--write", "--cache", cache);
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "0.3",
+            "--image",
+            image,
+            "--write",
+            "--cache",
+            cache
+        );
 
         AssertOk(blkring);
         Assert.Contains("is overwritten", blkring.Output, StringComparison.Ordinal);
@@ -120,7 +153,15 @@ public sealed class DemoTests : IDisposable
     [Fact]
     public void Write_without_an_image_changes_nothing_for_the_temporary_one_is_written_anyway()
     {
-        using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, "demo", "--seconds", "0.1", "--abi", "native", "--write");
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "0.1",
+            "--abi",
+            "native",
+            "--write"
+        );
 
         AssertOk(blkring);
         Assert.True(_folder.HoldsNothingOfBlkring);
@@ -132,7 +173,17 @@ public sealed class DemoTests : IDisposable
     public void A_ring_of_several_pages_is_filled(string pages, string depth)
     {
         using BlkringProcess blkring = BlkringProcess.Run(
-            _folder.Path, "demo", "--seconds", "0.3", "--disk", "memory", "--ring-pages", pages, "--iodepth", depth);
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "0.3",
+            "--disk",
+            "memory",
+            "--ring-pages",
+            pages,
+            "--iodepth",
+            depth
+        );
 
         AssertOk(blkring);
         Assert.Equal(depth, RowsOf(blkring, "x86_32")[0][1]);
@@ -148,11 +199,16 @@ public sealed class DemoTests : IDisposable
     [InlineData("--iops 3000", "at most 3,000 requests a second")]
     [InlineData("--bandwidth 40", "at most 40 MB/s")]
     [InlineData("--sector-size 4096", "sectors of 4096 bytes")]
-    [InlineData("--queues 2 --threads 2 --grants map --indirect 64 --poll-window 10 --iops 9000 --bandwidth 500 --sector-size 4096", "2 queues")]
+    [InlineData(
+        "--queues 2 --threads 2 --grants map --indirect 64 --poll-window 10 --iops 9000 --bandwidth 500 --sector-size 4096",
+        "2 queues"
+    )]
     public void Each_feature_serves_every_abi(string switches, string said)
     {
         using BlkringProcess blkring = BlkringProcess.Run(
-            _folder.Path, ["demo", "--seconds", "0.2", "--iodepth", "8", "--disk", "memory", .. switches.Split(' ')]);
+            _folder.Path,
+            ["demo", "--seconds", "0.2", "--iodepth", "8", "--disk", "memory", .. switches.Split(' ')]
+        );
 
         AssertOk(blkring);
         Assert.Contains($"\nserves  {said}", blkring.Output, StringComparison.Ordinal);
@@ -173,7 +229,9 @@ public sealed class DemoTests : IDisposable
     public void Features_work_over_a_file_too(string switches)
     {
         using BlkringProcess blkring = BlkringProcess.Run(
-            _folder.Path, ["demo", "--seconds", "0.2", "--iodepth", "8", "--abi", "x86_32", .. switches.Split(' ')]);
+            _folder.Path,
+            ["demo", "--seconds", "0.2", "--iodepth", "8", "--abi", "x86_32", .. switches.Split(' ')]
+        );
 
         AssertOk(blkring);
         Assert.True(_folder.HoldsNothingOfBlkring);
@@ -186,7 +244,19 @@ public sealed class DemoTests : IDisposable
         byte[] before = HashOf(image);
 
         using BlkringProcess blkring = BlkringProcess.Run(
-            _folder.Path, "demo", "--seconds", "0.3", "--image", image, "--queues", "4", "--threads", "2", "--abi", "native");
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "0.3",
+            "--image",
+            image,
+            "--queues",
+            "4",
+            "--threads",
+            "2",
+            "--abi",
+            "native"
+        );
 
         AssertOk(blkring);
         Assert.Equal(before, HashOf(image));
@@ -195,7 +265,17 @@ public sealed class DemoTests : IDisposable
     [Fact]
     public void Every_feature_is_compared_with_its_absence()
     {
-        using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, "demo", "--compare", "all", "--json", "--seconds", "0.4", "--disk", "memory");
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path,
+            "demo",
+            "--compare",
+            "all",
+            "--json",
+            "--seconds",
+            "0.4",
+            "--disk",
+            "memory"
+        );
 
         AssertOk(blkring, verdict: false);
         using JsonDocument document = JsonDocument.Parse(blkring.Output);
@@ -205,12 +285,17 @@ public sealed class DemoTests : IDisposable
         JsonElement[] rows = [.. root.GetProperty("comparisons").EnumerateArray()];
         Assert.Equal(
             ["queues", "threads", "map", "persistent", "indirect", "poll", "iops", "bandwidth", "sectors"],
-            rows.Select(row => row.GetProperty("feature").GetString()));
+            rows.Select(row => row.GetProperty("feature").GetString())
+        );
         foreach (JsonElement row in rows)
         {
             Assert.Equal("x86_64", row.GetProperty("abi").GetString());
             Assert.True(row.GetProperty("rateWith").GetDouble() > 0 && row.GetProperty("rateWithout").GetDouble() > 0);
-            Assert.InRange(row.GetProperty("ratio").GetDouble(), row.GetProperty("ratioMin").GetDouble(), row.GetProperty("ratioMax").GetDouble());
+            Assert.InRange(
+                row.GetProperty("ratio").GetDouble(),
+                row.GetProperty("ratioMin").GetDouble(),
+                row.GetProperty("ratioMax").GetDouble()
+            );
             Assert.True(row.GetProperty("verified").GetInt64() > 0);
             Assert.Equal(0, row.GetProperty("allocatedBytes").GetInt64() + row.GetProperty("collections").GetInt64());
         }
@@ -220,21 +305,49 @@ public sealed class DemoTests : IDisposable
     public void A_feature_is_compared_in_every_abi_when_asked()
     {
         using BlkringProcess blkring = BlkringProcess.Run(
-            _folder.Path, "demo", "--compare", "indirect", "--abi", "all", "--seconds", "0.4", "--disk", "memory");
+            _folder.Path,
+            "demo",
+            "--compare",
+            "indirect",
+            "--abi",
+            "all",
+            "--seconds",
+            "0.4",
+            "--disk",
+            "memory"
+        );
 
         AssertOk(blkring);
         foreach (string abi in (string[])["native", "x86_32", "x86_64"])
-            Assert.Single(blkring.Output.Split('\n'), line => line.StartsWith($" {abi} ", StringComparison.Ordinal) && line.Contains("11 segments", StringComparison.Ordinal));
+            Assert.Single(
+                blkring.Output.Split('\n'),
+                line =>
+                    line.StartsWith($" {abi} ", StringComparison.Ordinal)
+                    && line.Contains("11 segments", StringComparison.Ordinal)
+            );
     }
 
     [Fact]
     public void Without_io_uring_one_line_says_so()
     {
-        using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, "demo", "--seconds", "0.3", "--abi", "x86_64", "--io", "sync");
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "0.3",
+            "--abi",
+            "x86_64",
+            "--io",
+            "sync"
+        );
 
         AssertOk(blkring);
-        Assert.Single(blkring.Output.Split('\n'), line => line.StartsWith("engine ", StringComparison.Ordinal)
-            && line.Contains("without io_uring: as asked", StringComparison.Ordinal));
+        Assert.Single(
+            blkring.Output.Split('\n'),
+            line =>
+                line.StartsWith("engine ", StringComparison.Ordinal)
+                && line.Contains("without io_uring: as asked", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
@@ -251,7 +364,14 @@ public sealed class DemoTests : IDisposable
     public void Two_demos_at_once_do_not_meet()
     {
         using BlkringProcess first = BlkringProcess.Start(_folder.Path, "demo", "--seconds", "0.3", "--processes", "2");
-        using BlkringProcess second = BlkringProcess.Start(_folder.Path, "demo", "--seconds", "0.3", "--processes", "2");
+        using BlkringProcess second = BlkringProcess.Start(
+            _folder.Path,
+            "demo",
+            "--seconds",
+            "0.3",
+            "--processes",
+            "2"
+        );
         first.WaitForExit();
         second.WaitForExit();
 
@@ -265,7 +385,10 @@ public sealed class DemoTests : IDisposable
     [InlineData("demo --help")]
     public void Help_is_printed_and_is_no_error(string arguments)
     {
-        using BlkringProcess blkring = BlkringProcess.Run(_folder.Path, arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        using BlkringProcess blkring = BlkringProcess.Run(
+            _folder.Path,
+            arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries)
+        );
 
         AssertOk(blkring, verdict: false);
         Assert.Contains("Example:", blkring.Output, StringComparison.Ordinal);
@@ -285,23 +408,32 @@ public sealed class DemoTests : IDisposable
     {
         Assert.Equal("", blkring.Errors);
         Assert.True(blkring.ExitCode == 0, blkring.Output);
-        if (verdict) Assert.Contains("\nevery byte right: ", blkring.Output, StringComparison.Ordinal);
+        if (verdict)
+            Assert.Contains("\nevery byte right: ", blkring.Output, StringComparison.Ordinal);
     }
 
-    /// <summary>The rows of an ABI, split at blanks: its name, then ten figures; the name is only in the first of them.</summary>
+    /// <summary>
+    /// The rows of an ABI, split at blanks: its name, then ten figures; the name is only in the first of them.
+    /// </summary>
     private static List<string[]> RowsOf(BlkringProcess blkring, string abi)
     {
         List<string[]> rows = [];
-        foreach (string line in blkring.Output.Split('\n').SkipWhile(line => !line.StartsWith(" " + abi + " ", StringComparison.Ordinal)))
+        foreach (
+            string line in blkring
+                .Output.Split('\n')
+                .SkipWhile(line => !line.StartsWith(" " + abi + " ", StringComparison.Ordinal))
+        )
         {
             string[] cells = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-            if (cells.Length < 10) break;
+            if (cells.Length < 10)
+                break;
             rows.Add(cells);
         }
         return rows;
     }
 
-    private static long Number(string cell) => long.Parse(cell, NumberStyles.AllowThousands, CultureInfo.InvariantCulture);
+    private static long Number(string cell) =>
+        long.Parse(cell, NumberStyles.AllowThousands, CultureInfo.InvariantCulture);
 
     private static byte[] HashOf(string file)
     {

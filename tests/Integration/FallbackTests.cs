@@ -13,6 +13,10 @@ public sealed class FallbackTests
         using Reactor reactor = new(new ReactorOptions { Ring = new IoUringOptions { SubmissionEntries = 0 } });
 
         Assert.False(reactor.UsesIoUring);
-        Assert.StartsWith("pread/pwrite and poll, without io_uring: io_uring_setup: E", reactor.Describe(), StringComparison.Ordinal);
+        Assert.StartsWith(
+            "pread/pwrite and poll, without io_uring: io_uring_setup: E",
+            reactor.Describe(),
+            StringComparison.Ordinal
+        );
     }
 }

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
@@ -15,7 +14,8 @@ public sealed class HandshakeTests : IDisposable
 {
     private const int TimeoutMs = 2_000;
 
-    private readonly LoopbackSocket _backend, _frontend;
+    private readonly LoopbackSocket _backend,
+        _frontend;
 
     public HandshakeTests() => (_backend, _frontend) = LoopbackSocket.CreatePair();
 
@@ -43,7 +43,10 @@ public sealed class HandshakeTests : IDisposable
         LoopbackHandshake.Accept(_backend);
         LoopbackHandshake.AwaitAnswer(_frontend, TimeoutMs);
 
-        VerifiedWorkload workload = new(frontend, new WorkloadOptions { Sectors = 16_384, Model = new SectorModel(16_384, 1) });
+        VerifiedWorkload workload = new(
+            frontend,
+            new WorkloadOptions { Sectors = 16_384, Model = new SectorModel(16_384, 1) }
+        );
         WorkloadResult result = workload.Run(8, TimeSpan.FromMilliseconds(100));
         Assert.Null(result.FirstProblem);
         Assert.True(result.Operations > 0);
@@ -55,7 +58,9 @@ public sealed class HandshakeTests : IDisposable
     {
         LoopbackHandshake.Refuse(_backend, "no such protocol");
 
-        LoopbackHandshakeException refusal = Assert.Throws<LoopbackHandshakeException>(() => LoopbackHandshake.AwaitAnswer(_frontend, TimeoutMs));
+        LoopbackHandshakeException refusal = Assert.Throws<LoopbackHandshakeException>(() =>
+            LoopbackHandshake.AwaitAnswer(_frontend, TimeoutMs)
+        );
 
         Assert.Equal("the backend refused: no such protocol", refusal.Message);
     }
@@ -137,7 +142,11 @@ public sealed class HandshakeTests : IDisposable
     {
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(5), 1);
         byte[] offer = OfferOf(domain);
-        (int memory, int outgoing, int incoming) = (domain.Memory.Descriptor, domain.Channels[0].Outgoing.Value, domain.Channels[0].Incoming.Value);
+        (int memory, int outgoing, int incoming) = (
+            domain.Memory.Descriptor,
+            domain.Channels[0].Outgoing.Value,
+            domain.Channels[0].Incoming.Value
+        );
         using FileDescriptor file = new(Libc.Open("/dev/null", Libc.O_RDWR));
         int open = CountOpenFiles();
 
@@ -147,7 +156,8 @@ public sealed class HandshakeTests : IDisposable
         AssertNoOffer("no eventfd");
         _frontend.Send(offer, file.Value, outgoing, incoming);
         AssertNoOffer("not a memfd");
-        // A counter that the guest can fill must not be able to hold the backend, nor may a wait end before there is an event.
+        // A counter that the guest can fill must not be able to hold the backend, nor may a wait end before there is an
+        // event.
         _frontend.Send(offer, memory, outgoing, outgoing);
         AssertNoOffer("blocking");
         _frontend.Send(offer, memory, incoming, incoming);
@@ -163,7 +173,12 @@ public sealed class HandshakeTests : IDisposable
         using FileDescriptor unsealed = new(Libc.MemfdCreate("unsealed", Libc.MFD_CLOEXEC | Libc.MFD_ALLOW_SEALING));
         Assert.Equal(0, Libc.Ftruncate(unsealed.Value, 64 << 20));
 
-        _frontend.Send(OfferOf(domain), unsealed.Value, domain.Channels[0].Outgoing.Value, domain.Channels[0].Incoming.Value);
+        _frontend.Send(
+            OfferOf(domain),
+            unsealed.Value,
+            domain.Channels[0].Outgoing.Value,
+            domain.Channels[0].Incoming.Value
+        );
 
         AssertNoOffer("sealed against shrinking");
     }
@@ -182,8 +197,10 @@ public sealed class HandshakeTests : IDisposable
         using Vbd vbd = new(disk, reactor);
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(5), 1);
         byte[] offer = OfferOf(domain);
-        if (offset == 24) offer.AsSpan(24, 16).Clear();
-        for (int i = 0; i < value.Length; i++) offer[offset + i] = (byte)value[i];
+        if (offset == 24)
+            offer.AsSpan(24, 16).Clear();
+        for (int i = 0; i < value.Length; i++)
+            offer[offset + i] = (byte)value[i];
         _frontend.Send(offer, DescriptorsOf(domain));
         LoopbackOffer taken = LoopbackHandshake.ReceiveOffer(_backend, TimeoutMs);
 
@@ -195,7 +212,9 @@ public sealed class HandshakeTests : IDisposable
 
     private void AssertNoOffer(string expected)
     {
-        LoopbackHandshakeException refusal = Assert.Throws<LoopbackHandshakeException>(() => LoopbackHandshake.ReceiveOffer(_backend, TimeoutMs));
+        LoopbackHandshakeException refusal = Assert.Throws<LoopbackHandshakeException>(() =>
+            LoopbackHandshake.ReceiveOffer(_backend, TimeoutMs)
+        );
         Assert.Contains(expected, refusal.Message, StringComparison.Ordinal);
     }
 
@@ -211,12 +230,14 @@ public sealed class HandshakeTests : IDisposable
             FileDescriptor?[] descriptors = new FileDescriptor?[3];
             Assert.Equal(offer.Length, receiver.Receive(offer, descriptors, TimeoutMs, out int count));
             Assert.Equal(3, count);
-            foreach (FileDescriptor? descriptor in descriptors) descriptor!.Dispose();
+            foreach (FileDescriptor? descriptor in descriptors)
+                descriptor!.Dispose();
             return offer;
         }
     }
 
-    private static int[] DescriptorsOf(LoopbackDomain domain) => [domain.Memory.Descriptor, domain.Channels[0].Outgoing.Value, domain.Channels[0].Incoming.Value];
+    private static int[] DescriptorsOf(LoopbackDomain domain) =>
+        [domain.Memory.Descriptor, domain.Channels[0].Outgoing.Value, domain.Channels[0].Incoming.Value];
 
     private static int CountOpenFiles() => Directory.GetFileSystemEntries("/proc/self/fd").Length;
 }

@@ -13,31 +13,40 @@ public sealed class TidyTests
     private static readonly string[] s_foldersOfOneMachine = ["/ho" + "me/", "/ro" + "ot/", "/wo" + "rk/"];
     private static readonly string[] s_unfinished = ["TO" + "DO", "FIX" + "ME", "NotImplemented" + "Exception"];
 
-    private static IEnumerable<string> TextFiles => Repository.TrackedFiles.Where(file => Path.GetExtension(file) is not (".png" or ".gz" or ".bin"));
+    private static IEnumerable<string> TextFiles =>
+        Repository.TrackedFiles.Where(file => Path.GetExtension(file) is not (".png" or ".gz" or ".bin"));
 
-    private static IEnumerable<string> Projects => Repository.TrackedFiles.Where(file => file.EndsWith(".csproj", StringComparison.Ordinal));
+    private static IEnumerable<string> Projects =>
+        Repository.TrackedFiles.Where(file => file.EndsWith(".csproj", StringComparison.Ordinal));
 
     [Fact]
     public void No_file_names_a_folder_of_one_machine() =>
-        AssertNone(from file in TextFiles
-                   let text = Repository.Read(file)
-                   from folder in s_foldersOfOneMachine
-                   where Regex.IsMatch(text, $@"(?<![\w.*\]\)}}-]){folder}\w")
-                   select $"{file}: {folder}");
+        AssertNone(
+            from file in TextFiles
+            let text = Repository.Read(file)
+            from folder in s_foldersOfOneMachine
+            where Regex.IsMatch(text, $@"(?<![\w.*\]\)}}-]){folder}\w")
+            select $"{file}: {folder}"
+        );
 
     [Fact]
     public void Nothing_is_left_unfinished() =>
-        AssertNone(from file in TextFiles
-                   let text = Repository.Read(file)
-                   from word in s_unfinished
-                   where Regex.IsMatch(text, $@"\b{word}\b")
-                   select $"{file}: {word}");
+        AssertNone(
+            from file in TextFiles
+            let text = Repository.Read(file)
+            from word in s_unfinished
+            where Regex.IsMatch(text, $@"\b{word}\b")
+            select $"{file}: {word}"
+        );
 
     [Fact]
     public void Every_project_is_in_the_solution()
     {
         string solution = Repository.Read("Engine.sln").Replace('\\', '/');
-        string[] expected = [.. Projects.Where(project => project != ProjectOutsideTheSolution).Where(InAFolderOfProjects)];
+        string[] expected =
+        [
+            .. Projects.Where(project => project != ProjectOutsideTheSolution).Where(InAFolderOfProjects),
+        ];
 
         Assert.True(expected.Length > 5, "the projects are not where they should be");
         AssertNone(expected.Where(project => !solution.Contains($"\"{project}\"", StringComparison.Ordinal)));
@@ -47,10 +56,15 @@ public sealed class TidyTests
 
     [Fact]
     public void Every_package_version_is_central() =>
-        AssertNone(from project in Projects
-                   from reference in XDocument.Parse(Repository.Read(project)).Descendants("PackageReference")
-                   where reference.Attribute("Version") is not null || reference.Attribute("VersionOverride") is not null || reference.Element("Version") is not null
-                   select $"{project}: {reference.Attribute("Include")?.Value}");
+        AssertNone(
+            from project in Projects
+            from reference in XDocument.Parse(Repository.Read(project)).Descendants("PackageReference")
+            where
+                reference.Attribute("Version") is not null
+                || reference.Attribute("VersionOverride") is not null
+                || reference.Element("Version") is not null
+            select $"{project}: {reference.Attribute("Include")?.Value}"
+        );
 
     [Fact]
     public void The_commands_of_the_readme_exist()
@@ -61,18 +75,26 @@ public sealed class TidyTests
         Assert.True(run.Success, "the README does not say how to run the demo");
         Assert.Single(Directory.GetFiles(Path.Combine(Repository.Root, run.Groups[1].Value), "*.csproj"));
         Assert.Matches(@"(?m)^\./test$", readme);
-        Assert.True(File.GetUnixFileMode(Path.Combine(Repository.Root, "test")).HasFlag(UnixFileMode.UserExecute), "./test cannot be executed");
-        Assert.True(File.GetUnixFileMode(Path.Combine(Repository.Root, ".ci", "run")).HasFlag(UnixFileMode.UserExecute), ".ci/run cannot be executed");
+        Assert.True(
+            File.GetUnixFileMode(Path.Combine(Repository.Root, "test")).HasFlag(UnixFileMode.UserExecute),
+            "./test cannot be executed"
+        );
+        Assert.True(
+            File.GetUnixFileMode(Path.Combine(Repository.Root, ".ci", "run")).HasFlag(UnixFileMode.UserExecute),
+            ".ci/run cannot be executed"
+        );
     }
 
     [Fact]
     public void Links_between_documents_resolve() =>
-        AssertNone(from file in Repository.TrackedFiles
-                   where file.EndsWith(".md", StringComparison.Ordinal)
-                   from Match link in Regex.Matches(Repository.Read(file), @"\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)")
-                   let target = Path.Combine(Repository.Root, Path.GetDirectoryName(file)!, link.Groups[1].Value)
-                   where !File.Exists(target) && !Directory.Exists(target)
-                   select $"{file}: {link.Groups[1].Value}");
+        AssertNone(
+            from file in Repository.TrackedFiles
+            where file.EndsWith(".md", StringComparison.Ordinal)
+            from Match link in Regex.Matches(Repository.Read(file), @"\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)")
+            let target = Path.Combine(Repository.Root, Path.GetDirectoryName(file)!, link.Groups[1].Value)
+            where !File.Exists(target) && !Directory.Exists(target)
+            select $"{file}: {link.Groups[1].Value}"
+        );
 
     [Fact]
     public void Every_option_of_the_demo_is_in_the_readme()
@@ -80,7 +102,10 @@ public sealed class TidyTests
         using TemporaryFolder folder = new();
         using BlkringProcess help = BlkringProcess.Run(folder.Path, "demo", "--help");
         string readme = Repository.Read("README.md");
-        string[] options = [.. Regex.Matches(help.Output, @"(?m)^  (--[a-z-]+)").Select(match => match.Groups[1].Value)];
+        string[] options =
+        [
+            .. Regex.Matches(help.Output, @"(?m)^  (--[a-z-]+)").Select(match => match.Groups[1].Value),
+        ];
 
         Assert.True(options.Length > 8);
         AssertNone(options.Where(option => !readme.Contains($"`{option}", StringComparison.Ordinal)));

@@ -6,7 +6,8 @@ using System.Text;
 namespace Blkring.Interop.Tests;
 
 /// <summary>
-/// Everything declared in Interop under a native name, found by reflection, against what gcc says of the installed headers.
+/// Everything declared in Interop under a native name, found by reflection, against what gcc says of the installed
+/// headers.
 /// </summary>
 public sealed class AbiTests
 {
@@ -42,11 +43,13 @@ public sealed class AbiTests
         #include <xentoollog.h>
         """;
 
-    // Newer than the oldest headers this is built on (Linux 6.1), each with the kernel test that stands in for the header.
+    // Newer than the oldest headers this is built on (Linux 6.1), each with the kernel test that stands in for the
+    // header.
     static readonly Dictionary<string, string> NewerThanHeaders = new()
     {
-        ["IORING_SETUP_NO_SQARRAY"] =
-            nameof(IoUringFallbackTests.A_kernel_that_has_the_flag_grants_it_and_runs_without_the_submission_array),
+        ["IORING_SETUP_NO_SQARRAY"] = nameof(
+            IoUringFallbackTests.A_kernel_that_has_the_flag_grants_it_and_runs_without_the_submission_array
+        ),
     };
 
     [Fact]
@@ -74,7 +77,8 @@ public sealed class AbiTests
             foreach (var field in type.GetFields(BindingFlags.Public | BindingFlags.Instance))
             {
                 var member = $"{type.Name}.{field.Name}";
-                source.Append($"    printf(\"{member} %zu %zu\\n\", offsetof(struct {type.Name}, {field.Name}), ")
+                source
+                    .Append($"    printf(\"{member} %zu %zu\\n\", offsetof(struct {type.Name}, {field.Name}), ")
                     .Append($"sizeof(((struct {type.Name} *)0)->{field.Name}));\n");
                 managed.Add($"{member} {field.GetCustomAttribute<FieldOffsetAttribute>()!.Value} {SizeOf(field)}");
             }
@@ -89,11 +93,14 @@ public sealed class AbiTests
     public void Every_constant_newer_than_the_headers_is_covered_by_a_test_against_the_kernel()
     {
         var declared = Constants().Select(c => c.Name).ToHashSet();
-        Assert.All(NewerThanHeaders, entry =>
-        {
-            Assert.Contains(entry.Key, declared);
-            Assert.NotNull(typeof(IoUringFallbackTests).GetMethod(entry.Value));
-        });
+        Assert.All(
+            NewerThanHeaders,
+            entry =>
+            {
+                Assert.Contains(entry.Key, declared);
+                Assert.NotNull(typeof(IoUringFallbackTests).GetMethod(entry.Value));
+            }
+        );
     }
 
     static IEnumerable<(string Name, ulong Value)> Constants() =>
@@ -106,13 +113,15 @@ public sealed class AbiTests
     static IEnumerable<Type> Structs() =>
         typeof(Libc).Assembly.GetExportedTypes().Where(t => t.IsValueType && !t.IsEnum && !t.IsNested);
 
-    static int SizeOf(FieldInfo field) => field.GetCustomAttribute<FixedBufferAttribute>() is { } buffer
-        ? buffer.Length * SizeOf(buffer.ElementType)
-        : SizeOf(field.FieldType);
+    static int SizeOf(FieldInfo field) =>
+        field.GetCustomAttribute<FixedBufferAttribute>() is { } buffer
+            ? buffer.Length * SizeOf(buffer.ElementType)
+            : SizeOf(field.FieldType);
 
-    static int SizeOf(Type type) => type.IsPointer
-        ? nint.Size
-        : (int)typeof(Unsafe).GetMethod(nameof(Unsafe.SizeOf))!.MakeGenericMethod(type).Invoke(null, null)!;
+    static int SizeOf(Type type) =>
+        type.IsPointer
+            ? nint.Size
+            : (int)typeof(Unsafe).GetMethod(nameof(Unsafe.SizeOf))!.MakeGenericMethod(type).Invoke(null, null)!;
 
     static string[] Probe(string source)
     {

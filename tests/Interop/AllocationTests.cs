@@ -33,7 +33,13 @@ public sealed unsafe class AllocationTests
         for (var turn = 0; turn < turns; turn++)
         {
             var sqe = ring.TryGetSqe();
-            (sqe->opcode, sqe->flags, sqe->fd, sqe->addr, sqe->len) = (IORING_OP_READ, IOSQE_FIXED_FILE, slot, (ulong)buffer, 4096);
+            (sqe->opcode, sqe->flags, sqe->fd, sqe->addr, sqe->len) = (
+                IORING_OP_READ,
+                IOSQE_FIXED_FILE,
+                slot,
+                (ulong)buffer,
+                4096
+            );
             if ((turn & 1) == 0)
                 ring.SubmitAndWait(1, timeoutNs: 1_000_000_000);
             else
@@ -92,7 +98,10 @@ public sealed unsafe class AllocationTests
     {
         AssemblyLoadContext context = new("copy");
         var copy = context.LoadFromAssemblyPath(typeof(Libc).Assembly.Location);
-        if (bind) copy.GetType(typeof(NativeBinding).FullName!)!.GetMethod(nameof(NativeBinding.BindLibc))!.Invoke(null, null);
+        if (bind)
+            copy.GetType(typeof(NativeBinding).FullName!)!
+                .GetMethod(nameof(NativeBinding.BindLibc))!
+                .Invoke(null, null);
         var call = copy.GetType(typeof(Libc).FullName!)!.GetMethod(nameof(Getpid))!.CreateDelegate<Func<int>>();
 
         var before = GC.GetAllocatedBytesForCurrentThread();

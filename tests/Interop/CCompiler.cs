@@ -3,7 +3,9 @@ using System.Diagnostics;
 
 namespace Blkring.Interop.Tests;
 
-/// <summary>Builds and runs a C program against the installed headers: the other opinion on every layout and number.</summary>
+/// <summary>
+/// Builds and runs a C program against the installed headers: the other opinion on every layout and number.
+/// </summary>
 static class CCompiler
 {
     /// <summary>The program's path; the caller deletes it with its directory.</summary>
@@ -36,5 +38,7 @@ static class CCompiler
     }
 
     public static Process Start(string program, params string[] arguments) =>
-        Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        Process.Start(
+            new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true }
+        )!;
 }

@@ -14,8 +14,8 @@ public sealed unsafe class DescriptorPassingTests
         (_left, _right) = (new FileDescriptor(left), new FileDescriptor(right));
     }
 
-    // The other side: C's own macros and its own process. It sends a memfd of 5 bytes with the payload "abc", then writes to the
-    // descriptor that it receives.
+    // The other side: C's own macros and its own process. It sends a memfd of 5 bytes with the payload "abc", then
+    // writes to the descriptor that it receives.
     const string Peer = """
         #define _GNU_SOURCE
         #include <string.h>
@@ -105,7 +105,10 @@ public sealed unsafe class DescriptorPassingTests
     {
         _left.Dispose();
         Assert.Equal(0, DescriptorPassing.Receive(_right.Value, new byte[1], [], out _));
-        Assert.Equal(Errno.EPIPE, Assert.Throws<IOException>(() => DescriptorPassing.Send(_right.Value, "x"u8, [])).HResult);
+        Assert.Equal(
+            Errno.EPIPE,
+            Assert.Throws<IOException>(() => DescriptorPassing.Send(_right.Value, "x"u8, [])).HResult
+        );
     }
 
     [Fact]
@@ -129,7 +132,8 @@ public sealed unsafe class DescriptorPassingTests
         using var file = new FileDescriptor(MemfdCreate("blkring-cut"));
         DescriptorPassing.Send(sender.Value, "longer than the room"u8, [file.Value]);
         var thrown = Assert.Throws<IOException>(() =>
-            DescriptorPassing.Receive(receiver.Value, new byte[4], new FileDescriptor?[1], out _));
+            DescriptorPassing.Receive(receiver.Value, new byte[4], new FileDescriptor?[1], out _)
+        );
         Assert.Contains("truncated", thrown.Message, StringComparison.Ordinal);
         Assert.Equal(1, OpenCopies("blkring-cut"));
     }
@@ -142,8 +146,13 @@ public sealed unsafe class DescriptorPassingTests
         // The lowest free number as the limit: every number below it is taken.
         var limit = Eventfd(0);
         Assert.Equal(0, Close(limit));
-        var thrown = WithDescriptorLimit(limit, () =>
-            Assert.Throws<IOException>(() => DescriptorPassing.Receive(_right.Value, new byte[1], new FileDescriptor?[1], out _)));
+        var thrown = WithDescriptorLimit(
+            limit,
+            () =>
+                Assert.Throws<IOException>(() =>
+                    DescriptorPassing.Receive(_right.Value, new byte[1], new FileDescriptor?[1], out _)
+                )
+        );
         Assert.Contains("MSG_CTRUNC", thrown.Message, StringComparison.Ordinal);
         Assert.Equal(1, OpenCopies("blkring-noroom"));
     }
@@ -178,7 +187,8 @@ public sealed unsafe class DescriptorPassingTests
         var sender = new Thread(() => DescriptorPassing.Send(_left.Value, payload, [fd]));
         sender.Start();
         var received = new byte[payload.Length];
-        int length = 0, descriptors = 0;
+        int length = 0,
+            descriptors = 0;
         while (length < received.Length)
         {
             var fds = new FileDescriptor?[1];
@@ -197,14 +207,18 @@ public sealed unsafe class DescriptorPassingTests
         Assert.Throws<ArgumentOutOfRangeException>(() => DescriptorPassing.Send(_left.Value, [], [1]));
         Assert.Throws<ArgumentOutOfRangeException>(() => DescriptorPassing.Send(_left.Value, "x"u8, new int[254]));
         Assert.Throws<ArgumentOutOfRangeException>(() => DescriptorPassing.Receive(_right.Value, [], [], out _));
-        Assert.Equal(Errno.EBADF, Assert.Throws<IOException>(() => DescriptorPassing.Send(_left.Value, "x"u8, [-1])).HResult);
+        Assert.Equal(
+            Errno.EBADF,
+            Assert.Throws<IOException>(() => DescriptorPassing.Send(_left.Value, "x"u8, [-1])).HResult
+        );
     }
 
     static string Field(string[] lines, string name) =>
         lines.Single(l => l.StartsWith(name, StringComparison.Ordinal))[name.Length..].Trim();
 
     static int OpenCopies(string name) =>
-        Directory.GetFileSystemEntries("/proc/self/fd")
+        Directory
+            .GetFileSystemEntries("/proc/self/fd")
             .Count(f => new FileInfo(f).LinkTarget?.Contains(name, StringComparison.Ordinal) == true);
 
     static string Content(FileDescriptor file)

@@ -34,10 +34,16 @@ public sealed unsafe class IoUringFallbackTests : IDisposable
     [Fact]
     public void A_full_grant_is_described_in_one_line()
     {
-        Assert.SkipUnless(Environment.OSVersion.Version >= new Version(6, 6), "needs Linux 6.6 for all that is wished for");
+        Assert.SkipUnless(
+            Environment.OSVersion.Version >= new Version(6, 6),
+            "needs Linux 6.6 for all that is wished for"
+        );
         using var ring = Rings.CreateEnabled();
-        Assert.Equal("io_uring: 1024/4096 entries, single_issuer, defer_taskrun, submit_all, no_sqarray, "
-            + "registered ring, files and buffers", ring.Describe());
+        Assert.Equal(
+            "io_uring: 1024/4096 entries, single_issuer, defer_taskrun, submit_all, no_sqarray, "
+                + "registered ring, files and buffers",
+            ring.Describe()
+        );
     }
 
     [Theory]
@@ -98,7 +104,13 @@ public sealed unsafe class IoUringFallbackTests : IDisposable
     public void Without_tables_and_a_registered_ring_nothing_is_called_registered()
     {
         using var ring = Rings.CreateEnabled(
-            new() { RegisteredFiles = 0, RegisteredBuffers = 0, Mask = Refusing(IORING_REGISTER_RING_FDS) });
+            new()
+            {
+                RegisteredFiles = 0,
+                RegisteredBuffers = 0,
+                Mask = Refusing(IORING_REGISTER_RING_FDS),
+            }
+        );
         Assert.DoesNotContain("registered", ring.Describe(), StringComparison.Ordinal);
         AssertReads(ring);
     }
@@ -145,7 +157,9 @@ public sealed unsafe class IoUringFallbackTests : IDisposable
     [Fact]
     public void A_kernel_older_than_the_base_flags_is_refused()
     {
-        Assert.False(IoUring.TryCreate(new() { Mask = new() { SetupFlags = IORING_SETUP_R_DISABLED } }, out _, out var refusal));
+        Assert.False(
+            IoUring.TryCreate(new() { Mask = new() { SetupFlags = IORING_SETUP_R_DISABLED } }, out _, out var refusal)
+        );
         Assert.Contains("EINVAL", refusal, StringComparison.Ordinal);
         Assert.Contains("Linux 5.11", refusal, StringComparison.Ordinal);
     }

@@ -31,7 +31,10 @@ public sealed unsafe class IoUringTests : IDisposable
         var sync = ring.Prepare(IORING_OP_FSYNC, file.Value, null, 0, 0);
         sync->fsync_flags = IORING_FSYNC_DATASYNC;
         Assert.Equal(0, ring.Complete());
-        Assert.Equal(PageBytes, ring.Run(IORING_OP_READ, file.Value, _memory.Address + PageBytes, PageBytes, PageBytes));
+        Assert.Equal(
+            PageBytes,
+            ring.Run(IORING_OP_READ, file.Value, _memory.Address + PageBytes, PageBytes, PageBytes)
+        );
 
         Assert.True(Page(1).SequenceEqual(Page(0)));
         Assert.Equal(PageBytes, Pread(file.Value, _memory.Address + 2 * PageBytes, PageBytes, PageBytes));
@@ -67,7 +70,16 @@ public sealed unsafe class IoUringTests : IDisposable
         Assert.Equal(PageBytes, Pwrite(file.Value, _memory.Address, PageBytes, PageBytes));
 
         // addr is the length, len the mode, off the offset.
-        Assert.Equal(0, ring.Run(IORING_OP_FALLOCATE, file.Value, (void*)PageBytes, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PageBytes));
+        Assert.Equal(
+            0,
+            ring.Run(
+                IORING_OP_FALLOCATE,
+                file.Value,
+                (void*)PageBytes,
+                FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                PageBytes
+            )
+        );
 
         Assert.Equal(PageBytes, Pread(file.Value, _memory.Address, PageBytes, PageBytes));
         Assert.True(Page(0).IndexOfAnyExcept((byte)0) < 0);
@@ -216,7 +228,8 @@ public sealed unsafe class IoUringTests : IDisposable
     public void A_signal_ends_a_wait_with_EINTR()
     {
         Assert.NotNull(IgnoreSigusr1);
-        int result = 1, tid = 0;
+        int result = 1,
+            tid = 0;
         var thread = new Thread(() =>
         {
             using var ring = Rings.CreateEnabled();
@@ -235,9 +248,12 @@ public sealed unsafe class IoUringTests : IDisposable
 
     const int Sigusr1 = 10;
 
-    // For the life of the process: the runtime handles signals on a thread of its own, and one that it finds without a handler is fatal.
-    static readonly PosixSignalRegistration IgnoreSigusr1 =
-        PosixSignalRegistration.Create((PosixSignal)Sigusr1, static context => context.Cancel = true);
+    // For the life of the process: the runtime handles signals on a thread of its own, and one that it finds without a
+    // handler is fatal.
+    static readonly PosixSignalRegistration IgnoreSigusr1 = PosixSignalRegistration.Create(
+        (PosixSignal)Sigusr1,
+        static context => context.Cancel = true
+    );
 
     // asm/unistd.h: the number differs, the call does not.
     static int NrTgkill => RuntimeInformation.ProcessArchitecture == Architecture.X64 ? 234 : 131;
@@ -297,15 +313,32 @@ public sealed unsafe class IoUringTests : IDisposable
         Assert.Equal(-1, ring.TryRegisterBuffer(_memory.Address, PageBytes));
         Page(0).Fill(0x77);
 
-        Assert.Equal(PageBytes, ring.Run(IORING_OP_WRITE_FIXED, file.Value, _memory.Address, PageBytes, 0, buffer: (ushort)slot));
-        Assert.Equal(PageBytes,
-            ring.Run(IORING_OP_READ_FIXED, file.Value, _memory.Address + PageBytes, PageBytes, 0, buffer: (ushort)slot));
+        Assert.Equal(
+            PageBytes,
+            ring.Run(IORING_OP_WRITE_FIXED, file.Value, _memory.Address, PageBytes, 0, buffer: (ushort)slot)
+        );
+        Assert.Equal(
+            PageBytes,
+            ring.Run(IORING_OP_READ_FIXED, file.Value, _memory.Address + PageBytes, PageBytes, 0, buffer: (ushort)slot)
+        );
         Assert.True(Page(1).SequenceEqual(Page(0)));
-        Assert.Equal(-Errno.EFAULT,
-            ring.Run(IORING_OP_READ_FIXED, file.Value, _memory.Address + 2 * PageBytes, PageBytes, 0, buffer: (ushort)slot));
+        Assert.Equal(
+            -Errno.EFAULT,
+            ring.Run(
+                IORING_OP_READ_FIXED,
+                file.Value,
+                _memory.Address + 2 * PageBytes,
+                PageBytes,
+                0,
+                buffer: (ushort)slot
+            )
+        );
 
         ring.UnregisterBuffer(slot);
-        Assert.Equal(-Errno.EFAULT, ring.Run(IORING_OP_READ_FIXED, file.Value, _memory.Address, PageBytes, 0, buffer: (ushort)slot));
+        Assert.Equal(
+            -Errno.EFAULT,
+            ring.Run(IORING_OP_READ_FIXED, file.Value, _memory.Address, PageBytes, 0, buffer: (ushort)slot)
+        );
         Assert.Equal(0, ring.TryRegisterBuffer(_memory.Address, PageBytes));
     }
 
@@ -322,8 +355,10 @@ public sealed unsafe class IoUringTests : IDisposable
     public void The_kernel_names_the_operations_it_has()
     {
         using var ring = Rings.Create();
-        Assert.All([IORING_OP_READ, IORING_OP_WRITE_FIXED, IORING_OP_FSYNC, IORING_OP_POLL_ADD],
-            opcode => Assert.True(ring.Supports(opcode)));
+        Assert.All(
+            [IORING_OP_READ, IORING_OP_WRITE_FIXED, IORING_OP_FSYNC, IORING_OP_POLL_ADD],
+            opcode => Assert.True(ring.Supports(opcode))
+        );
         Assert.False(ring.Supports(255));
     }
 
@@ -338,5 +373,7 @@ public sealed unsafe class IoUringTests : IDisposable
     }
 
     static int OpenDescriptors() =>
-        Directory.GetFileSystemEntries("/proc/self/fd").Count(f => new FileInfo(f).LinkTarget == "anon_inode:[io_uring]");
+        Directory
+            .GetFileSystemEntries("/proc/self/fd")
+            .Count(f => new FileInfo(f).LinkTarget == "anon_inode:[io_uring]");
 }

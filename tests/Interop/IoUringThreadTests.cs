@@ -50,12 +50,15 @@ public sealed unsafe class IoUringThreadTests : IDisposable
     public void The_thread_that_enables_becomes_the_issuer_whoever_created_the_ring()
     {
         using var ring = Rings.Create();
-        Assert.Equal(1, OnAnotherThread(() =>
-        {
-            ring.Enable();
-            ring.PrepareNop(1);
-            return ring.SubmitAndWait(1);
-        }));
+        Assert.Equal(
+            1,
+            OnAnotherThread(() =>
+            {
+                ring.Enable();
+                ring.PrepareNop(1);
+                return ring.SubmitAndWait(1);
+            })
+        );
         Assert.Single(ring.TakeAll());
     }
 
@@ -112,8 +115,10 @@ public sealed unsafe class IoUringThreadTests : IDisposable
     [Fact]
     public void More_rings_than_a_thread_can_register_fall_back_to_the_plain_descriptor()
     {
-        var rings = Enumerable.Range(0, 17)
-            .Select(_ => Rings.CreateEnabled(new() { SubmissionEntries = 1, CompletionEntries = 2 })).ToList();
+        var rings = Enumerable
+            .Range(0, 17)
+            .Select(_ => Rings.CreateEnabled(new() { SubmissionEntries = 1, CompletionEntries = 2 }))
+            .ToList();
         try
         {
             // IO_RINGFD_REG_MAX is 16.

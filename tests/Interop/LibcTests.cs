@@ -25,7 +25,10 @@ public sealed unsafe class LibcTests : IDisposable
     {
         var declared = typeof(Errno).GetFields(BindingFlags.Public | BindingFlags.Static);
         Assert.NotEmpty(declared);
-        Assert.All(declared, f => Assert.StartsWith($"{f.Name} (", Errno.Describe((int)f.GetValue(null)!), StringComparison.Ordinal));
+        Assert.All(
+            declared,
+            f => Assert.StartsWith($"{f.Name} (", Errno.Describe((int)f.GetValue(null)!), StringComparison.Ordinal)
+        );
     }
 
     [Fact]
@@ -122,12 +125,16 @@ public sealed unsafe class LibcTests : IDisposable
         Assert.Equal(0, Socketpair(SOCK_STREAM, out var first, out var second));
         using var socket = new FileDescriptor(first);
         using var peer = new FileDescriptor(second);
-        Assert.All([file.Value, memory.Value, signal.Value, first, second], fd =>
-        {
-            var flags = File.ReadLines($"/proc/self/fdinfo/{fd}")
-                .Single(l => l.StartsWith("flags:", StringComparison.Ordinal)).Split('\t')[1];
-            Assert.NotEqual(0, Convert.ToInt32(flags, 8) & O_CLOEXEC);
-        });
+        Assert.All(
+            [file.Value, memory.Value, signal.Value, first, second],
+            fd =>
+            {
+                var flags = File.ReadLines($"/proc/self/fdinfo/{fd}")
+                    .Single(l => l.StartsWith("flags:", StringComparison.Ordinal))
+                    .Split('\t')[1];
+                Assert.NotEqual(0, Convert.ToInt32(flags, 8) & O_CLOEXEC);
+            }
+        );
     }
 
     [Fact]

@@ -65,20 +65,28 @@ public sealed unsafe class MappedMemoryTests
         var memory = MappedMemory.FromFile(file.Value, 0, PageBytes, writable: true, shared: true);
         Assert.Contains(File.ReadLines("/proc/self/maps"), l => l.Contains("blkring-gone", StringComparison.Ordinal));
         memory.Dispose();
-        Assert.DoesNotContain(File.ReadLines("/proc/self/maps"), l => l.Contains("blkring-gone", StringComparison.Ordinal));
+        Assert.DoesNotContain(
+            File.ReadLines("/proc/self/maps"),
+            l => l.Contains("blkring-gone", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
     public void Refusals_are_exceptions_with_the_errno()
     {
         Assert.Equal(Errno.EINVAL, Assert.Throws<IOException>(() => MappedMemory.Anonymous(0)).HResult);
-        Assert.Equal(Errno.EBADF, Assert.Throws<IOException>(() => MappedMemory.FromFile(-1, 0, PageBytes, false, true)).HResult);
+        Assert.Equal(
+            Errno.EBADF,
+            Assert.Throws<IOException>(() => MappedMemory.FromFile(-1, 0, PageBytes, false, true)).HResult
+        );
     }
 
     static string Protection(MappedMemory memory)
     {
         var start = ((nuint)memory.Address).ToString("x", null) + "-";
-        return File.ReadLines("/proc/self/maps").Single(l => l.StartsWith(start, StringComparison.Ordinal)).Split(' ')[1];
+        return File.ReadLines("/proc/self/maps").Single(l => l.StartsWith(start, StringComparison.Ordinal)).Split(' ')[
+            1
+        ];
     }
 
     // proc(5), pagemap: 8 bytes a page, bit 63 says that it is in memory.
@@ -89,8 +97,15 @@ public sealed unsafe class MappedMemoryTests
         var entries = new ulong[pages];
         fixed (ulong* pinned = entries)
         {
-            Assert.Equal(pages * sizeof(ulong), Pread(pagemap.Value, (byte*)pinned, (nuint)(pages * sizeof(ulong)),
-                (long)((nuint)memory.Address / PageBytes * sizeof(ulong))));
+            Assert.Equal(
+                pages * sizeof(ulong),
+                Pread(
+                    pagemap.Value,
+                    (byte*)pinned,
+                    (nuint)(pages * sizeof(ulong)),
+                    (long)((nuint)memory.Address / PageBytes * sizeof(ulong))
+                )
+            );
         }
         return entries.Count(e => e >> 63 != 0);
     }

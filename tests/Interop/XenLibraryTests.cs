@@ -4,7 +4,9 @@ using System.Text;
 
 namespace Blkring.Interop.Tests;
 
-/// <summary>Xen's libraries: our declarations against their headers, and what is said where they or Xen are absent.</summary>
+/// <summary>
+/// Xen's libraries: our declarations against their headers, and what is said where they or Xen are absent.
+/// </summary>
 public sealed unsafe class XenLibraryTests
 {
     [Theory]
@@ -14,8 +16,10 @@ public sealed unsafe class XenLibraryTests
     {
         // gcc refuses to initialize a pointer with a function whose type differs in any way.
         var source = new StringBuilder($"#include <{header}>\n");
-        var declarations = library.GetMethods(BindingFlags.NonPublic | BindingFlags.Static)
-            .Where(method => method.GetCustomAttribute<LibraryImportAttribute>() is not null).ToList();
+        var declarations = library
+            .GetMethods(BindingFlags.NonPublic | BindingFlags.Static)
+            .Where(method => method.GetCustomAttribute<LibraryImportAttribute>() is not null)
+            .ToList();
         foreach (var method in declarations)
         {
             var parameters = string.Join(", ", method.GetParameters().Select(CTypeOf));
@@ -28,24 +32,29 @@ public sealed unsafe class XenLibraryTests
         CCompiler.Run(CCompiler.Build(directory, source.ToString(), file));
     }
 
-    static string CTypeOf(ParameterInfo parameter) => parameter switch
-    {
-        // The engine's own struct, which tests/Engine compares with the header.
-        { Name: "segs" } => "xengnttab_grant_copy_segment_t *",
-        { ParameterType: { IsPointer: true } pointer } when pointer == typeof(xentoollog_logger*) => "struct xentoollog_logger *",
-        { ParameterType: { IsPointer: true } pointer } when pointer == typeof(void*) => "void *",
-        { ParameterType: { IsPointer: true } pointer } when pointer == typeof(uint*) => "uint32_t *",
-        { ParameterType: { IsPointer: true } pointer } => pointer.GetElementType()!.Name + " *",
-        { ParameterType: var type } when type == typeof(int) => "int",
-        { ParameterType: var type } when type == typeof(uint) => "unsigned int",
-        _ => throw new InvalidOperationException($"no C type is known for {parameter.ParameterType}"),
-    };
+    static string CTypeOf(ParameterInfo parameter) =>
+        parameter switch
+        {
+            // The engine's own struct, which tests/Engine compares with the header.
+            { Name: "segs" } => "xengnttab_grant_copy_segment_t *",
+            { ParameterType: { IsPointer: true } pointer } when pointer == typeof(xentoollog_logger*) =>
+                "struct xentoollog_logger *",
+            { ParameterType: { IsPointer: true } pointer } when pointer == typeof(void*) => "void *",
+            { ParameterType: { IsPointer: true } pointer } when pointer == typeof(uint*) => "uint32_t *",
+            { ParameterType: { IsPointer: true } pointer } => pointer.GetElementType()!.Name + " *",
+            { ParameterType: var type } when type == typeof(int) => "int",
+            { ParameterType: var type } when type == typeof(uint) => "unsigned int",
+            _ => throw new InvalidOperationException($"no C type is known for {parameter.ParameterType}"),
+        };
 
     [Fact]
     public void A_library_that_is_absent_is_told_by_its_package_in_one_line()
     {
         Assert.False(XenLibraries.TryLoad("libxenevtchn.so.999", out var advice));
-        Assert.Equal("libxenevtchn.so.999 is missing: install the package libxenevtchn999 (as Debian and Ubuntu name it)", advice);
+        Assert.Equal(
+            "libxenevtchn.so.999 is missing: install the package libxenevtchn999 (as Debian and Ubuntu name it)",
+            advice
+        );
     }
 
     [Theory]
@@ -87,10 +96,15 @@ public sealed unsafe class XenLibraryTests
     {
         var library = NativeLibrary.Load("libxentoollog.so.1");
         // Variadic; without further arguments it is called as any function.
-        var log = (delegate* unmanaged[Cdecl]<xentoollog_logger*, int, int, byte*, byte*, void>)NativeLibrary.GetExport(library, "xtl_log");
-        var destroy = (delegate* unmanaged[Cdecl]<xentoollog_logger*, void>)NativeLibrary.GetExport(library, "xtl_logger_destroy");
+        var log = (delegate* unmanaged[Cdecl]<xentoollog_logger*, int, int, byte*, byte*, void>)
+            NativeLibrary.GetExport(library, "xtl_log");
+        var destroy = (delegate* unmanaged[Cdecl]<xentoollog_logger*, void>)
+            NativeLibrary.GetExport(library, "xtl_logger_destroy");
         const int XtlError = 8;
-        fixed (byte* context = "gnttab"u8, format = "never shown"u8)
+        fixed (
+            byte* context = "gnttab"u8,
+                format = "never shown"u8
+        )
         {
             Marshal.SetLastSystemError(Errno.EBUSY);
             log(XenToolLog.Silent, XtlError, Errno.EINVAL, context, format);

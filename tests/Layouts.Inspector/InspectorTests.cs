@@ -6,14 +6,19 @@ using ObjectLayoutInspector;
 namespace Blkring.Layouts.Inspector;
 
 /// <summary>
-/// The generated structs as ObjectLayoutInspector sees them. It reads the runtime's own field offsets, so it is a second
-/// witness of what tests/Layouts measures by writing to fields.
+/// The generated structs as ObjectLayoutInspector sees them. It reads the runtime's own field offsets, so it is a
+/// second witness of what tests/Layouts measures by writing to fields.
 /// </summary>
 public sealed class InspectorTests(ITestOutputHelper output)
 {
     /// <summary>Every struct that the generator emitted with an explicit layout.</summary>
     public static TheoryData<string> Structs() =>
-        [.. new[] { typeof(Blkif), typeof(GrantTable) }.SelectMany(Nested).Where(t => t.IsExplicitLayout).Select(t => t.FullName!)];
+        [
+            .. new[] { typeof(Blkif), typeof(GrantTable) }
+                .SelectMany(Nested)
+                .Where(t => t.IsExplicitLayout)
+                .Select(t => t.FullName!),
+        ];
 
     [Theory]
     [MemberData(nameof(Structs))]
@@ -26,7 +31,10 @@ public sealed class InspectorTests(ITestOutputHelper output)
         Assert.Equal(type.StructLayoutAttribute!.Size, layout.Size);
         FieldLayout[] fields = [.. layout.Fields.OfType<FieldLayout>()];
         Assert.Equal(type.GetFields().Length, fields.Length);
-        Assert.All(fields, field => Assert.Equal(field.FieldInfo.GetCustomAttribute<FieldOffsetAttribute>()!.Value, field.Offset));
+        Assert.All(
+            fields,
+            field => Assert.Equal(field.FieldInfo.GetCustomAttribute<FieldOffsetAttribute>()!.Value, field.Offset)
+        );
     }
 
     /// <summary>For a person to read: the layouts of a request in each ABI, on the console.</summary>

@@ -8,7 +8,8 @@ public sealed unsafe class EntryTests
     private static readonly Lazy<Dictionary<string, byte[]>> Entries32 = new(() => Probe("-m32"));
     private static readonly Lazy<Dictionary<string, byte[]>> Entries64 = new(() => Probe("-m64"));
 
-    public static TheoryData<string> Requests() => ["read", "write", "barrier", "flush", "discard", "indirect", "too-many"];
+    public static TheoryData<string> Requests() =>
+        ["read", "write", "barrier", "flush", "discard", "indirect", "too-many"];
 
     [Theory]
     [MemberData(nameof(Requests))]
@@ -24,7 +25,8 @@ public sealed unsafe class EntryTests
 
     [Theory]
     [MemberData(nameof(Requests))]
-    public void Requests_are_written_as_32_bit_C_does(string kind) => CheckWritten<Blkif.X86_32>(Entries32.Value[kind], kind);
+    public void Requests_are_written_as_32_bit_C_does(string kind) =>
+        CheckWritten<Blkif.X86_32>(Entries32.Value[kind], kind);
 
     [Theory]
     [MemberData(nameof(Requests))]
@@ -35,7 +37,8 @@ public sealed unsafe class EntryTests
     }
 
     [Fact]
-    public void Responses_are_written_and_read_as_32_bit_C_does() => CheckResponse<Blkif.X86_32>(Entries32.Value["response"]);
+    public void Responses_are_written_and_read_as_32_bit_C_does() =>
+        CheckResponse<Blkif.X86_32>(Entries32.Value["response"]);
 
     [Fact]
     public void Responses_are_written_and_read_as_64_bit_C_does()
@@ -83,7 +86,12 @@ public sealed unsafe class EntryTests
     private static void CheckResponse<TAbi>(byte[] c)
         where TAbi : struct, Blkif.IRing
     {
-        var response = new Blkif.DecodedResponse { Id = 0x1122334455667788, Operation = Blkif.OpWrite, Status = Blkif.RspEopnotsupp };
+        var response = new Blkif.DecodedResponse
+        {
+            Id = 0x1122334455667788,
+            Operation = Blkif.OpWrite,
+            Status = Blkif.RspEopnotsupp,
+        };
         byte[] entry = Filled(TAbi.EntrySize);
         Blkif.DecodedResponse read = default;
         fixed (byte* at = entry)
@@ -104,7 +112,12 @@ public sealed unsafe class EntryTests
     /// <summary>What Probes/entries.c writes.</summary>
     private static Blkif.DecodedRequest Expected(string kind)
     {
-        var request = new Blkif.DecodedRequest { Handle = 0xca10, Id = 0x1122334455667788, SectorNumber = 0x99aabbccddeeff00 };
+        var request = new Blkif.DecodedRequest
+        {
+            Handle = 0xca10,
+            Id = 0x1122334455667788,
+            SectorNumber = 0x99aabbccddeeff00,
+        };
         (request.Operation, request.NrSegments) = kind switch
         {
             "read" => ((byte)Blkif.OpRead, (ushort)1),
@@ -127,7 +140,12 @@ public sealed unsafe class EntryTests
         else
         {
             for (int i = 0; i < Math.Min((int)request.NrSegments, Blkif.MaxSegmentsPerRequest); i++)
-                request.Seg[i] = new Blkif.RequestSegment { Gref = 0xf0000000 + (uint)i, FirstSect = (byte)i, LastSect = (byte)(7 - i % 8) };
+                request.Seg[i] = new Blkif.RequestSegment
+                {
+                    Gref = 0xf0000000 + (uint)i,
+                    FirstSect = (byte)i,
+                    LastSect = (byte)(7 - i % 8),
+                };
         }
         return request;
     }
@@ -135,7 +153,10 @@ public sealed unsafe class EntryTests
     private static string Describe(in Blkif.DecodedRequest r)
     {
         var text = new System.Text.StringBuilder();
-        text.Append(System.Globalization.CultureInfo.InvariantCulture, $"{r.Operation} {r.NrSegments} {r.Handle:x} {r.Id:x} {r.SectorNumber:x} {r.Flag} {r.NrSectors:x} {r.IndirectOp}");
+        text.Append(
+            System.Globalization.CultureInfo.InvariantCulture,
+            $"{r.Operation} {r.NrSegments} {r.Handle:x} {r.Id:x} {r.SectorNumber:x} {r.Flag} {r.NrSectors:x} {r.IndirectOp}"
+        );
         foreach (Blkif.RequestSegment s in r.Seg)
             text.Append(System.Globalization.CultureInfo.InvariantCulture, $" {s.Gref:x}/{s.FirstSect}-{s.LastSect}");
         foreach (uint gref in r.IndirectGrefs)
@@ -150,8 +171,9 @@ public sealed unsafe class EntryTests
         return bytes;
     }
 
-    private static Dictionary<string, byte[]> Probe(string machine) => CProbe
-        .Run(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "Probes", "entries.c")), machine)
-        .Select(line => line.Split('|'))
-        .ToDictionary(part => part[0], part => Convert.FromHexString(part[1]));
+    private static Dictionary<string, byte[]> Probe(string machine) =>
+        CProbe
+            .Run(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "Probes", "entries.c")), machine)
+            .Select(line => line.Split('|'))
+            .ToDictionary(part => part[0], part => Convert.FromHexString(part[1]));
 }

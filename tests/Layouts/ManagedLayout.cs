@@ -3,10 +3,14 @@ using System.Runtime.CompilerServices;
 
 namespace Blkring.Layouts.Tests;
 
-/// <summary>How the running runtime lays out a generated type: measured, not taken from the attributes. Bytes.</summary>
+/// <summary>
+/// How the running runtime lays out a generated type: measured, not taken from the attributes. Bytes.
+/// </summary>
 internal static class ManagedLayout
 {
-    /// <summary>The C# type of a C struct: in the ABI's tag when it differs between ABIs, else in the protocol's class.</summary>
+    /// <summary>
+    /// The C# type of a C struct: in the ABI's tag when it differs between ABIs, else in the protocol's class.
+    /// </summary>
     public static Type Find(string protocolClass, string tag, string name)
     {
         Type protocol = Protocol(protocolClass);
@@ -15,7 +19,8 @@ internal static class ManagedLayout
             ?? throw new InvalidOperationException($"The generator emitted no {name} for {protocolClass}.{tag}.");
     }
 
-    public static Type Protocol(string name) => ProtocolAssembly.Types.GetType("Blkring.Abi." + name, throwOnError: true)!;
+    public static Type Protocol(string name) =>
+        ProtocolAssembly.Types.GetType("Blkring.Abi." + name, throwOnError: true)!;
 
     public static int SizeOf(Type type) =>
         (int)typeof(Unsafe).GetMethod(nameof(Unsafe.SizeOf))!.MakeGenericMethod(type).Invoke(null, null)!;
@@ -31,7 +36,10 @@ internal static class ManagedLayout
         Span<byte> bytes = BytesOf(owner, SizeOf(type));
         int first = bytes.IndexOf((byte)0xff);
         int last = bytes.LastIndexOf((byte)0xff);
-        Assert.False(bytes[first..(last + 1)].ContainsAnyExcept((byte)0xff), $"{type}.{field.Name} is not in one piece");
+        Assert.False(
+            bytes[first..(last + 1)].ContainsAnyExcept((byte)0xff),
+            $"{type}.{field.Name} is not in one piece"
+        );
         return (first, last + 1 - first);
     }
 

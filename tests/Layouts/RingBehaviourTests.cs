@@ -4,49 +4,80 @@ using Blkring.Abi;
 
 namespace Blkring.Layouts.Tests;
 
-/// <summary>The generated rings against the macros of ring.h: the same operations give the same indexes and decisions.</summary>
+/// <summary>
+/// The generated rings against the macros of ring.h: the same operations give the same indexes and decisions.
+/// </summary>
 public sealed unsafe class RingBehaviourTests
 {
-        private static readonly string[] Decisions =
+    private static readonly string[] Decisions =
     [
-        "push-requests", "push-responses", "final-requests", "final-responses", "full", "request-prod-overflow",
-        "request-cons-overflow", "response-prod-overflow",
+        "push-requests",
+        "push-responses",
+        "final-requests",
+        "final-responses",
+        "full",
+        "request-prod-overflow",
+        "request-cons-overflow",
+        "response-prod-overflow",
     ];
 
     // A start before the wrap at 2^32, one at it, and one far from it.
-    public static TheoryData<int, uint, int> Runs() => new()
-    {
-        { 1, 0xfffffff0, 1 }, { 1, 0, 2 }, { 2, 0xffffffff, 3 }, { 8, 0x7fffff80, 4 }, { 16, 0xfffffe00, 5 },
-    };
+    public static TheoryData<int, uint, int> Runs() =>
+        new()
+        {
+            { 1, 0xfffffff0, 1 },
+            { 1, 0, 2 },
+            { 2, 0xffffffff, 3 },
+            { 8, 0x7fffff80, 4 },
+            { 16, 0xfffffe00, 5 },
+        };
 
     [Theory]
     [MemberData(nameof(Runs))]
-    public void Rings_of_32_bit_guests_decide_as_the_macros_do(int pages, uint index, int seed) => Compare<Blkif.X86_32>("-m32", pages, index, seed);
+    public void Rings_of_32_bit_guests_decide_as_the_macros_do(int pages, uint index, int seed) =>
+        Compare<Blkif.X86_32>("-m32", pages, index, seed);
 
     [Theory]
     [MemberData(nameof(Runs))]
-    public void Rings_of_64_bit_guests_decide_as_the_macros_do(int pages, uint index, int seed) => Compare<Blkif.X86_64>("-m64", pages, index, seed);
+    public void Rings_of_64_bit_guests_decide_as_the_macros_do(int pages, uint index, int seed) =>
+        Compare<Blkif.X86_64>("-m64", pages, index, seed);
 
     [Theory]
     [MemberData(nameof(Runs))]
-    public void Native_rings_decide_as_the_macros_do(int pages, uint index, int seed) => Compare<Blkif.Native>("-m64", pages, index, seed);
+    public void Native_rings_decide_as_the_macros_do(int pages, uint index, int seed) =>
+        Compare<Blkif.Native>("-m64", pages, index, seed);
 
     private static void Compare<TAbi>(string machine, int pages, uint index, int seed)
         where TAbi : struct, Blkif.IRing
     {
-        (string Operation, uint Argument)[] script = RingScript.Make((uint)Blkif.BackRing<TAbi>.EntryCountFor(pages), index, seed);
+        (string Operation, uint Argument)[] script = RingScript.Make(
+            (uint)Blkif.BackRing<TAbi>.EntryCountFor(pages),
+            index,
+            seed
+        );
         var input = new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"{pages} {index}\n"));
         foreach ((string operation, uint argument) in script)
             input.Append(CultureInfo.InvariantCulture, $"{operation} {argument}\n");
 
-        string[] expected = CProbe.Run(File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "Probes", "ring.c")), machine, input.ToString());
+        string[] expected = CProbe.Run(
+            File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "Probes", "ring.c")),
+            machine,
+            input.ToString()
+        );
 
         // A comparison of decisions that all fall one way would prove little.
-        Assert.All(Decisions, decision => Assert.Equal(2, expected
-            .Where(line => line.StartsWith(decision + " ", StringComparison.Ordinal))
-            .Select(line => line.Split(' ')[3])
-            .Distinct()
-            .Count()));
+        Assert.All(
+            Decisions,
+            decision =>
+                Assert.Equal(
+                    2,
+                    expected
+                        .Where(line => line.StartsWith(decision + " ", StringComparison.Ordinal))
+                        .Select(line => line.Split(' ')[3])
+                        .Distinct()
+                        .Count()
+                )
+        );
 
         using var shared = new SharedPages(pages);
         var rings = new Rings<TAbi>(shared, pages, index);
@@ -77,34 +108,36 @@ public sealed unsafe class RingBehaviourTests
             uint result = Do(operation, argument);
             return string.Create(
                 CultureInfo.InvariantCulture,
-                $"{operation} {argument} = {result}: {Sring->ReqProd} {Sring->ReqEvent} {Sring->RspProd} {Sring->RspEvent}, front {_front.ReqProdPvt} {_front.RspCons}, back {_back.ReqCons} {_back.RspProdPvt}, {_back.EntryCount}");
+                $"{operation} {argument} = {result}: {Sring->ReqProd} {Sring->ReqEvent} {Sring->RspProd} {Sring->RspEvent}, front {_front.ReqProdPvt} {_front.RspCons}, back {_back.ReqCons} {_back.RspProdPvt}, {_back.EntryCount}"
+            );
         }
 
-        private uint Do(string operation, uint argument) => operation switch
-        {
-            "put-requests" => Zero(_front.ReqProdPvt += argument),
-            "push-requests" => Bit(_front.PushRequests()),
-            "take-requests" => Zero(_back.ReqCons += argument),
-            "put-responses" => Zero(_back.RspProdPvt += argument),
-            "push-responses" => Bit(_back.PushResponses()),
-            "take-responses" => Zero(_front.RspCons += argument),
-            "final-requests" => Bit(_back.FinalCheckForRequests()),
-            "final-responses" => Bit(_front.FinalCheckForResponses()),
-            "unconsumed-requests" => _back.UnconsumedRequests(),
-            "unconsumed-responses" => _front.UnconsumedResponses(),
-            "free-requests" => _front.FreeRequests(),
-            "full" => Bit(_front.IsFull()),
-            "request-prod-overflow" => Bit(_back.IsProducerOverflow(argument)),
-            "request-cons-overflow" => Bit(_back.IsConsumerOverflow(argument)),
-            "response-prod-overflow" => Bit(_front.IsProducerOverflow(argument)),
-            "request-offset" => (uint)(_back.EntryAt(argument) - _start),
-            "response-offset" => (uint)(_front.EntryAt(argument) - _start),
-            "set-req-prod" => Zero(Sring->ReqProd = argument),
-            "set-rsp-prod" => Zero(Sring->RspProd = argument),
-            "set-req-event" => Zero(Sring->ReqEvent = argument),
-            "set-rsp-event" => Zero(Sring->RspEvent = argument),
-            _ => throw new ArgumentException(operation),
-        };
+        private uint Do(string operation, uint argument) =>
+            operation switch
+            {
+                "put-requests" => Zero(_front.ReqProdPvt += argument),
+                "push-requests" => Bit(_front.PushRequests()),
+                "take-requests" => Zero(_back.ReqCons += argument),
+                "put-responses" => Zero(_back.RspProdPvt += argument),
+                "push-responses" => Bit(_back.PushResponses()),
+                "take-responses" => Zero(_front.RspCons += argument),
+                "final-requests" => Bit(_back.FinalCheckForRequests()),
+                "final-responses" => Bit(_front.FinalCheckForResponses()),
+                "unconsumed-requests" => _back.UnconsumedRequests(),
+                "unconsumed-responses" => _front.UnconsumedResponses(),
+                "free-requests" => _front.FreeRequests(),
+                "full" => Bit(_front.IsFull()),
+                "request-prod-overflow" => Bit(_back.IsProducerOverflow(argument)),
+                "request-cons-overflow" => Bit(_back.IsConsumerOverflow(argument)),
+                "response-prod-overflow" => Bit(_front.IsProducerOverflow(argument)),
+                "request-offset" => (uint)(_back.EntryAt(argument) - _start),
+                "response-offset" => (uint)(_front.EntryAt(argument) - _start),
+                "set-req-prod" => Zero(Sring->ReqProd = argument),
+                "set-rsp-prod" => Zero(Sring->RspProd = argument),
+                "set-req-event" => Zero(Sring->ReqEvent = argument),
+                "set-rsp-event" => Zero(Sring->RspEvent = argument),
+                _ => throw new ArgumentException(operation),
+            };
 
         private static uint Bit(bool value) => value ? 1u : 0u;
 
@@ -126,7 +159,13 @@ public sealed unsafe class RingBehaviourTests
         Blkif.FrontRing<TAbi>.Initialise(shared.Start, 1);
         var front = Blkif.FrontRing<TAbi>.Attach(shared.Start, 1, Start);
         var back = Blkif.BackRing<TAbi>.Attach(shared.Start, 1, Start);
-        *(Blkif.Sring*)shared.Start = new Blkif.Sring { ReqProd = Start, RspProd = Start, ReqEvent = Start + 1, RspEvent = Start + 1 };
+        *(Blkif.Sring*)shared.Start = new Blkif.Sring
+        {
+            ReqProd = Start,
+            RspProd = Start,
+            ReqEvent = Start + 1,
+            RspEvent = Start + 1,
+        };
 
         uint put = 0;
         uint taken = 0;
@@ -152,7 +191,14 @@ public sealed unsafe class RingBehaviourTests
         while (back.UnconsumedRequests() > 0)
         {
             back.CopyRequest(back.ReqCons++, ref request);
-            back.PutResponse(new Blkif.DecodedResponse { Id = request.Id, Operation = request.Operation, Status = Blkif.RspOkay });
+            back.PutResponse(
+                new Blkif.DecodedResponse
+                {
+                    Id = request.Id,
+                    Operation = request.Operation,
+                    Status = Blkif.RspOkay,
+                }
+            );
         }
         Assert.True(back.PushResponses());
         Assert.False(back.FinalCheckForRequests());
@@ -165,7 +211,10 @@ public sealed unsafe class RingBehaviourTests
         while (front.UnconsumedResponses() > 0)
         {
             front.TakeResponse(ref response);
-            Assert.Equal(((ulong)taken++, Blkif.OpFlushDiskcache, Blkif.RspOkay), (response.Id, response.Operation, response.Status));
+            Assert.Equal(
+                ((ulong)taken++, Blkif.OpFlushDiskcache, Blkif.RspOkay),
+                (response.Id, response.Operation, response.Status)
+            );
         }
         Assert.False(front.FinalCheckForResponses());
         return taken;

@@ -1,8 +1,9 @@
 namespace Blkring.Layouts.Tests;
 
 /// <summary>
-/// A random run of ring operations, the same for a seed. Both sides keep to the protocol, so that the run goes round and round
-/// the ring through its full and its empty state; now and then one scribbles on the shared page, and what was there is put back.
+/// A random run of ring operations, the same for a seed. Both sides keep to the protocol, so that the run goes round
+/// and round the ring through its full and its empty state; now and then one scribbles on the shared page, and what was
+/// there is put back.
 /// </summary>
 internal sealed class RingScript
 {
@@ -11,8 +12,17 @@ internal sealed class RingScript
     // Asked at any time: they change nothing but, for the final checks, an event index.
     private static readonly string[] Questions =
     [
-        "final-requests", "final-responses", "unconsumed-requests", "unconsumed-responses", "free-requests", "full",
-        "request-prod-overflow", "request-cons-overflow", "response-prod-overflow", "request-offset", "response-offset",
+        "final-requests",
+        "final-responses",
+        "unconsumed-requests",
+        "unconsumed-responses",
+        "free-requests",
+        "full",
+        "request-prod-overflow",
+        "request-cons-overflow",
+        "response-prod-overflow",
+        "request-offset",
+        "response-offset",
     ];
 
     private readonly List<(string Operation, uint Argument)> _steps = [];
@@ -79,7 +89,9 @@ internal sealed class RingScript
         }
     }
 
-    /// <summary>All there is, as often as only some of it: the full and the empty ring are where decisions turn.</summary>
+    /// <summary>
+    /// All there is, as often as only some of it: the full and the empty ring are where decisions turn.
+    /// </summary>
     private uint Add(string operation, uint available)
     {
         uint amount = _random.Next(2) == 0 ? available : (uint)_random.Next((int)available + 1);
@@ -96,7 +108,10 @@ internal sealed class RingScript
 
     private void Scribble()
     {
-        uint anything = _random.Next(2) == 0 ? (uint)_random.NextInt64(1L << 32) : _requestsPut + (uint)_random.Next(-5, (int)_entries + 5);
+        uint anything =
+            _random.Next(2) == 0
+                ? (uint)_random.NextInt64(1L << 32)
+                : _requestsPut + (uint)_random.Next(-5, (int)_entries + 5);
         switch (_random.Next(4))
         {
             case 0:

@@ -9,7 +9,7 @@ namespace Blkring.Layouts.Tests;
 internal static class Specs
 {
     public static IReadOnlyList<ProtocolSpec> All { get; } =
-        [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "abi"), "*.xml").Order().Select(Read)];
+    [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "abi"), "*.xml").Order().Select(Read)];
 
     /// <summary>Each spec with each of its ABIs, as test arguments.</summary>
     public static TheoryData<string, string> ProtocolsAndAbis()

@@ -1,12 +1,13 @@
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Xenbus;
-using Blkring.Loopback;
 using Blkring.Xenbus.Tests.Kit;
 
 namespace Blkring.Xenbus.Tests;
 
-/// <summary>Every way that a device's two states can go in order: attached, served, closed, opened again, removed.</summary>
+/// <summary>
+/// Every way that a device's two states can go in order: attached, served, closed, opened again, removed.
+/// </summary>
 public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
 {
     [Theory]
@@ -35,7 +36,8 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
     public void Areas_that_are_there_before_the_daemon_are_served_and_a_frontend_may_have_published_already()
     {
         using World world = new(xenstored, start: false);
-        Guest early = world.Attach(), later = world.Attach();
+        Guest early = world.Attach(),
+            later = world.Attach();
         early.Publish();
         world.StartBackend();
         world.Toolstack.WaitFor(early.Id, XenbusState.Connected);
@@ -84,7 +86,8 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
             world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);
             guest.SetState(XenbusState.Closed);
             world.Toolstack.WaitFor(guest.Id, XenbusState.Closed);
-            if (round == 2) break;
+            if (round == 2)
+                break;
             guest.MakeRings();
             guest.SetState(XenbusState.Initialising);
             guest.Connect(world.Toolstack);
@@ -102,7 +105,10 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         guest.SetState(XenbusState.Initialising);
         guest.Connect(world.Toolstack);
         guest.VerifyIo(30);
-        Assert.All(before, frontend => Assert.All(frontend.RingReferences, reference => Assert.False(guest.Domain.IsMapped(reference))));
+        Assert.All(
+            before,
+            frontend => Assert.All(frontend.RingReferences, reference => Assert.False(guest.Domain.IsMapped(reference)))
+        );
     }
 
     [Fact]
@@ -114,11 +120,18 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         IReadOnlyList<Loopback.Frontend> before = guest.Frontends;
         guest.MakeRings();
         guest.Publish();
-        Wait.Until(() => guest.AnyMapped && guest.Frontends.All(frontend => frontend.RingReferences.All(guest.Domain.IsMapped)), "the new ring is mapped");
+        Wait.Until(
+            () =>
+                guest.AnyMapped && guest.Frontends.All(frontend => frontend.RingReferences.All(guest.Domain.IsMapped)),
+            "the new ring is mapped"
+        );
         guest.SetState(XenbusState.Connected);
         guest.VerifyIo(30);
         Assert.Equal(XenbusState.Connected, world.Toolstack.BackendState(guest.Id));
-        Assert.All(before, frontend => Assert.All(frontend.RingReferences, reference => Assert.False(guest.Domain.IsMapped(reference))));
+        Assert.All(
+            before,
+            frontend => Assert.All(frontend.RingReferences, reference => Assert.False(guest.Domain.IsMapped(reference)))
+        );
     }
 
     [Fact]
@@ -151,8 +164,10 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
     public void A_crashed_guest_whose_memory_and_channels_are_gone_stops_without_hanging()
     {
         using World world = new(xenstored);
-        Guest guest = world.Connected(), other = world.Connected();
-        foreach (GrantReference reference in guest.Frontend.RingReferences) guest.Domain.Revoke(reference);
+        Guest guest = world.Connected(),
+            other = world.Connected();
+        foreach (GrantReference reference in guest.Frontend.RingReferences)
+            guest.Domain.Revoke(reference);
         world.Hypervisor.Remove(guest.Domain);
         world.Toolstack.RemoveFrontend(guest.Id);
         world.Toolstack.WaitFor(guest.Id, XenbusState.Closed);
@@ -187,7 +202,8 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         using World world = new(xenstored);
         Guest[] guests = [world.Connected(), world.Connected(), world.Attach()];
         world.Store.Remove("/local/domain/0/backend");
-        foreach (Guest guest in guests) world.WaitUntilGone(guest.Id);
+        foreach (Guest guest in guests)
+            world.WaitUntilGone(guest.Id);
         Assert.All(guests, guest => Assert.False(guest.AnyMapped));
         Guest next = world.Connected();
         next.VerifyIo();
@@ -251,13 +267,16 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         Guest guest = world.Connected();
         for (int round = 0; round < 3; round++)
         {
-            Task<Loopback.WorkloadResult> load = Task.Run(() => guest.NewWorkload(guest.Frontend).Run(32, TimeSpan.FromMilliseconds(300)));
+            Task<Loopback.WorkloadResult> load = Task.Run(() =>
+                guest.NewWorkload(guest.Frontend).Run(32, TimeSpan.FromMilliseconds(300))
+            );
             guest.SetState(XenbusState.Closing);
             world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);
             Guest.Right(await load);
             guest.SetState(XenbusState.Closed);
             world.Toolstack.WaitFor(guest.Id, XenbusState.Closed);
-            if (round == 2) break;
+            if (round == 2)
+                break;
             guest.MakeRings();
             guest.SetState(XenbusState.Initialising);
             guest.Connect(world.Toolstack);
@@ -271,8 +290,15 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
     public void Any_directory_can_be_served(string directory)
     {
         using World world = new(xenstored, new BackendOptions { Directory = directory });
-        DiskRequest disk = new() { Params = "aio:" + world.NewImage(), Directory = directory, Type = directory, Script = null };
-        Guest guest = world.Attach(disk), ignored = world.Attach(new DiskRequest { Params = disk.Params });
+        DiskRequest disk = new()
+        {
+            Params = "aio:" + world.NewImage(),
+            Directory = directory,
+            Type = directory,
+            Script = null,
+        };
+        Guest guest = world.Attach(disk),
+            ignored = world.Attach(new DiskRequest { Params = disk.Params });
         world.Toolstack.WaitFor(guest.Id, XenbusState.InitWait, directory);
         guest.Publish();
         world.Toolstack.WaitFor(guest.Id, XenbusState.Connected, directory);
@@ -285,7 +311,8 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
     {
         DeviceId mine = World.NewId();
         using World world = new(xenstored, new BackendOptions { Frontend = mine.Frontend });
-        Guest other = world.Attach(), guest = world.Attach(id: mine);
+        Guest other = world.Attach(),
+            guest = world.Attach(id: mine);
         guest.Connect(world.Toolstack);
         Assert.Equal(XenbusState.Initialising, world.Toolstack.BackendState(other.Id));
         Assert.Equal([mine], world.Backend.Devices.Select(device => device.Id));

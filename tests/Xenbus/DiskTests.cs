@@ -20,7 +20,9 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     {
         using World world = new(xenstored);
         string image = world.NewImage("aio:a disk,with=what:xl allows é.img");
-        Guest guest = world.Connected(new DiskRequest { Params = string.Format(System.Globalization.CultureInfo.InvariantCulture, form, image) });
+        Guest guest = world.Connected(
+            new DiskRequest { Params = string.Format(System.Globalization.CultureInfo.InvariantCulture, form, image) }
+        );
         guest.VerifyIo(20);
         Assert.Contains(image, world.Status(guest.Id)!.Image, StringComparison.Ordinal);
     }
@@ -30,8 +32,16 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     {
         using World world = new(xenstored);
         string image = world.NewImage();
-        // A script of its own kind answers later; /dev/block has no such numbers here, so the path that it gives counts.
-        Guest guest = world.Attach(new DiskRequest { Params = "iqn=of-some-target,portal=there", Type = "phy", Script = "block-iscsi" });
+        // A script of its own kind answers later; /dev/block has no such numbers here, so the path that it gives
+        // counts.
+        Guest guest = world.Attach(
+            new DiskRequest
+            {
+                Params = "iqn=of-some-target,portal=there",
+                Type = "phy",
+                Script = "block-iscsi",
+            }
+        );
         world.Toolstack.WaitFor(guest.Id, XenbusState.InitWait);
         guest.Publish();
         world.Store.Write(Toolstack.BackendPath(guest.Id) + "/physical-device-path", image);
@@ -49,10 +59,24 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     [InlineData("w", "disk", true, true, "2")]
     [InlineData("r", "cdrom", true, false, "7")]
     [InlineData("w", "cdrom", true, false, "7")]
-    public void Mode_and_kind_of_the_disk_are_told_and_kept(string mode, string kind, bool removable, bool writable, string info)
+    public void Mode_and_kind_of_the_disk_are_told_and_kept(
+        string mode,
+        string kind,
+        bool removable,
+        bool writable,
+        string info
+    )
     {
         using World world = new(xenstored);
-        Guest guest = world.Connected(new DiskRequest { Params = world.NewImage(), Mode = mode, DeviceType = kind, Removable = removable });
+        Guest guest = world.Connected(
+            new DiskRequest
+            {
+                Params = world.NewImage(),
+                Mode = mode,
+                DeviceType = kind,
+                Removable = removable,
+            }
+        );
         Assert.Equal(info, world.Toolstack.Read(guest.Id, "info"));
         Assert.Equal(!writable, world.Status(guest.Id)!.IsReadOnly);
         Assert.Equal(writable ? "1" : "0", world.Toolstack.Read(guest.Id, "feature-discard"));
@@ -93,7 +117,8 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         string image = world.NewImage();
         Guest guest = world.Connected(new DiskRequest { Params = image });
         Assert.Equal(Blkif.RspError, Ask(guest, Blkif.OpRead, World.Sectors));
-        using (FileStream file = new(image, FileMode.Open)) file.SetLength(2 * World.Sectors * Disk.SectorBytes);
+        using (FileStream file = new(image, FileMode.Open))
+            file.SetLength(2 * World.Sectors * Disk.SectorBytes);
         Wait.Until(() => world.Toolstack.Read(guest.Id, "sectors") == "4096", "the guest is told");
         Assert.Equal(XenbusState.Connected, world.Toolstack.BackendState(guest.Id));
         Assert.Equal(Blkif.RspOkay, Ask(guest, Blkif.OpRead, World.Sectors));
@@ -115,11 +140,16 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         Assert.Equal("1024", world.Toolstack.Read(guest.Id, "sectors"));
         Assert.Equal(Blkif.RspError, Ask(guest, Blkif.OpRead, 1024));
 
-        using (FileStream file = new(image, FileMode.Open)) file.SetLength(2 * World.Sectors * Disk.SectorBytes);
+        using (FileStream file = new(image, FileMode.Open))
+            file.SetLength(2 * World.Sectors * Disk.SectorBytes);
         world.Backend.Resize(guest.Id, null);
         Assert.Equal(2 * World.Sectors, world.Status(guest.Id)!.CapacitySectors);
         Assert.Equal(Blkif.RspOkay, Ask(guest, Blkif.OpRead, World.Sectors));
-        Assert.Contains("lengthen it first", Assert.Throws<XenbusCommandException>(() => world.Backend.Resize(guest.Id, 1L << 40)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "lengthen it first",
+            Assert.Throws<XenbusCommandException>(() => world.Backend.Resize(guest.Id, 1L << 40)).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<XenbusCommandException>(() => world.Backend.Resize(guest.Id, 0));
         Assert.Throws<XenbusCommandException>(() => world.Backend.Resize(World.NewId(), null));
     }
@@ -128,18 +158,34 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     public void A_disc_is_taken_out_and_another_put_in_while_the_guest_goes_on()
     {
         using World world = new(xenstored);
-        string first = world.NewImage("first.iso"), second = world.NewImage("second.iso", 4096);
+        string first = world.NewImage("first.iso"),
+            second = world.NewImage("second.iso", 4096);
         File.WriteAllBytes(second, [.. Enumerable.Repeat((byte)2, 4096 * Disk.SectorBytes)]);
-        Guest guest = world.Connected(new DiskRequest { Params = "aio:" + first, DeviceType = "cdrom", Removable = true, Mode = "r" });
+        Guest guest = world.Connected(
+            new DiskRequest
+            {
+                Params = "aio:" + first,
+                DeviceType = "cdrom",
+                Removable = true,
+                Mode = "r",
+            }
+        );
         Assert.Equal((byte)0, ReadByte(guest));
 
         world.Backend.Eject(guest.Id);
         Assert.Equal("0", world.Toolstack.Read(guest.Id, "sectors"));
         Assert.Equal(Blkif.RspError, Ask(guest, Blkif.OpRead));
         world.Backend.Insert(guest.Id, second);
-        Assert.Equal(("4096", "aio:" + second), (world.Toolstack.Read(guest.Id, "sectors"), world.Toolstack.Read(guest.Id, "params")));
+        Assert.Equal(
+            ("4096", "aio:" + second),
+            (world.Toolstack.Read(guest.Id, "sectors"), world.Toolstack.Read(guest.Id, "params"))
+        );
         Assert.Equal((byte)2, ReadByte(guest));
-        Assert.Contains("does not exist", Assert.Throws<XenbusCommandException>(() => world.Backend.Insert(guest.Id, second + ".no")).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "does not exist",
+            Assert.Throws<XenbusCommandException>(() => world.Backend.Insert(guest.Id, second + ".no")).Message,
+            StringComparison.Ordinal
+        );
         Assert.Throws<XenbusCommandException>(() => world.Backend.Insert(guest.Id, "relative.iso"));
 
         // The toolstack's way to the same: it writes params.
@@ -155,7 +201,15 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     public void An_empty_drive_is_attached_and_gets_its_disc_later()
     {
         using World world = new(xenstored);
-        Guest guest = world.Connected(new DiskRequest { Params = "", DeviceType = "cdrom", Removable = true, Mode = "r" });
+        Guest guest = world.Connected(
+            new DiskRequest
+            {
+                Params = "",
+                DeviceType = "cdrom",
+                Removable = true,
+                Mode = "r",
+            }
+        );
         Assert.Equal("0", world.Toolstack.Read(guest.Id, "sectors"));
         world.Backend.Insert(guest.Id, world.NewImage());
         Assert.Equal((byte)0, ReadByte(guest));
@@ -169,7 +223,15 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     {
         using World world = new(xenstored);
         string disc = world.NewImage("disc.iso");
-        Guest guest = world.Connected(new DiskRequest { Params = "aio:" + disc, DeviceType = "cdrom", Removable = true, Mode = "r" });
+        Guest guest = world.Connected(
+            new DiskRequest
+            {
+                Params = "aio:" + disc,
+                DeviceType = "cdrom",
+                Removable = true,
+                Mode = "r",
+            }
+        );
         Assert.Equal((byte)0, ReadByte(guest));
         File.Delete(disc);
         File.WriteAllBytes(disc, [.. Enumerable.Repeat((byte)3, 1024 * Disk.SectorBytes)]);
@@ -186,7 +248,15 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     {
         using World world = new(xenstored);
         string disc = world.NewImage();
-        Guest guest = world.Connected(new DiskRequest { Params = "aio:" + disc, DeviceType = "cdrom", Removable = true, Mode = "r" });
+        Guest guest = world.Connected(
+            new DiskRequest
+            {
+                Params = "aio:" + disc,
+                DeviceType = "cdrom",
+                Removable = true,
+                Mode = "r",
+            }
+        );
         Assert.True(world.Backend.Stop(Wait.Limit));
         world.Store.Write(Toolstack.BackendPath(guest.Id) + "/params", gone);
         world.StartBackend();
@@ -196,7 +266,16 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         world.Backend.Insert(guest.Id, disc);
         Assert.Equal((byte)0, ReadByte(guest));
         // What is attached anew has no guest that would lose a drive.
-        Guest other = world.Attach(new DiskRequest { Params = gone, Script = null, DeviceType = "cdrom", Removable = true, Mode = "r" });
+        Guest other = world.Attach(
+            new DiskRequest
+            {
+                Params = gone,
+                Script = null,
+                DeviceType = "cdrom",
+                Removable = true,
+                Mode = "r",
+            }
+        );
         world.Toolstack.WaitFor(other.Id, XenbusState.Closing);
     }
 
@@ -205,7 +284,11 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     {
         using World world = new(xenstored);
         Guest guest = world.Connected();
-        Assert.Contains("no CD-ROM", Assert.Throws<XenbusCommandException>(() => world.Backend.Eject(guest.Id)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "no CD-ROM",
+            Assert.Throws<XenbusCommandException>(() => world.Backend.Eject(guest.Id)).Message,
+            StringComparison.Ordinal
+        );
         guest.VerifyIo(20);
     }
 
@@ -214,7 +297,9 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     {
         using World world = new(xenstored);
         Guest guest = world.Connected();
-        Task<Loopback.WorkloadResult> load = Task.Run(() => guest.NewWorkload(guest.Frontend).Run(32, TimeSpan.FromMilliseconds(500)));
+        Task<Loopback.WorkloadResult> load = Task.Run(() =>
+            guest.NewWorkload(guest.Frontend).Run(32, TimeSpan.FromMilliseconds(500))
+        );
         for (int round = 0; round < 5; round++)
         {
             world.Backend.Pause(guest.Id);
@@ -252,11 +337,15 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     private static List<string> NextKeys(IXenstore watcher, int count)
     {
         List<string> keys = [];
-        Wait.Until(() =>
-        {
-            while (watcher.CheckWatch(out string path, out _)) keys.Add(path[(path.LastIndexOf('/') + 1)..]);
-            return keys.Count >= count;
-        }, "the keys change");
+        Wait.Until(
+            () =>
+            {
+                while (watcher.CheckWatch(out string path, out _))
+                    keys.Add(path[(path.LastIndexOf('/') + 1)..]);
+                return keys.Count >= count;
+            },
+            "the keys change"
+        );
         return keys;
     }
 
@@ -264,8 +353,14 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     private static unsafe short Ask(Guest guest, int operation, long sector = 0)
     {
         Loopback.Frontend frontend = guest.Frontend;
-        Blkif.DecodedRequest request = new() { Operation = (byte)operation, Id = 77, SectorNumber = (ulong)sector };
-        if (operation == Blkif.OpDiscard) request.NrSectors = 1;
+        Blkif.DecodedRequest request = new()
+        {
+            Operation = (byte)operation,
+            Id = 77,
+            SectorNumber = (ulong)sector,
+        };
+        if (operation == Blkif.OpDiscard)
+            request.NrSectors = 1;
         else
         {
             request.NrSegments = 1;
@@ -275,7 +370,8 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         frontend.Push();
         Blkif.DecodedResponse response = default;
         while (!frontend.TryTake(ref response))
-            if (!frontend.FinalCheckForResponses()) Assert.True(frontend.WaitForEvent((int)Wait.Limit.TotalMilliseconds), "no response came");
+            if (!frontend.FinalCheckForResponses())
+                Assert.True(frontend.WaitForEvent((int)Wait.Limit.TotalMilliseconds), "no response came");
         return response.Status;
     }
 

@@ -5,7 +5,10 @@ using Blkring.Xenbus.Tests.Kit;
 
 namespace Blkring.Xenbus.Tests;
 
-/// <summary>The handshake, key by key, beside that of QEMU's qdisk (qdisk-handshake.txt has what was recorded, and why we differ).</summary>
+/// <summary>
+/// The handshake, key by key, beside that of QEMU's qdisk (qdisk-handshake.txt has what was recorded, and why we
+/// differ).
+/// </summary>
 public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstored>
 {
     /// <param name="Writer">qdisk, both, or blkring.</param>
@@ -14,23 +17,43 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
 
     private static readonly string[] s_ofTheToolstack =
     [
-        "frontend", "params", "script", "frontend-id", "online", "removable", "bootable", "state", "dev", "type", "mode", "device-type",
-        "discard-enable", "specification",
+        "frontend",
+        "params",
+        "script",
+        "frontend-id",
+        "online",
+        "removable",
+        "bootable",
+        "state",
+        "dev",
+        "type",
+        "mode",
+        "device-type",
+        "discard-enable",
+        "specification",
     ];
 
     private static Row[] Recorded =>
-    [
-        .. File.ReadLines(Repository.PathOf("tests/Xenbus/qdisk-handshake.txt"))
-            .Where(line => line.Length > 0 && line[0] != '#')
-            .Select(line => line.Split((char[]?)null, 5, StringSplitOptions.RemoveEmptyEntries))
-            .Select(words => new Row(words[0], words[1], Enum.Parse<XenbusState>(words[2]), words[3])),
-    ];
+        [
+            .. File.ReadLines(Repository.PathOf("tests/Xenbus/qdisk-handshake.txt"))
+                .Where(line => line.Length > 0 && line[0] != '#')
+                .Select(line => line.Split((char[]?)null, 5, StringSplitOptions.RemoveEmptyEntries))
+                .Select(words => new Row(words[0], words[1], Enum.Parse<XenbusState>(words[2]), words[3])),
+        ];
 
     [Fact]
     public void Every_key_is_one_that_qdisk_writes_or_one_with_a_reason()
     {
         using World world = new(xenstored, new BackendOptions { Directory = "qdisk" });
-        Guest guest = world.Attach(new DiskRequest { Params = "aio:" + world.NewImage(), Directory = "qdisk", Type = "qdisk", Script = null });
+        Guest guest = world.Attach(
+            new DiskRequest
+            {
+                Params = "aio:" + world.NewImage(),
+                Directory = "qdisk",
+                Type = "qdisk",
+                Script = null,
+            }
+        );
         world.Toolstack.WaitFor(guest.Id, XenbusState.InitWait, "qdisk");
         AssertKeys(world, guest, XenbusState.InitWait);
         guest.Publish();
@@ -56,11 +79,13 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
     public void Persistent_grants_are_offered_where_they_are_used(GrantMode mode, string? directIoSafe, bool offered)
     {
         using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { GrantMode = mode } });
-        Guest guest = world.Connected(new DiskRequest
-        {
-            Params = world.NewImage(),
-            Changes = new Dictionary<string, string?> { ["direct-io-safe"] = directIoSafe },
-        });
+        Guest guest = world.Connected(
+            new DiskRequest
+            {
+                Params = world.NewImage(),
+                Changes = new Dictionary<string, string?> { ["direct-io-safe"] = directIoSafe },
+            }
+        );
         Assert.Equal(offered ? "1" : null, world.Toolstack.Read(guest.Id, "feature-persistent"));
         guest.VerifyIo(30);
         world.RestartBackend();
@@ -69,40 +94,81 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
 
     /// <summary>A drive may get another medium, which is opened anew.</summary>
     [Theory]
-    [InlineData(CacheMode.Writeback, false), InlineData(CacheMode.Writethrough, false), InlineData(CacheMode.None, false), InlineData(CacheMode.Writeback, true)]
+    [
+        InlineData(CacheMode.Writeback, false),
+        InlineData(CacheMode.Writethrough, false),
+        InlineData(CacheMode.None, false),
+        InlineData(CacheMode.Writeback, true)
+    ]
     public void Left_to_us_pages_that_the_kernel_would_hold_for_the_disk_are_copied(CacheMode cache, bool removable)
     {
-        using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { GrantMode = null, Cache = cache } });
+        using World world = new(
+            xenstored,
+            new BackendOptions { Device = _ => new DeviceOptions { GrantMode = null, Cache = cache } }
+        );
         string image = world.NewImage();
         bool pins;
-        using (FileDisk disk = FileDisk.Open(image, new FileDiskOptions { Cache = cache })) pins = disk.PinsPages;
+        using (FileDisk disk = FileDisk.Open(image, new FileDiskOptions { Cache = cache }))
+            pins = disk.PinsPages;
         Assert.True(cache == CacheMode.None || !pins);
-        Guest guest = world.Connected(new DiskRequest { Params = image, Changes = new Dictionary<string, string?> { ["removable"] = removable ? "1" : "0" } });
+        Guest guest = world.Connected(
+            new DiskRequest
+            {
+                Params = image,
+                Changes = new Dictionary<string, string?> { ["removable"] = removable ? "1" : "0" },
+            }
+        );
         Assert.Equal(pins || removable ? null : "1", world.Toolstack.Read(guest.Id, "feature-persistent"));
         guest.VerifyIo(30);
     }
 
     /// <summary>In a PV domain; whether a mode was asked for by name, and what for.</summary>
     [Theory]
-    [InlineData(GrantMode.Persistent, CacheMode.None, null, true), InlineData(GrantMode.Map, CacheMode.None, null, true)]
+    [
+        InlineData(GrantMode.Persistent, CacheMode.None, null, true),
+        InlineData(GrantMode.Map, CacheMode.None, null, true)
+    ]
     [InlineData(GrantMode.Copy, CacheMode.None, null, false), InlineData(null, CacheMode.None, null, false)]
     [InlineData(GrantMode.Persistent, CacheMode.Writeback, null, false)]
     [InlineData(GrantMode.Persistent, CacheMode.None, "0", false)]
     public void Where_the_kernel_would_lose_pinned_pages_they_are_copied_and_who_asked_otherwise_is_told(
-        GrantMode? mode, CacheMode cache, string? directIoSafe, bool told)
+        GrantMode? mode,
+        CacheMode cache,
+        string? directIoSafe,
+        bool told
+    )
     {
-        using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { GrantMode = mode, Cache = cache } });
+        using World world = new(
+            xenstored,
+            new BackendOptions { Device = _ => new DeviceOptions { GrantMode = mode, Cache = cache } }
+        );
         world.Hypervisor.LosesPinnedPages = true;
         string image = world.NewImage();
         bool pins;
-        using (FileDisk disk = FileDisk.Open(image, new FileDiskOptions { Cache = cache })) pins = disk.PinsPages;
-        Guest guest = world.Connected(new DiskRequest { Params = image, Changes = new Dictionary<string, string?> { ["direct-io-safe"] = directIoSafe } });
+        using (FileDisk disk = FileDisk.Open(image, new FileDiskOptions { Cache = cache }))
+            pins = disk.PinsPages;
+        Guest guest = world.Connected(
+            new DiskRequest
+            {
+                Params = image,
+                Changes = new Dictionary<string, string?> { ["direct-io-safe"] = directIoSafe },
+            }
+        );
         bool persistent = mode is null or GrantMode.Persistent;
-        Assert.Equal(persistent && !pins && directIoSafe is null ? "1" : null, world.Toolstack.Read(guest.Id, "feature-persistent"));
+        Assert.Equal(
+            persistent && !pins && directIoSafe is null ? "1" : null,
+            world.Toolstack.Read(guest.Id, "feature-persistent")
+        );
         guest.VerifyIo(30);
         // The lines come after the state that the guest has seen: stopped, it has said all.
         Assert.True(world.Backend.Stop(Wait.Limit));
-        Assert.Equal(told && pins, world.Log.Lines.Any(line => line.StartsWith("Warning", StringComparison.Ordinal) && line.Contains("copied although Grants", StringComparison.Ordinal)));
+        Assert.Equal(
+            told && pins,
+            world.Log.Lines.Any(line =>
+                line.StartsWith("Warning", StringComparison.Ordinal)
+                && line.Contains("copied although Grants", StringComparison.Ordinal)
+            )
+        );
     }
 
     [Fact]
@@ -123,8 +189,16 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
     private static void AssertKeys(World world, Guest guest, XenbusState state)
     {
         Row[] expected = [.. Recorded.Where(row => row.Writer != "qdisk" && row.By <= state)];
-        IEnumerable<string> present = world.Store.Directory(Toolstack.BackendPath(guest.Id, "qdisk"))!.Except(s_ofTheToolstack);
-        Assert.Equal(expected.Select(row => row.Key).Order(StringComparer.Ordinal), present.Order(StringComparer.Ordinal));
-        Assert.All(expected.Where(row => row.Value != "*"), row => Assert.Equal((row.Key, row.Value), (row.Key, world.Toolstack.Read(guest.Id, row.Key, "qdisk"))));
+        IEnumerable<string> present = world
+            .Store.Directory(Toolstack.BackendPath(guest.Id, "qdisk"))!
+            .Except(s_ofTheToolstack);
+        Assert.Equal(
+            expected.Select(row => row.Key).Order(StringComparer.Ordinal),
+            present.Order(StringComparer.Ordinal)
+        );
+        Assert.All(
+            expected.Where(row => row.Value != "*"),
+            row => Assert.Equal((row.Key, row.Value), (row.Key, world.Toolstack.Read(guest.Id, row.Key, "qdisk")))
+        );
     }
 }

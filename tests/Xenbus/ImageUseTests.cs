@@ -15,7 +15,8 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
     {
         using World world = new(xenstored, s_impatient);
         DiskRequest disk = new() { Params = "aio:" + world.NewImage() };
-        Guest first = world.Connected(disk), second = world.Attach(disk);
+        Guest first = world.Connected(disk),
+            second = world.Attach(disk);
         world.Toolstack.WaitFor(second.Id, XenbusState.InitWait);
         Assert.Contains("is in use", world.Status(second.Id)!.LastError, StringComparison.Ordinal);
         second.Publish();
@@ -31,7 +32,8 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
     {
         using World world = new(xenstored);
         DiskRequest disk = new() { Params = "aio:" + world.NewImage() };
-        Guest before = world.Connected(disk), after = world.Attach(disk);
+        Guest before = world.Connected(disk),
+            after = world.Attach(disk);
         world.Toolstack.WaitFor(after.Id, XenbusState.InitWait);
         after.Publish();
         world.Toolstack.Detach(before.Id);
@@ -49,7 +51,10 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
     {
         using World world = new(xenstored, s_impatient with { Device = _ => new DeviceOptions { Lock = locks } });
         DiskRequest disk = new() { Params = "aio:" + world.NewImage(), Mode = mode };
-        Assert.All([world.Connected(disk), world.Connected(disk)], guest => Assert.True(world.Status(guest.Id)!.IsConnected));
+        Assert.All(
+            [world.Connected(disk), world.Connected(disk)],
+            guest => Assert.True(world.Status(guest.Id)!.IsConnected)
+        );
     }
 
     [Fact]
@@ -66,7 +71,10 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
             Wait.Until(() => world.Status(guest.Id)?.LastError is not null, "the wait is told");
             Assert.Contains("is in use", world.Status(guest.Id)!.LastError, StringComparison.Ordinal);
             Thread.Sleep(2 * s_impatient.LockPatience);
-            Assert.Equal((XenbusState.Connected, false), (world.Toolstack.BackendState(guest.Id), world.Status(guest.Id)!.IsConnected));
+            Assert.Equal(
+                (XenbusState.Connected, false),
+                (world.Toolstack.BackendState(guest.Id), world.Status(guest.Id)!.IsConnected)
+            );
         }
         Wait.Until(() => world.Status(guest.Id) is { IsConnected: true, LastError: null }, "it is taken over");
         guest.VerifyIo(20);
@@ -75,7 +83,10 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
     [Fact]
     public void A_limit_holds_at_once_shows_and_outlives_a_reconnect_but_not_the_device()
     {
-        using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { Limits = new ThrottleLimits { Iops = 1_000_000 } } });
+        using World world = new(
+            xenstored,
+            new BackendOptions { Device = _ => new DeviceOptions { Limits = new ThrottleLimits { Iops = 1_000_000 } } }
+        );
         Guest guest = world.Connected();
         Assert.Equal(new ThrottleLimits { Iops = 1_000_000 }, world.Status(guest.Id)!.Limits);
         long free = guest.VerifyIo(200);
@@ -107,17 +118,44 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
     [Theory]
     [InlineData(true, "4096")]
     [InlineData(false, "512")]
-    public void The_images_own_sectors_are_offered_only_where_asked_for_and_kept_to_by_the_next_daemon(bool native, string sectorSize)
+    public void The_images_own_sectors_are_offered_only_where_asked_for_and_kept_to_by_the_next_daemon(
+        bool native,
+        string sectorSize
+    )
     {
-        BackendOptions Options(bool native) => new()
-        {
-            Device = _ => new DeviceOptions { NativeSectors = native },
-            OpenImage = (path, options) => FileDisk.Open(path, new FileDiskOptions { Writable = options.Writable, Lock = options.Lock, LeastAlignmentBytes = 4096 }),
-        };
+        BackendOptions Options(bool native) =>
+            new()
+            {
+                Device = _ => new DeviceOptions { NativeSectors = native },
+                OpenImage = (path, options) =>
+                    FileDisk.Open(
+                        path,
+                        new FileDiskOptions
+                        {
+                            Writable = options.Writable,
+                            Lock = options.Lock,
+                            LeastAlignmentBytes = 4096,
+                        }
+                    ),
+            };
         using World world = new(xenstored, Options(native));
-        Guest guest = world.Connected(), drive = world.Connected(new DiskRequest { Params = world.NewImage(), DeviceType = "cdrom", Mode = "r" });
-        Assert.Equal((sectorSize, "4096", "2048"), (world.Toolstack.Read(guest.Id, "sector-size"), world.Toolstack.Read(guest.Id, "physical-sector-size"),
-            world.Toolstack.Read(guest.Id, "sectors")));
+        Guest guest = world.Connected(),
+            drive = world.Connected(
+                new DiskRequest
+                {
+                    Params = world.NewImage(),
+                    DeviceType = "cdrom",
+                    Mode = "r",
+                }
+            );
+        Assert.Equal(
+            (sectorSize, "4096", "2048"),
+            (
+                world.Toolstack.Read(guest.Id, "sector-size"),
+                world.Toolstack.Read(guest.Id, "physical-sector-size"),
+                world.Toolstack.Read(guest.Id, "sectors")
+            )
+        );
         Assert.Equal("512", world.Toolstack.Read(drive.Id, "sector-size"));
 
         world.Options = Options(!native);

@@ -18,7 +18,18 @@ public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xensto
     {
         using ReactorPool reactors = new(new ReactorPoolOptions { Threads = 2 });
         using World world = new(
-            xenstored, new BackendOptions { Device = _ => new DeviceOptions { MaxInFlight = 4, MaxIndirectSegments = 0, Cache = CacheMode.Writeback } }, reactors: reactors);
+            xenstored,
+            new BackendOptions
+            {
+                Device = _ => new DeviceOptions
+                {
+                    MaxInFlight = 4,
+                    MaxIndirectSegments = 0,
+                    Cache = CacheMode.Writeback,
+                },
+            },
+            reactors: reactors
+        );
         string image = world.NewImage();
         Guest[] guests = [.. Enumerable.Range(0, Devices).Select(_ => world.NewGuest(spare: 0))];
         // What is made once, at the first device of each reactor, is made before it is counted.
@@ -35,7 +46,8 @@ public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xensto
 
         void Round(Guest[] some)
         {
-            foreach (Guest guest in some) world.Toolstack.Attach(guest.Id, new DiskRequest { Params = "aio:" + image, Mode = "r" });
+            foreach (Guest guest in some)
+                world.Toolstack.Attach(guest.Id, new DiskRequest { Params = "aio:" + image, Mode = "r" });
             foreach (Guest guest in some)
             {
                 world.Toolstack.WaitFor(guest.Id, XenbusState.InitWait);
@@ -47,10 +59,14 @@ public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xensto
                 guest.SetState(XenbusState.Connected);
             }
             Assert.Equal(some.Length, world.Backend.Devices.Count(device => device.IsConnected));
-            foreach (Guest guest in some) world.Toolstack.Detach(guest.Id);
-            foreach (Guest guest in some) guest.SetState(XenbusState.Closed);
-            foreach (Guest guest in some) world.Toolstack.WaitFor(guest.Id, XenbusState.Closed);
-            foreach (Guest guest in some) world.Toolstack.RemoveAreas(guest.Id);
+            foreach (Guest guest in some)
+                world.Toolstack.Detach(guest.Id);
+            foreach (Guest guest in some)
+                guest.SetState(XenbusState.Closed);
+            foreach (Guest guest in some)
+                world.Toolstack.WaitFor(guest.Id, XenbusState.Closed);
+            foreach (Guest guest in some)
+                world.Toolstack.RemoveAreas(guest.Id);
             Wait.Until(() => world.Backend.Devices.Count == 0, "all are forgotten");
         }
     }
@@ -63,16 +79,19 @@ public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xensto
         using CancellationTokenSource calm = new();
         long writes = 0;
         string ring = stormy.Frontend.RingReferences[0].ToString();
-        Task storm = Task.Run(() =>
-        {
-            using IXenstore store = xenstored.Connect();
-            while (!calm.IsCancellationRequested)
+        Task storm = Task.Run(
+            () =>
             {
-                store.Write(stormy.Path + "/state", "4");
-                store.Write(stormy.Path + "/ring-ref", ring);
-                writes++;
-            }
-        }, CancellationToken.None);
+                using IXenstore store = xenstored.Connect();
+                while (!calm.IsCancellationRequested)
+                {
+                    store.Write(stormy.Path + "/state", "4");
+                    store.Write(stormy.Path + "/ring-ref", ring);
+                    writes++;
+                }
+            },
+            CancellationToken.None
+        );
 
         for (int round = 0; round < 5; round++)
         {
@@ -88,48 +107,68 @@ public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xensto
         Assert.True(writes > 500, $"{writes} writes are no storm");
         stormy.VerifyIo(20);
         Assert.Empty(world.Log.Errors);
-        Assert.InRange(world.Log.Lines.Count(line => line.Contains($"device {stormy.Id}:", StringComparison.Ordinal)), 1, 10);
+        Assert.InRange(
+            world.Log.Lines.Count(line => line.Contains($"device {stormy.Id}:", StringComparison.Ordinal)),
+            1,
+            10
+        );
     }
 
     [Fact]
     public void A_disk_that_hangs_when_it_is_opened_holds_up_its_own_device_and_no_other()
     {
         using ManualResetEventSlim opens = new();
-        using World world = new(xenstored, new BackendOptions
-        {
-            OpenImage = (path, options) =>
+        using World world = new(
+            xenstored,
+            new BackendOptions
             {
-                if (path.EndsWith("hangs.img", StringComparison.Ordinal)) opens.Wait();
-                return FileDisk.Open(path, options);
-            },
-        });
+                OpenImage = (path, options) =>
+                {
+                    if (path.EndsWith("hangs.img", StringComparison.Ordinal))
+                        opens.Wait();
+                    return FileDisk.Open(path, options);
+                },
+            }
+        );
         string hangs = world.NewImage("hangs.img");
         // More than the pool has threads.
-        Guest[] sick = [.. Enumerable.Range(0, 12).Select(_ => world.Attach(new DiskRequest { Params = hangs, Mode = "r" }))];
+        Guest[] sick =
+        [
+            .. Enumerable.Range(0, 12).Select(_ => world.Attach(new DiskRequest { Params = hangs, Mode = "r" })),
+        ];
         Guest well = world.Connected();
         well.VerifyIo(20);
         Assert.All(sick, guest => Assert.Equal(XenbusState.Initialising, world.Toolstack.BackendState(guest.Id)));
         Assert.True(world.Backend.IsHealthy);
         opens.Set();
-        foreach (Guest guest in sick) guest.Connect(world.Toolstack);
+        foreach (Guest guest in sick)
+            guest.Connect(world.Toolstack);
     }
 
     [Fact]
     public unsafe void A_disk_that_hangs_with_requests_is_waited_for_in_the_background()
     {
         using HungDisk disk = new(World.Sectors);
-        using World world = new(xenstored, new BackendOptions
-        {
-            DrainTimeout = TimeSpan.FromMilliseconds(50),
-            OpenImage = (path, options) => path == "/hung" ? disk : FileDisk.Open(path, options),
-        });
-        Guest sick = world.Connected(new DiskRequest { Params = "aio:/hung" }), well = world.Connected();
+        using World world = new(
+            xenstored,
+            new BackendOptions
+            {
+                DrainTimeout = TimeSpan.FromMilliseconds(50),
+                OpenImage = (path, options) => path == "/hung" ? disk : FileDisk.Open(path, options),
+            }
+        );
+        Guest sick = world.Connected(new DiskRequest { Params = "aio:/hung" }),
+            well = world.Connected();
         Blkif.DecodedRequest request = new() { Operation = Blkif.OpRead, NrSegments = 1 };
         request.Seg[0].Gref = sick.Frontend.GrantOf(0, 0, readOnly: false).Value;
         sick.Frontend.Put(in request);
         sick.Frontend.Push();
         Wait.Until(() => disk.HasRequests, "the disk has the request");
-        Assert.Contains("still has requests", Assert.Throws<XenbusCommandException>(() => world.Backend.Pause(sick.Id)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "still has requests",
+            Assert.Throws<XenbusCommandException>(() => world.Backend.Pause(sick.Id)).Message,
+            StringComparison.Ordinal
+        );
 
         world.Toolstack.RemoveFrontend(sick.Id);
         world.Toolstack.Detach(sick.Id);
@@ -142,7 +181,8 @@ public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xensto
         Assert.False(disk.IsDisposed);
 
         disk.Release();
-        foreach (VbdQueue queue in world.Status(sick.Id)!.Queues) world.Reactor.Kick(queue);
+        foreach (VbdQueue queue in world.Status(sick.Id)!.Queues)
+            world.Reactor.Kick(queue);
         world.Toolstack.WaitFor(sick.Id, XenbusState.Closed);
         Assert.True(disk.IsDisposed);
         Assert.False(sick.AnyMapped);

@@ -57,7 +57,10 @@ public sealed class RestartTests : IDisposable
         world.StartBackend();
         Guest guest = world.Connected(rings: 2);
         guest.VerifyIo(20);
-        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(folder));
+        Assert.Equal(
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute,
+            File.GetUnixFileMode(folder)
+        );
         Assert.Equal(2, Directory.GetFiles(folder).Length);
         world.RestartBackend();
         Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the device is taken over");
@@ -78,8 +81,13 @@ public sealed class RestartTests : IDisposable
         Guest guest = world.Connected();
         Assert.True(world.Backend.Stop(Wait.Limit));
         string own = Assert.Single(Directory.GetFiles(folder));
-        string[] others = [Path.Combine(folder, $"backend-vbd3-4-{guest.Id.Frontend}-51712-0"), Path.Combine(folder, "notes.txt")];
-        foreach (string file in (string[])[.. others, own + "1", Path.Combine(folder, "backend-vbd3-30001-51712-0")]) File.WriteAllText(file, "");
+        string[] others =
+        [
+            Path.Combine(folder, $"backend-vbd3-4-{guest.Id.Frontend}-51712-0"),
+            Path.Combine(folder, "notes.txt"),
+        ];
+        foreach (string file in (string[])[.. others, own + "1", Path.Combine(folder, "backend-vbd3-30001-51712-0")])
+            File.WriteAllText(file, "");
 
         // For one domain: what belongs to another is not looked at.
         world.Options = new BackendOptions { JournalFolder = folder, Frontend = World.NewId().Frontend };
@@ -88,7 +96,10 @@ public sealed class RestartTests : IDisposable
         world.Options = new BackendOptions { JournalFolder = folder };
         world.RestartBackend();
         // The device's own, whatever the ring; not what names no device of this directory.
-        Assert.Equal(((string[])[.. others, own, own + "1"]).Order(StringComparer.Ordinal), Directory.GetFiles(folder).Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ((string[])[.. others, own, own + "1"]).Order(StringComparer.Ordinal),
+            Directory.GetFiles(folder).Order(StringComparer.Ordinal)
+        );
 
         Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the device is taken over");
         world.Store.Remove(Toolstack.BackendPath(guest.Id));
@@ -100,9 +111,18 @@ public sealed class RestartTests : IDisposable
     public void What_one_daemon_offered_the_next_one_keeps_to_whatever_its_options_say()
     {
         using World world = new(_xenstored, new BackendOptions { Device = _ => new DeviceOptions { MaxQueues = 4 } });
-        Guest guest = world.Connected(ringPages: 4, rings: 2), closed = world.Connected();
+        Guest guest = world.Connected(ringPages: 4, rings: 2),
+            closed = world.Connected();
         Assert.True(world.Backend.Stop(Wait.Limit));
-        world.Options = new BackendOptions { Device = _ => new DeviceOptions { MaxQueues = 1, MaxRingPageOrder = 0, MaxIndirectSegments = 0 } };
+        world.Options = new BackendOptions
+        {
+            Device = _ => new DeviceOptions
+            {
+                MaxQueues = 1,
+                MaxRingPageOrder = 0,
+                MaxIndirectSegments = 0,
+            },
+        };
         world.StartBackend();
         Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the device is taken over");
         guest.VerifyIo(20);
@@ -113,15 +133,23 @@ public sealed class RestartTests : IDisposable
         closed.MakeRings();
         closed.SetState(XenbusState.Initialising);
         world.Toolstack.WaitFor(closed.Id, XenbusState.InitWait);
-        Assert.Equal(("1", "0", null), (world.Toolstack.Read(closed.Id, "multi-queue-max-queues"), world.Toolstack.Read(closed.Id, "max-ring-page-order"),
-            world.Toolstack.Read(closed.Id, "feature-max-indirect-segments")));
+        Assert.Equal(
+            ("1", "0", null),
+            (
+                world.Toolstack.Read(closed.Id, "multi-queue-max-queues"),
+                world.Toolstack.Read(closed.Id, "max-ring-page-order"),
+                world.Toolstack.Read(closed.Id, "feature-max-indirect-segments")
+            )
+        );
     }
 
     [Fact]
     public void What_happened_while_there_was_no_daemon_is_made_up_for()
     {
         using World world = new(_xenstored);
-        Guest closed = world.Connected(), detached = world.Connected(), destroyed = world.Connected();
+        Guest closed = world.Connected(),
+            detached = world.Connected(),
+            destroyed = world.Connected();
         Assert.True(world.Backend.Stop(Wait.Limit));
         closed.SetState(XenbusState.Closed);
         world.Toolstack.Detach(detached.Id);
@@ -140,7 +168,8 @@ public sealed class RestartTests : IDisposable
         string image = world.NewImage();
         Guest guest = world.Connected(new DiskRequest { Params = image });
         Assert.True(world.Backend.Stop(Wait.Limit));
-        using (FileStream file = new(image, FileMode.Open)) file.SetLength(2 * World.Sectors * Disk.SectorBytes);
+        using (FileStream file = new(image, FileMode.Open))
+            file.SetLength(2 * World.Sectors * Disk.SectorBytes);
         world.StartBackend();
         Wait.Until(() => world.Toolstack.Read(guest.Id, "sectors") == "4096", "the new length is there");
         Assert.Equal(XenbusState.Connected, world.Toolstack.BackendState(guest.Id));
@@ -150,7 +179,8 @@ public sealed class RestartTests : IDisposable
     public async Task Data_flows_on_while_the_store_is_away_and_a_store_that_kept_its_content_is_taken_up_again()
     {
         using World world = new(_xenstored);
-        Guest guest = world.Connected(), waiting = world.Attach();
+        Guest guest = world.Connected(),
+            waiting = world.Attach();
         world.Toolstack.WaitFor(waiting.Id, XenbusState.InitWait);
         VbdQueue queue = world.Status(guest.Id)!.Queues[0];
         List<(string Path, string Value)> content = Dump(world.Store, "/local");
@@ -162,7 +192,11 @@ public sealed class RestartTests : IDisposable
         Assert.True(world.Backend.IsHealthy);
         long answered = queue.Statistics.Answered;
         Wait.Until(() => queue.Statistics.Answered > answered + 100, "requests are answered without a store");
-        Assert.Contains("xenstore is away", Assert.Throws<XenbusCommandException>(() => world.Backend.Resize(guest.Id, null)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "xenstore is away",
+            Assert.Throws<XenbusCommandException>(() => world.Backend.Resize(guest.Id, null)).Message,
+            StringComparison.Ordinal
+        );
 
         _xenstored.StartAgain(store => content.ForEach(entry => store.Write(entry.Path, entry.Value)));
         Wait.Until(() => world.Backend.HasStore, "the store is found again");
@@ -182,17 +216,26 @@ public sealed class RestartTests : IDisposable
     public void A_store_that_came_back_empty_takes_no_disk_away_and_keys_that_come_back_are_followed()
     {
         using World world = new(_xenstored);
-        Guest guest = world.Connected(), other = world.Connected();
+        Guest guest = world.Connected(),
+            other = world.Connected();
         List<(string Path, string Value)> content = Dump(world.Store, "/local");
         _xenstored.Kill();
         Wait.Until(() => !world.Backend.HasStore, "the loss is noticed");
         _xenstored.StartAgain();
-        Wait.Until(() => world.Status(guest.Id) is { IsOrphan: true } && world.Status(other.Id) is { IsOrphan: true }, "nobody removed them");
+        Wait.Until(
+            () => world.Status(guest.Id) is { IsOrphan: true } && world.Status(other.Id) is { IsOrphan: true },
+            "nobody removed them"
+        );
         guest.VerifyIo(50);
         world.ReconnectStore();
 
         // One guest's keys are restored, the other's are not: it is new.
-        foreach ((string path, string value) in content.Where(entry => entry.Path.Contains($"/{guest.Id.Frontend}/", StringComparison.Ordinal))) world.Store.Write(path, value);
+        foreach (
+            (string path, string value) in content.Where(entry =>
+                entry.Path.Contains($"/{guest.Id.Frontend}/", StringComparison.Ordinal)
+            )
+        )
+            world.Store.Write(path, value);
         Wait.Until(() => world.Status(guest.Id) is { IsOrphan: false, IsConnected: true }, "it has keys again");
         guest.VerifyIo(50);
         // And from then on their removal is a removal.
@@ -217,26 +260,33 @@ public sealed class RestartTests : IDisposable
             Wait.Until(() => !world.Backend.HasStore, "the loss is noticed");
             DeviceId other = World.NewId();
             string image = world.NewImage($"new-{restart}.img");
-            _xenstored.StartAgain(store => new Toolstack(() => store).Attach(other, new DiskRequest { Params = "aio:" + image }));
+            _xenstored.StartAgain(store =>
+                new Toolstack(() => store).Attach(other, new DiskRequest { Params = "aio:" + image })
+            );
             world.ReconnectStore();
             world.Toolstack.WaitFor(other, XenbusState.InitWait);
             Wait.Until(() => world.Status(guest.Id) is null or { IsOrphan: true }, "nobody removed it");
             guest.VerifyIo(20);
         }
-        Assert.Single(world.Log.Lines, line => line.Contains($"device {guest.Id}: its keys are gone", StringComparison.Ordinal));
+        Assert.Single(
+            world.Log.Lines,
+            line => line.Contains($"device {guest.Id}: its keys are gone", StringComparison.Ordinal)
+        );
     }
 
     [Fact]
     public void A_device_that_was_removed_while_the_store_was_restarted_is_let_go()
     {
         using World world = new(_xenstored);
-        Guest guest = world.Connected(), stays = world.Connected();
+        Guest guest = world.Connected(),
+            stays = world.Connected();
         List<(string Path, string Value)> content = Dump(world.Store, "/local");
         _xenstored.Kill();
         _xenstored.StartAgain(store =>
         {
             foreach ((string path, string value) in content)
-                if (!path.Contains($"/{guest.Id.Frontend}/", StringComparison.Ordinal)) store.Write(path, value);
+                if (!path.Contains($"/{guest.Id.Frontend}/", StringComparison.Ordinal))
+                    store.Write(path, value);
         });
         world.ReconnectStore();
         world.WaitUntilGone(guest.Id);
@@ -249,7 +299,13 @@ public sealed class RestartTests : IDisposable
     {
         _xenstored.Kill();
         using Reactor reactor = new();
-        using XenbusBackend backend = new(new BackendOptions(), _xenstored.Connect, new LoopbackHypervisor(), reactor, new TestLog());
+        using XenbusBackend backend = new(
+            new BackendOptions(),
+            _xenstored.Connect,
+            new LoopbackHypervisor(),
+            reactor,
+            new TestLog()
+        );
         XenstoreException error = Assert.Throws<XenstoreException>(backend.Start);
         Assert.Contains("start xenstored", error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', error.Message);
@@ -282,7 +338,8 @@ public sealed class RestartTests : IDisposable
         void Take(string path)
         {
             content.Add((path, store.Read(path) ?? ""));
-            foreach (string name in store.Directory(path) ?? []) Take($"{path}/{name}");
+            foreach (string name in store.Directory(path) ?? [])
+                Take($"{path}/{name}");
         }
     }
 }

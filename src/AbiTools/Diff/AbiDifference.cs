@@ -1,33 +1,45 @@
 namespace Blkring.AbiTools.Diff;
 
 /// <summary>One thing that two versions of a protocol do not have in common.</summary>
-/// <param name="Kind">What happened, of a fixed vocabulary: <c>member-moved</c>, <c>constant-changed</c> and so on.</param>
+/// <param name="Kind">
+/// What happened, of a fixed vocabulary: <c>member-moved</c>, <c>constant-changed</c> and so on.
+/// </param>
 /// <param name="Subject">What it happened to, as C names it: <c>blkif_request.id</c>.</param>
 /// <param name="Text">The same in words, with old and new values.</param>
-/// <param name="IsWireCompatible">Whether a frontend of one version and a backend of the other still understand each other.</param>
+/// <param name="IsWireCompatible">
+/// Whether a frontend of one version and a backend of the other still understand each other.
+/// </param>
 public sealed record AbiDifference(string Kind, string Protocol, string Subject, string Text, bool IsWireCompatible)
 {
     public string? Struct { get; init; }
     public string? Member { get; init; }
+
     /// <summary>Null when it is the same in every ABI by its nature, as a constant is.</summary>
     public string? Abi { get; init; }
+
     /// <summary>Bytes, as the three below.</summary>
     public int? OldOffset { get; init; }
     public int? NewOffset { get; init; }
     public int? OldSize { get; init; }
     public int? NewSize { get; init; }
+
     /// <summary>Of a bit field, as <see cref="Layouts.AbiMember.BitOffset"/>.</summary>
     public int? OldBitOffset { get; init; }
     public int? NewBitOffset { get; init; }
+
     /// <summary>Of a bit field, in bits.</summary>
     public int? OldBitWidth { get; init; }
     public int? NewBitWidth { get; init; }
+
     /// <summary>A type or a value.</summary>
     public string? Old { get; init; }
     public string? New { get; init; }
 }
 
-/// <summary>A header that could not be read, and so was not compared. <paramref name="Message"/>: one line that names it, and why.</summary>
+/// <summary>
+/// A header that could not be read, and so was not compared. <paramref name="Message"/>: one line that names it, and
+/// why.
+/// </summary>
 public sealed record AbiRefusal(string Protocol, string Message);
 
 /// <summary>All differences between two versions, in the order of the old one.</summary>
@@ -43,5 +55,8 @@ public sealed record AbiComparison(IReadOnlyList<AbiDifference> Differences)
     public bool IsWireCompatible => Differences.All(d => d.IsWireCompatible);
 
     /// <summary>identical, compatible or incompatible.</summary>
-    public string Verdict => IsIdentical ? "identical" : IsWireCompatible ? "compatible" : "incompatible";
+    public string Verdict =>
+        IsIdentical ? "identical"
+        : IsWireCompatible ? "compatible"
+        : "incompatible";
 }

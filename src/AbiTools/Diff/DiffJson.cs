@@ -4,18 +4,32 @@ using System.Text.Json.Serialization;
 namespace Blkring.AbiTools.Diff;
 
 /// <summary>
-/// A comparison for machines:
-/// {verdict, differences: [{kind, protocol, subject, text, isWireCompatible, ...}], refused: [{protocol, message}]}; what does not apply is left out.
+/// A comparison for machines: {verdict, differences: [{kind, protocol, subject, text, isWireCompatible, ...}], refused:
+/// [{protocol, message}]}; what does not apply is left out.
 /// </summary>
 public static class DiffJson
 {
     public static string Write(AbiComparison comparison) =>
-        JsonSerializer.Serialize(new DiffReport(comparison.Verdict, comparison.Differences, comparison.Refused.Count > 0 ? comparison.Refused : null), DiffJsonContext.Default.DiffReport);
+        JsonSerializer.Serialize(
+            new DiffReport(
+                comparison.Verdict,
+                comparison.Differences,
+                comparison.Refused.Count > 0 ? comparison.Refused : null
+            ),
+            DiffJsonContext.Default.DiffReport
+        );
 }
 
-internal sealed record DiffReport(string Verdict, IReadOnlyList<AbiDifference> Differences, IReadOnlyList<AbiRefusal>? Refused);
+internal sealed record DiffReport(
+    string Verdict,
+    IReadOnlyList<AbiDifference> Differences,
+    IReadOnlyList<AbiRefusal>? Refused
+);
 
 [JsonSerializable(typeof(DiffReport))]
 [JsonSourceGenerationOptions(
-    WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+    WriteIndented = true,
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull
+)]
 internal sealed partial class DiffJsonContext : JsonSerializerContext;

@@ -2,7 +2,9 @@ using System.Text;
 
 namespace Blkring.AbiTools.Import;
 
-/// <summary>The comments of one header by line: what stands behind a declaration or right before it documents it.</summary>
+/// <summary>
+/// The comments of one header by line: what stands behind a declaration or right before it documents it.
+/// </summary>
 internal sealed class CommentMap
 {
     // Comments right before a declaration that are looked at: more than one line has members.
@@ -42,10 +44,14 @@ internal sealed class CommentMap
             return behind;
         List<string> before = Before(firstLine);
         // Several members on a line have their comments before it, each with the member's name.
-        string? named = before.FirstOrDefault(text => text.TrimStart('/', '*', ' ').StartsWith($"@{name}:", StringComparison.Ordinal));
+        string? named = before.FirstOrDefault(text =>
+            text.TrimStart('/', '*', ' ').StartsWith($"@{name}:", StringComparison.Ordinal)
+        );
         if (named is not null)
             return CommentText.Clean(named.Replace($"@{name}:", "", StringComparison.Ordinal));
-        return before.Count == 0 || before[^1].TrimStart('/', '*', ' ').StartsWith('@') ? "" : CommentText.Clean(before[^1]);
+        return before.Count == 0 || before[^1].TrimStart('/', '*', ' ').StartsWith('@')
+            ? ""
+            : CommentText.Clean(before[^1]);
     }
 
     private string Behind(int line)
@@ -65,7 +71,11 @@ internal sealed class CommentMap
     private List<string> Before(int line)
     {
         var texts = new List<string>();
-        for (int last = line - 1; texts.Count < MostBefore && _aloneByLastLine.TryGetValue(last, out Comment? comment); last = comment.FirstLine - 1)
+        for (
+            int last = line - 1;
+            texts.Count < MostBefore && _aloneByLastLine.TryGetValue(last, out Comment? comment);
+            last = comment.FirstLine - 1
+        )
             texts.Add(comment.Text);
         texts.Reverse();
         return texts;
@@ -90,13 +100,23 @@ internal sealed class CommentMap
             }
             else if (c == '/' && i + 1 < source.Length && source[i + 1] is '*' or '/')
             {
-                int end = source[i + 1] == '*' ? source.IndexOf("*/", i + 2, StringComparison.Ordinal) + 2 : source.IndexOf('\n', i);
+                int end =
+                    source[i + 1] == '*'
+                        ? source.IndexOf("*/", i + 2, StringComparison.Ordinal) + 2
+                        : source.IndexOf('\n', i);
                 // An unclosed comment goes to the end of the file; libclang has refused it already.
                 if (end < i + 2)
                     end = source.Length;
                 string text = source[i..end];
                 int lines = text.AsSpan().Count('\n');
-                yield return new Comment(line, line + lines, i - lineStart, text, !codeOnLine, !codeOnLine && !codeAbove);
+                yield return new Comment(
+                    line,
+                    line + lines,
+                    i - lineStart,
+                    text,
+                    !codeOnLine,
+                    !codeOnLine && !codeAbove
+                );
                 line += lines;
                 if (lines > 0)
                     lineStart = source.LastIndexOf('\n', end - 1) + 1;
@@ -131,23 +151,37 @@ internal static class CommentText
     // What a drawing or a rule is made of.
     private static readonly string[] Drawings = ["---", "***", "===", "+-", "-+", "| "];
 
-    private static readonly string[] Legal = ["SPDX-", "Copyright", "Permission is hereby granted", "The above copyright notice", "THE SOFTWARE IS"];
+    private static readonly string[] Legal =
+    [
+        "SPDX-",
+        "Copyright",
+        "Permission is hereby granted",
+        "The above copyright notice",
+        "THE SOFTWARE IS",
+    ];
 
     /// <summary>The first paragraph that is prose, on one line; empty when there is none.</summary>
-    public static string Clean(string comment) => Paragraphs(comment).FirstOrDefault(IsProse) is { } text ? Shorten(text) : "";
+    public static string Clean(string comment) =>
+        Paragraphs(comment).FirstOrDefault(IsProse) is { } text ? Shorten(text) : "";
 
     /// <summary>What a header says it is: its first prose that is neither its name nor its licence.</summary>
-    public static string Description(IEnumerable<string> head, string fileName) => head
-        .SelectMany(Paragraphs)
-        .Select(p => p.StartsWith(fileName, StringComparison.Ordinal) ? p[fileName.Length..].TrimStart(' ', '-', ':') : p)
-        .FirstOrDefault(p => IsProse(p) && !Legal.Any(l => p.Contains(l, StringComparison.Ordinal))) is { } text ? Shorten(text) : "";
+    public static string Description(IEnumerable<string> head, string fileName) =>
+        head.SelectMany(Paragraphs)
+            .Select(p =>
+                p.StartsWith(fileName, StringComparison.Ordinal) ? p[fileName.Length..].TrimStart(' ', '-', ':') : p
+            )
+            .FirstOrDefault(p => IsProse(p) && !Legal.Any(l => p.Contains(l, StringComparison.Ordinal)))
+            is { } text
+            ? Shorten(text)
+            : "";
 
-    public static IEnumerable<string> CopyrightLines(IEnumerable<string> head) => head
-        .SelectMany(Lines)
-        .Where(line => line.StartsWith("Copyright", StringComparison.Ordinal))
-        .Select(line => string.Join(' ', line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)));
+    public static IEnumerable<string> CopyrightLines(IEnumerable<string> head) =>
+        head.SelectMany(Lines)
+            .Where(line => line.StartsWith("Copyright", StringComparison.Ordinal))
+            .Select(line => string.Join(' ', line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)));
 
-    private static bool IsProse(string text) => text.Any(char.IsLetter) && !Drawings.Any(d => text.Contains(d, StringComparison.Ordinal));
+    private static bool IsProse(string text) =>
+        text.Any(char.IsLetter) && !Drawings.Any(d => text.Contains(d, StringComparison.Ordinal));
 
     private static IEnumerable<string> Paragraphs(string comment)
     {
@@ -167,10 +201,11 @@ internal static class CommentText
         }
     }
 
-    private static IEnumerable<string> Lines(string comment) => comment
-        .Replace("*/", "", StringComparison.Ordinal)
-        .Split('\n')
-        .Select(line => line.Trim().TrimStart('/', '*', '<').Trim().TrimEnd('*').TrimEnd());
+    private static IEnumerable<string> Lines(string comment) =>
+        comment
+            .Replace("*/", "", StringComparison.Ordinal)
+            .Split('\n')
+            .Select(line => line.Trim().TrimStart('/', '*', '<').Trim().TrimEnd('*').TrimEnd());
 
     private static string Shorten(string text)
     {

@@ -20,11 +20,16 @@ public sealed class ImportOptions
     /// <summary>The protocol's name; null for the first header's.</summary>
     public string? Name { get; init; }
 
-    /// <summary>Whether nothing will be generated from it: then a hint that matches nothing, or a ring without one decoded message, is a difference to be told and no error.</summary>
+    /// <summary>
+    /// Whether nothing will be generated from it: then a hint that matches nothing, or a ring without one decoded
+    /// message, is a difference to be told and no error.
+    /// </summary>
     public bool IsForComparison { get; init; }
 }
 
-/// <summary>C headers to a spec: what a compiler for each target sees, merged, and proved against the generator's layout rules.</summary>
+/// <summary>
+/// C headers to a spec: what a compiler for each target sees, merged, and proved against the generator's layout rules.
+/// </summary>
 public static class HeaderImport
 {
     // More collisions of names than any protocol has; each try resolves one.
@@ -33,7 +38,9 @@ public static class HeaderImport
     private const string LibClangErrorLimit = "-ferror-limit=0";
 
     /// <summary>The spec's XML. The same headers give the same text, byte for byte.</summary>
-    /// <exception cref="HeaderImportException">The headers do not compile, or a struct has no layout that a spec can say.</exception>
+    /// <exception cref="HeaderImportException">
+    /// The headers do not compile, or a struct has no layout that a spec can say.
+    /// </exception>
     /// <exception cref="LibClangMissingException">libclang is not installed.</exception>
     public static string Import(ImportOptions options)
     {
@@ -53,8 +60,12 @@ public static class HeaderImport
         MergedHeaders merged = TargetMerge.Merge(models);
         if (merged.Types.Count == 0 && merged.Constants.Count == 0)
         {
-            string instead = models[0].HasFunctionMacros ? ", only macros with parameters: import a header that uses them" : "";
-            throw new HeaderImportException($"{headers[0]}: the header defines no struct, union, enum or constant{instead}");
+            string instead = models[0].HasFunctionMacros
+                ? ", only macros with parameters: import a header that uses them"
+                : "";
+            throw new HeaderImportException(
+                $"{headers[0]}: the header defines no struct, union, enum or constant{instead}"
+            );
         }
         return Write(name, headers, sources, merged, hints, models, options.IsForComparison);
     }
@@ -80,18 +91,28 @@ public static class HeaderImport
         return full;
     }
 
-    private static List<HeaderModel> ReadAll(string[] headers, IReadOnlyList<string> includeFolders, HeaderSources sources, Hints hints)
+    private static List<HeaderModel> ReadAll(
+        string[] headers,
+        IReadOnlyList<string> includeFolders,
+        HeaderSources sources,
+        Hints hints
+    )
     {
         string[] more = [.. hints.Headers.Select(h => HeaderNames.Beside(headers[0], h)).OfType<string>()];
         using var system = new SystemHeaders();
         string includes = string.Concat(headers.Concat(more).Select(h => $"#include \"{h}\"\n"));
         if (!Compiles(includes, system, includeFolders) && HeaderNames.Beside(headers[0], "xen/xen.h") is { } xen)
         {
-            // Headers of before Xen 4.0 leave it to their user to include what they need, and those of before 3.0 to have Linux's integers;
-            // those of Linux's drivers also need grant references.
+            // Headers of before Xen 4.0 leave it to their user to include what they need, and those of before 3.0 to
+            // have Linux's integers; those of Linux's drivers also need grant references.
             string needed = $"#include <errno.h>\n{SystemHeaders.LinuxIntegers}#include \"{xen}\"\n";
-            string grants = HeaderNames.Beside(headers[0], "xen/grant_table.h") is { } header ? $"#include \"{header}\"\n" : "";
-            includes = new[] { needed + includes, needed + grants + includes }.FirstOrDefault(text => Compiles(text, system, includeFolders)) ?? includes;
+            string grants = HeaderNames.Beside(headers[0], "xen/grant_table.h") is { } header
+                ? $"#include \"{header}\"\n"
+                : "";
+            includes =
+                new[] { needed + includes, needed + grants + includes }.FirstOrDefault(text =>
+                    Compiles(text, system, includeFolders)
+                ) ?? includes;
         }
         var models = new List<HeaderModel>();
         bool isOfX86 = HeaderNames.Of(headers[0]).StartsWith("xen/arch-x86", StringComparison.Ordinal);
@@ -118,20 +139,53 @@ public static class HeaderImport
     {
         string source = Path.Combine(system.Folder, "try.c");
         File.WriteAllText(source, includes);
-        using TranslationUnit unit = TranslationUnit.Parse(source, [.. Arguments(Target.All[0], system.Folder, includeFolders)]);
+        using TranslationUnit unit = TranslationUnit.Parse(
+            source,
+            [.. Arguments(Target.All[0], system.Folder, includeFolders)]
+        );
         return unit.Errors().Count == 0;
     }
 
-    private static IEnumerable<string> Arguments(Target target, string systemFolder, IReadOnlyList<string> includeFolders)
+    private static IEnumerable<string> Arguments(
+        Target target,
+        string systemFolder,
+        IReadOnlyList<string> includeFolders
+    )
     {
         // __XEN_TOOLS__: the latest interface, where the structs have their documented names.
         string[] fixedOnes =
-            ["-target", target.Triple, "-xc", "-std=gnu11", "-nostdinc", "-D__XEN_TOOLS__", "-w", LibClangErrorLimit, "-include", Path.Combine(systemFolder, "stdint.h")];
-        return [.. fixedOnes, .. includeFolders.Select(f => "-I" + Path.GetFullPath(f)), "-isystem", systemFolder, "-idirafter", "/usr/include"];
+        [
+            "-target",
+            target.Triple,
+            "-xc",
+            "-std=gnu11",
+            "-nostdinc",
+            "-D__XEN_TOOLS__",
+            "-w",
+            LibClangErrorLimit,
+            "-include",
+            Path.Combine(systemFolder, "stdint.h"),
+        ];
+        return
+        [
+            .. fixedOnes,
+            .. includeFolders.Select(f => "-I" + Path.GetFullPath(f)),
+            "-isystem",
+            systemFolder,
+            "-idirafter",
+            "/usr/include",
+        ];
     }
 
     private static string Write(
-        string name, string[] headers, HeaderSources sources, MergedHeaders merged, Hints hints, IReadOnlyList<HeaderModel> models, bool isForComparison)
+        string name,
+        string[] headers,
+        HeaderSources sources,
+        MergedHeaders merged,
+        Hints hints,
+        IReadOnlyList<HeaderModel> models,
+        bool isForComparison
+    )
     {
         string[] names = [.. headers.Select(HeaderNames.Of)];
         List<string> head = [.. sources.Comments(headers[0]).Head];
@@ -140,26 +194,42 @@ public static class HeaderImport
         for (int tries = 0; ; tries++)
         {
             string text = SpecWriter.Write(name, names, doc, CommentText.CopyrightLines(head), merged, hints, renamed);
-            SpecReading reading = SpecReader.Read(names[0], SourceText.From(text, Encoding.UTF8), CancellationToken.None, checksRings: !isForComparison);
+            SpecReading reading = SpecReader.Read(
+                names[0],
+                SourceText.From(text, Encoding.UTF8),
+                CancellationToken.None,
+                checksRings: !isForComparison
+            );
             if (reading.Spec is { } spec)
             {
                 LayoutProof.Check(spec, models);
                 if (!isForComparison)
-                    hints.Check(headers[0], n => spec.Constants.Any(c => c.Name == n) || spec.Composites.Any(c => c.Name == n));
+                    hints.Check(
+                        headers[0],
+                        n => spec.Constants.Any(c => c.Name == n) || spec.Composites.Any(c => c.Name == n)
+                    );
                 return text;
             }
             DiagnosticInfo problem = reading.Problems[0];
             var at = SpecElement.At(text, problem.At.Span.Start);
             if (tries == MaxRenames || !Rename(problem, at, merged, renamed))
-                throw new HeaderImportException($"{PlaceOf(at, merged) ?? headers[0]}: {problem.ToDiagnostic().GetMessage()} ({problem.Descriptor.Id})");
+                throw new HeaderImportException(
+                    $"{PlaceOf(at, merged) ?? headers[0]}: {problem.ToDiagnostic().GetMessage()} ({problem.Descriptor.Id})"
+                );
         }
     }
 
     /// <summary>
-    /// C names that are one in C#, or no name there: one gets another C# name, which the spec shows. _NETTXF_more_data is told from
-    /// NETTXF_more_data in C# as it is in C; of other names the later gets a number. False where that is not what is wrong.
+    /// C names that are one in C#, or no name there: one gets another C# name, which the spec shows. _NETTXF_more_data
+    /// is told from NETTXF_more_data in C# as it is in C; of other names the later gets a number. False where that is
+    /// not what is wrong.
     /// </summary>
-    private static bool Rename(DiagnosticInfo problem, SpecElement at, MergedHeaders merged, Dictionary<string, string> renamed)
+    private static bool Rename(
+        DiagnosticInfo problem,
+        SpecElement at,
+        MergedHeaders merged,
+        Dictionary<string, string> renamed
+    )
     {
         bool isNoName = problem.Descriptor == Descriptors.NotACSharpName;
         if (!isNoName && problem.Descriptor != Descriptors.NameCollision)
@@ -169,19 +239,26 @@ public static class HeaderImport
         (string name, string? key) = at.Kind switch
         {
             "member" => (at.Name, SpecWriter.KeyOfMember(at.Owner, at.Name)),
-            "constant" when merged.Constants.Any(c => c.Name == underscored) && !renamed.ContainsKey(underscored) => (underscored, underscored),
+            "constant" when merged.Constants.Any(c => c.Name == underscored) && !renamed.ContainsKey(underscored) => (
+                underscored,
+                underscored
+            ),
             "constant" => (at.Name, at.Name),
             "struct" or "union" => (at.Name, SpecWriter.KeyOfType(at.Name)),
             _ => ("", null),
         };
         if (key is null)
             return false;
-        renamed[key] = renamed.ContainsKey(key) ? NextNumber(csharp) : name.StartsWith('_') || isNoName ? "_" + csharp : csharp + "_2";
+        renamed[key] =
+            renamed.ContainsKey(key) ? NextNumber(csharp)
+            : name.StartsWith('_') || isNoName ? "_" + csharp
+            : csharp + "_2";
         return true;
     }
 
     private static string NextNumber(string name) =>
-        name.LastIndexOf('_') is var at and >= 0 && int.TryParse(name.AsSpan(at + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+        name.LastIndexOf('_') is var at and >= 0
+        && int.TryParse(name.AsSpan(at + 1), NumberStyles.None, CultureInfo.InvariantCulture, out int number)
             ? string.Create(CultureInfo.InvariantCulture, $"{name[..at]}_{number + 1}")
             : name + "_2";
 
@@ -193,7 +270,8 @@ public static class HeaderImport
         string type = at.Owner.Length > 0 ? at.Owner : at.Name;
         if (merged.Types.FirstOrDefault(t => t.Type.Name == type) is not { } found)
             return null;
-        HeaderMember? member = at.Owner.Length > 0 ? found.Members.FirstOrDefault(m => m.Member.Name == at.Name)?.Member : null;
+        HeaderMember? member =
+            at.Owner.Length > 0 ? found.Members.FirstOrDefault(m => m.Member.Name == at.Name)?.Member : null;
         return member is null ? found.Type.At.ToString() : $"{member.At}: {type}.{member.Name}";
     }
 }

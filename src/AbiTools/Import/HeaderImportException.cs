@@ -1,6 +1,9 @@
 namespace Blkring.AbiTools;
 
-/// <summary>Headers that cannot become a spec. The message is one line: file, line, struct and member where there is one, what is wrong.</summary>
+/// <summary>
+/// Headers that cannot become a spec. The message is one line: file, line, struct and member where there is one, what
+/// is wrong.
+/// </summary>
 public sealed class HeaderImportException(string message) : Exception(message);
 
 /// <summary>libclang is not installed; the message names Debian's package.</summary>

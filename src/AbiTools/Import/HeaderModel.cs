@@ -9,34 +9,61 @@ internal sealed record HeaderModel(
     IReadOnlyList<HeaderType> Types,
     IReadOnlyList<HeaderRing> Rings,
     IReadOnlyList<HeaderOmission> Omissions,
-    bool HasFunctionMacros)
+    bool HasFunctionMacros
+)
 {
     public IReadOnlyDictionary<string, HeaderType> TypeByName { get; } = Types.ToDictionary(t => t.Name);
 
     private readonly Dictionary<string, HeaderTypedef> _typedefByName = Typedefs.ToDictionary(t => t.Name);
 
     /// <summary>The integer that a typedef's name stands for; any other type itself.</summary>
-    public string Underlying(string type) => _typedefByName.TryGetValue(type, out HeaderTypedef? typedef) ? typedef.Type : type;
+    public string Underlying(string type) =>
+        _typedefByName.TryGetValue(type, out HeaderTypedef? typedef) ? typedef.Type : type;
 
-    public HeaderModel With(IReadOnlyList<HeaderType> types) => new(Target, Constants, Typedefs, types, Rings, Omissions, HasFunctionMacros);
+    public HeaderModel With(IReadOnlyList<HeaderType> types) =>
+        new(Target, Constants, Typedefs, types, Rings, Omissions, HasFunctionMacros);
 
     /// <summary>A macro may have the name of an enumerator.</summary>
     public ILookup<string, HeaderConstant> ConstantsByName { get; } = Constants.ToLookup(c => c.Name);
 }
 
-/// <summary>A number or a string. <paramref name="IsHex"/>: a bit or mask, as the header writes it. <paramref name="Enum"/>: of an enumerator.</summary>
-internal sealed record HeaderConstant(string Name, decimal Value, string? Text, bool IsHex, string? Enum, string Header, Place At, string Doc);
+/// <summary>
+/// A number or a string. <paramref name="IsHex"/>: a bit or mask, as the header writes it. <paramref name="Enum"/>: of
+/// an enumerator.
+/// </summary>
+internal sealed record HeaderConstant(
+    string Name,
+    decimal Value,
+    string? Text,
+    bool IsHex,
+    string? Enum,
+    string Header,
+    Place At,
+    string Doc
+);
 
 /// <summary>A typedef, or a macro that stands for a type. <paramref name="Type"/>: an integer of stdint.h.</summary>
 internal sealed record HeaderTypedef(string Name, string Type, string Header, string Doc);
 
 /// <summary>
-/// A struct or union. <paramref name="Path"/>: how C reaches a type without a tag: a typedef's name, or a type and its members down to
-/// one of this type; empty when C has no name for it at all. <paramref name="Pack"/>: the largest alignment of a member; null where C's own rules hold.
-/// <paramref name="Align"/>: the least alignment of the whole; null for its members'.
+/// A struct or union. <paramref name="Path"/>: how C reaches a type without a tag: a typedef's name, or a type and its
+/// members down to one of this type; empty when C has no name for it at all. <paramref name="Pack"/>: the largest
+/// alignment of a member; null where C's own rules hold. <paramref name="Align"/>: the least alignment of the whole;
+/// null for its members'.
 /// </summary>
 internal sealed record HeaderType(
-    string Name, bool IsUnion, string? Path, int? Pack, int? Align, string Header, Place At, string Doc, long Size, int Alignment, IReadOnlyList<HeaderMember> Members);
+    string Name,
+    bool IsUnion,
+    string? Path,
+    int? Pack,
+    int? Align,
+    string Header,
+    Place At,
+    string Doc,
+    long Size,
+    int Alignment,
+    IReadOnlyList<HeaderMember> Members
+);
 
 /// <summary>What a member is: <see cref="Tail"/>, a flexible array; <see cref="Skip"/>, bits without a name.</summary>
 internal enum MemberKind
@@ -47,12 +74,24 @@ internal enum MemberKind
 }
 
 /// <summary>
-/// A member. <paramref name="Count"/>: a number or a constant's name; null for no array. <paramref name="Bit"/>: where it begins, from the
-/// start of its struct. <paramref name="Size"/>: of a bit field, its type's. <paramref name="Bits"/>: width of a bit field; null for
-/// another member. <paramref name="Align"/>: its alignment; null for its type's, at most the struct's pack.
+/// A member. <paramref name="Count"/>: a number or a constant's name; null for no array. <paramref name="Bit"/>: where
+/// it begins, from the start of its struct. <paramref name="Size"/>: of a bit field, its type's.
+/// <paramref name="Bits"/>: width of a bit field; null for another member. <paramref name="Align"/>: its alignment;
+/// null for its type's, at most the struct's pack.
 /// </summary>
 internal sealed record HeaderMember(
-    string Name, string Path, string Type, string? Count, long Bit, long Size, int? Bits, int? Align, MemberKind Kind, Place At, string Doc);
+    string Name,
+    string Path,
+    string Type,
+    string? Count,
+    long Bit,
+    long Size,
+    int? Bits,
+    int? Align,
+    MemberKind Kind,
+    Place At,
+    string Doc
+);
 
 /// <summary>A struct that is no part of a spec, and why.</summary>
 internal sealed record HeaderOmission(string Name, string Why);
@@ -60,7 +99,10 @@ internal sealed record HeaderOmission(string Name, string Why);
 /// <summary>A DEFINE_RING_TYPES.</summary>
 internal sealed record HeaderRing(string Name, string Header, string Request, string Response);
 
-/// <summary>A machine that headers are read for. <paramref name="Abis"/>: those of a spec that have its layouts, as far as the spec has them.</summary>
+/// <summary>
+/// A machine that headers are read for. <paramref name="Abis"/>: those of a spec that have its layouts, as far as the
+/// spec has them.
+/// </summary>
 internal sealed record Target(string Triple, IReadOnlyList<string> Abis)
 {
     public static readonly Target X86_64 = new("x86_64-linux-gnu", ["native", "x86_64"]);

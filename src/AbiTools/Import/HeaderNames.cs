@@ -25,7 +25,9 @@ internal static class HeaderNames
         return folder == "io" ? "xen/io/" + Path.GetFileName(full) : Path.GetFileName(full);
     }
 
-    /// <summary>The file of the header named so in the tree that <paramref name="neighbour"/> lies in; null when that has none.</summary>
+    /// <summary>
+    /// The file of the header named so in the tree that <paramref name="neighbour"/> lies in; null when that has none.
+    /// </summary>
     public static string? Beside(string neighbour, string name)
     {
         string full = Path.GetFullPath(neighbour);
@@ -36,10 +38,15 @@ internal static class HeaderNames
         return File.Exists(file) ? file : null;
     }
 
-    /// <summary>A protocol is named as its header, and as a C name: 9pfs.h is xen_9pfs, as its own types are called, and foreign/x86_64.h is xen_x86_64, told from the ABI.</summary>
+    /// <summary>
+    /// A protocol is named as its header, and as a C name: 9pfs.h is xen_9pfs, as its own types are called, and
+    /// foreign/x86_64.h is xen_x86_64, told from the ABI.
+    /// </summary>
     public static string Protocol(string path)
     {
-        string name = new([.. Path.GetFileNameWithoutExtension(path).Select(c => char.IsAsciiLetterOrDigit(c) ? c : '_')]);
+        string name = new([
+            .. Path.GetFileNameWithoutExtension(path).Select(c => char.IsAsciiLetterOrDigit(c) ? c : '_'),
+        ]);
         return CName.IsIdentifier(name) && !TargetMerge.AbiNames.Contains(name) ? name : "xen_" + name;
     }
 }

@@ -22,7 +22,8 @@ internal sealed partial class HeaderReader
         return name;
     }
 
-    private static string TypeSpelling(CXCursor record) => Text(clang_getTypeSpelling(clang_getCanonicalType(clang_getCursorType(record))));
+    private static string TypeSpelling(CXCursor record) =>
+        Text(clang_getTypeSpelling(clang_getCanonicalType(clang_getCursorType(record))));
 
     private static string TagOf(CXCursor record) => TypeSpelling(record).Split(' ')[^1];
 
@@ -37,18 +38,29 @@ internal sealed partial class HeaderReader
     /// <summary>Whether a struct or union takes no bytes, which GNU C allows: nothing of it is shared.</summary>
     private static bool IsEmpty(CXCursor record) =>
         clang_Type_getSizeOf(clang_getCursorType(record)) == 0
-        && Fields(record).All(f => clang_getCursorType(f) is var type && clang_Cursor_isBitField(f) == 0 && (IsZeroLength(clang_getCanonicalType(type)) || IsEmpty(type)));
+        && Fields(record)
+            .All(f =>
+                clang_getCursorType(f) is var type
+                && clang_Cursor_isBitField(f) == 0
+                && (IsZeroLength(clang_getCanonicalType(type)) || IsEmpty(type))
+            );
 
     private static bool IsEmpty(CXType type) => Record(type) is var record && IsRecord(record) && IsEmpty(record);
 
-    private static bool IsZeroLength(CXType type) => type.kind == ClangKind.TypeConstantArray && clang_getArraySize(type) == 0;
+    private static bool IsZeroLength(CXType type) =>
+        type.kind == ClangKind.TypeConstantArray && clang_getArraySize(type) == 0;
 
-    /// <summary>The first pointer that a struct or union holds, in itself or in a part without a name; null when it holds none.</summary>
+    /// <summary>
+    /// The first pointer that a struct or union holds, in itself or in a part without a name; null when it holds none.
+    /// </summary>
     private static string? PointerOf(CXCursor record)
     {
         foreach (CXCursor child in Children(record))
         {
-            if (child.kind == ClangKind.FieldDecl && ElementType(clang_getCanonicalType(clang_getCursorType(child))).kind == ClangKind.TypePointer)
+            if (
+                child.kind == ClangKind.FieldDecl
+                && ElementType(clang_getCanonicalType(clang_getCursorType(child))).kind == ClangKind.TypePointer
+            )
                 return Text(clang_getCursorSpelling(child));
             if (IsRecord(child) && clang_Cursor_isAnonymous(child) != 0 && PointerOf(child) is { } inner)
                 return inner;
@@ -78,16 +90,33 @@ internal sealed partial class HeaderReader
             fields.RemoveAll(f => Text(clang_getCursorSpelling(f)) == "ring");
 
         CXType type = clang_getCursorType(cursor);
-        var record = new RecordLayout(name, ownerPath, cursor.kind == ClangKind.UnionDecl, PackOf(parts, fields, clang_Type_getAlignOf(type)));
+        var record = new RecordLayout(
+            name,
+            ownerPath,
+            cursor.kind == ClangKind.UnionDecl,
+            PackOf(parts, fields, clang_Type_getAlignOf(type))
+        );
         ReadMembers(type, parts, fields, record);
         int firstLine = TranslationUnit.Expansion(clang_getRangeStart(clang_getCursorExtent(cursor))).Line;
         string doc = isMadeByMacro ? RingDocs.Of(name) : _sources.Comments(at.File).Of(name, firstLine, firstLine);
         var alignment = (int)clang_Type_getAlignOf(type);
         // A shared ring's own alignment is that of its entries, which a spec has apart.
         int? align = alignment > record.Alignment && !isSharedRing ? alignment : null;
-        _types.Add(new HeaderType(
-            name, record.IsUnion, path, record.Pack, align, HeaderNames.Of(at.File), at, doc,
-            clang_Type_getSizeOf(type), alignment, record.Members));
+        _types.Add(
+            new HeaderType(
+                name,
+                record.IsUnion,
+                path,
+                record.Pack,
+                align,
+                HeaderNames.Of(at.File),
+                at,
+                doc,
+                clang_Type_getSizeOf(type),
+                alignment,
+                record.Members
+            )
+        );
     }
 
     private void ReadMembers(CXType type, List<CXCursor> parts, List<CXCursor> fields, RecordLayout record)
@@ -106,7 +135,10 @@ internal sealed partial class HeaderReader
         }
     }
 
-    /// <summary>The largest alignment of a member, as the layout shows it: attributes come in too many ways to be read; null for C's own.</summary>
+    /// <summary>
+    /// The largest alignment of a member, as the layout shows it: attributes come in too many ways to be read; null for
+    /// C's own.
+    /// </summary>
     private static int? PackOf(List<CXCursor> parts, List<CXCursor> fields, long alignment)
     {
         if (parts.Any(c => c.kind == ClangKind.PackedAttr))
@@ -121,17 +153,27 @@ internal sealed partial class HeaderReader
         if (clang_Cursor_isBitField(field) == 0)
             return false;
         CXType type = clang_getCursorType(field);
-        return (clang_Cursor_getOffsetOfField(field) % (BitsPerByte * clang_Type_getAlignOf(type))) + clang_getFieldDeclBitWidth(field) > BitsPerByte * clang_Type_getSizeOf(type);
+        return (clang_Cursor_getOffsetOfField(field) % (BitsPerByte * clang_Type_getAlignOf(type)))
+                + clang_getFieldDeclBitWidth(field)
+            > BitsPerByte * clang_Type_getSizeOf(type);
     }
 
-    /// <summary>A struct or union without a name, as a member without a name: C finds its members in its owner. A spec names both.</summary>
+    /// <summary>
+    /// A struct or union without a name, as a member without a name: C finds its members in its owner. A spec names
+    /// both.
+    /// </summary>
     private unsafe void ReadUnnamed(CXCursor cursor, CXType ownerType, RecordLayout owner)
     {
         Place at = TranslationUnit.Expansion(clang_getCursorLocation(cursor));
         List<CXCursor> fields = Fields(cursor);
         if (fields.Count == 0)
-            throw new HeaderImportException($"{at}: {owner.Name} has a member without a name that has no members of its own");
-        string name = ++owner.UnnamedMembers == 1 ? Unnamed : Unnamed + owner.UnnamedMembers.ToString(CultureInfo.InvariantCulture);
+            throw new HeaderImportException(
+                $"{at}: {owner.Name} has a member without a name that has no members of its own"
+            );
+        string name =
+            ++owner.UnnamedMembers == 1
+                ? Unnamed
+                : Unnamed + owner.UnnamedMembers.ToString(CultureInfo.InvariantCulture);
         string type = $"{owner.Name}_{name}";
         ReadRecord(cursor, type, "", owner.Path);
         string first = Text(clang_getCursorSpelling(fields[0]));
@@ -139,7 +181,22 @@ internal sealed partial class HeaderReader
         long bit;
         fixed (byte* text = System.Text.Encoding.UTF8.GetBytes(first + "\0"))
             bit = clang_Type_getOffsetOf(ownerType, text) - clang_Cursor_getOffsetOfField(fields[0]);
-        owner.Add(new HeaderMember(name, first, type, null, bit, clang_Type_getSizeOf(own), null, null, MemberKind.Plain, at, ""), clang_Type_getAlignOf(own));
+        owner.Add(
+            new HeaderMember(
+                name,
+                first,
+                type,
+                null,
+                bit,
+                clang_Type_getSizeOf(own),
+                null,
+                null,
+                MemberKind.Plain,
+                at,
+                ""
+            ),
+            clang_Type_getAlignOf(own)
+        );
     }
 
     /// <summary>A bit field, or the bits that one without a name skips.</summary>
@@ -151,14 +208,29 @@ internal sealed partial class HeaderReader
         CXType type = clang_getCanonicalType(clang_getCursorType(field));
         string integer = TypeName(field, type, owner, name, where);
         if (integer == TypeTable.Char)
-            throw new HeaderImportException($"{where} is a bit field of char, whose sign differs between machines: declare it signed or unsigned");
+            throw new HeaderImportException(
+                $"{where} is a bit field of char, whose sign differs between machines: declare it signed or unsigned"
+            );
         int width = clang_getFieldDeclBitWidth(field);
         long bit = clang_Cursor_getOffsetOfField(field);
         bool isSkip = name.Length == 0;
         string path = isSkip ? string.Create(CultureInfo.InvariantCulture, $"skip {++owner.Skips}") : name;
         owner.Add(
-            new HeaderMember(name, path, integer, null, bit, clang_Type_getSizeOf(type), width, null, isSkip ? MemberKind.Skip : MemberKind.Plain, at, isSkip ? "" : Doc(field, name, at)),
-            clang_Type_getAlignOf(type));
+            new HeaderMember(
+                name,
+                path,
+                integer,
+                null,
+                bit,
+                clang_Type_getSizeOf(type),
+                width,
+                null,
+                isSkip ? MemberKind.Skip : MemberKind.Plain,
+                at,
+                isSkip ? "" : Doc(field, name, at)
+            ),
+            clang_Type_getAlignOf(type)
+        );
     }
 
     private static string Key(CXCursor cursor)
@@ -167,7 +239,9 @@ internal sealed partial class HeaderReader
         return string.Create(CultureInfo.InvariantCulture, $"{at.File}:{at.Offset}");
     }
 
-    /// <summary>DEFINE_RING_TYPES makes the union of a request and a response; false when this is another union of such a name.</summary>
+    /// <summary>
+    /// DEFINE_RING_TYPES makes the union of a request and a response; false when this is another union of such a name.
+    /// </summary>
     private bool ReadRing(string entry, List<CXCursor> fields, Place at)
     {
         CXCursor[] requests = [.. fields.Where(f => Text(clang_getCursorSpelling(f)) == "req")];
@@ -201,11 +275,16 @@ internal sealed partial class HeaderReader
             return;
         bool isTail = type.kind == ClangKind.TypeIncompleteArray || IsZeroLength(type);
         if (isTail && (owner.IsUnion || !isLast))
-            throw new HeaderImportException($"{where} is an array without a length that is not the last member of a struct");
+            throw new HeaderImportException(
+                $"{where} is an array without a length that is not the last member of a struct"
+            );
         CXType element = ElementType(type);
         long size = isTail ? 0 : clang_Type_getSizeOf(type);
         // An array of arrays is one of all their elements.
-        string? count = type.kind == ClangKind.TypeConstantArray && !isTail ? Count(field, size / clang_Type_getSizeOf(element)) : isTail ? "0" : null;
+        string? count =
+            type.kind == ClangKind.TypeConstantArray && !isTail ? Count(field, size / clang_Type_getSizeOf(element))
+            : isTail ? "0"
+            : null;
         long bit = clang_Cursor_getOffsetOfField(field);
         string doc = IsMadeByMacro(field) ? RingDocs.Of(name) : Doc(field, name, at);
         long alignment = clang_Type_getAlignOf(element);
@@ -220,13 +299,34 @@ internal sealed partial class HeaderReader
             doc = $"A pointer: a number to all but its writer. {doc}".TrimEnd();
             alignment = _target.AlignmentOf(clang_Type_getSizeOf(element));
         }
-        owner.Add(new HeaderMember(name, name, typeName, count, bit, size, null, null, isTail ? MemberKind.Tail : MemberKind.Plain, at, doc), alignment);
+        owner.Add(
+            new HeaderMember(
+                name,
+                name,
+                typeName,
+                count,
+                bit,
+                size,
+                null,
+                null,
+                isTail ? MemberKind.Tail : MemberKind.Plain,
+                at,
+                doc
+            ),
+            alignment
+        );
     }
 
     private string Doc(CXCursor field, string name, Place at)
     {
         CXSourceRange range = clang_getCursorExtent(field);
-        return _sources.Comments(at.File).Of(name, TranslationUnit.Expansion(clang_getRangeStart(range)).Line, TranslationUnit.Expansion(clang_getRangeEnd(range)).Line);
+        return _sources
+            .Comments(at.File)
+            .Of(
+                name,
+                TranslationUnit.Expansion(clang_getRangeStart(range)).Line,
+                TranslationUnit.Expansion(clang_getRangeEnd(range)).Line
+            );
     }
 
     /// <summary>A shared ring's header has a union of what some protocols keep there; a spec has its bytes.</summary>
@@ -238,7 +338,19 @@ internal sealed partial class HeaderReader
             CXType type = clang_getCanonicalType(clang_getCursorType(bytes));
             string inner = Text(clang_getCursorSpelling(bytes));
             if (type.kind == ClangKind.TypeConstantArray && clang_getArraySize(type) == size)
-                return new HeaderMember(inner, $"{name}.{inner}", "uint8_t", size.ToString(CultureInfo.InvariantCulture), bit, size, null, null, MemberKind.Plain, at, RingDocs.Of(inner));
+                return new HeaderMember(
+                    inner,
+                    $"{name}.{inner}",
+                    "uint8_t",
+                    size.ToString(CultureInfo.InvariantCulture),
+                    bit,
+                    size,
+                    null,
+                    null,
+                    MemberKind.Plain,
+                    at,
+                    RingDocs.Of(inner)
+                );
         }
         throw new HeaderImportException($"{at}: the shared ring's member {name} has no array of its bytes");
     }
@@ -249,8 +361,11 @@ internal sealed partial class HeaderReader
             return UnsignedOf(clang_Type_getSizeOf(element));
         if (element.kind == ClangKind.TypeRecord)
             return RecordName(clang_getTypeDeclaration(element), owner, member);
-        string integer = IntegerName(element)
-            ?? throw new HeaderImportException($"{where} has the type {Text(clang_getTypeSpelling(element))}, which is no integer, struct or union");
+        string integer =
+            IntegerName(element)
+            ?? throw new HeaderImportException(
+                $"{where} has the type {Text(clang_getTypeSpelling(element))}, which is no integer, struct or union"
+            );
         if (element.kind is ClangKind.TypeEnum || IsWord(element))
             return integer;
         return NamedInteger(field, integer);
@@ -278,11 +393,20 @@ internal sealed partial class HeaderReader
     private string NamedInteger(CXCursor field, string integer)
     {
         CXSourceRange range = clang_getCursorExtent(field);
-        string text = IsMadeByMacro(field) ? "" : _sources.Between(
-            TranslationUnit.Spelling(clang_getRangeStart(range)), TranslationUnit.Spelling(clang_getCursorLocation(field)));
+        string text = IsMadeByMacro(field)
+            ? ""
+            : _sources.Between(
+                TranslationUnit.Spelling(clang_getRangeStart(range)),
+                TranslationUnit.Spelling(clang_getCursorLocation(field))
+            );
         string first = text.Split([' ', '\t', '\n'], 2)[0];
         if (_typeMacros.TryGetValue(first, out Macro? macro))
-            return Declare(macro.Name, integer, HeaderNames.Of(macro.At.File), _sources.Comments(macro.At.File).Of(macro.Name, macro.At.Line, macro.At.Line));
+            return Declare(
+                macro.Name,
+                integer,
+                HeaderNames.Of(macro.At.File),
+                _sources.Comments(macro.At.File).Of(macro.Name, macro.At.Line, macro.At.Line)
+            );
 
         CXType type = ElementType(clang_getCursorType(field));
         CXCursor declaration = clang_getTypeDeclaration(type);
@@ -291,18 +415,26 @@ internal sealed partial class HeaderReader
             return integer;
         Place at = TranslationUnit.Expansion(clang_getCursorLocation(declaration));
         bool isXens = at.File.Length > 0 && !at.File.Contains(SystemHeaders.FolderName, StringComparison.Ordinal);
-        return !isXens ? integer : Declare(name, integer, HeaderNames.Of(at.File), _sources.Comments(at.File).Of(name, at.Line, at.Line));
+        return !isXens
+            ? integer
+            : Declare(name, integer, HeaderNames.Of(at.File), _sources.Comments(at.File).Of(name, at.Line, at.Line));
     }
 
     /// <summary>The constant that the header counts the array with, or the number.</summary>
     private string Count(CXCursor field, long count)
     {
         CXSourceRange range = clang_getCursorExtent(field);
-        string text = IsMadeByMacro(field) ? "" : _sources.Between(
-            TranslationUnit.Spelling(clang_getCursorLocation(field)), TranslationUnit.Spelling(clang_getRangeEnd(range)));
+        string text = IsMadeByMacro(field)
+            ? ""
+            : _sources.Between(
+                TranslationUnit.Spelling(clang_getCursorLocation(field)),
+                TranslationUnit.Spelling(clang_getRangeEnd(range))
+            );
         int open = text.IndexOf('[', StringComparison.Ordinal);
         int close = text.IndexOf(']', StringComparison.Ordinal);
         string name = open >= 0 && close > open ? text[(open + 1)..close].Trim() : "";
-        return name.Length > 0 && _constantValues.GetValueOrDefault(name) == count ? name : count.ToString(CultureInfo.InvariantCulture);
+        return name.Length > 0 && _constantValues.GetValueOrDefault(name) == count
+            ? name
+            : count.ToString(CultureInfo.InvariantCulture);
     }
 }

@@ -3,7 +3,10 @@ using static Blkring.AbiTools.Import.LibClang;
 
 namespace Blkring.AbiTools.Import;
 
-/// <summary>The headers as one target's compiler sees them: types, constants and rings of the headers' own, and what these refer to.</summary>
+/// <summary>
+/// The headers as one target's compiler sees them: types, constants and rings of the headers' own, and what these refer
+/// to.
+/// </summary>
 internal sealed partial class HeaderReader
 {
     private readonly Target _target;
@@ -21,27 +24,56 @@ internal sealed partial class HeaderReader
     private readonly List<HeaderOmission> _omissions = [];
 
     private HeaderReader(
-        Target target, TranslationUnit unit, HeaderSources sources, Hints hints, IReadOnlyList<Macro> macros,
-        IReadOnlyDictionary<string, (decimal Value, string? Text)> values)
+        Target target,
+        TranslationUnit unit,
+        HeaderSources sources,
+        Hints hints,
+        IReadOnlyList<Macro> macros,
+        IReadOnlyDictionary<string, (decimal Value, string? Text)> values
+    )
     {
-        _macroUses = [.. Children(unit.Root).Where(c => c.kind == ClangKind.MacroExpansion).Select(c => TranslationUnit.Expansion(clang_getCursorLocation(c)))];
+        _macroUses =
+        [
+            .. Children(unit.Root)
+                .Where(c => c.kind == ClangKind.MacroExpansion)
+                .Select(c => TranslationUnit.Expansion(clang_getCursorLocation(c))),
+        ];
         _target = target;
         _sources = sources;
         _hints = hints;
         _values = values;
-        _typeMacros = macros.Where(m => MacroReader.IsTypeName(m) && !values.ContainsKey(m.Name)).ToDictionary(m => m.Name);
+        _typeMacros = macros
+            .Where(m => MacroReader.IsTypeName(m) && !values.ContainsKey(m.Name))
+            .ToDictionary(m => m.Name);
     }
 
     /// <exception cref="HeaderImportException">A struct has no layout that a spec can say.</exception>
     public static HeaderModel Read(
-        Target target, TranslationUnit unit, HeaderSources sources, IReadOnlySet<string> files, Hints hints, IReadOnlyList<Macro> macros,
-        IReadOnlyDictionary<string, (decimal Value, string? Text)> values)
+        Target target,
+        TranslationUnit unit,
+        HeaderSources sources,
+        IReadOnlySet<string> files,
+        Hints hints,
+        IReadOnlyList<Macro> macros,
+        IReadOnlyDictionary<string, (decimal Value, string? Text)> values
+    )
     {
         var reader = new HeaderReader(target, unit, sources, hints, macros, values);
         reader.ReadConstants(macros);
-        foreach (CXCursor cursor in Children(unit.Root).Where(c => files.Contains(TranslationUnit.Expansion(clang_getCursorLocation(c)).File)))
+        foreach (
+            CXCursor cursor in Children(unit.Root)
+                .Where(c => files.Contains(TranslationUnit.Expansion(clang_getCursorLocation(c)).File))
+        )
             reader.ReadDeclaration(cursor);
-        return new HeaderModel(target, reader._constants, [.. reader._typedefs.Values], reader._types, reader._rings, reader._omissions, MacroReader.DefinesFunctions(unit, files));
+        return new HeaderModel(
+            target,
+            reader._constants,
+            [.. reader._typedefs.Values],
+            reader._types,
+            reader._rings,
+            reader._omissions,
+            MacroReader.DefinesFunctions(unit, files)
+        );
     }
 
     private void ReadConstants(IReadOnlyList<Macro> macros)
@@ -51,10 +83,27 @@ internal sealed partial class HeaderReader
             string header = HeaderNames.Of(macro.At.File);
             if (!_values.TryGetValue(macro.Name, out var value) || !_hints.TakesConstant(macro.Name, header))
                 continue;
-            bool isHex = macro.Body.Contains("0x", StringComparison.OrdinalIgnoreCase) || macro.Body.Contains("<<", StringComparison.Ordinal);
-            int lastLine = macro.At.Line + _sources.Between(macro.At, macro.At with { Offset = macro.At.Offset + macro.Body.Length }).Count(c => c == '\n');
+            bool isHex =
+                macro.Body.Contains("0x", StringComparison.OrdinalIgnoreCase)
+                || macro.Body.Contains("<<", StringComparison.Ordinal);
+            int lastLine =
+                macro.At.Line
+                + _sources
+                    .Between(macro.At, macro.At with { Offset = macro.At.Offset + macro.Body.Length })
+                    .Count(c => c == '\n');
             string doc = _sources.Comments(macro.At.File).Of(macro.Name, macro.At.Line, lastLine);
-            Add(new HeaderConstant(macro.Name, value.Value, value.Text, isHex && value.Value >= 0, null, header, macro.At, doc));
+            Add(
+                new HeaderConstant(
+                    macro.Name,
+                    value.Value,
+                    value.Text,
+                    isHex && value.Value >= 0,
+                    null,
+                    header,
+                    macro.At,
+                    doc
+                )
+            );
         }
     }
 
@@ -77,7 +126,10 @@ internal sealed partial class HeaderReader
             ReadTypedef(cursor);
     }
 
-    /// <summary>ring.h's macros also make each side's private variables, and others guest handles: pointers into one side's own memory.</summary>
+    /// <summary>
+    /// ring.h's macros also make each side's private variables, and others guest handles: pointers into one side's own
+    /// memory.
+    /// </summary>
     private void LeaveOut(string name, string why)
     {
         if (_hints.TakesType(name))
@@ -104,7 +156,18 @@ internal sealed partial class HeaderReader
             Place at = TranslationUnit.Expansion(clang_getCursorLocation(item));
             string header = HeaderNames.Of(at.File);
             if (_hints.TakesConstant(constant, header))
-                Add(new HeaderConstant(constant, clang_getEnumConstantDeclValue(item), null, false, name, header, at, _sources.Comments(at.File).Of(constant, at.Line, at.Line)));
+                Add(
+                    new HeaderConstant(
+                        constant,
+                        clang_getEnumConstantDeclValue(item),
+                        null,
+                        false,
+                        name,
+                        header,
+                        at,
+                        _sources.Comments(at.File).Of(constant, at.Line, at.Line)
+                    )
+                );
         }
     }
 
@@ -142,7 +205,10 @@ internal sealed partial class HeaderReader
     /// <summary>The signed integer of stdint.h of a size in bytes.</summary>
     private static string Sized(long size) => string.Create(CultureInfo.InvariantCulture, $"int{size * 8}_t");
 
-    /// <summary>long is as wide as a machine's registers: no one width is its name's. (int64_t is long long here, see SystemHeaders.)</summary>
+    /// <summary>
+    /// long is as wide as a machine's registers: no one width is its name's. (int64_t is long long here, see
+    /// SystemHeaders.)
+    /// </summary>
     private static bool IsWord(CXType type) => type.kind is ClangKind.TypeLong or ClangKind.TypeULong;
 
     private static CXType ElementType(CXType type)
@@ -153,5 +219,6 @@ internal sealed partial class HeaderReader
     }
 
     /// <summary>What a macro makes lies, all of it, where the macro is used.</summary>
-    private bool IsMadeByMacro(CXCursor cursor) => _macroUses.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)));
+    private bool IsMadeByMacro(CXCursor cursor) =>
+        _macroUses.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)));
 }

@@ -4,17 +4,22 @@ using Blkring.Generators.Model;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// The spec, laid out by the generator's own rules, against the compiler's layouts for every target: a struct that is not the same to
-/// the bit is refused, whatever the reason (an attribute that reading the members did not find, a rule of the machine).
+/// The spec, laid out by the generator's own rules, against the compiler's layouts for every target: a struct that is
+/// not the same to the bit is refused, whatever the reason (an attribute that reading the members did not find, a rule
+/// of the machine).
 /// </summary>
 internal static class LayoutProof
 {
     /// <exception cref="HeaderImportException">A layout differs.</exception>
     public static void Check(ProtocolSpec spec, IReadOnlyList<HeaderModel> models)
     {
-        ProtocolLayout layout = LayoutCalculator.CalculateTypes(spec, problems: null)
+        ProtocolLayout layout =
+            LayoutCalculator.CalculateTypes(spec, problems: null)
             ?? throw new InvalidOperationException("A spec without problems has a layout.");
-        Dictionary<string, Dictionary<string, TypeLayout>> abis = layout.Abis.ToDictionary(a => a.Name, a => a.Types.ToDictionary(t => t.CName));
+        Dictionary<string, Dictionary<string, TypeLayout>> abis = layout.Abis.ToDictionary(
+            a => a.Name,
+            a => a.Types.ToDictionary(t => t.CName)
+        );
         foreach (HeaderModel model in models)
         {
             // Arm without an ABI of its own has the native layouts.
@@ -33,16 +38,27 @@ internal static class LayoutProof
         HeaderMember[] members = [.. type.Members.Where(m => m.Kind != MemberKind.Skip)];
         foreach (HeaderMember member in members)
         {
-            long? bit = member.Kind == MemberKind.Tail ? ours.Tail?.Offset * Room.BitsPerByte : fields[member.Path].FirstOrDefault(f => IsSame(f, member)) is { } field ? BitOf(field) : null;
+            long? bit =
+                member.Kind == MemberKind.Tail ? ours.Tail?.Offset * Room.BitsPerByte
+                : fields[member.Path].FirstOrDefault(f => IsSame(f, member)) is { } field ? BitOf(field)
+                : null;
             if (bit != member.Bit)
-                throw Refused($"{member.At}: {type.Name}.{member.Name}", $"{Place(member.Bit)}, and {(bit is { } wrong ? Place(wrong) : "no such member")}", target);
+                throw Refused(
+                    $"{member.At}: {type.Name}.{member.Name}",
+                    $"{Place(member.Bit)}, and {(bit is { } wrong ? Place(wrong) : "no such member")}",
+                    target
+                );
         }
         int count = ours.Fields.Count + (ours.Tail is null ? 0 : 1);
         if (count != members.Length)
             throw Refused($"{type.At}: {type.Name}", $"{members.Length} members, and {count}", target);
         // In C a shared ring's header ends with its first entry; what precedes that is proved by its members.
         if (!isRingHeader && (ours.Size, ours.Alignment) != (type.Size, type.Alignment))
-            throw Refused($"{type.At}: {type.Name}", $"size {type.Size} aligned to {type.Alignment}, and {ours.Size} aligned to {ours.Alignment}", target);
+            throw Refused(
+                $"{type.At}: {type.Name}",
+                $"size {type.Size} aligned to {type.Alignment}, and {ours.Size} aligned to {ours.Alignment}",
+                target
+            );
     }
 
     /// <summary>Names may be those of several members, one for each width of a machine.</summary>
@@ -52,8 +68,12 @@ internal static class LayoutProof
     private static long BitOf(FieldLayout field) => ((long)field.Offset * Room.BitsPerByte) + field.BitOffset;
 
     private static string Place(long bit) =>
-        bit % Room.BitsPerByte == 0 ? FormattableString.Invariant($"offset {bit / Room.BitsPerByte}") : FormattableString.Invariant($"bit {bit % Room.BitsPerByte} of byte {bit / Room.BitsPerByte}");
+        bit % Room.BitsPerByte == 0
+            ? FormattableString.Invariant($"offset {bit / Room.BitsPerByte}")
+            : FormattableString.Invariant($"bit {bit % Room.BitsPerByte} of byte {bit / Room.BitsPerByte}");
 
-    private static HeaderImportException Refused(string what, string difference, Target target) => new(
-        $"{what} cannot be proved for {target.Triple}: {difference} by the rules of a spec; is there an alignment of its own that only this target sees?");
+    private static HeaderImportException Refused(string what, string difference, Target target) =>
+        new(
+            $"{what} cannot be proved for {target.Triple}: {difference} by the rules of a spec; is there an alignment of its own that only this target sees?"
+        );
 }

@@ -6,8 +6,8 @@ using System.Runtime.InteropServices;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// libclang's C interface (clang-c/Index.h, stable since LLVM 3.5), native names, as much of it as the import needs. Found at run time,
-/// for its name carries the LLVM version.
+/// libclang's C interface (clang-c/Index.h, stable since LLVM 3.5), native names, as much of it as the import needs.
+/// Found at run time, for its name carries the LLVM version.
 /// </summary>
 internal static unsafe partial class LibClang
 {
@@ -42,7 +42,10 @@ internal static unsafe partial class LibClang
 
     private static nint TryLoad(string file) => NativeLibrary.TryLoad(file, out nint handle) ? handle : 0;
 
-    /// <summary>The unversioned name first, then the newest; LLVM's own folders last, for Debian links only some into the search path.</summary>
+    /// <summary>
+    /// The unversioned name first, then the newest; LLVM's own folders last, for Debian links only some into the search
+    /// path.
+    /// </summary>
     private static IEnumerable<string> Candidates()
     {
         if (Environment.GetEnvironmentVariable(Override) is { Length: > 0 } file)
@@ -111,7 +114,15 @@ internal static unsafe partial class LibClang
 
     [LibraryImport(Library)]
     internal static partial int clang_parseTranslationUnit2(
-        nint index, byte* sourceFile, byte** arguments, int argumentCount, nint unsavedFiles, uint unsavedCount, uint options, out nint unit);
+        nint index,
+        byte* sourceFile,
+        byte** arguments,
+        int argumentCount,
+        nint unsavedFiles,
+        uint unsavedCount,
+        uint options,
+        out nint unit
+    );
 
     [LibraryImport(Library)]
     internal static partial void clang_disposeTranslationUnit(nint unit);
@@ -138,7 +149,11 @@ internal static unsafe partial class LibClang
     internal static partial CXSourceLocation clang_getDiagnosticLocation(nint diagnostic);
 
     [LibraryImport(Library)]
-    internal static partial uint clang_visitChildren(CXCursor parent, delegate* unmanaged[Cdecl]<CXCursor, CXCursor, nint, int> visitor, nint data);
+    internal static partial uint clang_visitChildren(
+        CXCursor parent,
+        delegate* unmanaged[Cdecl]<CXCursor, CXCursor, nint, int> visitor,
+        nint data
+    );
 
     [LibraryImport(Library)]
     internal static partial CXString clang_getCursorSpelling(CXCursor cursor);
@@ -156,10 +171,22 @@ internal static unsafe partial class LibClang
     internal static partial CXSourceLocation clang_getRangeEnd(CXSourceRange range);
 
     [LibraryImport(Library)]
-    internal static partial void clang_getExpansionLocation(CXSourceLocation location, out nint file, out uint line, out uint column, out uint offset);
+    internal static partial void clang_getExpansionLocation(
+        CXSourceLocation location,
+        out nint file,
+        out uint line,
+        out uint column,
+        out uint offset
+    );
 
     [LibraryImport(Library)]
-    internal static partial void clang_getSpellingLocation(CXSourceLocation location, out nint file, out uint line, out uint column, out uint offset);
+    internal static partial void clang_getSpellingLocation(
+        CXSourceLocation location,
+        out nint file,
+        out uint line,
+        out uint column,
+        out uint offset
+    );
 
     [LibraryImport(Library)]
     internal static partial CXString clang_getFileName(nint file);

@@ -10,8 +10,8 @@ namespace Blkring.AbiTools.Import;
 internal sealed record Macro(string Name, string Body, Place At);
 
 /// <summary>
-/// Which macros are constants and of what value. A macro is no expression until it is used, so a second source uses each in a
-/// definition of its own; where that does not compile, the macro is no constant.
+/// Which macros are constants and of what value. A macro is no expression until it is used, so a second source uses
+/// each in a definition of its own; where that does not compile, the macro is no constant.
 /// </summary>
 internal static class MacroReader
 {
@@ -20,13 +20,26 @@ internal static class MacroReader
 
     // What the place of its use decides is no value of a header's: without these, such a macro is no expression.
     private static readonly string[] OfPlace =
-        ["__FILE__", "__LINE__", "__BASE_FILE__", "__FILE_NAME__", "__INCLUDE_LEVEL__", "__COUNTER__", "__DATE__", "__TIME__", "__TIMESTAMP__"];
+    [
+        "__FILE__",
+        "__LINE__",
+        "__BASE_FILE__",
+        "__FILE_NAME__",
+        "__INCLUDE_LEVEL__",
+        "__COUNTER__",
+        "__DATE__",
+        "__TIME__",
+        "__TIMESTAMP__",
+    ];
 
     /// <summary>The macros without parameters that these files define, each with its last body.</summary>
     public static IReadOnlyList<Macro> Macros(TranslationUnit unit, IReadOnlySet<string> files, HeaderSources sources)
     {
         var macros = new Dictionary<string, Macro>(StringComparer.Ordinal);
-        foreach (CXCursor cursor in Children(unit.Root).Where(c => c.kind == ClangKind.MacroDefinition && clang_Cursor_isMacroFunctionLike(c) == 0))
+        foreach (
+            CXCursor cursor in Children(unit.Root)
+                .Where(c => c.kind == ClangKind.MacroDefinition && clang_Cursor_isMacroFunctionLike(c) == 0)
+        )
         {
             CXSourceRange range = clang_getCursorExtent(cursor);
             Place start = TranslationUnit.Spelling(clang_getRangeStart(range));
@@ -42,21 +55,44 @@ internal static class MacroReader
     }
 
     /// <summary>Whether these files define macros with parameters.</summary>
-    public static bool DefinesFunctions(TranslationUnit unit, IReadOnlySet<string> files) => Children(unit.Root).Any(c =>
-        c.kind == ClangKind.MacroDefinition && clang_Cursor_isMacroFunctionLike(c) != 0 && files.Contains(TranslationUnit.Spelling(clang_getCursorLocation(c)).File));
+    public static bool DefinesFunctions(TranslationUnit unit, IReadOnlySet<string> files) =>
+        Children(unit.Root)
+            .Any(c =>
+                c.kind == ClangKind.MacroDefinition
+                && clang_Cursor_isMacroFunctionLike(c) != 0
+                && files.Contains(TranslationUnit.Spelling(clang_getCursorLocation(c)).File)
+            );
 
     /// <summary>A type that a macro stands for is a name.</summary>
     public static bool IsTypeName(Macro macro) => CName.IsIdentifier(macro.Body);
 
-    /// <summary>The values of those that are constants; <paramref name="prelude"/> is a source that includes the headers.</summary>
+    /// <summary>
+    /// The values of those that are constants; <paramref name="prelude"/> is a source that includes the headers.
+    /// </summary>
     public static IReadOnlyDictionary<string, (decimal Value, string? Text)> Values(
-        IReadOnlyList<Macro> macros, string prelude, string file, IReadOnlyList<string> arguments)
+        IReadOnlyList<Macro> macros,
+        string prelude,
+        string file,
+        IReadOnlyList<string> arguments
+    )
     {
         var source = new StringBuilder(prelude).Append(string.Concat(OfPlace.Select(name => $"#undef {name}\n")));
         foreach (Macro macro in macros.Where(m => IsBalanced(m.Body)))
             // Plus zero: a string becomes a pointer, which can be initialised with one.
-            source.Append("static const __typeof__((").Append(macro.Name).Append(") + 0) ").Append(Probe).Append(macro.Name).Append(" = ").Append(macro.Name).Append(';')
-                .Append(MayBeText(macro) ? $" static const unsigned long {SizeProbe}{macro.Name} = sizeof({macro.Name});\n" : "\n");
+            source
+                .Append("static const __typeof__((")
+                .Append(macro.Name)
+                .Append(") + 0) ")
+                .Append(Probe)
+                .Append(macro.Name)
+                .Append(" = ")
+                .Append(macro.Name)
+                .Append(';')
+                .Append(
+                    MayBeText(macro)
+                        ? $" static const unsigned long {SizeProbe}{macro.Name} = sizeof({macro.Name});\n"
+                        : "\n"
+                );
         File.WriteAllText(file, source.ToString());
 
         using TranslationUnit unit = TranslationUnit.Parse(file, arguments);
@@ -67,7 +103,10 @@ internal static class MacroReader
         foreach (CXCursor cursor in Children(unit.Root).Where(c => c.kind == ClangKind.VarDecl))
         {
             string name = Text(clang_getCursorSpelling(cursor));
-            if (name.StartsWith(Probe, StringComparison.Ordinal) && !wrong.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)).Line))
+            if (
+                name.StartsWith(Probe, StringComparison.Ordinal)
+                && !wrong.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)).Line)
+            )
             {
                 string macro = name[Probe.Length..];
                 if (Evaluate(cursor) is not (var number, var text))
@@ -78,7 +117,11 @@ internal static class MacroReader
                     values[macro] = (number, null);
             }
             // The size is told behind the value.
-            else if (name.StartsWith(SizeProbe, StringComparison.Ordinal) && texts.TryGetValue(name[SizeProbe.Length..], out string? whole) && IsWhole(whole, cursor))
+            else if (
+                name.StartsWith(SizeProbe, StringComparison.Ordinal)
+                && texts.TryGetValue(name[SizeProbe.Length..], out string? whole)
+                && IsWhole(whole, cursor)
+            )
             {
                 values[name[SizeProbe.Length..]] = (0, whole);
             }
@@ -89,9 +132,14 @@ internal static class MacroReader
     /// <summary>Most macros are numbers, and a large header has many.</summary>
     private static bool MayBeText(Macro macro) => !char.IsAsciiDigit(macro.Body[0]);
 
-    /// <summary>Whether libclang has told all of a string, which it does up to the first zero, and XML can hold it. <paramref name="size"/>: a variable, its size in C.</summary>
+    /// <summary>
+    /// Whether libclang has told all of a string, which it does up to the first zero, and XML can hold it.
+    /// <paramref name="size"/>: a variable, its size in C.
+    /// </summary>
     private static bool IsWhole(string text, CXCursor size) =>
-        Evaluate(size) is (var bytes, _) && bytes == Encoding.UTF8.GetByteCount(text) + 1 && text.All(c => XmlConvert.IsXmlChar(c) || char.IsSurrogate(c));
+        Evaluate(size) is (var bytes, _)
+        && bytes == Encoding.UTF8.GetByteCount(text) + 1
+        && text.All(c => XmlConvert.IsXmlChar(c) || char.IsSurrogate(c));
 
     private static unsafe (decimal, string?)? Evaluate(CXCursor variable)
     {
@@ -102,7 +150,10 @@ internal static class MacroReader
         {
             return clang_EvalResult_getKind(result) switch
             {
-                ClangKind.EvalInt when clang_EvalResult_isUnsignedInt(result) != 0 => (clang_EvalResult_getAsUnsigned(result), null),
+                ClangKind.EvalInt when clang_EvalResult_isUnsignedInt(result) != 0 => (
+                    clang_EvalResult_getAsUnsigned(result),
+                    null
+                ),
                 ClangKind.EvalInt => (clang_EvalResult_getAsLongLong(result), null),
                 ClangKind.EvalString => (0, Marshal.PtrToStringUTF8((nint)clang_EvalResult_getAsStr(result))),
                 _ => null,
@@ -129,7 +180,12 @@ internal static class MacroReader
                 }
                 continue;
             }
-            depth += c switch { '(' or '{' or '[' => 1, ')' or '}' or ']' => -1, _ => 0 };
+            depth += c switch
+            {
+                '(' or '{' or '[' => 1,
+                ')' or '}' or ']' => -1,
+                _ => 0,
+            };
             if (depth < 0 || c == ';' || (c == ',' && depth == 0))
                 return false;
         }

@@ -1,16 +1,31 @@
 namespace Blkring.AbiTools.Import;
 
-/// <summary>An element of a spec's text, as the import writes it: <paramref name="Owner"/> is the type that holds it; empty for none.</summary>
+/// <summary>
+/// An element of a spec's text, as the import writes it: <paramref name="Owner"/> is the type that holds it; empty for
+/// none.
+/// </summary>
 internal sealed record SpecElement(string Kind, string Name, string Owner)
 {
-    /// <summary>The element that begins last before a position: that of a problem which lies on an element's name or attribute.</summary>
+    /// <summary>
+    /// The element that begins last before a position: that of a problem which lies on an element's name or attribute.
+    /// </summary>
     public static SpecElement At(string text, int position)
     {
         int start = text.LastIndexOf('<', position);
         int depth = start - text.LastIndexOf('\n', start);
         // What a type holds is written deeper than types.
-        int owner = depth <= TypeDepth ? -1 : Math.Max(text.LastIndexOf("\n  <struct ", start, StringComparison.Ordinal), text.LastIndexOf("\n  <union ", start, StringComparison.Ordinal));
-        return new SpecElement(text[(start + 1)..text.IndexOfAny([' ', '>', '/'], start)], NameOf(text, start), owner < 0 ? "" : NameOf(text, owner));
+        int owner =
+            depth <= TypeDepth
+                ? -1
+                : Math.Max(
+                    text.LastIndexOf("\n  <struct ", start, StringComparison.Ordinal),
+                    text.LastIndexOf("\n  <union ", start, StringComparison.Ordinal)
+                );
+        return new SpecElement(
+            text[(start + 1)..text.IndexOfAny([' ', '>', '/'], start)],
+            NameOf(text, start),
+            owner < 0 ? "" : NameOf(text, owner)
+        );
     }
 
     private const int TypeDepth = 3;

@@ -4,7 +4,9 @@ using System.Text;
 
 namespace Blkring.AbiTools.Import;
 
-/// <summary>A spec's text. The same headers give the same bytes, so a spec under version control shows what moved.</summary>
+/// <summary>
+/// A spec's text. The same headers give the same bytes, so a spec under version control shows what moved.
+/// </summary>
 internal sealed class SpecWriter
 {
     private const string BigAlign = "8";
@@ -30,10 +32,19 @@ internal sealed class SpecWriter
     /// <summary>What renames call a member.</summary>
     public static string KeyOfMember(string type, string member) => $"{type}.{member}";
 
-    /// <param name="renamed">Constants, <see cref="KeyOfType"/> and <see cref="KeyOfMember"/> whose C# name another has, and the C# names that they get.</param>
+    /// <param name="renamed">
+    /// Constants, <see cref="KeyOfType"/> and <see cref="KeyOfMember"/> whose C# name another has, and the C# names
+    /// that they get.
+    /// </param>
     public static string Write(
-        string name, IReadOnlyList<string> headerNames, string doc, IEnumerable<string> copyright, MergedHeaders headers, Hints hints,
-        IReadOnlyDictionary<string, string> renamed)
+        string name,
+        IReadOnlyList<string> headerNames,
+        string doc,
+        IEnumerable<string> copyright,
+        MergedHeaders headers,
+        Hints hints,
+        IReadOnlyDictionary<string, string> renamed
+    )
     {
         var writer = new SpecWriter(headerNames[0], headers, hints, renamed);
         writer.Head(headerNames, copyright);
@@ -42,7 +53,16 @@ internal sealed class SpecWriter
             writer.Line(1, Escape(doc));
         writer.Abis();
         writer.Section(headers.Constants, writer.Constant);
-        writer.Section(headers.Typedefs, t => writer.Element(1, "typedef", Attributes(("name", t.Name), ("type", t.Type), ("header", writer.OtherHeader(t.Header))), writer.Doc(t.Name, t.Doc)));
+        writer.Section(
+            headers.Typedefs,
+            t =>
+                writer.Element(
+                    1,
+                    "typedef",
+                    Attributes(("name", t.Name), ("type", t.Type), ("header", writer.OtherHeader(t.Header))),
+                    writer.Doc(t.Name, t.Doc)
+                )
+        );
         foreach (MergedType type in headers.Types)
             writer.Type(type);
         writer.Section(headers.Rings, writer.Ring);
@@ -75,7 +95,10 @@ internal sealed class SpecWriter
         {
             (string align, string doc) = abi switch
             {
-                "native" => (BigAlign, "The ABI of a 64-bit host. A frontend that writes no protocol node uses the ABI it was built for."),
+                "native" => (
+                    BigAlign,
+                    "The ABI of a 64-bit host. A frontend that writes no protocol node uses the ABI it was built for."
+                ),
                 "x86_32" => (SmallAlign, "32-bit x86: a 64-bit integer needs only 4-byte alignment."),
                 "x86_64" => (BigAlign, "64-bit x86."),
                 "arm" => (BigAlign, "32-bit Arm, where it differs from a 64-bit host."),
@@ -99,9 +122,19 @@ internal sealed class SpecWriter
         string value = c.IsHex
             ? "0x" + ((ulong)c.Value).ToString("x", CultureInfo.InvariantCulture)
             : c.Value.ToString(CultureInfo.InvariantCulture);
-        Element(1, "constant", Attributes(
-            ("name", c.Name), ("value", c.Text is null ? value : null), ("string", c.Text), ("enum", c.Enum is "" ? null : c.Enum),
-            ("csharp", _renamed.GetValueOrDefault(c.Name)), ("header", OtherHeader(c.Header))), Doc(c.Name, c.Doc));
+        Element(
+            1,
+            "constant",
+            Attributes(
+                ("name", c.Name),
+                ("value", c.Text is null ? value : null),
+                ("string", c.Text),
+                ("enum", c.Enum is "" ? null : c.Enum),
+                ("csharp", _renamed.GetValueOrDefault(c.Name)),
+                ("header", OtherHeader(c.Header))
+            ),
+            Doc(c.Name, c.Doc)
+        );
     }
 
     private void Type(MergedType merged)
@@ -109,8 +142,15 @@ internal sealed class SpecWriter
         HeaderType type = merged.Type;
         string element = type.IsUnion ? "union" : "struct";
         string attributes = Attributes(
-            ("name", type.Name), ("path", type.Path is "" ? null : type.Path), ("unnamed", type.Path is "" ? "true" : null), ("pack", Number(type.Pack)), ("align", Number(type.Align)),
-            ("abi", Abis(merged.Abis)), ("csharp", _renamed.GetValueOrDefault(KeyOfType(type.Name))), ("header", OtherHeader(type.Header)));
+            ("name", type.Name),
+            ("path", type.Path is "" ? null : type.Path),
+            ("unnamed", type.Path is "" ? "true" : null),
+            ("pack", Number(type.Pack)),
+            ("align", Number(type.Align)),
+            ("abi", Abis(merged.Abis)),
+            ("csharp", _renamed.GetValueOrDefault(KeyOfType(type.Name))),
+            ("header", OtherHeader(type.Header))
+        );
         _text.Append('\n');
         Line(1, $"<{element}{attributes}>");
         string doc = Doc(type.Name, type.Doc);
@@ -136,9 +176,22 @@ internal sealed class SpecWriter
             return;
         }
         string? used = _hints.Used(owner, m.Name);
-        Element(2, "member", Attributes(
-            ("name", m.Name), ("path", m.Path == m.Name ? null : m.Path), ("type", m.Type), ("count", m.Count), ("used", used),
-            ("align", Number(m.Align)), ("bits", Number(m.Bits)), ("csharp", _renamed.GetValueOrDefault(KeyOfMember(owner.Name, m.Name))), ("abi", Abis(merged.Abis))), doc);
+        Element(
+            2,
+            "member",
+            Attributes(
+                ("name", m.Name),
+                ("path", m.Path == m.Name ? null : m.Path),
+                ("type", m.Type),
+                ("count", m.Count),
+                ("used", used),
+                ("align", Number(m.Align)),
+                ("bits", Number(m.Bits)),
+                ("csharp", _renamed.GetValueOrDefault(KeyOfMember(owner.Name, m.Name))),
+                ("abi", Abis(merged.Abis))
+            ),
+            doc
+        );
     }
 
     private static string? Abis(IReadOnlyList<string> abis) => abis.Count == 0 ? null : string.Join(' ', abis);
@@ -147,7 +200,12 @@ internal sealed class SpecWriter
 
     private void Ring(HeaderRing ring)
     {
-        string attributes = Attributes(("name", ring.Name), ("header", ring.Header), ("request", ring.Request), ("response", ring.Response));
+        string attributes = Attributes(
+            ("name", ring.Name),
+            ("header", ring.Header),
+            ("request", ring.Request),
+            ("response", ring.Response)
+        );
         var variants = _hints.Variants(ring.Name, _headers.Types.Select(t => t.Type.Name)).ToList();
         if (variants.Count == 0)
         {
@@ -173,12 +231,18 @@ internal sealed class SpecWriter
         string.Concat(attributes.Where(a => a.Value is not null).Select(a => $" {a.Name}=\"{InAttribute(a.Value!)}\""));
 
     /// <summary>XML reads a line's end or a tab in an attribute as a space.</summary>
-    private static string InAttribute(string text) => SecurityElement.Escape(text)
-        .Replace("\t", "&#9;", StringComparison.Ordinal).Replace("\n", "&#10;", StringComparison.Ordinal).Replace("\r", "&#13;", StringComparison.Ordinal);
+    private static string InAttribute(string text) =>
+        SecurityElement
+            .Escape(text)
+            .Replace("\t", "&#9;", StringComparison.Ordinal)
+            .Replace("\n", "&#10;", StringComparison.Ordinal)
+            .Replace("\r", "&#13;", StringComparison.Ordinal);
 
     /// <summary>Text needs no more than these: quotes stay readable.</summary>
     private static string Escape(string text) =>
-        text.Replace("&", "&amp;", StringComparison.Ordinal).Replace("<", "&lt;", StringComparison.Ordinal).Replace(">", "&gt;", StringComparison.Ordinal);
+        text.Replace("&", "&amp;", StringComparison.Ordinal)
+            .Replace("<", "&lt;", StringComparison.Ordinal)
+            .Replace(">", "&gt;", StringComparison.Ordinal);
 
     private static string CommentSafe(string text) => text.Replace("--", "- -", StringComparison.Ordinal).TrimEnd('-');
 }

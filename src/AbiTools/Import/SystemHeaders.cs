@@ -1,14 +1,15 @@
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// A folder with the few headers of C and Linux that Xen's headers include. They hold types and nothing of the host, so the import gives the
-/// same spec on every machine, and needs no C library for a target that is not the host.
+/// A folder with the few headers of C and Linux that Xen's headers include. They hold types and nothing of the host, so
+/// the import gives the same spec on every machine, and needs no C library for a target that is not the host.
 /// </summary>
 internal sealed class SystemHeaders : IDisposable
 {
     public const string FolderName = "blkring-import-";
 
-    // uint64_t is long long on all targets: long then appears only where a header writes it, and its width differs by target.
+    // uint64_t is long long on all targets: long then appears only where a header writes it, and its width differs by
+    // target.
     private const string StdInt = """
         #ifndef BLKRING_STDINT
         #define BLKRING_STDINT
@@ -64,8 +65,22 @@ internal sealed class SystemHeaders : IDisposable
     // Old xs_wire.h has a table of these names; their values are the host's and are in no spec.
     private static readonly string[] ErrorNames =
     [
-        "EINVAL", "EACCES", "EEXIST", "EISDIR", "ENOENT", "ENOMEM", "ENOSPC", "EIO", "ENOTEMPTY", "ENOSYS", "EROFS", "EBUSY", "EAGAIN",
-        "EISCONN", "E2BIG", "EPERM",
+        "EINVAL",
+        "EACCES",
+        "EEXIST",
+        "EISDIR",
+        "ENOENT",
+        "ENOMEM",
+        "ENOSPC",
+        "EIO",
+        "ENOTEMPTY",
+        "ENOSYS",
+        "EROFS",
+        "EBUSY",
+        "EAGAIN",
+        "EISCONN",
+        "E2BIG",
+        "EPERM",
     ];
 
     private static readonly string[] Names = ["stdint.h", "stddef.h", "inttypes.h", "string.h", "sys/types.h"];

@@ -4,8 +4,8 @@ using System.Text.RegularExpressions;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// All targets' headers as one. <paramref name="Abis"/>: the spec's ABIs. <paramref name="Omissions"/>: structs left out.
-/// <paramref name="Valueless"/>: constants without one value for all targets, left out too.
+/// All targets' headers as one. <paramref name="Abis"/>: the spec's ABIs. <paramref name="Omissions"/>: structs left
+/// out. <paramref name="Valueless"/>: constants without one value for all targets, left out too.
 /// </summary>
 internal sealed record MergedHeaders(
     IReadOnlyList<string> Abis,
@@ -14,7 +14,8 @@ internal sealed record MergedHeaders(
     IReadOnlyList<MergedType> Types,
     IReadOnlyList<HeaderRing> Rings,
     IReadOnlyList<HeaderOmission> Omissions,
-    IReadOnlyList<string> Valueless);
+    IReadOnlyList<string> Valueless
+);
 
 /// <summary>A struct or union and the ABIs that have it; no ABIs: all.</summary>
 internal sealed record MergedType(HeaderType Type, IReadOnlyList<string> Abis, IReadOnlyList<MergedMember> Members);
@@ -23,9 +24,9 @@ internal sealed record MergedType(HeaderType Type, IReadOnlyList<string> Abis, I
 internal sealed record MergedMember(HeaderMember Member, IReadOnlyList<string> Abis);
 
 /// <summary>
-/// Finds what differs by target: types and members that only some have, members whose type differs. The spec's ABIs are those of x86
-/// and of a 64-bit host, which Arm has too as a rule. Where it has not, 32-bit Arm gets an ABI of its own, and so does 64-bit Arm: then
-/// there is no one ABI of a 64-bit host.
+/// Finds what differs by target: types and members that only some have, members whose type differs. The spec's ABIs are
+/// those of x86 and of a 64-bit host, which Arm has too as a rule. Where it has not, 32-bit Arm gets an ABI of its own,
+/// and so does 64-bit Arm: then there is no one ABI of a 64-bit host.
 /// </summary>
 internal sealed partial class TargetMerge
 {
@@ -46,7 +47,14 @@ internal sealed partial class TargetMerge
         bool hostsDiffer = models.Any(m => m.Target == Target.Arm64 && Differ(_lead, m));
         bool arm32Differs = hostsDiffer || models.Any(m => m.Target == Target.Arm32 && Differ(_lead, m));
         _models = [.. models.Where(m => !m.Target.IsArm || (m.Target == Target.Arm64 ? hostsDiffer : arm32Differs))];
-        _abis = [.. _models.SelectMany(m => m.Target.Abis).Where(a => a != Native || !hostsDiffer).Distinct().OrderBy(a => AbiNames.ToList().IndexOf(a))];
+        _abis =
+        [
+            .. _models
+                .SelectMany(m => m.Target.Abis)
+                .Where(a => a != Native || !hostsDiffer)
+                .Distinct()
+                .OrderBy(a => AbiNames.ToList().IndexOf(a)),
+        ];
     }
 
     /// <exception cref="HeaderImportException">The targets differ in a way that a spec cannot say.</exception>
@@ -64,7 +72,8 @@ internal sealed partial class TargetMerge
             [.. types.Select(merge.MergeType)],
             lead.Rings,
             [.. models.SelectMany(m => m.Omissions).DistinctBy(o => o.Name).Where(o => !types.Contains(o.Name))],
-            [.. models.SelectMany(m => m.Constants).Where(c => !HasOneValue(c, models)).Select(c => c.Name).Distinct()]);
+            [.. models.SelectMany(m => m.Constants).Where(c => !HasOneValue(c, models)).Select(c => c.Name).Distinct()]
+        );
     }
 
     private static void CheckSameRings(IReadOnlyList<HeaderModel> models)
@@ -74,7 +83,9 @@ internal sealed partial class TargetMerge
             foreach (HeaderModel b in models)
             {
                 if (a.Rings.FirstOrDefault(r => !b.Rings.Contains(r)) is { } ring)
-                    throw new HeaderImportException($"the ring {ring.Name} is not the same for {a.Target.Triple} and {b.Target.Triple}");
+                    throw new HeaderImportException(
+                        $"the ring {ring.Name} is not the same for {a.Target.Triple} and {b.Target.Triple}"
+                    );
             }
         }
     }
@@ -90,7 +101,12 @@ internal sealed partial class TargetMerge
             foreach (string name in list)
             {
                 if (known.Add(name))
-                    merged.Insert(previous is null ? 0 : previous == merged.LastOrDefault() ? merged.Count : merged.IndexOf(previous) + 1, name);
+                    merged.Insert(
+                        previous is null ? 0
+                            : previous == merged.LastOrDefault() ? merged.Count
+                            : merged.IndexOf(previous) + 1,
+                        name
+                    );
                 previous = name;
             }
         }
@@ -99,34 +115,61 @@ internal sealed partial class TargetMerge
 
     /// <summary>Whether two targets have other types, or lay one out differently.</summary>
     private static bool Differ(HeaderModel a, HeaderModel b) =>
-        a.Types.Count != b.Types.Count || a.Types.Any(type => !b.TypeByName.TryGetValue(type.Name, out HeaderType? other) || Differ(a, type, b, other));
+        a.Types.Count != b.Types.Count
+        || a.Types.Any(type =>
+            !b.TypeByName.TryGetValue(type.Name, out HeaderType? other) || Differ(a, type, b, other)
+        );
 
     private static bool Differ(HeaderModel a, HeaderType left, HeaderModel b, HeaderType right) =>
-        left.IsUnion != right.IsUnion || left.Size != right.Size || left.Members.Count != right.Members.Count
-        || left.Members.Zip(right.Members).Any(pair => !IsSame(a, pair.First, b, pair.Second) || pair.First.Bit != pair.Second.Bit);
+        left.IsUnion != right.IsUnion
+        || left.Size != right.Size
+        || left.Members.Count != right.Members.Count
+        || left.Members.Zip(right.Members)
+            .Any(pair => !IsSame(a, pair.First, b, pair.Second) || pair.First.Bit != pair.Second.Bit);
 
-    /// <summary>Targets may call one integer by several names: xen_ulong_t is a long on x86 and a uint64_t on Arm.</summary>
+    /// <summary>
+    /// Targets may call one integer by several names: xen_ulong_t is a long on x86 and a uint64_t on Arm.
+    /// </summary>
     private static bool IsSame(HeaderModel ofA, HeaderMember a, HeaderModel ofB, HeaderMember b) =>
-        a.Path == b.Path && a.Count == b.Count && a.Bits == b.Bits && (a.Type == b.Type || ofA.Underlying(a.Type) == ofB.Underlying(b.Type));
+        a.Path == b.Path
+        && a.Count == b.Count
+        && a.Bits == b.Bits
+        && (a.Type == b.Type || ofA.Underlying(a.Type) == ofB.Underlying(b.Type));
 
     private static bool HasOneValue(HeaderConstant constant, IReadOnlyList<HeaderModel> models) =>
-        models.All(m => m.ConstantsByName[constant.Name].Any(c => c.Value == constant.Value && c.Text == constant.Text));
+        models.All(m =>
+            m.ConstantsByName[constant.Name].Any(c => c.Value == constant.Value && c.Text == constant.Text)
+        );
 
     /// <summary>An array is counted by a constant only where that is one for all targets.</summary>
-    private static HeaderType WithCounts(HeaderType type, HeaderModel model, IReadOnlySet<string> constants) => type with
-    {
-        Members = [.. type.Members.Select(m => m.Count is { } count && !constants.Contains(count) && model.ConstantsByName[count].FirstOrDefault() is { } number
-            ? m with { Count = number.Value.ToString(CultureInfo.InvariantCulture) }
-            : m)],
-    };
+    private static HeaderType WithCounts(HeaderType type, HeaderModel model, IReadOnlySet<string> constants) =>
+        type with
+        {
+            Members =
+            [
+                .. type.Members.Select(m =>
+                    m.Count is { } count
+                    && !constants.Contains(count)
+                    && model.ConstantsByName[count].FirstOrDefault() is { } number
+                        ? m with
+                        {
+                            Count = number.Value.ToString(CultureInfo.InvariantCulture),
+                        }
+                        : m
+                ),
+            ],
+        };
 
     /// <exception cref="HeaderImportException">Only some of its ABIs align it so.</exception>
     private static int? AlignOf(HeaderType[] types, HeaderModel[] models)
     {
         int? align = types.Max(t => t.Align);
         int differs = align is null ? -1 : Array.FindIndex(types, t => t.Alignment < align);
-        return differs < 0 ? align : throw new HeaderImportException(
-            $"{types[differs].At}: {types[differs].Name} is aligned to {types[differs].Alignment} for {models[differs].Target.Triple} and to {align} for another target, by a rule of the machine that a spec cannot say");
+        return differs < 0
+            ? align
+            : throw new HeaderImportException(
+                $"{types[differs].At}: {types[differs].Name} is aligned to {types[differs].Alignment} for {models[differs].Target.Triple} and to {align} for another target, by a rule of the machine that a spec cannot say"
+            );
     }
 
     private MergedType MergeType(string name)
@@ -137,12 +180,18 @@ internal sealed partial class TargetMerge
         for (int i = 1; i < types.Length; i++)
             MergeMembers(members, types[i], models[i]);
 
-        ILookup<string, Merging> byName = members.Where(m => m.Member.Kind != MemberKind.Skip).ToLookup(m => m.Member.Name);
+        ILookup<string, Merging> byName = members
+            .Where(m => m.Member.Kind != MemberKind.Skip)
+            .ToLookup(m => m.Member.Name);
         string[] abis = AbisOf(models);
         return new MergedType(
-            types[0] with { Align = AlignOf(types, models) },
+            types[0] with
+            {
+                Align = AlignOf(types, models),
+            },
             abis.Length == _abis.Length ? [] : abis,
-            [.. members.Select(m => ToMember(m, byName[m.Member.Name].ToList(), abis))]);
+            [.. members.Select(m => ToMember(m, byName[m.Member.Name].ToList(), abis))]
+        );
     }
 
     private static void MergeMembers(List<Merging> members, HeaderType type, HeaderModel model)
@@ -152,7 +201,10 @@ internal sealed partial class TargetMerge
         foreach (HeaderMember member in type.Members)
         {
             // As a rule it is the next one, whatever the number of members.
-            int at = last + 1 < members.Count && members[last + 1].IsSame(member, model) ? last + 1 : members.FindIndex(m => m.IsSame(member, model));
+            int at =
+                last + 1 < members.Count && members[last + 1].IsSame(member, model)
+                    ? last + 1
+                    : members.FindIndex(m => m.IsSame(member, model));
             if (at >= 0)
                 members[last = at].Add(member, model);
             else
@@ -167,18 +219,29 @@ internal sealed partial class TargetMerge
         // A typedef that the lead lacks is in no spec.
         string type = _lead.Underlying(member.Type) == merging.Integer ? member.Type : merging.Integer;
         return new MergedMember(
-            member with { Name = sameName.Count > 1 ? Distinct(merging, sameName, abis) : member.Name, Type = type },
-            abis.Length == abisOfType.Length ? [] : abis);
+            member with
+            {
+                Name = sameName.Count > 1 ? Distinct(merging, sameName, abis) : member.Name,
+                Type = type,
+            },
+            abis.Length == abisOfType.Length ? [] : abis
+        );
     }
 
-    /// <summary>A member whose type differs by target is several to a spec: pd, a long, is pd_32 and pd_64; of others, each has its first ABI's name.</summary>
+    /// <summary>
+    /// A member whose type differs by target is several to a spec: pd, a long, is pd_32 and pd_64; of others, each has
+    /// its first ABI's name.
+    /// </summary>
     private static string Distinct(Merging merging, List<Merging> sameName, string[] abis)
     {
-        bool areWidths = sameName.All(m => Width().IsMatch(m.Integer)) && sameName.DistinctBy(m => Width().Match(m.Integer).Value).Count() == sameName.Count;
+        bool areWidths =
+            sameName.All(m => Width().IsMatch(m.Integer))
+            && sameName.DistinctBy(m => Width().Match(m.Integer).Value).Count() == sameName.Count;
         return $"{merging.Member.Name}_{(areWidths ? Width().Match(merging.Integer).Value : abis[0])}";
     }
 
-    private string[] AbisOf(IReadOnlyList<HeaderModel> models) => [.. _abis.Where(abi => models.Any(m => m.Target.Abis.Contains(abi)))];
+    private string[] AbisOf(IReadOnlyList<HeaderModel> models) =>
+        [.. _abis.Where(abi => models.Any(m => m.Target.Abis.Contains(abi)))];
 
     /// <summary>A member, and the targets that have it so far.</summary>
     private sealed class Merging(HeaderMember member, HeaderModel model)
@@ -191,7 +254,10 @@ internal sealed partial class TargetMerge
 
         public bool IsSame(HeaderMember other, HeaderModel of) => TargetMerge.IsSame(Models[0], Member, of, other);
 
-        /// <summary>What is aligned by nature for one target may need an attribute for another: the larger alignment holds for both, or the proof fails.</summary>
+        /// <summary>
+        /// What is aligned by nature for one target may need an attribute for another: the larger alignment holds for
+        /// both, or the proof fails.
+        /// </summary>
         public void Add(HeaderMember same, HeaderModel of)
         {
             Models.Add(of);

@@ -35,7 +35,9 @@ internal sealed unsafe class TranslationUnit : IDisposable
 
     public CXCursor Root => clang_getTranslationUnitCursor(_unit);
 
-    /// <exception cref="HeaderImportException">libclang gave up, which it does not do for errors in the source.</exception>
+    /// <exception cref="HeaderImportException">
+    /// libclang gave up, which it does not do for errors in the source.
+    /// </exception>
     public static TranslationUnit Parse(string file, IEnumerable<string> arguments)
     {
         FileNames?.Clear();
@@ -47,7 +49,16 @@ internal sealed unsafe class TranslationUnit : IDisposable
             byte** pointers = stackalloc byte*[texts.Length];
             for (int i = 0; i < texts.Length; i++)
                 pointers[i] = (byte*)pins[i].AddrOfPinnedObject();
-            int error = clang_parseTranslationUnit2(index, pointers[texts.Length - 1], pointers, texts.Length - 1, 0, 0, Options, out nint unit);
+            int error = clang_parseTranslationUnit2(
+                index,
+                pointers[texts.Length - 1],
+                pointers,
+                texts.Length - 1,
+                0,
+                0,
+                Options,
+                out nint unit
+            );
             if (error != 0)
             {
                 clang_disposeIndex(index);
@@ -69,7 +80,12 @@ internal sealed unsafe class TranslationUnit : IDisposable
         {
             nint diagnostic = clang_getDiagnostic(_unit, i);
             if (clang_getDiagnosticSeverity(diagnostic) >= SeverityError)
-                errors.Add(new ClangError(Expansion(clang_getDiagnosticLocation(diagnostic)), Text(clang_getDiagnosticSpelling(diagnostic))));
+                errors.Add(
+                    new ClangError(
+                        Expansion(clang_getDiagnosticLocation(diagnostic)),
+                        Text(clang_getDiagnosticSpelling(diagnostic))
+                    )
+                );
             clang_disposeDiagnostic(diagnostic);
         }
         return errors;

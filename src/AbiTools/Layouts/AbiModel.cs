@@ -1,6 +1,7 @@
 namespace Blkring.AbiTools.Layouts;
 
-// What a spec means, as plain rows with every offset known: for output and for comparison. Sizes, offsets and alignments are bytes.
+// What a spec means, as plain rows with every offset known: for output and for comparison. Sizes, offsets and
+// alignments are bytes.
 
 /// <summary>One protocol in all its ABIs.</summary>
 public sealed record AbiModel(
@@ -11,11 +12,22 @@ public sealed record AbiModel(
     IReadOnlyList<AbiStruct> Structs,
     IReadOnlyList<AbiConstant> Constants,
     IReadOnlyList<AbiTypedef> Typedefs,
-    IReadOnlyList<AbiRing> Rings);
+    IReadOnlyList<AbiRing> Rings
+);
 
-/// <summary>A struct or union in one ABI. Structs come in the order of the header, and each in every ABI before the next.</summary>
+/// <summary>
+/// A struct or union in one ABI. Structs come in the order of the header, and each in every ABI before the next.
+/// </summary>
 public sealed record AbiStruct(
-    string Name, bool IsUnion, string Abi, int Size, int Alignment, string Header, string Doc, IReadOnlyList<AbiMember> Members)
+    string Name,
+    bool IsUnion,
+    string Abi,
+    int Size,
+    int Alignment,
+    string Header,
+    string Doc,
+    IReadOnlyList<AbiMember> Members
+)
 {
     /// <summary>As C writes it: <c>struct blkif_request</c>.</summary>
     public string CName => (IsUnion ? "union " : "struct ") + Name;
@@ -26,11 +38,16 @@ public sealed record AbiStruct(
 /// <param name="Type">C type, with the count of an array: <c>grant_ref_t[8]</c>.</param>
 /// <param name="Underlying">The same with typedefs resolved: <c>uint32_t[8]</c>.</param>
 /// <param name="Offset">From the start of the struct.</param>
-/// <param name="Size">Of the whole member; all elements of an array; 0 of a flexible array, which is no part of its struct; of a bit
-/// field, the bytes that it has bits of.</param>
+/// <param name="Size">
+/// Of the whole member; all elements of an array; 0 of a flexible array, which is no part of its struct; of a bit
+/// field, the bytes that it has bits of.
+/// </param>
 public sealed record AbiMember(string Name, string Type, string Underlying, int Offset, int Size, string Doc)
 {
-    /// <summary>Of a bit field: where it begins, from the lowest bit of the byte at <see cref="Offset"/>; null of another member.</summary>
+    /// <summary>
+    /// Of a bit field: where it begins, from the lowest bit of the byte at <see cref="Offset"/>; null of another
+    /// member.
+    /// </summary>
     public int? BitOffset { get; init; }
 
     /// <summary>Of a bit field: its width; null of another member.</summary>
@@ -50,9 +67,14 @@ public sealed record AbiMember(string Name, string Type, string Underlying, int 
     private const int BitsPerByte = 8;
 
     /// <summary>Whether the name says that nobody reads it.</summary>
-    public bool IsPadding => Name.Trim('_') is var name
-        && (name.StartsWith("pad", StringComparison.OrdinalIgnoreCase) || name.EndsWith("pad", StringComparison.OrdinalIgnoreCase)
-            || name.StartsWith("reserved", StringComparison.OrdinalIgnoreCase) || name.StartsWith("rsvd", StringComparison.OrdinalIgnoreCase));
+    public bool IsPadding =>
+        Name.Trim('_') is var name
+        && (
+            name.StartsWith("pad", StringComparison.OrdinalIgnoreCase)
+            || name.EndsWith("pad", StringComparison.OrdinalIgnoreCase)
+            || name.StartsWith("reserved", StringComparison.OrdinalIgnoreCase)
+            || name.StartsWith("rsvd", StringComparison.OrdinalIgnoreCase)
+        );
 }
 
 /// <summary>A #define. <paramref name="Value"/>: in decimal, or a string as C writes it, in quotes.</summary>
@@ -61,11 +83,21 @@ public sealed record AbiConstant(string Name, string Value, string Header, strin
 /// <summary>Another name of a type. <paramref name="Underlying"/>: what it stands for in the end.</summary>
 public sealed record AbiTypedef(string Name, string Underlying);
 
-/// <summary>A ring: the structs of its header and messages, the other forms of its request, and its entries per ABI.</summary>
+/// <summary>
+/// A ring: the structs of its header and messages, the other forms of its request, and its entries per ABI.
+/// </summary>
 public sealed record AbiRing(
-    string Name, string Header, string Request, string Response, IReadOnlyList<AbiVariant> Variants, IReadOnlyList<AbiRingEntry> Entries);
+    string Name,
+    string Header,
+    string Request,
+    string Response,
+    IReadOnlyList<AbiVariant> Variants,
+    IReadOnlyList<AbiRingEntry> Entries
+);
 
-/// <summary>Another form of a ring's request. <paramref name="When"/>: such as <c>operation = BLKIF_OP_DISCARD</c>.</summary>
+/// <summary>
+/// Another form of a ring's request. <paramref name="When"/>: such as <c>operation = BLKIF_OP_DISCARD</c>.
+/// </summary>
 public sealed record AbiVariant(string Struct, string When);
 
 /// <summary>Bytes of one ring entry in one ABI.</summary>

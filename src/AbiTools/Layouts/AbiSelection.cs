@@ -1,6 +1,8 @@
 namespace Blkring.AbiTools.Layouts;
 
-/// <summary>Which ABIs and structs of some specs are asked for; null for all. A name that none of the specs has is an error.</summary>
+/// <summary>
+/// Which ABIs and structs of some specs are asked for; null for all. A name that none of the specs has is an error.
+/// </summary>
 public sealed record AbiSelection(string? Abi, string? Struct)
 {
     public bool HasAbi(string name) => Abi is null || Abi == name;
@@ -10,17 +12,21 @@ public sealed record AbiSelection(string? Abi, string? Struct)
     /// <summary>The structs asked for, in the order of the spec.</summary>
     public IEnumerable<AbiStruct> Of(AbiModel model) => model.Structs.Where(s => HasAbi(s.Abi) && HasStruct(s.Name));
 
-    /// <exception cref="SpecException">The ABI or the struct is in none of the specs; the message lists what is.</exception>
+    /// <exception cref="SpecException">
+    /// The ABI or the struct is in none of the specs; the message lists what is.
+    /// </exception>
     public void Check(IReadOnlyList<AbiSource> sources)
     {
         CheckName("ABI", Abi, sources.SelectMany(s => s.Model.Abis));
         CheckName("struct", Struct, sources.SelectMany(s => s.Model.Structs.Select(t => t.Name)));
-        if (!sources.Any(s => Of(s.Model).Any())) throw new SpecException($"{Struct ?? "no struct"} is not in the ABI {Abi}");
+        if (!sources.Any(s => Of(s.Model).Any()))
+            throw new SpecException($"{Struct ?? "no struct"} is not in the ABI {Abi}");
     }
 
     private static void CheckName(string kind, string? name, IEnumerable<string> known)
     {
         string[] names = [.. known.Distinct()];
-        if (name is not null && !names.Contains(name)) throw new SpecException($"there is no {kind} '{name}': give one of {string.Join(", ", names)}");
+        if (name is not null && !names.Contains(name))
+            throw new SpecException($"there is no {kind} '{name}': give one of {string.Join(", ", names)}");
     }
 }

@@ -29,7 +29,10 @@ public sealed class AbiSource
 
     public AbiModel Model { get; }
 
-    /// <summary>The headers, as C includes them, that an import wrote the spec from; none when a person wrote it, who may have left things out.</summary>
+    /// <summary>
+    /// The headers, as C includes them, that an import wrote the spec from; none when a person wrote it, who may have
+    /// left things out.
+    /// </summary>
     public IReadOnlyList<string> Headers { get; }
 
     /// <exception cref="SpecException">The file cannot be read, or it is not a right spec.</exception>
@@ -49,23 +52,33 @@ public sealed class AbiSource
     /// <summary>One protocol as headers have it, for comparison.</summary>
     /// <param name="headers">Paths; the first is the protocol's own.</param>
     /// <param name="name">The protocol's name; null for that of the first header.</param>
-    /// <exception cref="HeaderImportException">The header does not compile, or has something that a spec cannot say.</exception>
+    /// <exception cref="HeaderImportException">
+    /// The header does not compile, or has something that a spec cannot say.
+    /// </exception>
     /// <exception cref="LibClangMissingException">libclang is not installed.</exception>
     public static AbiModel Import(IReadOnlyList<string> headers, string? name)
     {
-        string text = HeaderImport.Import(new ImportOptions { Headers = headers, Name = name, IsForComparison = true });
+        string text = HeaderImport.Import(
+            new ImportOptions
+            {
+                Headers = headers,
+                Name = name,
+                IsForComparison = true,
+            }
+        );
         ProtocolSpec spec = SpecFile.Parse(headers[0], text, checksRings: false);
         return ToModel(spec, LayoutCalculator.CalculateTypes(spec, problems: null)!);
     }
 
     /// <summary>The specs of abi/ that this build was made from, by name.</summary>
     public static IReadOnlyList<AbiSource> Shipped() =>
-    [
-        .. typeof(AbiSource).Assembly.GetManifestResourceNames()
-            .Where(name => name.StartsWith(ResourceFolder, StringComparison.Ordinal))
-            .Order(StringComparer.Ordinal)
-            .Select(name => Parse(name, ReadResource(name))),
-    ];
+        [
+            .. typeof(AbiSource)
+                .Assembly.GetManifestResourceNames()
+                .Where(name => name.StartsWith(ResourceFolder, StringComparison.Ordinal))
+                .Order(StringComparer.Ordinal)
+                .Select(name => Parse(name, ReadResource(name))),
+        ];
 
     private static string ReadResource(string name)
     {
@@ -85,25 +98,44 @@ public sealed class AbiSource
             [.. StructsOf(spec, layout, types)],
             [.. spec.Constants.Select(c => new AbiConstant(c.Name, ValueOf(c), c.Header, c.Doc))],
             [.. spec.Typedefs.Select(t => new AbiTypedef(t.Name, Underlying(t.Name, types)))],
-            [.. spec.Rings.Select(ring => ToRing(ring, layout))]);
+            [.. spec.Rings.Select(ring => ToRing(ring, layout))]
+        );
     }
 
     private static IEnumerable<AbiStruct> StructsOf(ProtocolSpec spec, ProtocolLayout layout, TypeTable types)
     {
-        ILookup<string, AbiStruct> byName = layout.Abis
-            .SelectMany(abi => abi.Types.Select(type => ToStruct(type, abi.Name, types)))
+        ILookup<string, AbiStruct> byName = layout
+            .Abis.SelectMany(abi => abi.Types.Select(type => ToStruct(type, abi.Name, types)))
             .ToLookup(type => type.Name, StringComparer.Ordinal);
         return spec.Composites.SelectMany(c => byName[c.Name]);
     }
 
-    private static AbiStruct ToStruct(TypeLayout type, string abi, TypeTable types) => new(
-        type.CName, type.IsUnion, abi, type.Size, type.Alignment, type.Header, type.Doc,
-        [.. type.Fields.Select(f => ToMember(f, types)), .. type.Tail is { } tail ? [ToMember(tail, types)] : Array.Empty<AbiMember>()]);
+    private static AbiStruct ToStruct(TypeLayout type, string abi, TypeTable types) =>
+        new(
+            type.CName,
+            type.IsUnion,
+            abi,
+            type.Size,
+            type.Alignment,
+            type.Header,
+            type.Doc,
+            [
+                .. type.Fields.Select(f => ToMember(f, types)),
+                .. type.Tail is { } tail ? [ToMember(tail, types)] : Array.Empty<AbiMember>(),
+            ]
+        );
 
     private static AbiMember ToMember(FieldLayout field, TypeTable types)
     {
         string count = field.IsArray ? string.Create(CultureInfo.InvariantCulture, $"[{field.Count}]") : "";
-        return new AbiMember(field.CName, CTypeOf(field.CType, types) + count, Underlying(field.CType, types) + count, field.Offset, field.Size, field.Doc)
+        return new AbiMember(
+            field.CName,
+            CTypeOf(field.CType, types) + count,
+            Underlying(field.CType, types) + count,
+            field.Offset,
+            field.Size,
+            field.Doc
+        )
         {
             BitOffset = field.IsBitField ? field.BitOffset : null,
             BitWidth = field.IsBitField ? field.BitWidth : null,
@@ -112,10 +144,18 @@ public sealed class AbiSource
 
     /// <summary>A flexible array begins somewhere and has no size.</summary>
     private static AbiMember ToMember(TailLayout tail, TypeTable types) =>
-        new(tail.CName, CTypeOf(tail.CType, types) + "[]", Underlying(tail.CType, types) + "[]", tail.Offset, Size: 0, tail.Doc);
+        new(
+            tail.CName,
+            CTypeOf(tail.CType, types) + "[]",
+            Underlying(tail.CType, types) + "[]",
+            tail.Offset,
+            Size: 0,
+            tail.Doc
+        );
 
     /// <summary>A type that is spelt as its own tag needs the keyword in C; a typedef of it does not.</summary>
-    private static string CTypeOf(string type, TypeTable types) => types.Composite(type)?.Name == type ? Underlying(type, types) : type;
+    private static string CTypeOf(string type, TypeTable types) =>
+        types.Composite(type)?.Name == type ? Underlying(type, types) : type;
 
     private static string Underlying(string type, TypeTable types) =>
         types.Composite(type) is { } composite ? CKeyword(composite) + composite.Name : types.Scalar(type)!.Name;
@@ -125,15 +165,20 @@ public sealed class AbiSource
     private static string ValueOf(ConstantSpec constant) =>
         constant.Text is null ? constant.Value.ToString(CultureInfo.InvariantCulture) : $"\"{InC(constant.Text)}\"";
 
-    private static string InC(string text) => text
-        .Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)
-        .Replace("\n", "\\n", StringComparison.Ordinal).Replace("\r", "\\r", StringComparison.Ordinal).Replace("\t", "\\t", StringComparison.Ordinal);
+    private static string InC(string text) =>
+        text.Replace("\\", "\\\\", StringComparison.Ordinal)
+            .Replace("\"", "\\\"", StringComparison.Ordinal)
+            .Replace("\n", "\\n", StringComparison.Ordinal)
+            .Replace("\r", "\\r", StringComparison.Ordinal)
+            .Replace("\t", "\\t", StringComparison.Ordinal);
 
-    private static AbiRing ToRing(RingSpec ring, ProtocolLayout layout) => new(
-        ring.Name,
-        ring.Header,
-        ring.Request,
-        ring.Response,
-        [.. ring.Variants.Select(v => new AbiVariant(v.Struct, $"{v.When} = {v.Is}"))],
-        [.. layout.Abis.Select(abi => new AbiRingEntry(abi.Name, RingCalculator.EntrySize(ring, abi)))]);
+    private static AbiRing ToRing(RingSpec ring, ProtocolLayout layout) =>
+        new(
+            ring.Name,
+            ring.Header,
+            ring.Request,
+            ring.Response,
+            [.. ring.Variants.Select(v => new AbiVariant(v.Struct, $"{v.When} = {v.Is}"))],
+            [.. layout.Abis.Select(abi => new AbiRingEntry(abi.Name, RingCalculator.EntrySize(ring, abi)))]
+        );
 }

@@ -4,70 +4,109 @@ using System.Text;
 namespace Blkring.AbiTools.Layouts;
 
 /// <summary>
-/// A picture (SVG) of layouts: a row of bytes per struct and ABI, to one scale, so that a member that lies elsewhere in another ABI
-/// is seen at once. ABIs with the same layout share a row, and long members are cut, with a mark where.
+/// A picture (SVG) of layouts: a row of bytes per struct and ABI, to one scale, so that a member that lies elsewhere in
+/// another ABI is seen at once. ABIs with the same layout share a row, and long members are cut, with a mark where.
 /// </summary>
 public sealed class ByteMap
 {
-    private const int BytePixels = 28, RowPixels = 100, Margin = 24, LabelPixels = 150, SizePixels = 150;
-    private const int TitlePixels = 34, RulerPixels = 18, RowGapPixels = 14, StructGapPixels = 26;
+    private const int BytePixels = 28,
+        RowPixels = 100,
+        Margin = 24,
+        LabelPixels = 150,
+        SizePixels = 150;
+    private const int TitlePixels = 34,
+        RulerPixels = 18,
+        RowGapPixels = 14,
+        StructGapPixels = 26;
+
     /// <summary>What is drawn of a longer member.</summary>
     private const int LongestBytes = 16;
     private const double LetterPixels = 7.3;
     private const int BitsPerByte = 8;
+
     /// <summary>A narrower cell has no name: the tip has.</summary>
     private const int NarrowestName = 10;
 
-    // Light enough for dark text, and apart from each other also to a colour-blind eye, for neighbours differ in lightness too.
-    private static readonly string[] s_colours = ["#9ecae9", "#ffd8a8", "#b7e1b0", "#f4b6c2", "#d5c6e8", "#f6ec9b", "#a8dfd8", "#e3c8ad"];
+    // Light enough for dark text, and apart from each other also to a colour-blind eye, for neighbours differ in
+    // lightness too.
+    private static readonly string[] s_colours =
+    [
+        "#9ecae9",
+        "#ffd8a8",
+        "#b7e1b0",
+        "#f4b6c2",
+        "#d5c6e8",
+        "#f6ec9b",
+        "#a8dfd8",
+        "#e3c8ad",
+    ];
 
     private readonly StringBuilder _body = new();
-    private int _bottom = Margin, _right;
+    private int _bottom = Margin,
+        _right;
 
     public static string Write(IEnumerable<AbiModel> models, AbiSelection selection)
     {
         ByteMap map = new();
-        foreach (IGrouping<string, AbiStruct> type in models.SelectMany(m => selection.Of(m).GroupBy(s => s.Name))) map.AddStruct([.. type]);
+        foreach (IGrouping<string, AbiStruct> type in models.SelectMany(m => selection.Of(m).GroupBy(s => s.Name)))
+            map.AddStruct([.. type]);
         return map.ToSvg();
     }
 
     private string ToSvg()
     {
-        int width = _right + SizePixels + Margin, height = _bottom;
-        return FormattableString.Invariant($"""
-            <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="DejaVu Sans, Verdana, sans-serif" font-size="12" fill="#1b1f24">
-            <defs>
-              <pattern id="gap" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" fill="#f2f2f2"/><line x1="0" y1="0" x2="0" y2="7" stroke="#c4c4c4" stroke-width="2"/></pattern>
-            </defs>
-            <rect width="{width}" height="{height}" fill="#ffffff"/>
+        int width = _right + SizePixels + Margin,
+            height = _bottom;
+        return FormattableString.Invariant(
+                $"""
+                <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="DejaVu Sans, Verdana, sans-serif" font-size="12" fill="#1b1f24">
+                <defs>
+                  <pattern id="gap" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" fill="#f2f2f2"/><line x1="0" y1="0" x2="0" y2="7" stroke="#c4c4c4" stroke-width="2"/></pattern>
+                </defs>
+                <rect width="{width}" height="{height}" fill="#ffffff"/>
 
-            """) + _body + "</svg>\n";
+                """
+            )
+            + _body
+            + "</svg>\n";
     }
 
     private void AddStruct(AbiStruct[] abis)
     {
-        Line($"<text x=\"{Margin}\" y=\"{_bottom + 16}\" font-size=\"16\" font-weight=\"bold\">{Escape(abis[0].CName)}</text>");
+        Line(
+            $"<text x=\"{Margin}\" y=\"{_bottom + 16}\" font-size=\"16\" font-weight=\"bold\">{Escape(abis[0].CName)}</text>"
+        );
         _bottom += TitlePixels;
         // One colour a member in every ABI, whichever members an ABI leaves out.
         string[] names = [.. abis.SelectMany(a => a.Members).Select(m => m.Name).Distinct()];
-        Dictionary<string, string> colours = names.Select((name, i) => (name, Colour: s_colours[i % s_colours.Length])).ToDictionary(c => c.name, c => c.Colour);
-        foreach (IGrouping<string, AbiStruct> same in abis.GroupBy(Shape)) AddRow(same.First(), string.Join(", ", same.Select(s => s.Abi)), colours);
+        Dictionary<string, string> colours = names
+            .Select((name, i) => (name, Colour: s_colours[i % s_colours.Length]))
+            .ToDictionary(c => c.name, c => c.Colour);
+        foreach (IGrouping<string, AbiStruct> same in abis.GroupBy(Shape))
+            AddRow(same.First(), string.Join(", ", same.Select(s => s.Abi)), colours);
         _bottom += StructGapPixels - RowGapPixels;
     }
 
     /// <summary>What two ABIs must have in common to share a row.</summary>
     private static string Shape(AbiStruct type) =>
-        FormattableString.Invariant($"{type.Size} {type.Alignment} ") + string.Join(' ', type.Members.Select(m => FormattableString.Invariant($"{m.Name}@{m.FirstBit}-{m.EndBit}")));
+        FormattableString.Invariant($"{type.Size} {type.Alignment} ")
+        + string.Join(' ', type.Members.Select(m => FormattableString.Invariant($"{m.Name}@{m.FirstBit}-{m.EndBit}")));
 
     private void AddRow(AbiStruct type, string label, Dictionary<string, string> colours)
     {
-        int top = _bottom + RulerPixels, lanes = type.IsUnion ? type.Members.Count : 1, right = 0;
+        int top = _bottom + RulerPixels,
+            lanes = type.IsUnion ? type.Members.Count : 1,
+            right = 0;
         AddLabel(label, top + (RowPixels / 2));
         if (type.IsUnion)
         {
             // Members of a union lie over each other: a lane each.
             int lane = RowPixels / 2;
-            for (int i = 0; i < lanes; i++) right = Math.Max(right, AddLane(type, [type.Members[i]], top + (i * lane), lane, colours, withOffsets: i == 0));
+            for (int i = 0; i < lanes; i++)
+                right = Math.Max(
+                    right,
+                    AddLane(type, [type.Members[i]], top + (i * lane), lane, colours, withOffsets: i == 0)
+                );
             _bottom = top + (lanes * lane) + RowGapPixels;
         }
         else
@@ -75,7 +114,9 @@ public sealed class ByteMap
             right = AddLane(type, type.Members, top, RowPixels, colours, withOffsets: true);
             _bottom = top + RowPixels + RowGapPixels;
         }
-        Line($"<text x=\"{right + 10}\" y=\"{top + 20}\">{type.Size} bytes</text><text x=\"{right + 10}\" y=\"{top + 37}\" fill=\"#656d76\">aligned to {type.Alignment}</text>");
+        Line(
+            $"<text x=\"{right + 10}\" y=\"{top + 20}\">{type.Size} bytes</text><text x=\"{right + 10}\" y=\"{top + 37}\" fill=\"#656d76\">aligned to {type.Alignment}</text>"
+        );
         _right = Math.Max(_right, right);
     }
 
@@ -83,59 +124,112 @@ public sealed class ByteMap
     {
         string[] lines = label.Split(", ");
         for (int i = 0; i < lines.Length; i++)
-            Line($"<text x=\"{Margin}\" y=\"{y + 4 + (int)((i - ((lines.Length - 1) / 2.0)) * 17)}\" fill=\"#656d76\">{Escape(lines[i])}</text>");
+            Line(
+                $"<text x=\"{Margin}\" y=\"{y + 4 + (int)((i - ((lines.Length - 1) / 2.0)) * 17)}\" fill=\"#656d76\">{Escape(lines[i])}</text>"
+            );
     }
 
     /// <summary>Draws members and the gaps around them from left to right; returns where the lane ends.</summary>
-    private int AddLane(AbiStruct type, IReadOnlyList<AbiMember> members, int top, int height, Dictionary<string, string> colours, bool withOffsets)
+    private int AddLane(
+        AbiStruct type,
+        IReadOnlyList<AbiMember> members,
+        int top,
+        int height,
+        Dictionary<string, string> colours,
+        bool withOffsets
+    )
     {
-        int x = Margin + LabelPixels, end = 0;
-        // Bits are numbered from the lowest, which is the left one here: members follow each other as they do in memory.
+        int x = Margin + LabelPixels,
+            end = 0;
+        // Bits are numbered from the lowest, which is the left one here: members follow each other as they do in
+        // memory.
         foreach (AbiMember member in members)
         {
-            if (member.FirstBit > end) x = AddCell(x, top, height, end, member.FirstBit - end, null, "url(#gap)", withOffsets);
+            if (member.FirstBit > end)
+                x = AddCell(x, top, height, end, member.FirstBit - end, null, "url(#gap)", withOffsets);
             // A flexible array has no bytes of its own here.
-            if (member.Size > 0) x = AddCell(x, top, height, member.FirstBit, member.EndBit - member.FirstBit, member, colours[member.Name], withOffsets);
+            if (member.Size > 0)
+                x = AddCell(
+                    x,
+                    top,
+                    height,
+                    member.FirstBit,
+                    member.EndBit - member.FirstBit,
+                    member,
+                    colours[member.Name],
+                    withOffsets
+                );
             end = member.EndBit;
         }
         // A lane of a union ends with its member: what the others have beyond it is in their lanes.
-        if (type.IsUnion) return x;
+        if (type.IsUnion)
+            return x;
         int all = type.Size * BitsPerByte;
-        if (all > end) x = AddCell(x, top, height, end, all - end, null, "url(#gap)", withOffsets);
-        if (withOffsets) Offset(x, top, type.Size);
+        if (all > end)
+            x = AddCell(x, top, height, end, all - end, null, "url(#gap)", withOffsets);
+        if (withOffsets)
+            Offset(x, top, type.Size);
         return x;
     }
 
     /// <param name="member">Null for a gap.</param>
-    private int AddCell(int x, int top, int height, int firstBit, int bits, AbiMember? member, string fill, bool withOffsets)
+    private int AddCell(
+        int x,
+        int top,
+        int height,
+        int firstBit,
+        int bits,
+        AbiMember? member,
+        string fill,
+        bool withOffsets
+    )
     {
         int shown = Math.Min(bits, LongestBytes * BitsPerByte);
         int inByte = firstBit % BitsPerByte;
         int width = Along(shown);
-        string tip = member is null ? $"{Amount(bits)} unused at {Place(firstBit)}" : $"{member.Type} {member.Name}: {Amount(bits)} at {Place(firstBit)}. {member.Doc}";
-        Line($"<g><title>{Escape(tip)}</title><rect x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\" stroke=\"#3d444d\"/>");
+        string tip = member is null
+            ? $"{Amount(bits)} unused at {Place(firstBit)}"
+            : $"{member.Type} {member.Name}: {Amount(bits)} at {Place(firstBit)}. {member.Doc}";
+        Line(
+            $"<g><title>{Escape(tip)}</title><rect x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\" stroke=\"#3d444d\"/>"
+        );
         for (int bit = BitsPerByte - inByte; bit < shown; bit += BitsPerByte)
-            Line($"<line x1=\"{x + Along(bit)}\" y1=\"{top + height - 6}\" x2=\"{x + Along(bit)}\" y2=\"{top + height}\" stroke=\"#3d444d\" stroke-opacity=\"0.5\"/>");
-        if (bits > shown) Cut(x + (width * 3 / 4), top, height);
-        if (member is not null) Name(x, top, width, height, member);
+            Line(
+                $"<line x1=\"{x + Along(bit)}\" y1=\"{top + height - 6}\" x2=\"{x + Along(bit)}\" y2=\"{top + height}\" stroke=\"#3d444d\" stroke-opacity=\"0.5\"/>"
+            );
+        if (bits > shown)
+            Cut(x + (width * 3 / 4), top, height);
+        if (member is not null)
+            Name(x, top, width, height, member);
         _body.Append("</g>\n");
-        if (withOffsets && inByte == 0) Offset(x, top, firstBit / BitsPerByte);
+        if (withOffsets && inByte == 0)
+            Offset(x, top, firstBit / BitsPerByte);
         return x + width;
 
         // Rounded from the byte's start, so that bits add up to bytes.
         int Along(int count) => ((inByte + count) * BytePixels / BitsPerByte) - (inByte * BytePixels / BitsPerByte);
     }
 
-    private static string Amount(int bits) => bits % BitsPerByte == 0 ? FormattableString.Invariant($"{bits / BitsPerByte}") : bits == 1 ? "1 bit" : FormattableString.Invariant($"{bits} bits");
+    private static string Amount(int bits) =>
+        bits % BitsPerByte == 0 ? FormattableString.Invariant($"{bits / BitsPerByte}")
+        : bits == 1 ? "1 bit"
+        : FormattableString.Invariant($"{bits} bits");
 
-    private static string Place(int bit) => bit % BitsPerByte == 0 ? FormattableString.Invariant($"{bit / BitsPerByte}") : FormattableString.Invariant($"{bit / BitsPerByte}.{bit % BitsPerByte}");
+    private static string Place(int bit) =>
+        bit % BitsPerByte == 0
+            ? FormattableString.Invariant($"{bit / BitsPerByte}")
+            : FormattableString.Invariant($"{bit / BitsPerByte}.{bit % BitsPerByte}");
 
     /// <summary>A zigzag of background through a cell: bytes are left out here.</summary>
     private void Cut(int x, int top, int height)
     {
         int half = height / 2;
-        string points = FormattableString.Invariant($"{x},{top - 1} {x - 6},{top + (half / 2)} {x + 6},{top + half} {x - 6},{top + half + (half / 2)} {x},{top + height + 1}");
-        Line($"<polyline points=\"{points}\" fill=\"none\" stroke=\"#3d444d\" stroke-width=\"8\"/><polyline points=\"{points}\" fill=\"none\" stroke=\"#ffffff\" stroke-width=\"6\"/>");
+        string points = FormattableString.Invariant(
+            $"{x},{top - 1} {x - 6},{top + (half / 2)} {x + 6},{top + half} {x - 6},{top + half + (half / 2)} {x},{top + height + 1}"
+        );
+        Line(
+            $"<polyline points=\"{points}\" fill=\"none\" stroke=\"#3d444d\" stroke-width=\"8\"/><polyline points=\"{points}\" fill=\"none\" stroke=\"#ffffff\" stroke-width=\"6\"/>"
+        );
     }
 
     /// <summary>Along the cell where it fits, else upright; cut where it does not fit either way.</summary>
@@ -147,20 +241,30 @@ public sealed class ByteMap
             bool hasRoomForType = height > 50 && member.Type.Length * LetterPixels < width - 12;
             int y = top + (height / 2) + (hasRoomForType ? -2 : 4);
             Line($"<text x=\"{middle}\" y=\"{y}\" text-anchor=\"middle\">{Escape(member.Name)}</text>");
-            if (hasRoomForType) Line($"<text x=\"{middle}\" y=\"{y + 17}\" text-anchor=\"middle\" font-size=\"11\" fill=\"#57606a\">{Escape(member.Type)}</text>");
+            if (hasRoomForType)
+                Line(
+                    $"<text x=\"{middle}\" y=\"{y + 17}\" text-anchor=\"middle\" font-size=\"11\" fill=\"#57606a\">{Escape(member.Type)}</text>"
+                );
             return;
         }
-        if (width < NarrowestName) return;
+        if (width < NarrowestName)
+            return;
         int letters = (int)((height - 8) / LetterPixels);
         string name = member.Name.Length <= letters ? member.Name : member.Name[..(letters - 1)] + "…";
-        Line($"<text transform=\"translate({middle + 4} {top + (height / 2) - 2}) rotate(-90)\" text-anchor=\"middle\">{Escape(name)}</text>");
+        Line(
+            $"<text transform=\"translate({middle + 4} {top + (height / 2) - 2}) rotate(-90)\" text-anchor=\"middle\">{Escape(name)}</text>"
+        );
     }
 
     private void Offset(int x, int top, int offset) =>
-        Line($"<text x=\"{x}\" y=\"{top - 5}\" font-size=\"10\" fill=\"#656d76\" text-anchor=\"middle\">{offset}</text>");
+        Line(
+            $"<text x=\"{x}\" y=\"{top - 5}\" font-size=\"10\" fill=\"#656d76\" text-anchor=\"middle\">{offset}</text>"
+        );
 
     private void Line(FormattableString line) => _body.Append(line.ToString(CultureInfo.InvariantCulture)).Append('\n');
 
-    private static string Escape(string text) => text.Replace("&", "&amp;", StringComparison.Ordinal)
-        .Replace("<", "&lt;", StringComparison.Ordinal).Replace(">", "&gt;", StringComparison.Ordinal);
+    private static string Escape(string text) =>
+        text.Replace("&", "&amp;", StringComparison.Ordinal)
+            .Replace("<", "&lt;", StringComparison.Ordinal)
+            .Replace(">", "&gt;", StringComparison.Ordinal);
 }

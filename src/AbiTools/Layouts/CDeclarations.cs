@@ -6,8 +6,9 @@ using Blkring.Generators.Model;
 namespace Blkring.AbiTools.Layouts;
 
 /// <summary>
-/// C declarations that have one ABI's layout whatever machine compiles them: 64-bit integers carry their alignment, and assertions
-/// refuse a compiler that disagrees. Names are the header's, with the ABI's appended when more than one ABI is written.
+/// C declarations that have one ABI's layout whatever machine compiles them: 64-bit integers carry their alignment, and
+/// assertions refuse a compiler that disagrees. Names are the header's, with the ABI's appended when more than one ABI
+/// is written.
 /// </summary>
 public static class CDeclarations
 {
@@ -22,37 +23,55 @@ public static class CDeclarations
                 new Writer(text, source, abi, selection.Abi is null ? "_" + abi.Name : "", written).Write(selection);
         }
         // Last, for a member may have a macro's name.
-        foreach (AbiModel model in sources.Select(s => s.Model).Where(m => selection.Of(m).Any() && m.Constants.Count > 0))
+        foreach (
+            AbiModel model in sources.Select(s => s.Model).Where(m => selection.Of(m).Any() && m.Constants.Count > 0)
+        )
         {
             AppendLine(text, $"\n/* {model.Protocol}, {model.Header} */");
-            foreach (AbiConstant constant in model.Constants) AppendLine(text, $"#define {constant.Name} {Literal(constant)}");
+            foreach (AbiConstant constant in model.Constants)
+                AppendLine(text, $"#define {constant.Name} {Literal(constant)}");
         }
         return text.ToString();
     }
 
-    /// <summary>In parentheses, as a macro that may stand in any expression; C has no literal for the least 64-bit integer.</summary>
-    private static string Literal(AbiConstant constant) => constant.Value switch
-    {
-        ['"', ..] => constant.Value,
-        "-9223372036854775808" => "(-9223372036854775807LL - 1)",
-        ['-', ..] => $"({constant.Value})",
-        var value => decimal.Parse(value, CultureInfo.InvariantCulture) > long.MaxValue ? value + "ULL" : value,
-    };
+    /// <summary>
+    /// In parentheses, as a macro that may stand in any expression; C has no literal for the least 64-bit integer.
+    /// </summary>
+    private static string Literal(AbiConstant constant) =>
+        constant.Value switch
+        {
+            ['"', ..] => constant.Value,
+            "-9223372036854775808" => "(-9223372036854775807LL - 1)",
+            ['-', ..] => $"({constant.Value})",
+            var value => decimal.Parse(value, CultureInfo.InvariantCulture) > long.MaxValue ? value + "ULL" : value,
+        };
 
-    private static void AppendLine(StringBuilder text, FormattableString line) => text.Append(FormattableString.Invariant(line)).Append('\n');
+    private static void AppendLine(StringBuilder text, FormattableString line) =>
+        text.Append(FormattableString.Invariant(line)).Append('\n');
 
     /// <summary>One protocol in one ABI. A name that an earlier protocol has declared is not declared again.</summary>
-    private sealed class Writer(StringBuilder text, AbiSource source, AbiLayout abi, string suffix, HashSet<string> written)
+    private sealed class Writer(
+        StringBuilder text,
+        AbiSource source,
+        AbiLayout abi,
+        string suffix,
+        HashSet<string> written
+    )
     {
         private readonly TypeTable _types = new(source.Spec);
-        private readonly Dictionary<string, CompositeSpec> _specs = source.Spec.Composites.ToDictionary(c => c.Name, StringComparer.Ordinal);
+        private readonly Dictionary<string, CompositeSpec> _specs = source.Spec.Composites.ToDictionary(
+            c => c.Name,
+            StringComparer.Ordinal
+        );
 
         public void Write(AbiSelection selection)
         {
             AppendLine(text, $"\n/* The ABI {abi.Name}: 64-bit integers are aligned to {abi.Align64} bytes. */");
             foreach (string name in new[] { "int64_t", "uint64_t" })
-                if (written.Add(Wide(name))) AppendLine(text, $"typedef {name} {Wide(name)} __attribute__((aligned({abi.Align64})));");
-            foreach (TypeLayout type in Ordered(selection)) Declare(type);
+                if (written.Add(Wide(name)))
+                    AppendLine(text, $"typedef {name} {Wide(name)} __attribute__((aligned({abi.Align64})));");
+            foreach (TypeLayout type in Ordered(selection))
+                Declare(type);
         }
 
         private string Wide(string scalar) => $"{scalar}_{abi.Name}";
@@ -61,15 +80,19 @@ public static class CDeclarations
         private List<TypeLayout> Ordered(AbiSelection selection)
         {
             List<TypeLayout> ordered = [];
-            foreach (TypeLayout type in abi.Types.Where(t => selection.HasStruct(t.CName))) Add(type);
+            foreach (TypeLayout type in abi.Types.Where(t => selection.HasStruct(t.CName)))
+                Add(type);
             return ordered;
 
             void Add(TypeLayout type)
             {
-                if (ordered.Contains(type)) return;
+                if (ordered.Contains(type))
+                    return;
                 foreach (FieldLayout field in type.Fields)
-                    if (field.Composite is { } inner) Add(Find(inner));
-                if (type.Tail is { } tail && _types.Composite(tail.CType) is { } element) Add(Find(element.Name));
+                    if (field.Composite is { } inner)
+                        Add(Find(inner));
+                if (type.Tail is { } tail && _types.Composite(tail.CType) is { } element)
+                    Add(Find(element.Name));
                 ordered.Add(type);
             }
         }
@@ -79,54 +102,83 @@ public static class CDeclarations
         private void Declare(TypeLayout type)
         {
             string name = $"{type.CKeyword} {type.CName}{suffix}";
-            if (!written.Add(name)) return;
+            if (!written.Add(name))
+                return;
             CompositeSpec spec = _specs[type.CName];
-            // Bit fields and alignments of their own: packed, with every gap told, so that no compiler's rules for them matter.
+            // Bit fields and alignments of their own: packed, with every gap told, so that no compiler's rules for them
+            // matter.
             bool isExact = spec.Align is not null || spec.Parts.Any(p => p.Bits is not null || p.Align is not null);
             int? pack = isExact ? 1 : spec.Pack;
             AppendLine(text, $"{(pack is null ? "" : $"\n#pragma pack(push, {pack})")}\n{name} {{");
             long end = 0;
             foreach (FieldLayout field in type.Fields)
             {
-                if (!type.IsUnion) Gap(end, FirstBit(field), field.IsBitField ? 0 : isExact ? 1 : Math.Min(AlignmentOf(field), pack ?? int.MaxValue));
-                string form = field.IsBitField ? $" : {field.BitWidth}" : field.IsArray ? $"[{field.Count}]" : "";
+                if (!type.IsUnion)
+                    Gap(
+                        end,
+                        FirstBit(field),
+                        field.IsBitField ? 0
+                            : isExact ? 1
+                            : Math.Min(AlignmentOf(field), pack ?? int.MaxValue)
+                    );
+                string form =
+                    field.IsBitField ? $" : {field.BitWidth}"
+                    : field.IsArray ? $"[{field.Count}]"
+                    : "";
                 AppendLine(text, $"    {TypeOf(field.CType)} {field.CName}{form};");
                 end = FirstBit(field) + (field.IsBitField ? field.BitWidth : (long)field.Size * Room.BitsPerByte);
             }
-            if (type.Tail is { } tail) AppendLine(text, $"    {TypeOf(tail.CType)} {tail.CName}[];");
-            AppendLine(text, $"}}{(isExact ? $" __attribute__((aligned({type.Alignment})))" : "")};{(pack is null ? "" : "\n#pragma pack(pop)")}");
+            if (type.Tail is { } tail)
+                AppendLine(text, $"    {TypeOf(tail.CType)} {tail.CName}[];");
+            AppendLine(
+                text,
+                $"}}{(isExact ? $" __attribute__((aligned({type.Alignment})))" : "")};{(pack is null ? "" : "\n#pragma pack(pop)")}"
+            );
             Assert(name, type);
         }
 
         private static long FirstBit(FieldLayout field) => ((long)field.Offset * Room.BitsPerByte) + field.BitOffset;
 
-        /// <summary>What C would not leave by itself before a member. <paramref name="alignment"/>: its own, bytes; 0 of a bit field.</summary>
+        /// <summary>
+        /// What C would not leave by itself before a member. <paramref name="alignment"/>: its own, bytes; 0 of a bit
+        /// field.
+        /// </summary>
         private void Gap(long end, long first, int alignment)
         {
             long endByte = Room.RoundUp(end, Room.BitsPerByte);
-            if (first == (alignment == 0 ? end : Room.RoundUp(endByte, (long)alignment * Room.BitsPerByte))) return;
-            if (Math.Min(first, endByte) is var wholeFrom && wholeFrom > end) AppendLine(text, $"    uint8_t : {wholeFrom - end};");
-            if ((first - endByte) / Room.BitsPerByte is > 0 and var bytes) AppendLine(text, $"    uint8_t gap_at_{endByte / Room.BitsPerByte}[{bytes}];");
-            if (first > endByte && first % Room.BitsPerByte is > 0 and var bits) AppendLine(text, $"    uint8_t : {bits};");
+            if (first == (alignment == 0 ? end : Room.RoundUp(endByte, (long)alignment * Room.BitsPerByte)))
+                return;
+            if (Math.Min(first, endByte) is var wholeFrom && wholeFrom > end)
+                AppendLine(text, $"    uint8_t : {wholeFrom - end};");
+            if ((first - endByte) / Room.BitsPerByte is > 0 and var bytes)
+                AppendLine(text, $"    uint8_t gap_at_{endByte / Room.BitsPerByte}[{bytes}];");
+            if (first > endByte && first % Room.BitsPerByte is > 0 and var bits)
+                AppendLine(text, $"    uint8_t : {bits};");
         }
 
         private void Assert(string name, TypeLayout type)
         {
             AppendLine(text, $"_Static_assert(sizeof({name}) == {type.Size}, \"sizeof {name}\");");
-            IEnumerable<(string Name, int Offset)> places = type.Fields.Where(f => !f.IsBitField).Select(f => (f.CName, f.Offset));
-            if (type.Tail is { } tail) places = places.Append((tail.CName, tail.Offset));
+            IEnumerable<(string Name, int Offset)> places = type
+                .Fields.Where(f => !f.IsBitField)
+                .Select(f => (f.CName, f.Offset));
+            if (type.Tail is { } tail)
+                places = places.Append((tail.CName, tail.Offset));
             foreach ((string member, int offset) in places)
                 AppendLine(text, $"_Static_assert(offsetof({name}, {member}) == {offset}, \"{name}.{member}\");");
         }
 
         private string TypeOf(string type)
         {
-            if (_types.Composite(type) is { } inner) return $"{Find(inner.Name).CKeyword} {inner.Name}{suffix}";
+            if (_types.Composite(type) is { } inner)
+                return $"{Find(inner.Name).CKeyword} {inner.Name}{suffix}";
             ScalarType scalar = _types.Scalar(type)!;
             return scalar.Size == sizeof(ulong) ? Wide(scalar.Name) : scalar.Name;
         }
 
         private int AlignmentOf(FieldLayout field) =>
-            field.Composite is { } inner ? Find(inner).Alignment : field.ElementSize == sizeof(ulong) ? abi.Align64 : field.ElementSize;
+            field.Composite is { } inner ? Find(inner).Alignment
+            : field.ElementSize == sizeof(ulong) ? abi.Align64
+            : field.ElementSize;
     }
 }

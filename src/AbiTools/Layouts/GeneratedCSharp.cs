@@ -10,14 +10,19 @@ namespace Blkring.AbiTools.Layouts;
 /// <summary>The C# that the generator makes of a spec, by its own emitters.</summary>
 public static class GeneratedCSharp
 {
-    /// <summary>The generated files one after the other, each under its name; of a single struct, its declarations only.</summary>
+    /// <summary>
+    /// The generated files one after the other, each under its name; of a single struct, its declarations only.
+    /// </summary>
     public static string Write(AbiSource source, AbiSelection selection)
     {
         StringBuilder text = new();
-        foreach (GeneratedFile file in ProtocolEmitter.Emit(source.Layout).Where(f => IsOfAbi(f, source.Layout, selection)))
+        foreach (
+            GeneratedFile file in ProtocolEmitter.Emit(source.Layout).Where(f => IsOfAbi(f, source.Layout, selection))
+        )
         {
             string content = selection.Struct is null ? file.Text : Declarations(file, source.Layout, selection.Struct);
-            if (content.Length > 0) text.Append("// ").Append(file.HintName).Append('\n').Append(content).Append('\n');
+            if (content.Length > 0)
+                text.Append("// ").Append(file.HintName).Append('\n').Append(content).Append('\n');
         }
         return text.ToString();
     }
@@ -26,14 +31,19 @@ public static class GeneratedCSharp
     private static bool IsOfAbi(GeneratedFile file, ProtocolLayout layout, AbiSelection selection)
     {
         string[] parts = file.HintName.Split('.');
-        return layout.Abis.FirstOrDefault(abi => parts.Contains(abi.Tag)) is not { } owner || selection.HasAbi(owner.Name);
+        return layout.Abis.FirstOrDefault(abi => parts.Contains(abi.Tag)) is not { } owner
+            || selection.HasAbi(owner.Name);
     }
 
     private static string Declarations(GeneratedFile file, ProtocolLayout layout, string cName)
     {
         // A spec that lacks the struct, where others have it, has nothing to show.
-        if (layout.Abis.SelectMany(abi => abi.Types).FirstOrDefault(t => t.CName == cName) is not { } type) return "";
-        IEnumerable<string> found = CSharpSyntaxTree.ParseText(file.Text).GetRoot().DescendantNodes()
+        if (layout.Abis.SelectMany(abi => abi.Types).FirstOrDefault(t => t.CName == cName) is not { } type)
+            return "";
+        IEnumerable<string> found = CSharpSyntaxTree
+            .ParseText(file.Text)
+            .GetRoot()
+            .DescendantNodes()
             .OfType<StructDeclarationSyntax>()
             .Where(s => s.Identifier.Text == type.Name)
             .Select(s => Outdent(s.GetLeadingTrivia().ToFullString() + s.WithoutTrivia().ToFullString()));

@@ -1,6 +1,8 @@
 namespace Blkring.Commands;
 
-/// <summary>A folder that only this user can enter, gone when it is disposed of or the process is interrupted.</summary>
+/// <summary>
+/// A folder that only this user can enter, gone when it is disposed of or the process is interrupted.
+/// </summary>
 internal sealed class TemporaryFolder : IDisposable
 {
     private readonly DirectoryInfo _folder;
@@ -14,7 +16,9 @@ internal sealed class TemporaryFolder : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UsageException($"no folder can be made in {Path.GetTempPath()} ({e.Message}): make room there, or set TMPDIR to another folder");
+            throw new UsageException(
+                $"no folder can be made in {Path.GetTempPath()} ({e.Message}): make room there, or set TMPDIR to another folder"
+            );
         }
         interruption.OnEnd(Dispose);
     }

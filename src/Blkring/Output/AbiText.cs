@@ -14,7 +14,13 @@ internal static class AbiText
     {
         foreach (AbiStruct type in models.SelectMany(selection.Of))
         {
-            s_console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{type.CName}, {type.Abi}: {type.Size} bytes, aligned to {type.Alignment}"), new Style(decoration: Decoration.Bold));
+            s_console.WriteLine(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{type.CName}, {type.Abi}: {type.Size} bytes, aligned to {type.Alignment}"
+                ),
+                new Style(decoration: Decoration.Bold)
+            );
             s_console.Write(CreateTable(type));
         }
     }
@@ -22,23 +28,38 @@ internal static class AbiText
     private static Table CreateTable(AbiStruct type)
     {
         Table table = new() { Border = TableBorder.Simple, UseSafeBorder = true };
-        table.AddColumn(new TableColumn("offset").RightAligned().NoWrap()).AddColumn(new TableColumn("size").RightAligned().NoWrap());
-        table.AddColumn(new TableColumn("member").NoWrap()).AddColumn(new TableColumn("type").NoWrap()).AddColumn("meaning");
+        table
+            .AddColumn(new TableColumn("offset").RightAligned().NoWrap())
+            .AddColumn(new TableColumn("size").RightAligned().NoWrap());
+        table
+            .AddColumn(new TableColumn("member").NoWrap())
+            .AddColumn(new TableColumn("type").NoWrap())
+            .AddColumn("meaning");
         int end = 0;
         foreach (AbiMember member in type.Members)
         {
-            if (!type.IsUnion && member.Offset > end) AddGap(table, end, member.Offset);
-            string place = Number(member.Offset), size = Number(member.Size), form = member.Type;
+            if (!type.IsUnion && member.Offset > end)
+                AddGap(table, end, member.Offset);
+            string place = Number(member.Offset),
+                size = Number(member.Size),
+                form = member.Type;
             // C's way of writing the width; the place of a bit field is a byte and a bit of it.
-            if (member is { BitOffset: { } bit, BitWidth: { } width }) (place, size, form) = ($"{place}.{Number(bit)}", width == 1 ? "1 bit" : $"{Number(width)} bits", $"{form} : {Number(width)}");
+            if (member is { BitOffset: { } bit, BitWidth: { } width })
+                (place, size, form) = (
+                    $"{place}.{Number(bit)}",
+                    width == 1 ? "1 bit" : $"{Number(width)} bits",
+                    $"{form} : {Number(width)}"
+                );
             table.AddRow(place, size, Markup.Escape(member.Name), Markup.Escape(form), Markup.Escape(member.Doc));
             end = Math.Max(end, member.End);
         }
-        if (type.Size > end) AddGap(table, end, type.Size);
+        if (type.Size > end)
+            AddGap(table, end, type.Size);
         return table;
     }
 
-    private static void AddGap(Table table, int from, int to) => table.AddRow(Number(from), Number(to - from), "[dim](gap)[/]", "", "");
+    private static void AddGap(Table table, int from, int to) =>
+        table.AddRow(Number(from), Number(to - from), "[dim](gap)[/]", "", "");
 
     private static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);
 
@@ -50,15 +71,22 @@ internal static class AbiText
             string abis = string.Join(", ", line.Select(d => d.Abi).OfType<string>());
             s_console.WriteLine(
                 $"{(line.Key.IsWireCompatible ? "compatible  " : "incompatible")}  {line.Key.Protocol}: {line.Key.Subject}{(abis.Length > 0 ? $" ({abis})" : "")}: {line.Key.Text}",
-                new Style(line.Key.IsWireCompatible ? Color.Default : Color.Red));
+                new Style(line.Key.IsWireCompatible ? Color.Default : Color.Red)
+            );
         }
         foreach (AbiRefusal refusal in comparison.Refused)
             s_console.WriteLine($"refused       {refusal.Protocol}: {refusal.Message}", new Style(Color.Red));
         s_console.WriteLine(
             comparison.IsIdentical && comparison.Refused.Count > 0 ? $"{identical}, but for what was refused"
-            : comparison.IsIdentical ? identical
-            : comparison.IsWireCompatible ? "different, and wire-compatible: the two understand each other"
-            : "different, and not wire-compatible: the two would misread each other",
-            new Style(comparison.IsIdentical ? Color.Green : comparison.IsWireCompatible ? Color.Yellow : Color.Red, decoration: Decoration.Bold));
+                : comparison.IsIdentical ? identical
+                : comparison.IsWireCompatible ? "different, and wire-compatible: the two understand each other"
+                : "different, and not wire-compatible: the two would misread each other",
+            new Style(
+                comparison.IsIdentical ? Color.Green
+                    : comparison.IsWireCompatible ? Color.Yellow
+                    : Color.Red,
+                decoration: Decoration.Bold
+            )
+        );
     }
 }

@@ -7,5 +7,6 @@ namespace Blkring.Output;
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 internal sealed partial class DemoJson : JsonSerializerContext
 {
-    public static void Write(DemoReport report) => Console.Out.WriteLine(JsonSerializer.Serialize(report, Default.DemoReport));
+    public static void Write(DemoReport report) =>
+        Console.Out.WriteLine(JsonSerializer.Serialize(report, Default.DemoReport));
 }

@@ -9,11 +9,13 @@ namespace Blkring.Output;
 internal sealed record DemoReport
 {
     public string Version { get; } =
-        typeof(DemoReport).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
+        typeof(DemoReport).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion
+        ?? "unknown";
     public required DemoHost Host { get; init; }
     public required DemoOptionsReport Options { get; init; }
     public required string Disk { get; init; }
     public required string Engine { get; init; }
+
     /// <summary>What was switched on, in one line; null for nothing.</summary>
     public string? Features { get; init; }
     public required IReadOnlyList<string> Notes { get; init; }
@@ -26,12 +28,13 @@ internal sealed record DemoReport
     /// <summary>Every byte was right, and the data path allocated nothing.</summary>
     public bool Ok => Problems.Count == 0;
 
-    public string Verdict => Ok
-        ? $"every byte right: {Count(Verified)} requests verified, "
-            + "0 bytes allocated, 0 collections"
-        : $"FAILED: {Problems[0]}{(Problems.Count > 1 ? $" (and {Problems.Count - 1} more)" : "")}";
+    public string Verdict =>
+        Ok
+            ? $"every byte right: {Count(Verified)} requests verified, " + "0 bytes allocated, 0 collections"
+            : $"FAILED: {Problems[0]}{(Problems.Count > 1 ? $" (and {Problems.Count - 1} more)" : "")}";
 
-    private long Verified => Rows.Sum(row => row.Verified) + Comparisons.Sum(row => row.Verified) + Sweeps.Sum(sweep => sweep.Verified);
+    private long Verified =>
+        Rows.Sum(row => row.Verified) + Comparisons.Sum(row => row.Verified) + Sweeps.Sum(sweep => sweep.Verified);
 
     public static string Count(long value) => value.ToString("N0", System.Globalization.CultureInfo.InvariantCulture);
 }
@@ -69,29 +72,45 @@ internal sealed record DemoOptionsReport
     public int Processes { get; init; }
     public ulong Seed { get; init; }
 
-    public static DemoOptionsReport From(DemoOptions options) => new()
-    {
-        Image = options.Image,
-        Write = options.Write,
-        Seconds = options.Seconds,
-        Abis = [.. options.Protocols.Select(DemoOptions.NameOf)],
-        IoDepths = options.Depths,
-        RingPages = options.RingPages,
-        Queues = options.Features.Queues,
-        Threads = options.Features.Threads,
-        Grants = options.Features.Grants switch { GrantMode.Map => "map", GrantMode.Persistent => "persistent", _ => "copy" },
-        Indirect = options.Features.Indirect,
-        PollWindowUs = options.Features.PollWindowUs,
-        Iops = options.Features.Iops,
-        BytesPerSecond = options.Features.BytesPerSecond,
-        SectorBytes = options.Features.SectorBytes,
-        Compare = options.Compare,
-        Disk = options.Disk == DiskKind.Memory ? "memory" : "file",
-        Cache = options.Cache switch { CacheMode.Direct => "direct", CacheMode.Writeback => "buffered", _ => "auto" },
-        Io = options.Io switch { IoEngine.IoUring => "io_uring", IoEngine.Sync => "sync", _ => "auto" },
-        Processes = options.Processes,
-        Seed = options.Seed,
-    };
+    public static DemoOptionsReport From(DemoOptions options) =>
+        new()
+        {
+            Image = options.Image,
+            Write = options.Write,
+            Seconds = options.Seconds,
+            Abis = [.. options.Protocols.Select(DemoOptions.NameOf)],
+            IoDepths = options.Depths,
+            RingPages = options.RingPages,
+            Queues = options.Features.Queues,
+            Threads = options.Features.Threads,
+            Grants = options.Features.Grants switch
+            {
+                GrantMode.Map => "map",
+                GrantMode.Persistent => "persistent",
+                _ => "copy",
+            },
+            Indirect = options.Features.Indirect,
+            PollWindowUs = options.Features.PollWindowUs,
+            Iops = options.Features.Iops,
+            BytesPerSecond = options.Features.BytesPerSecond,
+            SectorBytes = options.Features.SectorBytes,
+            Compare = options.Compare,
+            Disk = options.Disk == DiskKind.Memory ? "memory" : "file",
+            Cache = options.Cache switch
+            {
+                CacheMode.Direct => "direct",
+                CacheMode.Writeback => "buffered",
+                _ => "auto",
+            },
+            Io = options.Io switch
+            {
+                IoEngine.IoUring => "io_uring",
+                IoEngine.Sync => "sync",
+                _ => "auto",
+            },
+            Processes = options.Processes,
+            Seed = options.Seed,
+        };
 }
 
 /// <summary>One ABI at one queue depth.</summary>
@@ -107,6 +126,7 @@ internal sealed record DemoRow
     public long Discards { get; init; }
     public long Bytes { get; init; }
     public double Iops { get; init; }
+
     /// <summary>10^6 bytes a second.</summary>
     public double MegabytesPerSecond { get; init; }
     public double P50Us { get; init; }
@@ -146,19 +166,24 @@ internal sealed record DemoRow
     }
 }
 
-/// <summary>One feature in one ABI, with and without; each figure is the median of several runs of either side in turn.</summary>
+/// <summary>
+/// One feature in one ABI, with and without; each figure is the median of several runs of either side in turn.
+/// </summary>
 internal sealed record DemoComparisonRow
 {
     public required string Feature { get; init; }
     public required string Abi { get; init; }
     public required string With { get; init; }
     public required string Without { get; init; }
+
     /// <summary>Requests in flight, all rings together.</summary>
     public int IoDepth { get; init; }
+
     /// <summary>Of the rates: requests a second, or MB a second (10^6 bytes).</summary>
     public required string Unit { get; init; }
     public double RateWith { get; init; }
     public double RateWithout { get; init; }
+
     /// <summary>Of the rates, round by round.</summary>
     public double Ratio { get; init; }
     public double RatioMin { get; init; }
@@ -172,7 +197,12 @@ internal sealed record DemoComparisonRow
     public int Collections { get; init; }
 
     public static DemoComparisonRow From(
-        FeatureTrial trial, string abi, int depth, IReadOnlyList<DemoMeasurement> with, IReadOnlyList<DemoMeasurement> without)
+        FeatureTrial trial,
+        string abi,
+        int depth,
+        IReadOnlyList<DemoMeasurement> with,
+        IReadOnlyList<DemoMeasurement> without
+    )
     {
         double[] ratios = [.. with.Zip(without, (on, off) => Rate(trial, on) / Rate(trial, off))];
         DemoMeasurement[] all = [.. with, .. without];
@@ -200,7 +230,8 @@ internal sealed record DemoComparisonRow
     }
 
     private static double Rate(FeatureTrial trial, DemoMeasurement measurement) =>
-        (trial.LongRequests ? measurement.Result.Bytes / 1e6 : measurement.Result.Operations) / measurement.Result.Seconds;
+        (trial.LongRequests ? measurement.Result.Bytes / 1e6 : measurement.Result.Operations)
+        / measurement.Result.Seconds;
 
     private static double Median(IEnumerable<double> values)
     {
@@ -215,18 +246,20 @@ internal sealed record DemoSweep
     public required string Abi { get; init; }
     public double Seconds { get; init; }
     public long Bytes { get; init; }
+
     /// <summary>Requests whose every byte was compared.</summary>
     public long Verified { get; init; }
     public long Errors { get; init; }
     public long WrongSectors { get; init; }
 
-    public static DemoSweep From(string abi, PhaseResult result) => new()
-    {
-        Abi = abi,
-        Seconds = result.Seconds,
-        Bytes = result.Bytes,
-        Verified = result.Verified,
-        Errors = result.Errors,
-        WrongSectors = result.WrongSectors,
-    };
+    public static DemoSweep From(string abi, PhaseResult result) =>
+        new()
+        {
+            Abi = abi,
+            Seconds = result.Seconds,
+            Bytes = result.Bytes,
+            Verified = result.Verified,
+            Errors = result.Errors,
+            WrongSectors = result.WrongSectors,
+        };
 }

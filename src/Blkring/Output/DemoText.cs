@@ -11,7 +11,16 @@ internal static class DemoText
 
     private static readonly string[] s_columns =
     [
-        "queue\ndepth", "\nrequests", "\nIOPS", "\nMB/s", "p50\nµs", "p99\nµs", "p99.9\nµs", "\nverified", "bytes\nalloc.", "\nGCs",
+        "queue\ndepth",
+        "\nrequests",
+        "\nIOPS",
+        "\nMB/s",
+        "p50\nµs",
+        "p99\nµs",
+        "p99.9\nµs",
+        "\nverified",
+        "bytes\nalloc.",
+        "\nGCs",
     ];
 
     private static readonly IAnsiConsole s_console = TextConsole.Create();
@@ -19,24 +28,39 @@ internal static class DemoText
     public static void WriteHead(DemoReport report)
     {
         WriteField("disk", report.Disk);
-        WriteField("engine", report.Engine + (report.Options.Processes == 2 ? "; frontend in a process of its own" : ""));
-        if (report.Features is { } features) WriteField("serves", features);
-        foreach (string note in report.Notes) WriteField("note", note);
+        WriteField(
+            "engine",
+            report.Engine + (report.Options.Processes == 2 ? "; frontend in a process of its own" : "")
+        );
+        if (report.Features is { } features)
+            WriteField("serves", features);
+        foreach (string note in report.Notes)
+            WriteField("note", note);
     }
 
     public static void WriteResults(DemoReport report)
     {
-        if (report.Rows.Count > 0) s_console.Write(CreateTable(report.Rows));
-        if (report.Comparisons.Count > 0) s_console.Write(CreateComparison(report.Comparisons));
+        if (report.Rows.Count > 0)
+            s_console.Write(CreateTable(report.Rows));
+        if (report.Comparisons.Count > 0)
+            s_console.Write(CreateComparison(report.Comparisons));
         if (report.Sweeps.Count > 0)
         {
-            long bytes = report.Sweeps.Sum(sweep => sweep.Bytes), requests = report.Sweeps.Sum(sweep => sweep.Verified);
-            s_console.WriteLine($"read back: {DemoReport.Count(requests)} requests, {bytes / 1_000_000} MB, "
-                + $"in {string.Join(", ", report.Sweeps.Select(sweep => sweep.Abi).Distinct())}: everything that was touched");
+            long bytes = report.Sweeps.Sum(sweep => sweep.Bytes),
+                requests = report.Sweeps.Sum(sweep => sweep.Verified);
+            s_console.WriteLine(
+                $"read back: {DemoReport.Count(requests)} requests, {bytes / 1_000_000} MB, "
+                    + $"in {string.Join(", ", report.Sweeps.Select(sweep => sweep.Abi).Distinct())}: everything that was touched"
+            );
         }
-        foreach (string fault in report.Faults) s_console.WriteLine("fault: " + fault, new Style(Color.Yellow));
-        foreach (string problem in report.Problems.Skip(1)) s_console.WriteLine("also: " + problem, new Style(Color.Red));
-        s_console.WriteLine(report.Verdict, new Style(report.Ok ? Color.Green : Color.Red, decoration: Decoration.Bold));
+        foreach (string fault in report.Faults)
+            s_console.WriteLine("fault: " + fault, new Style(Color.Yellow));
+        foreach (string problem in report.Problems.Skip(1))
+            s_console.WriteLine("also: " + problem, new Style(Color.Red));
+        s_console.WriteLine(
+            report.Verdict,
+            new Style(report.Ok ? Color.Green : Color.Red, decoration: Decoration.Bold)
+        );
     }
 
     /// <summary>One field a line; on a terminal, lines that are too long go on under their own beginning.</summary>
@@ -64,10 +88,21 @@ internal static class DemoText
         string? abi = null;
         foreach (DemoRow row in rows)
         {
-            if (abi is not null && row.Abi != abi) table.AddEmptyRow();
-            table.AddRow(row.Abi == abi ? "" : row.Abi, Text(row.IoDepth), Text(row.Operations), Text(row.Iops), Text(row.MegabytesPerSecond),
-                Text(row.P50Us), Text(row.P99Us), Text(row.P999Us), Mark(Text(row.Verified), row.Verified == row.Operations),
-                Mark(Text(row.AllocatedBytes), row.AllocatedBytes == 0), Mark(Text(row.Collections), row.Collections == 0));
+            if (abi is not null && row.Abi != abi)
+                table.AddEmptyRow();
+            table.AddRow(
+                row.Abi == abi ? "" : row.Abi,
+                Text(row.IoDepth),
+                Text(row.Operations),
+                Text(row.Iops),
+                Text(row.MegabytesPerSecond),
+                Text(row.P50Us),
+                Text(row.P99Us),
+                Text(row.P999Us),
+                Mark(Text(row.Verified), row.Verified == row.Operations),
+                Mark(Text(row.AllocatedBytes), row.AllocatedBytes == 0),
+                Mark(Text(row.Collections), row.Collections == 0)
+            );
             abi = row.Abi;
         }
         return table;
@@ -78,21 +113,41 @@ internal static class DemoText
     {
         Table table = new() { Border = TableBorder.Simple, UseSafeBorder = true };
         int gap = s_console.Profile.Width < RoomyWidth ? 0 : 1;
-        foreach (string name in (string[])["feature", ""]) table.AddColumn(new TableColumn(name).NoWrap().PadLeft(0).PadRight(gap));
+        foreach (string name in (string[])["feature", ""])
+            table.AddColumn(new TableColumn(name).NoWrap().PadLeft(0).PadRight(gap));
         foreach (string name in (string[])["rate", "p50 µs", "p99 µs", "ratio", "verified", "alloc."])
             table.AddColumn(new TableColumn(name).RightAligned().NoWrap().PadLeft(gap).PadRight(0));
         foreach (DemoComparisonRow row in rows)
         {
-            if (row != rows[0]) table.AddEmptyRow();
-            table.AddRow(row.Feature, row.With, $"{Text(row.RateWith)} {row.Unit}", Text(row.P50UsWith), Text(row.P99UsWith),
-                $"[bold]{row.Ratio.ToString("F2", CultureInfo.InvariantCulture)}[/]", Text(row.Verified), Mark(Text(row.AllocatedBytes), row.AllocatedBytes == 0));
-            table.AddRow(row.Abi, row.Without, $"{Text(row.RateWithout)} {row.Unit}", Text(row.P50UsWithout), Text(row.P99UsWithout), "", "", "");
+            if (row != rows[0])
+                table.AddEmptyRow();
+            table.AddRow(
+                row.Feature,
+                row.With,
+                $"{Text(row.RateWith)} {row.Unit}",
+                Text(row.P50UsWith),
+                Text(row.P99UsWith),
+                $"[bold]{row.Ratio.ToString("F2", CultureInfo.InvariantCulture)}[/]",
+                Text(row.Verified),
+                Mark(Text(row.AllocatedBytes), row.AllocatedBytes == 0)
+            );
+            table.AddRow(
+                row.Abi,
+                row.Without,
+                $"{Text(row.RateWithout)} {row.Unit}",
+                Text(row.P50UsWithout),
+                Text(row.P99UsWithout),
+                "",
+                "",
+                ""
+            );
         }
         return table;
     }
 
     // Latencies and rates: three figures are all that repeats.
-    private static string Text(double value) => value.ToString(value < 100 && value != Math.Floor(value) ? "N1" : "N0", CultureInfo.InvariantCulture);
+    private static string Text(double value) =>
+        value.ToString(value < 100 && value != Math.Floor(value) ? "N1" : "N0", CultureInfo.InvariantCulture);
 
     private static string Mark(string text, bool good) => good ? $"[green]{text}[/]" : $"[bold red]{text}[/]";
 }

@@ -16,13 +16,27 @@ internal static class DeviceText
             s_console.WriteLine("no devices");
             return;
         }
-        Table table = CreateTable(["device", "name", "state", "size", "mode", "protocol", "queues", "ring", "features", "image"], "size", "queues", "ring");
+        Table table = CreateTable(
+            ["device", "name", "state", "size", "mode", "protocol", "queues", "ring", "features", "image"],
+            "size",
+            "queues",
+            "ring"
+        );
         foreach (DeviceReport device in devices)
         {
             // Texts may come from xenstore: they are no markup.
-            table.AddRow(Cell(device.Device), Cell(device.Name), Cell(State(device)), Cell(Size(device.CapacityBytes)), Cell(device.ReadOnly ? "r" : "w"),
-                Cell(device.Protocol ?? "-"), Cell(Count(device.Queues)), Cell(Count(device.RingPages)), Cell(device.Features.Count == 0 ? "-" : string.Join(' ', device.Features)),
-                Cell(Shortened(device.Image)));
+            table.AddRow(
+                Cell(device.Device),
+                Cell(device.Name),
+                Cell(State(device)),
+                Cell(Size(device.CapacityBytes)),
+                Cell(device.ReadOnly ? "r" : "w"),
+                Cell(device.Protocol ?? "-"),
+                Cell(Count(device.Queues)),
+                Cell(Count(device.RingPages)),
+                Cell(device.Features.Count == 0 ? "-" : string.Join(' ', device.Features)),
+                Cell(Shortened(device.Image))
+            );
         }
         s_console.Write(table);
         foreach (DeviceReport device in devices.Where(device => device.Limits is not null))
@@ -31,36 +45,66 @@ internal static class DeviceText
             s_console.WriteLine($"{device.Device}: {device.Error}", new Style(Color.Red));
     }
 
-    public static void WriteStatistics(IReadOnlyList<DeviceReport> before, IReadOnlyList<DeviceReport> after, double seconds)
+    public static void WriteStatistics(
+        IReadOnlyList<DeviceReport> before,
+        IReadOnlyList<DeviceReport> after,
+        double seconds
+    )
     {
         Table table = CreateTable(
             ["device", "kind", "IOPS", "MB/s", "p50 µs", "p99 µs", "p99.9 µs", "failed", "depth", "batch"],
-            "IOPS", "MB/s", "p50 µs", "p99 µs", "p99.9 µs", "failed", "depth", "batch");
+            "IOPS",
+            "MB/s",
+            "p50 µs",
+            "p99 µs",
+            "p99.9 µs",
+            "failed",
+            "depth",
+            "batch"
+        );
         foreach (DeviceReport device in after.Where(device => device.Statistics is not null))
         {
             DeviceStatistics now = device.Statistics!;
             // A frontend that connected in between starts from zero.
             DeviceStatistics? earlier = before.FirstOrDefault(report => report.Device == device.Device)?.Statistics;
-            string name = device.Device, depth = Number(now.QueueDepthMean), batch = Number(now.BatchMean);
+            string name = device.Device,
+                depth = Number(now.QueueDepthMean),
+                batch = Number(now.BatchMean);
             foreach ((string kind, KindReport report, KindReport? last) in Kinds(now, earlier))
             {
-                long operations = Since(report.Operations, last?.Operations), bytes = Since(report.Bytes, last?.Bytes);
-                table.AddRow(name, kind, Number(operations / seconds), Number(bytes / seconds / 1e6), Number(report.P50Us), Number(report.P99Us), Number(report.P999Us),
-                    Number(report.Failed), depth, batch);
+                long operations = Since(report.Operations, last?.Operations),
+                    bytes = Since(report.Bytes, last?.Bytes);
+                table.AddRow(
+                    name,
+                    kind,
+                    Number(operations / seconds),
+                    Number(bytes / seconds / 1e6),
+                    Number(report.P50Us),
+                    Number(report.P99Us),
+                    Number(report.P999Us),
+                    Number(report.Failed),
+                    depth,
+                    batch
+                );
                 (name, depth, batch) = ("", "", "");
             }
-            if (now.Invalid > 0) table.AddRow("", "invalid", "", "", "", "", "", Number(now.Invalid), "", "");
+            if (now.Invalid > 0)
+                table.AddRow("", "invalid", "", "", "", "", "", Number(now.Invalid), "", "");
         }
-        if (table.Rows.Count == 0) s_console.WriteLine("no device is connected");
-        else s_console.Write(table);
+        if (table.Rows.Count == 0)
+            s_console.WriteLine("no device is connected");
+        else
+            s_console.Write(table);
     }
 
     private static IEnumerable<(string, KindReport, KindReport?)> Kinds(DeviceStatistics now, DeviceStatistics? earlier)
     {
         yield return ("read", now.Read, earlier?.Read);
         yield return ("write", now.Write, earlier?.Write);
-        if (now.Flush.Operations + now.Flush.Failed > 0) yield return ("flush", now.Flush, earlier?.Flush);
-        if (now.Discard.Operations + now.Discard.Failed > 0) yield return ("discard", now.Discard, earlier?.Discard);
+        if (now.Flush.Operations + now.Flush.Failed > 0)
+            yield return ("flush", now.Flush, earlier?.Flush);
+        if (now.Discard.Operations + now.Discard.Failed > 0)
+            yield return ("discard", now.Discard, earlier?.Discard);
     }
 
     private static long Since(long now, long? earlier) => earlier <= now ? now - earlier.Value : now;
@@ -78,27 +122,38 @@ internal static class DeviceText
 
     public static string Cell(string text) => Markup.Escape(text);
 
-    private static string State(DeviceReport device) => device.State == device.FrontendState ? device.State : $"{device.State} (guest: {device.FrontendState})";
+    private static string State(DeviceReport device) =>
+        device.State == device.FrontendState ? device.State : $"{device.State} (guest: {device.FrontendState})";
 
     private static IEnumerable<string> Limits(LimitsReport limits)
     {
-        if (limits.Iops > 0) yield return $"{limits.Iops} requests/s{(limits.IopsBurst > 0 ? $" and {limits.IopsBurst} at once" : "")}";
-        if (limits.BytesPerSecond > 0) yield return $"{Size(limits.BytesPerSecond)}/s{(limits.BytesBurst > 0 ? $" and {Size(limits.BytesBurst)} at once" : "")}";
+        if (limits.Iops > 0)
+            yield return $"{limits.Iops} requests/s{(limits.IopsBurst > 0 ? $" and {limits.IopsBurst} at once" : "")}";
+        if (limits.BytesPerSecond > 0)
+            yield return $"{Size(limits.BytesPerSecond)}/s{(limits.BytesBurst > 0 ? $" and {Size(limits.BytesBurst)} at once" : "")}";
     }
 
     private static string Size(long? bytes)
     {
-        if (bytes is not long length) return "-";
+        if (bytes is not long length)
+            return "-";
         double size = length;
         int unit = 0;
-        for (; size >= 1024 && unit < 4; unit++) size /= 1024;
-        return size.ToString(size < 10 && size != Math.Floor(size) ? "F1" : "F0", CultureInfo.InvariantCulture) + " " + (unit == 0 ? "B" : "KMGT"[unit - 1] + "iB");
+        for (; size >= 1024 && unit < 4; unit++)
+            size /= 1024;
+        return size.ToString(size < 10 && size != Math.Floor(size) ? "F1" : "F0", CultureInfo.InvariantCulture)
+            + " "
+            + (unit == 0 ? "B" : "KMGT"[unit - 1] + "iB");
     }
 
     // What follows the path is in other columns, or in --json.
-    private static string Shortened(string image) => image.IndexOf(" sectors,", StringComparison.Ordinal) is > 0 and int end ? image[..image.LastIndexOf(',', end)] : image;
+    private static string Shortened(string image) =>
+        image.IndexOf(" sectors,", StringComparison.Ordinal) is > 0 and int end
+            ? image[..image.LastIndexOf(',', end)]
+            : image;
 
     private static string Count(int? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "-";
 
-    private static string Number(double value) => value.ToString(value < 100 && value != Math.Floor(value) ? "N1" : "N0", CultureInfo.InvariantCulture);
+    private static string Number(double value) =>
+        value.ToString(value < 100 && value != Math.Floor(value) ? "N1" : "N0", CultureInfo.InvariantCulture);
 }

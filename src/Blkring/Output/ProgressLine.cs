@@ -4,8 +4,8 @@ using System.Text.Unicode;
 namespace Blkring.Output;
 
 /// <summary>
-/// One line on stderr, rewritten five times a second while a run is under way, if stderr is a terminal. It allocates nothing per update:
-/// the run beside it is watched for collections.
+/// One line on stderr, rewritten five times a second while a run is under way, if stderr is a terminal. It allocates
+/// nothing per update: the run beside it is watched for collections.
 /// </summary>
 internal sealed class ProgressLine : IDisposable
 {
@@ -21,15 +21,18 @@ internal sealed class ProgressLine : IDisposable
     private readonly Thread? _thread;
     private string _abi = "";
     private int _depth;
-    private long _startedAt, _completedAtStart;
-    private bool _running, _shown;
+    private long _startedAt,
+        _completedAtStart;
+    private bool _running,
+        _shown;
 
     /// <param name="completed">Requests answered so far; called from another thread.</param>
     /// <param name="seconds">Length of a run.</param>
     public ProgressLine(Func<long> completed, double seconds)
     {
         (_completed, _seconds) = (completed, seconds);
-        if (Console.IsErrorRedirected) return;
+        if (Console.IsErrorRedirected)
+            return;
         _thread = new Thread(Update) { Name = "progress", IsBackground = true };
         _thread.Start();
     }
@@ -49,7 +52,8 @@ internal sealed class ProgressLine : IDisposable
         lock (_lock)
         {
             _running = false;
-            if (!_shown) return;
+            if (!_shown)
+                return;
             _stderr.Write("\r\e[K"u8);
             _shown = false;
         }
@@ -61,7 +65,8 @@ internal sealed class ProgressLine : IDisposable
         {
             lock (_lock)
             {
-                if (_running) Show();
+                if (_running)
+                    Show();
             }
         }
     }
@@ -75,10 +80,14 @@ internal sealed class ProgressLine : IDisposable
         bar.Fill((byte)'.');
         bar[..(int)(part * BarCells)].Fill((byte)'#');
 
-        Utf8.TryWrite(_line, $"\r{_abi,-6}  depth {_depth,3}  [", out int length);
+        Utf8.TryWrite(_line, $"\r{_abi, -6}  depth {_depth, 3}  [", out int length);
         bar.CopyTo(_line.AsSpan(length));
         length += BarCells;
-        Utf8.TryWrite(_line.AsSpan(length), $"] {(int)(part * 100),3}%  {requests} requests, {(long)(requests / elapsed)} a second\e[K", out int rest);
+        Utf8.TryWrite(
+            _line.AsSpan(length),
+            $"] {(int)(part * 100), 3}%  {requests} requests, {(long)(requests / elapsed)} a second\e[K",
+            out int rest
+        );
         _stderr.Write(_line.AsSpan(0, length + rest));
         _shown = true;
     }

@@ -12,8 +12,11 @@ internal static class TextConsole
     {
         // What is not a terminal gets no escape sequences, whatever TERM and CI say.
         AnsiSupport ansi = Console.IsOutputRedirected ? AnsiSupport.No : AnsiSupport.Detect;
-        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = ansi, Out = new AnsiConsoleOutput(Console.Out) });
-        if (Console.IsOutputRedirected) console.Profile.Width = UnboundedWidth;
+        IAnsiConsole console = AnsiConsole.Create(
+            new AnsiConsoleSettings { Ansi = ansi, Out = new AnsiConsoleOutput(Console.Out) }
+        );
+        if (Console.IsOutputRedirected)
+            console.Profile.Width = UnboundedWidth;
         return console;
     }
 }

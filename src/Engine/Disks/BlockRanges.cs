@@ -1,11 +1,9 @@
-using Blkring.Engine.Queues;
-
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// The blocks of one disk that writes are under way on, of all its queues, whatever threads turn them: a write of part of a block, which
-/// reads the block, changes it and writes it back, excludes every other write of that block; writes of whole blocks do not exclude each
-/// other. A fixed table; who finds it full, or a block taken, waits and asks again.
+/// The blocks of one disk that writes are under way on, of all its queues, whatever threads turn them: a write of part
+/// of a block, which reads the block, changes it and writes it back, excludes every other write of that block; writes
+/// of whole blocks do not exclude each other. A fixed table; who finds it full, or a block taken, waits and asks again.
 /// </summary>
 public sealed class BlockRanges
 {
@@ -14,12 +12,14 @@ public sealed class BlockRanges
 
     private struct Range
     {
-        public long Start, End;
+        public long Start,
+            End;
         public bool Exclusive;
     }
 
     private readonly Range[] _ranges = new Range[Capacity];
     private SpinLock _lock = new(enableThreadOwnerTracking: false);
+
     // Entries from here on are free.
     private int _used;
 
@@ -40,7 +40,8 @@ public sealed class BlockRanges
         bool taken = false;
         _lock.Enter(ref taken);
         _ranges[entry] = default;
-        while (_used > 0 && _ranges[_used - 1].End == 0) _used--;
+        while (_used > 0 && _ranges[_used - 1].End == 0)
+            _used--;
         _lock.Exit(useMemoryBarrier: true);
     }
 
@@ -50,11 +51,19 @@ public sealed class BlockRanges
         for (int i = 0; i < _used; i++)
         {
             ref Range other = ref _ranges[i];
-            if (other.End == 0) free = i;
-            else if ((exclusive || other.Exclusive) && start < other.End && other.Start < end) return None;
+            if (other.End == 0)
+                free = i;
+            else if ((exclusive || other.Exclusive) && start < other.End && other.Start < end)
+                return None;
         }
-        if (free == None) return None;
-        _ranges[free] = new Range { Start = start, End = end, Exclusive = exclusive };
+        if (free == None)
+            return None;
+        _ranges[free] = new Range
+        {
+            Start = start,
+            End = end,
+            Exclusive = exclusive,
+        };
         _used = Math.Max(_used, free + 1);
         return free;
     }

@@ -6,9 +6,9 @@ namespace Blkring.Engine.Disks;
 internal delegate int DiscardCall(int descriptor, DiscardMethod method, long offsetBytes, int lengthBytes);
 
 /// <summary>
-/// A thread for the discards of one disk that io_uring cannot do: BLKDISCARD before Linux 6.12, and all where io_uring is refused. A
-/// discard can take seconds, and a reactor's thread has other disks to serve. It starts with the first of them, and is the disk's own, so
-/// that a sick device holds up nobody else.
+/// A thread for the discards of one disk that io_uring cannot do: BLKDISCARD before Linux 6.12, and all where io_uring
+/// is refused. A discard can take seconds, and a reactor's thread has other disks to serve. It starts with the first of
+/// them, and is the disk's own, so that a sick device holds up nobody else.
 /// </summary>
 public sealed class DiscardThread : IDisposable
 {
@@ -17,6 +17,7 @@ public sealed class DiscardThread : IDisposable
 
     private readonly FileDescriptor _file;
     private readonly DiscardCall _call;
+
     // Guards everything below, and the ports.
     private readonly object _gate = new();
     private readonly List<Port> _ports = [];
@@ -24,9 +25,8 @@ public sealed class DiscardThread : IDisposable
     private int _next;
     private bool _ending;
 
-    public DiscardThread(FileDescriptor file) : this(file, Perform)
-    {
-    }
+    public DiscardThread(FileDescriptor file)
+        : this(file, Perform) { }
 
     /// <param name="call">What stands for the kernel, in tests.</param>
     internal DiscardThread(FileDescriptor file, DiscardCall call) => (_file, _call) = (file, call);
@@ -35,7 +35,8 @@ public sealed class DiscardThread : IDisposable
     internal Port Open(in DiskAttachment attachment)
     {
         Port port = new(this, attachment.MaxDiscards, attachment.Wake);
-        lock (_gate) _ports.Add(port);
+        lock (_gate)
+            _ports.Add(port);
         return port;
     }
 
@@ -49,14 +50,22 @@ public sealed class DiscardThread : IDisposable
         _thread?.Join(PatienceMs);
     }
 
-    private static int Perform(int descriptor, DiscardMethod method, long offsetBytes, int lengthBytes) => method switch
-    {
-        DiscardMethod.PunchHole => Libc.Fallocate(descriptor, Libc.FALLOC_FL_PUNCH_HOLE | Libc.FALLOC_FL_KEEP_SIZE, offsetBytes, lengthBytes),
-        DiscardMethod.Ioctl => Libc.IoctlDiscard(descriptor, offsetBytes, lengthBytes),
-        _ => -Errno.EOPNOTSUPP,
-    };
+    private static int Perform(int descriptor, DiscardMethod method, long offsetBytes, int lengthBytes) =>
+        method switch
+        {
+            DiscardMethod.PunchHole => Libc.Fallocate(
+                descriptor,
+                Libc.FALLOC_FL_PUNCH_HOLE | Libc.FALLOC_FL_KEEP_SIZE,
+                offsetBytes,
+                lengthBytes
+            ),
+            DiscardMethod.Ioctl => Libc.IoctlDiscard(descriptor, offsetBytes, lengthBytes),
+            _ => -Errno.EOPNOTSUPP,
+        };
 
-    /// <summary>Once in a disk's life, on a reactor's thread: the only thing here that allocates after the attachment.</summary>
+    /// <summary>
+    /// Once in a disk's life, on a reactor's thread: the only thing here that allocates after the attachment.
+    /// </summary>
     private void StartThread()
     {
         _thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "blkring-discard", IsBackground = true };
@@ -71,7 +80,8 @@ public sealed class DiscardThread : IDisposable
         try
         {
             int descriptor = _file.Value;
-            while (TakeJob(out Port port, out Job job)) port.Complete(job.Tag, _call(descriptor, job.Method, job.OffsetBytes, job.LengthBytes));
+            while (TakeJob(out Port port, out Job job))
+                port.Complete(job.Tag, _call(descriptor, job.Method, job.OffsetBytes, job.LengthBytes));
         }
         finally
         {
@@ -89,7 +99,8 @@ public sealed class DiscardThread : IDisposable
                 for (int i = 0; i < _ports.Count; i++)
                 {
                     port = _ports[_next++ % _ports.Count];
-                    if (port.TryTake(out job)) return true;
+                    if (port.TryTake(out job))
+                        return true;
                 }
                 Monitor.Wait(_gate);
             }
@@ -112,13 +123,17 @@ public sealed class DiscardThread : IDisposable
         // A queue never has more under way than it said, so that neither ring overflows.
         private readonly Job[] _jobs = new Job[capacity];
         private readonly DiskCompletion[] _done = new DiskCompletion[capacity];
-        private int _firstJob, _jobCount, _firstDone, _doneCount;
+        private int _firstJob,
+            _jobCount,
+            _firstDone,
+            _doneCount;
 
         public int Start(in DiskOperation operation)
         {
             lock (thread._gate)
             {
-                if (_jobCount + _doneCount >= capacity || thread._ending) return -Errno.EAGAIN;
+                if (_jobCount + _doneCount >= capacity || thread._ending)
+                    return -Errno.EAGAIN;
                 _jobs[(_firstJob + _jobCount++) % capacity] = new Job
                 {
                     OffsetBytes = operation.OffsetBytes,
@@ -126,7 +141,8 @@ public sealed class DiscardThread : IDisposable
                     Tag = operation.Tag,
                     Method = operation.DiscardMethod,
                 };
-                if (thread._thread is null) thread.StartThread();
+                if (thread._thread is null)
+                    thread.StartThread();
                 Monitor.Pulse(thread._gate);
             }
             return IDiskIo.Pending;
@@ -134,12 +150,15 @@ public sealed class DiscardThread : IDisposable
 
         public int Reap(Span<DiskCompletion> completions)
         {
-            // A glance for every turn of a queue that discards nothing; one that is missed has its wake-up still to come.
-            if (Volatile.Read(ref _doneCount) == 0) return 0;
+            // A glance for every turn of a queue that discards nothing; one that is missed has its wake-up still to
+            // come.
+            if (Volatile.Read(ref _doneCount) == 0)
+                return 0;
             lock (thread._gate)
             {
                 int count = Math.Min(_doneCount, completions.Length);
-                for (int i = 0; i < count; i++) completions[i] = _done[(_firstDone + i) % capacity];
+                for (int i = 0; i < count; i++)
+                    completions[i] = _done[(_firstDone + i) % capacity];
                 _firstDone = (_firstDone + count) % capacity;
                 _doneCount -= count;
                 return count;
@@ -149,13 +168,15 @@ public sealed class DiscardThread : IDisposable
         /// <summary>Nothing of the queue is under way; whoever wakes it has done so.</summary>
         public void Close()
         {
-            lock (thread._gate) thread._ports.Remove(this);
+            lock (thread._gate)
+                thread._ports.Remove(this);
         }
 
         internal bool TryTake(out Job job)
         {
             job = default;
-            if (_jobCount == 0) return false;
+            if (_jobCount == 0)
+                return false;
             job = _jobs[_firstJob];
             _firstJob = (_firstJob + 1) % capacity;
             _jobCount--;

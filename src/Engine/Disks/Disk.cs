@@ -1,8 +1,8 @@
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// A virtual disk's backing store: the control plane's view. Owns descriptors or memory; several queues may use it.
-/// The data plane's view is an <see cref="IDiskIo"/> that <see cref="Accept{TResult}"/> hands to whoever builds a queue.
+/// A virtual disk's backing store: the control plane's view. Owns descriptors or memory; several queues may use it. The
+/// data plane's view is an <see cref="IDiskIo"/> that <see cref="Accept{TResult}"/> hands to whoever builds a queue.
 /// </summary>
 public abstract class Disk : IDisposable
 {
@@ -31,7 +31,8 @@ public abstract class Disk : IDisposable
     public int PhysicalSectorBytes { get; protected init; } = SectorBytes;
 
     /// <summary>
-    /// What offset and length of each transfer must be multiples of, in bytes: with O_DIRECT the logical sector, through the page cache
+    /// What offset and length of each transfer must be multiples of, in bytes: with O_DIRECT the logical sector,
+    /// through the page cache
     /// 512. Queues see to it; at most a page.
     /// </summary>
     public int AlignmentBytes
@@ -46,15 +47,20 @@ public abstract class Disk : IDisposable
 
     private readonly int _alignmentBytes = SectorBytes;
 
-    /// <summary>Sectors of a store of that length that can be served: of a block that it has only in part nothing can be written.</summary>
+    /// <summary>
+    /// Sectors of a store of that length that can be served: of a block that it has only in part nothing can be
+    /// written.
+    /// </summary>
     public long SectorsOf(long lengthBytes) => (lengthBytes & -_alignmentBytes) >> SectorShift;
 
-    /// <summary>Where <see cref="AlignmentBytes"/> is more than a sector: the blocks that writes are under way on.</summary>
+    /// <summary>
+    /// Where <see cref="AlignmentBytes"/> is more than a sector: the blocks that writes are under way on.
+    /// </summary>
     internal BlockRanges? Ranges { get; private init; }
 
     /// <summary>
-    /// What offset and length of each discard must be multiples of, in bytes: of a block device its logical sector, whatever cache stands
-    /// before it. Queues see to it.
+    /// What offset and length of each discard must be multiples of, in bytes: of a block device its logical sector,
+    /// whatever cache stands before it. Queues see to it.
     /// </summary>
     public int DiscardBlockBytes
     {
@@ -73,7 +79,9 @@ public abstract class Disk : IDisposable
     /// <summary>Whether a discarded range reads as zeros afterwards. Where not, its content is undefined.</summary>
     public abstract bool DiscardZeroes { get; }
 
-    /// <summary>How discards are done now. Changes only forward, by <see cref="RefuseDiscard(DiscardMethod)"/>.</summary>
+    /// <summary>
+    /// How discards are done now. Changes only forward, by <see cref="RefuseDiscard(DiscardMethod)"/>.
+    /// </summary>
     public DiscardMethod DiscardMethod => (DiscardMethod)Volatile.Read(ref _discardMethod);
 
     /// <summary>The method after which there is no other to try.</summary>
@@ -85,23 +93,31 @@ public abstract class Disk : IDisposable
     /// <summary>One line for people: what it is, how it is opened and why.</summary>
     public abstract string Describe();
 
-    /// <summary>Gives the visitor this disk's data plane by its own type, so that the queue is compiled for it.</summary>
+    /// <summary>
+    /// Gives the visitor this disk's data plane by its own type, so that the queue is compiled for it.
+    /// </summary>
     public abstract TResult Accept<TResult>(IDiskVisitor<TResult> visitor);
 
-    /// <summary>Requests up to the new length are served from now on (B23). The store itself must already be that long.</summary>
+    /// <summary>
+    /// Requests up to the new length are served from now on (B23). The store itself must already be that long.
+    /// </summary>
     public virtual void Resize(long capacitySectors)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(capacitySectors, 1);
         Volatile.Write(ref _capacitySectors, capacitySectors);
     }
 
-    /// <summary>The kernel holds the pages of a transfer's memory for as long as it is under way, also when the process is gone.</summary>
+    /// <summary>
+    /// The kernel holds the pages of a transfer's memory for as long as it is under way, also when the process is gone.
+    /// </summary>
     public virtual bool PinsPages => false;
 
     /// <summary>No discards: requests are answered EOPNOTSUPP without trying.</summary>
     internal void RefuseDiscard() => Volatile.Write(ref _discardMethod, (int)DiscardMethod.None);
 
-    /// <summary>The store cannot discard in this way: later requests are done in the next one. From any thread.</summary>
+    /// <summary>
+    /// The store cannot discard in this way: later requests are done in the next one. From any thread.
+    /// </summary>
     /// <returns>False when there is no way left.</returns>
     internal bool RefuseDiscard(DiscardMethod refused)
     {
@@ -117,13 +133,12 @@ public abstract class Disk : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    protected virtual void Dispose(bool disposing)
-    {
-    }
+    protected virtual void Dispose(bool disposing) { }
 }
 
 /// <summary>Takes a disk's data plane by its own type.</summary>
 public interface IDiskVisitor<out TResult>
 {
-    TResult Visit<TDisk>(TDisk io) where TDisk : struct, IDiskIo;
+    TResult Visit<TDisk>(TDisk io)
+        where TDisk : struct, IDiskIo;
 }

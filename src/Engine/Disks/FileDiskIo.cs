@@ -3,9 +3,9 @@ using Blkring.Interop;
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// Data plane of a file or block device. With a ring, an operation is one entry of the reactor's io_uring, submitted with the rest of
-/// the pass; without, it is done at once by pread, pwrite or fdatasync, and the reactor waits for it. Discards that the ring cannot do go
-/// to the disk's <see cref="DiscardThread"/>.
+/// Data plane of a file or block device. With a ring, an operation is one entry of the reactor's io_uring, submitted
+/// with the rest of the pass; without, it is done at once by pread, pwrite or fdatasync, and the reactor waits for it.
+/// Discards that the ring cannot do go to the disk's <see cref="DiscardThread"/>.
 /// </summary>
 /// <remarks>The file is held by its <see cref="FileDisk"/>, which outlives the queue.</remarks>
 /// <param name="atOnce">Transfers are done at once also with a ring: <see cref="FileDisk.IsInMemory"/>.</param>
@@ -19,7 +19,8 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
     private int _fileSlot = NotRegistered;
     private int _bufferSlot = NotRegistered;
     private DiscardThread.Port? _discards;
-    private bool _canFallocate, _canCommand;
+    private bool _canFallocate,
+        _canCommand;
 
     public static bool MovesData => true;
 
@@ -27,9 +28,11 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
     {
         _ring = attachment.Ring;
         _discards = discards.Open(in attachment);
-        if (_ring is null) return;
+        if (_ring is null)
+            return;
         _fileSlot = _ring.TryRegisterFile(_descriptor);
-        if (attachment.Buffers != null) _bufferSlot = _ring.TryRegisterBuffer(attachment.Buffers, attachment.BuffersLengthBytes);
+        if (attachment.Buffers != null)
+            _bufferSlot = _ring.TryRegisterBuffer(attachment.Buffers, attachment.BuffersLengthBytes);
         _canFallocate = _ring.Supports(IoUringAbi.IORING_OP_FALLOCATE);
         _canCommand = _ring.Supports(IoUringAbi.IORING_OP_URING_CMD);
     }
@@ -38,9 +41,12 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
     {
         _discards?.Close();
         _discards = null;
-        if (_ring is null) return;
-        if (_bufferSlot != NotRegistered) _ring.UnregisterBuffer(_bufferSlot);
-        if (_fileSlot != NotRegistered) _ring.UnregisterFile(_fileSlot);
+        if (_ring is null)
+            return;
+        if (_bufferSlot != NotRegistered)
+            _ring.UnregisterBuffer(_bufferSlot);
+        if (_fileSlot != NotRegistered)
+            _ring.UnregisterFile(_fileSlot);
         (_ring, _bufferSlot, _fileSlot) = (null, NotRegistered, NotRegistered);
     }
 
@@ -48,8 +54,10 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
 
     public readonly int Start(in DiskOperation operation)
     {
-        if (operation.Kind == DiskOperationKind.Discard && !CanSubmit(operation.DiscardMethod)) return DiscardElsewhere(in operation);
-        if (_ring is null || (_atOnce && operation.Kind != DiskOperationKind.Discard)) return Perform(in operation);
+        if (operation.Kind == DiskOperationKind.Discard && !CanSubmit(operation.DiscardMethod))
+            return DiscardElsewhere(in operation);
+        if (_ring is null || (_atOnce && operation.Kind != DiskOperationKind.Discard))
+            return Perform(in operation);
 
         io_uring_sqe* sqe = _ring.TryGetSqe();
         if (sqe == null)
@@ -57,34 +65,42 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
             // The queue is full: hand over what is there, which makes room unless the kernel is short of memory.
             _ring.Submit();
             sqe = _ring.TryGetSqe();
-            if (sqe == null) return -Errno.EAGAIN;
+            if (sqe == null)
+                return -Errno.EAGAIN;
         }
         Fill(sqe, in operation);
         return IDiskIo.Pending;
     }
 
-    private readonly bool CanSubmit(DiscardMethod method) => method switch
-    {
-        DiscardMethod.PunchHole => _canFallocate,
-        DiscardMethod.UringCommand => _canCommand,
-        _ => false,
-    };
+    private readonly bool CanSubmit(DiscardMethod method) =>
+        method switch
+        {
+            DiscardMethod.PunchHole => _canFallocate,
+            DiscardMethod.UringCommand => _canCommand,
+            _ => false,
+        };
 
     private readonly int DiscardElsewhere(in DiskOperation operation) =>
-        operation.DiscardMethod is DiscardMethod.PunchHole or DiscardMethod.Ioctl ? _discards!.Start(in operation) : -Errno.EOPNOTSUPP;
+        operation.DiscardMethod is DiscardMethod.PunchHole or DiscardMethod.Ioctl
+            ? _discards!.Start(in operation)
+            : -Errno.EOPNOTSUPP;
 
     private readonly void Fill(io_uring_sqe* sqe, in DiskOperation operation)
     {
         switch (operation.Kind)
         {
             case DiskOperationKind.Read:
-                sqe->opcode = operation.VectorCount > 0 ? IoUringAbi.IORING_OP_READV
-                    : _bufferSlot == NotRegistered ? IoUringAbi.IORING_OP_READ : IoUringAbi.IORING_OP_READ_FIXED;
+                sqe->opcode =
+                    operation.VectorCount > 0 ? IoUringAbi.IORING_OP_READV
+                    : _bufferSlot == NotRegistered ? IoUringAbi.IORING_OP_READ
+                    : IoUringAbi.IORING_OP_READ_FIXED;
                 FillTransfer(sqe, in operation);
                 break;
             case DiskOperationKind.Write:
-                sqe->opcode = operation.VectorCount > 0 ? IoUringAbi.IORING_OP_WRITEV
-                    : _bufferSlot == NotRegistered ? IoUringAbi.IORING_OP_WRITE : IoUringAbi.IORING_OP_WRITE_FIXED;
+                sqe->opcode =
+                    operation.VectorCount > 0 ? IoUringAbi.IORING_OP_WRITEV
+                    : _bufferSlot == NotRegistered ? IoUringAbi.IORING_OP_WRITE
+                    : IoUringAbi.IORING_OP_WRITE_FIXED;
                 FillTransfer(sqe, in operation);
                 break;
             case DiskOperationKind.Flush:
@@ -118,7 +134,8 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
         }
         sqe->addr = (ulong)operation.Buffer;
         sqe->len = (uint)operation.LengthBytes;
-        if (_bufferSlot != NotRegistered) sqe->buf_index = (ushort)_bufferSlot;
+        if (_bufferSlot != NotRegistered)
+            sqe->buf_index = (ushort)_bufferSlot;
     }
 
     private static void FillDiscard(io_uring_sqe* sqe, in DiskOperation operation)
@@ -137,14 +154,17 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
         sqe->len = Libc.FALLOC_FL_PUNCH_HOLE | Libc.FALLOC_FL_KEEP_SIZE;
     }
 
-    private readonly int Perform(in DiskOperation operation) => operation.Kind switch
-    {
-        DiskOperationKind.Read when operation.VectorCount > 0 =>
-            (int)Libc.Preadv(_descriptor, operation.Vectors, operation.VectorCount, operation.OffsetBytes),
-        DiskOperationKind.Write when operation.VectorCount > 0 =>
-            (int)Libc.Pwritev(_descriptor, operation.Vectors, operation.VectorCount, operation.OffsetBytes),
-        DiskOperationKind.Read => (int)Libc.Pread(_descriptor, operation.Buffer, (nuint)operation.LengthBytes, operation.OffsetBytes),
-        DiskOperationKind.Write => (int)Libc.Pwrite(_descriptor, operation.Buffer, (nuint)operation.LengthBytes, operation.OffsetBytes),
-        _ => Libc.Fdatasync(_descriptor),
-    };
+    private readonly int Perform(in DiskOperation operation) =>
+        operation.Kind switch
+        {
+            DiskOperationKind.Read when operation.VectorCount > 0 => (int)
+                Libc.Preadv(_descriptor, operation.Vectors, operation.VectorCount, operation.OffsetBytes),
+            DiskOperationKind.Write when operation.VectorCount > 0 => (int)
+                Libc.Pwritev(_descriptor, operation.Vectors, operation.VectorCount, operation.OffsetBytes),
+            DiskOperationKind.Read => (int)
+                Libc.Pread(_descriptor, operation.Buffer, (nuint)operation.LengthBytes, operation.OffsetBytes),
+            DiskOperationKind.Write => (int)
+                Libc.Pwrite(_descriptor, operation.Buffer, (nuint)operation.LengthBytes, operation.OffsetBytes),
+            _ => Libc.Fdatasync(_descriptor),
+        };
 }

@@ -9,7 +9,8 @@ public sealed unsafe class MemoryDisk : Disk
     private readonly MappedMemory _memory;
 
     /// <param name="sectorBytes">4096 makes it a 4Kn disk, which refuses what is not a multiple.</param>
-    public MemoryDisk(long capacitySectors, bool readOnly = false, int sectorBytes = SectorBytes) : base(capacitySectors, readOnly)
+    public MemoryDisk(long capacitySectors, bool readOnly = false, int sectorBytes = SectorBytes)
+        : base(capacitySectors, readOnly)
     {
         LogicalSectorBytes = PhysicalSectorBytes = AlignmentBytes = DiscardGranularityBytes = sectorBytes;
         _memory = MappedMemory.Anonymous((nuint)(capacitySectors << SectorShift), populate: false);
@@ -23,19 +24,24 @@ public sealed unsafe class MemoryDisk : Disk
 
     public override string Describe() => $"memory disk, {CapacitySectors} sectors, lost when the process ends";
 
-    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new MemoryDiskIo(_memory.Address, AlignmentBytes - 1));
+    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
+        visitor.Visit(new MemoryDiskIo(_memory.Address, AlignmentBytes - 1));
 
     /// <summary>Only shrinking and growing back are possible: the memory is fixed.</summary>
     public override void Resize(long capacitySectors)
     {
         if ((nuint)(capacitySectors << SectorShift) > _memory.LengthBytes)
-            throw new ArgumentOutOfRangeException(nameof(capacitySectors), $"the memory disk holds {_memory.LengthBytes >> SectorShift} sectors at most");
+            throw new ArgumentOutOfRangeException(
+                nameof(capacitySectors),
+                $"the memory disk holds {_memory.LengthBytes >> SectorShift} sectors at most"
+            );
         base.Resize(capacitySectors);
     }
 
     protected override void Dispose(bool disposing)
     {
-        if (disposing) _memory.Dispose();
+        if (disposing)
+            _memory.Dispose();
     }
 }
 
@@ -45,20 +51,20 @@ public readonly unsafe struct MemoryDiskIo(byte* content, int alignmentMask = 0)
 
     public static bool MovesData => true;
 
-    public void Attach(in DiskAttachment attachment)
-    {
-    }
+    public void Attach(in DiskAttachment attachment) { }
 
-    public void Detach()
-    {
-    }
+    public void Detach() { }
 
-    /// <remarks>Safe: the queue has checked that offset and length lie within the disk, and the buffer is its own.</remarks>
+    /// <remarks>
+    /// Safe: the queue has checked that offset and length lie within the disk, and the buffer is its own.
+    /// </remarks>
     public int Start(in DiskOperation operation)
     {
-        if (((operation.OffsetBytes | (uint)operation.LengthBytes) & alignmentMask) != 0) return -Errno.EINVAL;
+        if (((operation.OffsetBytes | (uint)operation.LengthBytes) & alignmentMask) != 0)
+            return -Errno.EINVAL;
         byte* place = _content + operation.OffsetBytes;
-        if (operation.VectorCount > 0) return Transfer(in operation, place);
+        if (operation.VectorCount > 0)
+            return Transfer(in operation, place);
         switch (operation.Kind)
         {
             case DiskOperationKind.Read:
@@ -80,8 +86,10 @@ public readonly unsafe struct MemoryDiskIo(byte* content, int alignmentMask = 0)
         for (int i = 0; i < operation.VectorCount; i++)
         {
             iovec vector = operation.Vectors[i];
-            if (operation.Kind == DiskOperationKind.Read) Unsafe.CopyBlockUnaligned(vector.iov_base, place, (uint)vector.iov_len);
-            else Unsafe.CopyBlockUnaligned(place, vector.iov_base, (uint)vector.iov_len);
+            if (operation.Kind == DiskOperationKind.Read)
+                Unsafe.CopyBlockUnaligned(vector.iov_base, place, (uint)vector.iov_len);
+            else
+                Unsafe.CopyBlockUnaligned(place, vector.iov_base, (uint)vector.iov_len);
             place += vector.iov_len;
         }
         return operation.LengthBytes;

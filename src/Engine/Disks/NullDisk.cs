@@ -5,7 +5,8 @@ public sealed class NullDisk(long capacitySectors, bool readOnly = false) : Disk
 {
     public override bool DiscardZeroes => false;
 
-    public override string Describe() => CapacitySectors == 0 ? "no medium" : $"null disk, {CapacitySectors} sectors, nothing is stored";
+    public override string Describe() =>
+        CapacitySectors == 0 ? "no medium" : $"null disk, {CapacitySectors} sectors, nothing is stored";
 
     public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(default(NullDiskIo));
 }
@@ -14,13 +15,9 @@ public readonly struct NullDiskIo : IDiskIo
 {
     public static bool MovesData => false;
 
-    public void Attach(in DiskAttachment attachment)
-    {
-    }
+    public void Attach(in DiskAttachment attachment) { }
 
-    public void Detach()
-    {
-    }
+    public void Detach() { }
 
     public int Start(in DiskOperation operation) =>
         operation.Kind is DiskOperationKind.Read or DiskOperationKind.Write ? operation.LengthBytes : 0;

@@ -2,25 +2,41 @@ using System.Runtime.InteropServices;
 
 namespace Blkring.Engine.Hypervisor;
 
-/// <summary>One piece of a batched grant copy: struct xengnttab_grant_copy_segment of xengnttab.h, passed to the library as it is.</summary>
+/// <summary>
+/// One piece of a batched grant copy: struct xengnttab_grant_copy_segment of xengnttab.h, passed to the library as it
+/// is.
+/// </summary>
 /// <remarks>The layout is compared with the C header by tests/Engine.</remarks>
 [StructLayout(LayoutKind.Explicit, Size = 24)]
 public unsafe struct GrantCopySegment
 {
     /// <summary>source.virt: the local address, when <see cref="Flags"/> has GNTCOPY_dest_gref.</summary>
-    [FieldOffset(0)] public byte* SourceAddress;
+    [FieldOffset(0)]
+    public byte* SourceAddress;
+
     /// <summary>source.foreign: the guest's page, when <see cref="Flags"/> has GNTCOPY_source_gref.</summary>
-    [FieldOffset(0)] public ForeignAddress SourceForeign;
+    [FieldOffset(0)]
+    public ForeignAddress SourceForeign;
+
     /// <summary>dest.virt</summary>
-    [FieldOffset(8)] public byte* DestAddress;
+    [FieldOffset(8)]
+    public byte* DestAddress;
+
     /// <summary>dest.foreign</summary>
-    [FieldOffset(8)] public ForeignAddress DestForeign;
+    [FieldOffset(8)]
+    public ForeignAddress DestForeign;
+
     /// <summary>len, bytes; offset + len must not pass the end of the granted page.</summary>
-    [FieldOffset(16)] public ushort LengthBytes;
+    [FieldOffset(16)]
+    public ushort LengthBytes;
+
     /// <summary>flags: GNTCOPY_source_gref or GNTCOPY_dest_gref.</summary>
-    [FieldOffset(18)] public ushort Flags;
+    [FieldOffset(18)]
+    public ushort Flags;
+
     /// <summary>status: GNTST_*, set by the copy; each segment has its own.</summary>
-    [FieldOffset(20)] public short Status;
+    [FieldOffset(20)]
+    public short Status;
 }
 
 /// <summary>A place in a granted page: xengnttab_copy_ptr.foreign.</summary>
@@ -28,9 +44,14 @@ public unsafe struct GrantCopySegment
 public struct ForeignAddress
 {
     /// <summary>ref</summary>
-    [FieldOffset(0)] public uint Reference;
+    [FieldOffset(0)]
+    public uint Reference;
+
     /// <summary>offset, bytes within the page</summary>
-    [FieldOffset(4)] public ushort OffsetBytes;
+    [FieldOffset(4)]
+    public ushort OffsetBytes;
+
     /// <summary>domid: the domain that granted the page</summary>
-    [FieldOffset(6)] public ushort Domain;
+    [FieldOffset(6)]
+    public ushort Domain;
 }

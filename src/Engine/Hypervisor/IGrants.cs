@@ -1,6 +1,8 @@
 namespace Blkring.Engine.Hypervisor;
 
-/// <summary>The data plane's way to a guest's pages. Implemented by structs, so that a queue calls it without dispatch.</summary>
+/// <summary>
+/// The data plane's way to a guest's pages. Implemented by structs, so that a queue calls it without dispatch.
+/// </summary>
 public unsafe interface IGrants
 {
     /// <summary>
@@ -9,14 +11,14 @@ public unsafe interface IGrants
     static abstract bool MovesData { get; }
 
     /// <summary>
-    /// Copies a whole batch in one call. Sets every segment's <see cref="GrantCopySegment.Status"/>; a failed segment does not stop
-    /// the others. Never throws on what a guest did.
+    /// Copies a whole batch in one call. Sets every segment's <see cref="GrantCopySegment.Status"/>; a failed segment
+    /// does not stop the others. Never throws on what a guest did.
     /// </summary>
     void Copy(GrantCopySegment* segments, int count);
 
     /// <summary>
-    /// Maps groups of pages. Sets each group's <see cref="GrantMapping.Status"/> and, where that is okay, its address; of a group that
-    /// fails nothing is mapped, and the others are not concerned. Never throws on what a guest did.
+    /// Maps groups of pages. Sets each group's <see cref="GrantMapping.Status"/> and, where that is okay, its address;
+    /// of a group that fails nothing is mapped, and the others are not concerned. Never throws on what a guest did.
     /// </summary>
     void Map(GrantMapping* mappings, int count);
 
@@ -29,15 +31,9 @@ public readonly unsafe struct NullGrants : IGrants
 {
     public static bool MovesData => false;
 
-    public void Copy(GrantCopySegment* segments, int count)
-    {
-    }
+    public void Copy(GrantCopySegment* segments, int count) { }
 
-    public void Map(GrantMapping* mappings, int count)
-    {
-    }
+    public void Map(GrantMapping* mappings, int count) { }
 
-    public void Unmap(GrantMapping* mappings, int count)
-    {
-    }
+    public void Unmap(GrantMapping* mappings, int count) { }
 }

@@ -2,7 +2,10 @@ using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Hypervisor;
 
-/// <summary>How guests are reached: libxen, or the loopback. The control plane opens it once; each ring of each device is one access.</summary>
+/// <summary>
+/// How guests are reached: libxen, or the loopback. The control plane opens it once; each ring of each device is one
+/// access.
+/// </summary>
 public interface IHypervisor
 {
     /// <summary>A way to one ring of a guest; nothing is mapped or bound yet.</summary>
@@ -10,7 +13,8 @@ public interface IHypervisor
     RingAccess OpenRing(DomainId frontend);
 
     /// <summary>
-    /// The kernel loses count of a guest's page that is unmapped while it is pinned, as in a PV domain (<see cref="GrantModes.Resolve"/>).
+    /// The kernel loses count of a guest's page that is unmapped while it is pinned, as in a PV domain
+    /// (<see cref="GrantModes.Resolve"/>).
     /// </summary>
     bool LosesPinnedPages => false;
 

@@ -1,10 +1,13 @@
 namespace Blkring.Engine.Hypervisor;
 
 /// <summary>
-/// How one ring's frontend is reached: its grants, its ring pages, its event channel. One implementation a hypervisor interface: the
-/// loopback here, libxen later. The control plane's view; what the data plane needs of it is handed to the queue by its own type.
+/// How one ring's frontend is reached: its grants, its ring pages, its event channel. One implementation a hypervisor
+/// interface: the loopback here, libxen later. The control plane's view; what the data plane needs of it is handed to
+/// the queue by its own type.
 /// </summary>
-/// <remarks>Every step can be undone, also when later steps never happened; undoing twice is harmless (B17, B19).</remarks>
+/// <remarks>
+/// Every step can be undone, also when later steps never happened; undoing twice is harmless (B17, B19).
+/// </remarks>
 public abstract unsafe class RingAccess : IDisposable
 {
     public abstract DomainId Frontend { get; }
@@ -24,7 +27,8 @@ public abstract unsafe class RingAccess : IDisposable
     public abstract void UnbindEventChannel();
 
     /// <summary>
-    /// Hands the data plane's side of this ring, for the mapped pages and the bound channel, to <paramref name="visitor"/> by its own types.
+    /// Hands the data plane's side of this ring, for the mapped pages and the bound channel, to
+    /// <paramref name="visitor"/> by its own types.
     /// </summary>
     public abstract TResult Accept<TResult>(IRingVisitor<TResult> visitor);
 
@@ -37,9 +41,7 @@ public abstract unsafe class RingAccess : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    protected virtual void Dispose(bool disposing)
-    {
-    }
+    protected virtual void Dispose(bool disposing) { }
 }
 
 /// <summary>Receives what a queue works with, as the struct types that it is compiled for.</summary>

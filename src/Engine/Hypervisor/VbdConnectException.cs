@@ -1,4 +1,6 @@
 namespace Blkring.Engine.Hypervisor;
 
-/// <summary>A frontend that cannot be connected; the message is one line for the log and for xenstore's error node.</summary>
+/// <summary>
+/// A frontend that cannot be connected; the message is one line for the log and for xenstore's error node.
+/// </summary>
 public sealed class VbdConnectException(string message) : Exception(message);

@@ -7,7 +7,8 @@ namespace Blkring.Engine.Memory;
 /// The fixed memory of one queue: a single page-aligned, zeroed mapping, cut up once at connect and never again (B1).
 /// </summary>
 /// <remarks>
-/// Pointers into an arena are valid while the owner holds it. Nothing is returned piece by piece: the whole goes at once.
+/// Pointers into an arena are valid while the owner holds it. Nothing is returned piece by piece: the whole goes at
+/// once.
 /// </remarks>
 public sealed unsafe class Arena : IDisposable
 {
@@ -22,20 +23,25 @@ public sealed unsafe class Arena : IDisposable
 
     public nuint LengthBytes => _memory.LengthBytes;
 
-    /// <summary>Cuts off room for <paramref name="count"/> elements, aligned to <paramref name="alignment"/> (a power of two, in bytes).</summary>
-    public T* Take<T>(int count, int alignment = 64) where T : unmanaged
+    /// <summary>
+    /// Cuts off room for <paramref name="count"/> elements, aligned to <paramref name="alignment"/> (a power of two, in
+    /// bytes).
+    /// </summary>
+    public T* Take<T>(int count, int alignment = 64)
+        where T : unmanaged
     {
         nuint start = Align(_used, (nuint)alignment);
         nuint end = start + ((nuint)count * (nuint)sizeof(T));
         // The owner sized the arena from the same figures: running over is our bug, not a guest's doing.
-        if (end > _memory.LengthBytes) throw new InvalidOperationException($"Arena of {_memory.LengthBytes} bytes asked for {end}.");
+        if (end > _memory.LengthBytes)
+            throw new InvalidOperationException($"Arena of {_memory.LengthBytes} bytes asked for {end}.");
         _used = end;
         return (T*)(_memory.Address + start);
     }
 
     /// <summary>Bytes that <see cref="Take{T}"/> uses at most for such a piece.</summary>
-    public static nuint SizeOf<T>(int count, int alignment = 64) where T : unmanaged =>
-        ((nuint)count * (nuint)sizeof(T)) + (nuint)alignment;
+    public static nuint SizeOf<T>(int count, int alignment = 64)
+        where T : unmanaged => ((nuint)count * (nuint)sizeof(T)) + (nuint)alignment;
 
     public void Dispose() => _memory.Dispose();
 

@@ -3,10 +3,13 @@ using System.Numerics;
 namespace Blkring.Engine.Memory;
 
 /// <summary>
-/// Pages lent in contiguous runs, the first that fits; which are out is a bitmap. Both live in the owner's <see cref="Arena"/>: lending
-/// allocates nothing.
+/// Pages lent in contiguous runs, the first that fits; which are out is a bitmap. Both live in the owner's
+/// <see cref="Arena"/>: lending allocates nothing.
 /// </summary>
-/// <remarks>A run that does not fit now fits when enough has come back: the owner lets requests wait in order, so none waits for ever.</remarks>
+/// <remarks>
+/// A run that does not fit now fits when enough has come back: the owner lets requests wait in order, so none waits for
+/// ever.
+/// </remarks>
 internal readonly unsafe struct PagePool(byte* pages, ulong* lent, int count)
 {
     /// <summary>No run of that length is free.</summary>
@@ -28,7 +31,7 @@ internal readonly unsafe struct PagePool(byte* pages, ulong* lent, int count)
     public int TryTake(int length)
     {
         int run = 0;
-        for (int page = 0; page < count;)
+        for (int page = 0; page < count; )
         {
             ulong lent = _lent[page / BitsPerWord] >> (page % BitsPerWord);
             int free = lent == 0 ? BitsPerWord - (page % BitsPerWord) : BitOperations.TrailingZeroCount(lent);
@@ -40,7 +43,8 @@ internal readonly unsafe struct PagePool(byte* pages, ulong* lent, int count)
                 Mark(page - run, length, lent: true);
                 return page - run;
             }
-            if (lent == 0) continue;
+            if (lent == 0)
+                continue;
             run = 0;
             page += BitOperations.TrailingZeroCount(~(_lent[page / BitsPerWord] >> (page % BitsPerWord)));
         }
@@ -54,8 +58,10 @@ internal readonly unsafe struct PagePool(byte* pages, ulong* lent, int count)
         for (int page = first; page < first + length; page++)
         {
             ulong bit = 1UL << (page % BitsPerWord);
-            if (lent) _lent[page / BitsPerWord] |= bit;
-            else _lent[page / BitsPerWord] &= ~bit;
+            if (lent)
+                _lent[page / BitsPerWord] |= bit;
+            else
+                _lent[page / BitsPerWord] &= ~bit;
         }
     }
 }

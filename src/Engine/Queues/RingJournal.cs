@@ -6,12 +6,14 @@ using Blkring.Interop;
 namespace Blkring.Engine.Queues;
 
 /// <summary>
-/// The slots of one queue, kept in a file of a memory file system instead of in the process: what a daemon had under way when it was
-/// killed, the next one does again. A response that the frontend has not seen it cannot have acted upon, so doing a request twice is right.
+/// The slots of one queue, kept in a file of a memory file system instead of in the process: what a daemon had under
+/// way when it was killed, the next one does again. A response that the frontend has not seen it cannot have acted
+/// upon, so doing a request twice is right.
 /// </summary>
 /// <remarks>
-/// It costs the data path nothing but the marks in the slot itself (<see cref="RequestSlot.Record"/>): the file is mapped, never written
-/// to by a call. It survives the process, not the machine, which is as long as the ring itself does.
+/// It costs the data path nothing but the marks in the slot itself (<see cref="RequestSlot.Record"/>): the file is
+/// mapped, never written to by a call. It survives the process, not the machine, which is as long as the ring itself
+/// does.
 /// </remarks>
 public sealed unsafe class RingJournal : IDisposable
 {
@@ -30,7 +32,10 @@ public sealed unsafe class RingJournal : IDisposable
     {
         (_path, _identity) = (path, identity);
         int fd = Libc.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_CLOEXEC, 0x180);
-        _file = fd >= 0 ? new FileDescriptor(fd) : throw new VbdConnectException($"the journal {path} cannot be opened: {Errno.Describe(fd)}");
+        _file =
+            fd >= 0
+                ? new FileDescriptor(fd)
+                : throw new VbdConnectException($"the journal {path} cannot be opened: {Errno.Describe(fd)}");
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -42,6 +47,7 @@ public sealed unsafe class RingJournal : IDisposable
         public uint SlotCount;
         public uint MaxIndirectSegments;
         public RingIdentity Identity;
+
         /// <summary>Set while a queue uses the slots; 0 after it was drained.</summary>
         public uint InUse;
     }
@@ -54,13 +60,24 @@ public sealed unsafe class RingJournal : IDisposable
     /// <exception cref="VbdConnectException">It left something that this version cannot read.</exception>
     internal JournalSize? FindLeft()
     {
-        if (Libc.Fstatx(_file.Value, Libc.STATX_SIZE, out statx status) < 0 || status.stx_size < HeaderBytes) return null;
+        if (Libc.Fstatx(_file.Value, Libc.STATX_SIZE, out statx status) < 0 || status.stx_size < HeaderBytes)
+            return null;
         Map(status.stx_size);
         Header head = *Head;
         bool ours = head.Magic == Magic && head.Identity == _identity && head.InUse != 0;
-        if (ours && (head.Version != Version || head.SlotBytes != sizeof(RequestSlot) || status.stx_size < LengthOf((int)head.SlotCount)))
-            throw new VbdConnectException($"the daemon before was another version and left requests under way in {_path}: restart the guest's device");
-        if (ours) return new JournalSize((int)head.SlotCount, (int)head.MaxIndirectSegments);
+        if (
+            ours
+            && (
+                head.Version != Version
+                || head.SlotBytes != sizeof(RequestSlot)
+                || status.stx_size < LengthOf((int)head.SlotCount)
+            )
+        )
+            throw new VbdConnectException(
+                $"the daemon before was another version and left requests under way in {_path}: restart the guest's device"
+            );
+        if (ours)
+            return new JournalSize((int)head.SlotCount, (int)head.MaxIndirectSegments);
         Unmap();
         return null;
     }
@@ -71,7 +88,10 @@ public sealed unsafe class RingJournal : IDisposable
         Unmap();
         ulong lengthBytes = LengthOf(size.Slots);
         int error = Reserve((long)lengthBytes);
-        if (error < 0) throw new VbdConnectException($"the journal {_path} cannot be made: {Errno.Describe(error)}; make room there");
+        if (error < 0)
+            throw new VbdConnectException(
+                $"the journal {_path} cannot be made: {Errno.Describe(error)}; make room there"
+            );
         Map(lengthBytes);
         NativeMemory.Clear(_memory!.Address, (nuint)lengthBytes);
         // Last, and as a whole: a daemon killed before has left nothing.
@@ -88,8 +108,9 @@ public sealed unsafe class RingJournal : IDisposable
     }
 
     /// <summary>
-    /// A page that the file system has no room for when it is first written to is a SIGBUS, which ends the daemon and all its guests' I/O:
-    /// so all are had now. What the file has already it keeps, so that a restart finds room where the daemon before had it.
+    /// A page that the file system has no room for when it is first written to is a SIGBUS, which ends the daemon and
+    /// all its guests' I/O: so all are had now. What the file has already it keeps, so that a restart finds room where
+    /// the daemon before had it.
     /// </summary>
     /// <returns>0 or -errno.</returns>
     private int Reserve(long lengthBytes)
@@ -102,7 +123,8 @@ public sealed unsafe class RingJournal : IDisposable
     /// <summary>The queue has answered all it took.</summary>
     internal void End()
     {
-        if (_memory is not null) Volatile.Write(ref Head->InUse, 0);
+        if (_memory is not null)
+            Volatile.Write(ref Head->InUse, 0);
     }
 
     /// <summary>Removes what was kept for a ring that is gone for good.</summary>
@@ -114,7 +136,8 @@ public sealed unsafe class RingJournal : IDisposable
         _file.Dispose();
     }
 
-    private void Map(ulong lengthBytes) => _memory = MappedMemory.FromFile(_file.Value, 0, (nuint)lengthBytes, writable: true, shared: true);
+    private void Map(ulong lengthBytes) =>
+        _memory = MappedMemory.FromFile(_file.Value, 0, (nuint)lengthBytes, writable: true, shared: true);
 
     private void Unmap()
     {
@@ -125,9 +148,17 @@ public sealed unsafe class RingJournal : IDisposable
     private static ulong LengthOf(int slots) => HeaderBytes + ((ulong)slots * (ulong)sizeof(RequestSlot));
 }
 
-/// <summary>What tells one connection of a ring from any other: a frontend that connects anew grants its ring anew.</summary>
+/// <summary>
+/// What tells one connection of a ring from any other: a frontend that connects anew grants its ring anew.
+/// </summary>
 /// <param name="Ring">Of the ring's first page.</param>
-public readonly record struct RingIdentity(DomainId Frontend, BlkifProtocol Protocol, int RingPages, GrantReference Ring, EventChannelPort EventChannel);
+public readonly record struct RingIdentity(
+    DomainId Frontend,
+    BlkifProtocol Protocol,
+    int RingPages,
+    GrantReference Ring,
+    EventChannelPort EventChannel
+);
 
 /// <summary>How a queue was sized whose requests are to be done again: the next one must have room for them.</summary>
 internal readonly record struct JournalSize(int Slots, int MaxIndirectSegments);

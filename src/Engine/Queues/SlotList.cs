@@ -1,10 +1,14 @@
 namespace Blkring.Engine.Queues;
 
-/// <summary>Slots in the order in which they came, linked through <see cref="RequestSlot.Next"/>: a slot is in one list at a time.</summary>
+/// <summary>
+/// Slots in the order in which they came, linked through <see cref="RequestSlot.Next"/>: a slot is in one list at a
+/// time.
+/// </summary>
 internal unsafe struct SlotList(RequestSlot* slots)
 {
     private readonly RequestSlot* _slots = slots;
-    private ushort _first, _last;
+    private ushort _first,
+        _last;
 
     public int Count { get; private set; }
 
@@ -13,8 +17,10 @@ internal unsafe struct SlotList(RequestSlot* slots)
 
     public void Add(int index)
     {
-        if (Count++ == 0) _first = (ushort)index;
-        else _slots[_last].Next = (ushort)index;
+        if (Count++ == 0)
+            _first = (ushort)index;
+        else
+            _slots[_last].Next = (ushort)index;
         _last = (ushort)index;
     }
 

@@ -7,26 +7,33 @@ public sealed record ThrottleLimits
 {
     /// <summary>Requests a second, steadily.</summary>
     public long Iops { get; init; }
-    /// <summary>Requests that may come at once after a rest, before the steady rate holds; at least one, and what 10 ms earn.</summary>
+
+    /// <summary>
+    /// Requests that may come at once after a rest, before the steady rate holds; at least one, and what 10 ms earn.
+    /// </summary>
     public long IopsBurst { get; init; }
+
     /// <summary>Bytes a second, steadily.</summary>
     public long BytesPerSecond { get; init; }
+
     /// <summary>Bytes that may come at once after a rest; at least what 10 ms earn.</summary>
     public long BytesBurst { get; init; }
 }
 
 /// <summary>
-/// Holds a device to its limits: its queues, on whatever threads, ask before they take a request and say afterwards what it cost. Limits
-/// may change at any time.
+/// Holds a device to its limits: its queues, on whatever threads, ask before they take a request and say afterwards
+/// what it cost. Limits may change at any time.
 /// </summary>
 /// <remarks>
-/// Virtual scheduling (GCRA), one number a limit: the time at which all that was charged will have been earned. A request may start when
-/// that time is at most a burst ahead. It is charged in full once started, so that a request larger than the burst passes as well, and the
-/// next waits the longer. Lock-free; two queues that ask at the same time may both pass, which the next then pays.
+/// Virtual scheduling (GCRA), one number a limit: the time at which all that was charged will have been earned. A
+/// request may start when that time is at most a burst ahead. It is charged in full once started, so that a request
+/// larger than the burst passes as well, and the next waits the longer. Lock-free; two queues that ask at the same time
+/// may both pass, which the next then pays.
 /// </remarks>
 public sealed class Throttle
 {
-    private readonly Bucket _operations = new(), _bytes = new();
+    private readonly Bucket _operations = new(),
+        _bytes = new();
     private ThrottleLimits _limits = new();
     private bool _limited;
 
@@ -64,8 +71,9 @@ public sealed class Throttle
     {
         // Units a second; 0 is no limit.
         private long _rate;
-        // Never less than what is earned between two looks at a queue that is held back, late ones too: or a steady rate of more than a
-        // request a look could not be reached.
+
+        // Never less than what is earned between two looks at a queue that is held back, late ones too: or a steady
+        // rate of more than a request a look could not be reached.
         private static readonly long s_leastBurstTicks = Stopwatch.Frequency / 100;
         private long _burstTicks;
         private long _earnedAt;
@@ -81,18 +89,21 @@ public sealed class Throttle
         }
 
         public bool IsOpen(long now) =>
-            Volatile.Read(ref _rate) == 0 || Volatile.Read(ref _earnedAt) - now <= Math.Max(Volatile.Read(ref _burstTicks) - 1, 0);
+            Volatile.Read(ref _rate) == 0
+            || Volatile.Read(ref _earnedAt) - now <= Math.Max(Volatile.Read(ref _burstTicks) - 1, 0);
 
         public void Charge(long now, long units)
         {
             long rate = Volatile.Read(ref _rate);
-            if (rate == 0 || units == 0) return;
+            if (rate == 0 || units == 0)
+                return;
             long cost = Ticks(units, rate);
             long seen = Volatile.Read(ref _earnedAt);
             while (true)
             {
                 long before = Interlocked.CompareExchange(ref _earnedAt, Math.Max(seen, now) + cost, seen);
-                if (before == seen) return;
+                if (before == seen)
+                    return;
                 seen = before;
             }
         }
@@ -101,7 +112,8 @@ public sealed class Throttle
         {
             long rate = Volatile.Read(ref _rate);
             // What was charged under another rate is forgotten already; less than nothing is owed as nothing is.
-            if (rate != 0) Interlocked.Add(ref _earnedAt, -Ticks(units, rate));
+            if (rate != 0)
+                Interlocked.Add(ref _earnedAt, -Ticks(units, rate));
         }
 
         // 128 bits: a terabyte times the clock's frequency is more than 64.

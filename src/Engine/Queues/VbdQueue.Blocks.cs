@@ -5,31 +5,38 @@ using Blkring.Engine.Telemetry;
 
 namespace Blkring.Engine.Queues;
 
-/// <summary>A disk whose blocks are larger than a guest's sectors (4Kn): whole blocks go straight, parts of blocks by way of the buffer.</summary>
+/// <summary>
+/// A disk whose blocks are larger than a guest's sectors (4Kn): whole blocks go straight, parts of blocks by way of the
+/// buffer.
+/// </summary>
 /// <remarks>
 /// <code>
 /// READ    the blocks that hold the sectors ─► the sectors to the guest
 /// WRITE   AwaitBlocks ─► whole blocks: Transfer
 ///                     └► parts: ReadHead ─► ReadTail ─► around the guest's data ─► Transfer
 /// </code>
-/// The data lies in the buffer at its own offset within a block, so that the blocks around it can be read and written in one piece. What
-/// is read for a write goes to pages behind, because the guest's data is there first.
+/// The data lies in the buffer at its own offset within a block, so that the blocks around it can be read and written
+/// in one piece. What is read for a write goes to pages behind, because the guest's data is there first.
 /// </remarks>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
-    /// <summary>One page more than there are segments, as data need not start with a block, and two for the blocks at its ends.</summary>
+    /// <summary>
+    /// One page more than there are segments, as data need not start with a block, and two for the blocks at its ends.
+    /// </summary>
     private const int BlockPages = 3;
 
-    private byte* BufferOf(int index, ref RequestSlot slot) => (slot.Holds & SlotHolds.Pages) == 0
-        ? _buffers + ((nint)index * _bytesPerSlot)
-        : _pool.At(slot.RunFirst + ListPagesOf(slot.Request.NrSegments));
+    private byte* BufferOf(int index, ref RequestSlot slot) =>
+        (slot.Holds & SlotHolds.Pages) == 0
+            ? _buffers + ((nint)index * _bytesPerSlot)
+            : _pool.At(slot.RunFirst + ListPagesOf(slot.Request.NrSegments));
 
     private bool IsWholeBlocks(ref RequestSlot slot) => ((slot.OffsetBytes | (uint)slot.LengthBytes) & _blockMask) == 0;
 
     /// <summary>Before its transfer a request takes on whole blocks. False when it has to wait for them.</summary>
     private bool EnterBlocks(int index, ref RequestSlot slot)
     {
-        if ((slot.Holds & SlotHolds.Blocks) != 0 || slot.LengthBytes == 0) return true;
+        if ((slot.Holds & SlotHolds.Blocks) != 0 || slot.LengthBytes == 0)
+            return true;
         if (slot.Kind == RequestKind.Read)
         {
             slot.Range = BlockRanges.None;
@@ -48,9 +55,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 
     private bool TryTakeBlocks(ref RequestSlot slot)
     {
-        long start = slot.OffsetBytes & ~_blockMask, end = (slot.OffsetBytes + slot.LengthBytes + _blockMask) & ~_blockMask;
+        long start = slot.OffsetBytes & ~_blockMask,
+            end = (slot.OffsetBytes + slot.LengthBytes + _blockMask) & ~_blockMask;
         slot.Range = _disk.Ranges!.TryTake(start, end, exclusive: !IsWholeBlocks(ref slot));
-        if (slot.Range == BlockRanges.None) return false;
+        if (slot.Range == BlockRanges.None)
+            return false;
         Hold(ref slot, SlotHolds.Blocks);
         return true;
     }
@@ -58,10 +67,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     /// <summary>What a write with its blocks taken does first.</summary>
     private void FirstOfBlocks(int index, ref RequestSlot slot)
     {
-        if (IsWholeBlocks(ref slot)) slot.Stage = SlotStage.Transfer;
-        else if ((slot.OffsetBytes & _blockMask) != 0) slot.Stage = SlotStage.ReadHead;
-        else slot.Stage = SlotStage.ReadTail;
-        if (slot.Stage == SlotStage.Transfer) Widen(index, ref slot);
+        if (IsWholeBlocks(ref slot))
+            slot.Stage = SlotStage.Transfer;
+        else if ((slot.OffsetBytes & _blockMask) != 0)
+            slot.Stage = SlotStage.ReadHead;
+        else
+            slot.Stage = SlotStage.ReadTail;
+        if (slot.Stage == SlotStage.Transfer)
+            Widen(index, ref slot);
     }
 
     private byte* HeadOf(int index, ref RequestSlot slot)
@@ -70,11 +83,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         return BufferOf(index, ref slot) + ((nint)pages * Arena.PageBytes);
     }
 
-    private byte* TailOf(int index, ref RequestSlot slot) => IsOneBlock(ref slot) && (slot.OffsetBytes & _blockMask) != 0
-        ? HeadOf(index, ref slot)
-        : HeadOf(index, ref slot) + Arena.PageBytes;
+    private byte* TailOf(int index, ref RequestSlot slot) =>
+        IsOneBlock(ref slot) && (slot.OffsetBytes & _blockMask) != 0
+            ? HeadOf(index, ref slot)
+            : HeadOf(index, ref slot) + Arena.PageBytes;
 
-    private bool IsOneBlock(ref RequestSlot slot) => (slot.OffsetBytes & ~_blockMask) == ((EndOf(ref slot) - 1) & ~_blockMask);
+    private bool IsOneBlock(ref RequestSlot slot) =>
+        (slot.OffsetBytes & ~_blockMask) == ((EndOf(ref slot) - 1) & ~_blockMask);
 
     private static long EndOf(ref RequestSlot slot) => slot.OffsetBytes + slot.LengthBytes;
 
@@ -93,13 +108,17 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         };
     }
 
-    /// <summary>So many bytes more of an edge are read; with all that is needed there, the blocks can be written.</summary>
+    /// <summary>
+    /// So many bytes more of an edge are read; with all that is needed there, the blocks can be written.
+    /// </summary>
     private void AdvanceEdge(int index, ref RequestSlot slot, int bytes)
     {
         slot.DoneBytes += bytes;
-        if (slot.DoneBytes <= (int)_blockMask) return;
+        if (slot.DoneBytes <= (int)_blockMask)
+            return;
         slot.DoneBytes = 0;
-        bool tail = (EndOf(ref slot) & _blockMask) != 0 && !(IsOneBlock(ref slot) && (slot.OffsetBytes & _blockMask) != 0);
+        bool tail =
+            (EndOf(ref slot) & _blockMask) != 0 && !(IsOneBlock(ref slot) && (slot.OffsetBytes & _blockMask) != 0);
         if (slot.Stage == SlotStage.ReadHead && tail)
         {
             slot.Stage = SlotStage.ReadTail;
@@ -114,10 +133,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void Surround(int index, ref RequestSlot slot)
     {
         byte* buffer = BufferOf(index, ref slot);
-        int lead = (int)(slot.OffsetBytes & _blockMask), end = (int)(EndOf(ref slot) & _blockMask);
+        int lead = (int)(slot.OffsetBytes & _blockMask),
+            end = (int)(EndOf(ref slot) & _blockMask);
         Debug.Assert(slot.Data == buffer + lead);
         Buffer.MemoryCopy(HeadOf(index, ref slot), buffer, lead, lead);
-        if (end == 0) return;
+        if (end == 0)
+            return;
         int trail = (int)_blockMask + 1 - end;
         Buffer.MemoryCopy(TailOf(index, ref slot) + end, slot.Data + slot.LengthBytes, trail, trail);
     }
@@ -126,7 +147,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void Widen(int index, ref RequestSlot slot)
     {
         slot.GuestBytes = slot.LengthBytes;
-        long start = slot.OffsetBytes & ~_blockMask, end = (EndOf(ref slot) + _blockMask) & ~_blockMask;
+        long start = slot.OffsetBytes & ~_blockMask,
+            end = (EndOf(ref slot) + _blockMask) & ~_blockMask;
         (slot.OffsetBytes, slot.LengthBytes) = (start, (int)(end - start));
         slot.Data = BufferOf(index, ref slot);
     }

@@ -11,10 +11,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
     /// <summary>The largest piece of a discard (B12): 2 GiB less a sector.</summary>
     private const int DiscardPieceBytes = int.MaxValue - (Disk.SectorBytes - 1);
-    /// <summary>Pieces of one discard under way at a time, so that one request cannot fill the submission queue.</summary>
+
+    /// <summary>
+    /// Pieces of one discard under way at a time, so that one request cannot fill the submission queue.
+    /// </summary>
     private const int DiscardWindow = 8;
 
-    /// <summary>B12: pieces of at most 2 GiB less a sector; all are issued, and answered when the last is done.</summary>
+    /// <summary>
+    /// B12: pieces of at most 2 GiB less a sector; all are issued, and answered when the last is done.
+    /// </summary>
     private void BeginDiscard(int index, ref RequestSlot slot)
     {
         slot.Stage = SlotStage.Discard;
@@ -54,14 +59,18 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             operation.Tag = TagOf(index, ref slot);
             slot.DiscardNext += operation.LengthBytes;
             int result = _io.Start(in operation);
-            if (result == IDiskIo.Pending) slot.DiscardPieces |= 1;
-            else NoteDiscardResult(ref slot, result);
+            if (result == IDiskIo.Pending)
+                slot.DiscardPieces |= 1;
+            else
+                NoteDiscardResult(ref slot, result);
         }
-        if (slot.DiscardPieces == 0) FinishDiscard(index, ref slot);
+        if (slot.DiscardPieces == 0)
+            FinishDiscard(index, ref slot);
     }
 
     /// <summary>A window of them, and none while the oldest would get out of sight.</summary>
-    private static bool MayIssuePiece(ref RequestSlot slot) => BitOperations.PopCount(slot.DiscardPieces) < DiscardWindow && (long)slot.DiscardPieces >= 0;
+    private static bool MayIssuePiece(ref RequestSlot slot) =>
+        BitOperations.PopCount(slot.DiscardPieces) < DiscardWindow && (long)slot.DiscardPieces >= 0;
 
     /// <summary>The bit of the piece with that generation, 0 when it is not under way.</summary>
     private static ulong PieceUnderWay(ref RequestSlot slot, uint generation) =>
@@ -74,10 +83,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         IssueDiscard(index, ref slot);
     }
 
-    /// <summary>A unit of the store that is cut in two stays allocated: where there is more to come, a piece ends where a unit does.</summary>
+    /// <summary>
+    /// A unit of the store that is cut in two stays allocated: where there is more to come, a piece ends where a unit
+    /// does.
+    /// </summary>
     private int PieceBytes(ref RequestSlot slot)
     {
-        if (slot.DiscardEnd - slot.DiscardNext <= DiscardPieceBytes) return (int)(slot.DiscardEnd - slot.DiscardNext);
+        if (slot.DiscardEnd - slot.DiscardNext <= DiscardPieceBytes)
+            return (int)(slot.DiscardEnd - slot.DiscardNext);
         int unit = Math.Max(_disk.DiscardGranularityBytes, _disk.DiscardBlockBytes);
         long end = slot.DiscardNext + DiscardPieceBytes;
         end -= (end - _disk.DiscardAlignmentBytes) % unit;
@@ -86,9 +99,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 
     private static void NoteDiscardResult(ref RequestSlot slot, int result)
     {
-        if (result < 0 && slot.DiscardMethod.Refuses(-result)) result = -Errno.EOPNOTSUPP;
+        if (result < 0 && slot.DiscardMethod.Refuses(-result))
+            result = -Errno.EOPNOTSUPP;
         // An error that stays outweighs one that a retry may cure.
-        if (result < 0 && slot.DiscardError is 0 or Errno.EAGAIN or Errno.EINTR) slot.DiscardError = -result;
+        if (result < 0 && slot.DiscardError is 0 or Errno.EAGAIN or Errno.EINTR)
+            slot.DiscardError = -result;
     }
 
     private void FinishDiscard(int index, ref RequestSlot slot)

@@ -1,13 +1,15 @@
 using Blkring.Engine.Disks;
 using Blkring.Engine.Telemetry;
-using Blkring.Interop;
 
 namespace Blkring.Engine.Queues;
 
-/// <summary>Flushes, of FLUSH_DISKCACHE and of barriers: those that are wanted at the same time are one disk operation.</summary>
+/// <summary>
+/// Flushes, of FLUSH_DISKCACHE and of barriers: those that are wanted at the same time are one disk operation.
+/// </summary>
 /// <remarks>
-/// A disk flush covers what was written before it started, and nothing that ends while it is under way. So who asks meanwhile waits for the
-/// next one, which starts when this one ends and serves all who have asked by then. None is started before the pass has taken its requests.
+/// A disk flush covers what was written before it started, and nothing that ends while it is under way. So who asks
+/// meanwhile waits for the next one, which starts when this one ends and serves all who have asked by then. None is
+/// started before the pass has taken its requests.
 /// </remarks>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
@@ -38,7 +40,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         operation.Kind = DiskOperationKind.Flush;
         operation.Tag = TagOf(_flush, ref slot);
         int result = _io.Start(in operation);
-        if (result != IDiskIo.Pending) CompleteFlush(result);
+        if (result != IDiskIo.Pending)
+            CompleteFlush(result);
     }
 
     private void CompleteFlush(int result)
@@ -55,8 +58,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             int index = _flushing.TakeFirst();
             ref RequestSlot slot = ref _slots[index];
             // After an error nobody knows what is stable: it is an error for all.
-            if (result < 0) Fail(index, ref slot, FaultKind.Disk, -result);
-            else if (Advance(index, ref slot, result)) Start(index, ref slot);
+            if (result < 0)
+                Fail(index, ref slot, FaultKind.Disk, -result);
+            else if (Advance(index, ref slot, result))
+                Start(index, ref slot);
         }
     }
 }

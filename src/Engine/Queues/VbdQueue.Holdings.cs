@@ -4,14 +4,16 @@ namespace Blkring.Engine.Queues;
 
 /// <summary>What requests take beyond their slot, and the order in which they wait for it.</summary>
 /// <remarks>
-/// Everything is taken in one order, pages of the pool before persistent grants or a disk's blocks, and each has a line of its own, of which only the first
-/// is given: so nobody waits in a circle, and nobody is passed over. Those who have all they need end by the disk alone.
+/// Everything is taken in one order, pages of the pool before persistent grants or a disk's blocks, and each has a line
+/// of its own, of which only the first is given: so nobody waits in a circle, and nobody is passed over. Those who have
+/// all they need end by the disk alone.
 /// </remarks>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
     private void Hold(ref RequestSlot slot, SlotHolds what)
     {
-        if (slot.Holds == SlotHolds.None) _holding++;
+        if (slot.Holds == SlotHolds.None)
+            _holding++;
         slot.Holds |= what;
     }
 
@@ -22,16 +24,21 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         {
             int index = _answered[i];
             ref RequestSlot slot = ref _slots[index];
-            if (slot.Holds == SlotHolds.None) continue;
-            if ((slot.Holds & (SlotHolds.Maps | SlotHolds.Pins)) != 0) ReleaseMapped(index, ref slot, now);
-            if ((slot.Holds & SlotHolds.Blocks) != 0 && slot.Range != BlockRanges.None) _disk.Ranges!.Return(slot.Range);
-            if ((slot.Holds & SlotHolds.Pages) != 0) _pool.Return(slot.RunFirst, slot.RunPages);
+            if (slot.Holds == SlotHolds.None)
+                continue;
+            if ((slot.Holds & (SlotHolds.Maps | SlotHolds.Pins)) != 0)
+                ReleaseMapped(index, ref slot, now);
+            if ((slot.Holds & SlotHolds.Blocks) != 0 && slot.Range != BlockRanges.None)
+                _disk.Ranges!.Return(slot.Range);
+            if ((slot.Holds & SlotHolds.Pages) != 0)
+                _pool.Return(slot.RunFirst, slot.RunPages);
             slot.Holds = SlotHolds.None;
             _holding--;
             _released = true;
         }
         CallUnmap();
-        if (_persistent.EvictedCount == 0) return;
+        if (_persistent.EvictedCount == 0)
+            return;
         UnmapEvicted();
         _persistent.Settle();
     }
@@ -46,11 +53,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void RestartWaiting()
     {
         // Blocks may have been taken by another queue, which does not tell when it returns them.
-        if (_awaitingBlocks.Count > 0) RestartBlocks();
-        if (!CanRestart) return;
+        if (_awaitingBlocks.Count > 0)
+            RestartBlocks();
+        if (!CanRestart)
+            return;
         _released = false;
-        while (_awaitingPages.Count > 0 && TryBeginIndirect(_awaitingPages.First, ref _slots[_awaitingPages.First])) _awaitingPages.TakeFirst();
-        while (_awaitingGrants.Count > 0 && TryGatherMaps(_awaitingGrants.First, ref _slots[_awaitingGrants.First])) _awaitingGrants.TakeFirst();
+        while (_awaitingPages.Count > 0 && TryBeginIndirect(_awaitingPages.First, ref _slots[_awaitingPages.First]))
+            _awaitingPages.TakeFirst();
+        while (_awaitingGrants.Count > 0 && TryGatherMaps(_awaitingGrants.First, ref _slots[_awaitingGrants.First]))
+            _awaitingGrants.TakeFirst();
     }
 
     private void RestartBlocks()

@@ -1,16 +1,25 @@
 namespace Blkring.Engine.Queues;
 
-/// <summary>What keeps a queue from taking all that is posted: its fair share of the thread, and the limits of its device.</summary>
+/// <summary>
+/// What keeps a queue from taking all that is posted: its fair share of the thread, and the limits of its device.
+/// </summary>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
-    /// <summary>What a pass takes of the requests posted when the frontend works at the same time: a quarter, and few never in pieces.</summary>
+    /// <summary>
+    /// What a pass takes of the requests posted when the frontend works at the same time: a quarter, and few never in
+    /// pieces.
+    /// </summary>
     private static uint OverlapOf(uint posted) => Math.Min(posted, Math.Max(LeastOverlap, posted / 4));
 
-    /// <summary>Reads come back from a disk many at a time: what is beyond the fair share of this pass is copied in the next.</summary>
+    /// <summary>
+    /// Reads come back from a disk many at a time: what is beyond the fair share of this pass is copied in the next.
+    /// </summary>
     private void CopyOut(int index, ref RequestSlot slot)
     {
-        if (_awaitingCopy.Count == 0 && _copyCount < MaxSegmentsPerPass) GatherCopies(index, ref slot, SlotStage.CopyOut);
-        else Wait(ref _awaitingCopy, index, ref slot, SlotStage.CopyOut);
+        if (_awaitingCopy.Count == 0 && _copyCount < MaxSegmentsPerPass)
+            GatherCopies(index, ref slot, SlotStage.CopyOut);
+        else
+            Wait(ref _awaitingCopy, index, ref slot, SlotStage.CopyOut);
     }
 
     private void RestartCopies()
@@ -32,7 +41,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 
     private bool MayTakeWithin(Throttle throttle)
     {
-        if (!throttle.IsLimited) return true;
+        if (!throttle.IsLimited)
+            return true;
         if (throttle.MayStart(_passStarted))
         {
             throttle.ChargeRequest(_passStarted);

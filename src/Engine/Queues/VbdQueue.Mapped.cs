@@ -16,19 +16,25 @@ namespace Blkring.Engine.Queues;
 /// </remarks>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
-    /// <summary>What a mapped request keeps about its segments: where they are, and which grants (or entries) they are.</summary>
+    /// <summary>
+    /// What a mapped request keeps about its segments: where they are, and which grants (or entries) they are.
+    /// </summary>
     private const int ScratchBytesPerSegment = 16 + sizeof(uint);
     private const int ScratchBytesPerSlot = 256;
 
-    private byte* ScratchOf(int index, ref RequestSlot slot) => (slot.Holds & SlotHolds.Pages) == 0
-        ? _scratch + ((nint)index * ScratchBytesPerSlot)
-        : _pool.At(slot.RunFirst + ListPagesOf(slot.Request.NrSegments));
+    private byte* ScratchOf(int index, ref RequestSlot slot) =>
+        (slot.Holds & SlotHolds.Pages) == 0
+            ? _scratch + ((nint)index * ScratchBytesPerSlot)
+            : _pool.At(slot.RunFirst + ListPagesOf(slot.Request.NrSegments));
 
     private iovec* VectorsOf(int index, ref RequestSlot slot) => (iovec*)ScratchOf(index, ref slot);
 
-    private uint* ReferencesOf(int index, ref RequestSlot slot) => (uint*)(VectorsOf(index, ref slot) + slot.Request.NrSegments);
+    private uint* ReferencesOf(int index, ref RequestSlot slot) =>
+        (uint*)(VectorsOf(index, ref slot) + slot.Request.NrSegments);
 
-    /// <summary>Has the request's pages mapped with the others of the pass; false when there is no room for them now.</summary>
+    /// <summary>
+    /// Has the request's pages mapped with the others of the pass; false when there is no room for them now.
+    /// </summary>
     private bool TryGatherMaps(int index, ref RequestSlot slot)
     {
         int segments = slot.Request.NrSegments;
@@ -36,12 +42,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         uint* references = ReferencesOf(index, ref slot);
         if (_mode == GrantMode.Persistent)
         {
-            if (!_persistent.TryPin(segment, segments, references)) return false;
+            if (!_persistent.TryPin(segment, segments, references))
+                return false;
             Hold(ref slot, SlotHolds.Pins);
         }
         else
         {
-            for (int i = 0; i < segments; i++) references[i] = segment[i].Gref;
+            for (int i = 0; i < segments; i++)
+                references[i] = segment[i].Gref;
             AddMap(references, segments, slot.Kind == RequestKind.Read, address: null);
         }
         slot.Stage = SlotStage.Map;
@@ -49,23 +57,27 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         return true;
     }
 
-    private void AddMap(uint* references, int count, bool writable, byte* address) => _maps[_mapCount++] = new GrantMapping
-    {
-        References = references,
-        Count = count,
-        Domain = _frontend,
-        Writable = writable,
-        // Not okay until the call says so.
-        Status = GrantTable.GntstGeneralError,
-        Address = address,
-    };
+    private void AddMap(uint* references, int count, bool writable, byte* address) =>
+        _maps[_mapCount++] = new GrantMapping
+        {
+            References = references,
+            Count = count,
+            Domain = _frontend,
+            Writable = writable,
+            // Not okay until the call says so.
+            Status = GrantTable.GntstGeneralError,
+            Address = address,
+        };
 
     /// <summary>One call for all requests of the pass; each goes its way by the status of its own pages.</summary>
     private void MapGrants()
     {
-        if (_mappingCount == 0) return;
-        if (_mode == GrantMode.Persistent) SettlePersistent();
-        else CallMap();
+        if (_mappingCount == 0)
+            return;
+        if (_mode == GrantMode.Persistent)
+            SettlePersistent();
+        else
+            CallMap();
 
         int requests = _mappingCount;
         _mappingCount = _mapCount = 0;
@@ -79,7 +91,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 Hold(ref slot, SlotHolds.Maps);
             }
             short status = _mode == GrantMode.Map ? _maps[i].Status : StatusOfPinned(index, ref slot);
-            if (status == GrantTable.GntstOkay) FillVectors(index, ref slot);
+            if (status == GrantTable.GntstOkay)
+                FillVectors(index, ref slot);
             FinishFetch(index, ref slot, status, FaultKind.GrantMap);
         }
     }
@@ -89,26 +102,31 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         _grants.Map(_maps, _mapCount);
         Statistics.GrantMapCallsField++;
         for (int i = 0; i < _mapCount; i++)
-            if (_maps[i].Status == GrantTable.GntstOkay) Statistics.GrantMapPagesField += _maps[i].Count;
+            if (_maps[i].Status == GrantTable.GntstOkay)
+                Statistics.GrantMapPagesField += _maps[i].Count;
     }
 
     /// <summary>All that was gathered for it. What stays mapped because of an error is lost, and told.</summary>
     private void CallUnmap()
     {
-        if (_mapCount == 0) return;
+        if (_mapCount == 0)
+            return;
         _grants.Unmap(_maps, _mapCount);
         Statistics.GrantUnmapCallsField++;
         for (int i = 0; i < _mapCount; i++)
         {
-            if (_maps[i].Status == GrantTable.GntstOkay) Statistics.GrantUnmapPagesField += _maps[i].Count;
-            else Faults.Report(FaultKind.GrantMap, 0, _maps[i].Status, 0, _passStarted);
+            if (_maps[i].Status == GrantTable.GntstOkay)
+                Statistics.GrantUnmapPagesField += _maps[i].Count;
+            else
+                Faults.Report(FaultKind.GrantMap, 0, _maps[i].Status, 0, _passStarted);
         }
         _mapCount = 0;
     }
 
     /// <summary>
-    /// Unmaps what had to give way, then maps what is new: writable, for its next request may be a READ; what the guest only writes it may
-    /// have granted read-only, although feature-persistent says not to, and such a page serves as long as it is pinned.
+    /// Unmaps what had to give way, then maps what is new: writable, for its next request may be a READ; what the guest
+    /// only writes it may have granted read-only, although feature-persistent says not to, and such a page serves as
+    /// long as it is pinned.
     /// </summary>
     private void SettlePersistent()
     {
@@ -130,14 +148,21 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     {
         int fresh = _persistent.FreshCount;
         for (int first = 0; first < fresh; first += pages)
-            if (!_persistent.IsFreshMapped(first)) AddMap(_persistent.FreshReferences + first, Math.Min(pages, fresh - first), writable, address: null);
-        if (_mapCount == 0) return;
+            if (!_persistent.IsFreshMapped(first))
+                AddMap(_persistent.FreshReferences + first, Math.Min(pages, fresh - first), writable, address: null);
+        if (_mapCount == 0)
+            return;
         CallMap();
         for (int i = 0; i < _mapCount; i++)
         {
             ref GrantMapping map = ref _maps[i];
             if (map.Status == GrantTable.GntstOkay)
-                _persistent.SetMapped((int)(map.References - _persistent.FreshReferences), map.Count, map.Address, isReadOnly: !writable);
+                _persistent.SetMapped(
+                    (int)(map.References - _persistent.FreshReferences),
+                    map.Count,
+                    map.Address,
+                    isReadOnly: !writable
+                );
         }
         _mapCount = 0;
     }
@@ -157,11 +182,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         uint* entries = ReferencesOf(index, ref slot);
         bool writes = slot.Kind == RequestKind.Read;
         for (int i = 0; i < slot.Request.NrSegments; i++)
-            if (_persistent.At((int)entries[i])->Address == null || (writes && _persistent.IsReadOnly((int)entries[i]))) return GrantTable.GntstGeneralError;
+            if (_persistent.At((int)entries[i])->Address == null || (writes && _persistent.IsReadOnly((int)entries[i])))
+                return GrantTable.GntstGeneralError;
         return GrantTable.GntstOkay;
     }
 
-    /// <summary>Where the data is, for one disk operation: pages that follow each other are one vector, and one vector is a plain buffer.</summary>
+    /// <summary>
+    /// Where the data is, for one disk operation: pages that follow each other are one vector, and one vector is a
+    /// plain buffer.
+    /// </summary>
     private void FillVectors(int index, ref RequestSlot slot)
     {
         Blkif.RequestSegment* segments = SegmentsOf(ref slot);
@@ -170,11 +199,16 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         int last = -1;
         for (int i = 0; i < slot.Request.NrSegments; i++)
         {
-            byte* page = _mode == GrantMode.Persistent ? _persistent.At((int)entries[i])->Address : slot.Data + ((nint)i * Arena.PageBytes);
+            byte* page =
+                _mode == GrantMode.Persistent
+                    ? _persistent.At((int)entries[i])->Address
+                    : slot.Data + ((nint)i * Arena.PageBytes);
             byte* start = page + (segments[i].FirstSect << Disk.SectorShift);
             nuint length = (nuint)(segments[i].LastSect - segments[i].FirstSect + 1) << Disk.SectorShift;
-            if (last >= 0 && (byte*)vectors[last].iov_base + vectors[last].iov_len == start) vectors[last].iov_len += length;
-            else vectors[++last] = new iovec { iov_base = start, iov_len = length };
+            if (last >= 0 && (byte*)vectors[last].iov_base + vectors[last].iov_len == start)
+                vectors[last].iov_len += length;
+            else
+                vectors[++last] = new iovec { iov_base = start, iov_len = length };
         }
         slot.Mapped = slot.Data;
         slot.Data = (byte*)vectors[0].iov_base;
@@ -187,9 +221,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     {
         operation.Vectors = slot.Vectors;
         operation.VectorCount = Math.Min(slot.VectorCount, DiskOperation.MaxVectors);
-        if (operation.VectorCount == slot.VectorCount) return;
+        if (operation.VectorCount == slot.VectorCount)
+            return;
         nuint length = 0;
-        for (int i = 0; i < operation.VectorCount; i++) length += slot.Vectors[i].iov_len;
+        for (int i = 0; i < operation.VectorCount; i++)
+            length += slot.Vectors[i].iov_len;
         operation.LengthBytes = (int)length;
     }
 
@@ -202,19 +238,23 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             slot.Vectors++;
             slot.VectorCount--;
         }
-        if (bytes == 0) return;
+        if (bytes == 0)
+            return;
         slot.Vectors->iov_base = (byte*)slot.Vectors->iov_base + bytes;
         slot.Vectors->iov_len -= (nuint)bytes;
     }
 
-    /// <summary>Exactly what was mapped for the request goes to the pass's unmapping, or its entries are unpinned.</summary>
+    /// <summary>
+    /// Exactly what was mapped for the request goes to the pass's unmapping, or its entries are unpinned.
+    /// </summary>
     private void ReleaseMapped(int index, ref RequestSlot slot, long now)
     {
         uint* references = ReferencesOf(index, ref slot);
         if ((slot.Holds & SlotHolds.Maps) != 0)
             AddMap(references, slot.Request.NrSegments, slot.Kind == RequestKind.Read, slot.Mapped);
         if ((slot.Holds & SlotHolds.Pins) != 0)
-            for (int i = 0; i < slot.Request.NrSegments; i++) _persistent.Unpin((int)references[i], now);
+            for (int i = 0; i < slot.Request.NrSegments; i++)
+                _persistent.Unpin((int)references[i], now);
         slot.VectorCount = 0;
     }
 
@@ -222,7 +262,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 
     public override void ReleaseIdleGrants(long now)
     {
-        if (_persistent.Count == 0) return;
+        if (_persistent.Count == 0)
+            return;
         _persistent.EvictUnused(now - _persistentIdleTicks);
         UnmapEvicted();
         _persistent.Settle();
@@ -231,7 +272,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     /// <summary>Nothing is in flight: all that is still mapped goes.</summary>
     private void ReleaseAllGrants()
     {
-        if (_persistent.Count == 0) return;
+        if (_persistent.Count == 0)
+            return;
         _persistent.EvictUnused(long.MaxValue);
         UnmapEvicted();
         _persistent.Settle();

@@ -1,6 +1,8 @@
 namespace Blkring.Engine.Reactors;
 
-/// <summary>Where queues get the thread that serves them. A <see cref="Reactor"/> is one that always gives itself.</summary>
+/// <summary>
+/// Where queues get the thread that serves them. A <see cref="Reactor"/> is one that always gives itself.
+/// </summary>
 public interface IReactors
 {
     /// <summary>The reactor for one more queue.</summary>

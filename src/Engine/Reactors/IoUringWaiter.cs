@@ -5,7 +5,8 @@ using Blkring.Interop;
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// One io_uring carries the reactor's disk operations and its waits for event channels, so that a turn costs one system call.
+/// One io_uring carries the reactor's disk operations and its waits for event channels, so that a turn costs one system
+/// call.
 /// </summary>
 internal sealed unsafe class IoUringWaiter : Waiter
 {
@@ -18,6 +19,7 @@ internal sealed unsafe class IoUringWaiter : Waiter
     private readonly EventFd _wake = new(blocking: true);
     private readonly VbdQueue?[] _queues;
     private readonly WaitState[] _states;
+
     // Where the kernel puts the wake counter it read; pinned by being unmanaged.
     private readonly Arena _arena = new(Arena.PageBytes);
     private readonly ulong* _wakeCounter;
@@ -27,6 +29,7 @@ internal sealed unsafe class IoUringWaiter : Waiter
     private enum WaitState : byte
     {
         None,
+
         /// <summary>To be armed as soon as the submission queue has room.</summary>
         Wanted,
         Armed,
@@ -59,7 +62,8 @@ internal sealed unsafe class IoUringWaiter : Waiter
         {
             case WaitState.Armed:
                 io_uring_sqe* sqe = NextSqe();
-                if (sqe == null) return false;
+                if (sqe == null)
+                    return false;
                 sqe->opcode = IoUringAbi.IORING_OP_ASYNC_CANCEL;
                 sqe->addr = EventTagOf(index);
                 sqe->user_data = CancelTag;
@@ -68,7 +72,8 @@ internal sealed unsafe class IoUringWaiter : Waiter
             case WaitState.Cancelling:
                 return false;
             default:
-                if (_states[index] == WaitState.Wanted) _wanted--;
+                if (_states[index] == WaitState.Wanted)
+                    _wanted--;
                 _states[index] = WaitState.None;
                 _queues[index] = null;
                 return true;
@@ -77,31 +82,39 @@ internal sealed unsafe class IoUringWaiter : Waiter
 
     public override void Wait(ReadyQueues ready, bool block, long timeoutNs)
     {
-        if (!_wakeArmed) ArmWake();
-        if (_wanted > 0) ArmWanted();
-        // Errors of a wait are EINTR, ETIME and, with too much in flight, EAGAIN or EBUSY: all mean "look at the completions and come back".
-        if (block) _ring.SubmitAndWait(1, timeoutNs);
-        else _ring.Submit();
+        if (!_wakeArmed)
+            ArmWake();
+        if (_wanted > 0)
+            ArmWanted();
+        // Errors of a wait are EINTR, ETIME and, with too much in flight, EAGAIN or EBUSY: all mean "look at the
+        // completions and come back".
+        if (block)
+            _ring.SubmitAndWait(1, timeoutNs);
+        else
+            _ring.Submit();
 
         uint tail = _ring.LoadCompletionTail();
-        for (uint head = _ring.CompletionHead; head != tail;)
+        for (uint head = _ring.CompletionHead; head != tail; )
         {
             ulong tag = _ring.CompletionAt(head)->user_data;
             int index = (int)(tag >> 48);
             if (index == OwnTags)
             {
-                if (tag == WakeTag) _wakeArmed = false;
+                if (tag == WakeTag)
+                    _wakeArmed = false;
                 head++;
             }
             else if (index < _queues.Length && _queues[index] is { } queue)
             {
                 head = queue.TakeCompletions(_ring, head, tail);
-                if (queue.EventWaitCompleted) EventArrived(index, queue);
+                if (queue.EventWaitCompleted)
+                    EventArrived(index, queue);
                 ready.Mark(index);
             }
             else
             {
-                // Of a queue that is gone. Queues leave only when nothing of theirs is in flight, so this is not expected, and harmless.
+                // Of a queue that is gone. Queues leave only when nothing of theirs is in flight, so this is not
+                // expected, and harmless.
                 head++;
             }
         }
@@ -120,11 +133,15 @@ internal sealed unsafe class IoUringWaiter : Waiter
     private void EventArrived(int index, VbdQueue queue)
     {
         queue.EventWaitCompleted = false;
-        if (_states[index] == WaitState.Cancelling) _states[index] = WaitState.None;
-        else Arm(index);
+        if (_states[index] == WaitState.Cancelling)
+            _states[index] = WaitState.None;
+        else
+            Arm(index);
     }
 
-    /// <summary>The next wait for the queue's event goes out with the next submission, at no system call of its own.</summary>
+    /// <summary>
+    /// The next wait for the queue's event goes out with the next submission, at no system call of its own.
+    /// </summary>
     private void Arm(int index)
     {
         io_uring_sqe* sqe = NextSqe();
@@ -142,13 +159,15 @@ internal sealed unsafe class IoUringWaiter : Waiter
     {
         _wanted = 0;
         for (int index = 0; index < _states.Length; index++)
-            if (_states[index] == WaitState.Wanted) Arm(index);
+            if (_states[index] == WaitState.Wanted)
+                Arm(index);
     }
 
     private void ArmWake()
     {
         io_uring_sqe* sqe = NextSqe();
-        if (sqe == null) return;
+        if (sqe == null)
+            return;
         sqe->opcode = IoUringAbi.IORING_OP_READ;
         sqe->fd = _wake.Value;
         sqe->addr = (ulong)_wakeCounter;
@@ -160,7 +179,8 @@ internal sealed unsafe class IoUringWaiter : Waiter
     private io_uring_sqe* NextSqe()
     {
         io_uring_sqe* sqe = _ring.TryGetSqe();
-        if (sqe != null) return sqe;
+        if (sqe != null)
+            return sqe;
         _ring.Submit();
         return _ring.TryGetSqe();
     }

@@ -1,17 +1,20 @@
-using Blkring.Engine.Disks;
 using Blkring.Engine.Memory;
 using Blkring.Engine.Queues;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Reactors;
 
-/// <summary>Waits with poll(2), for machines that refuse io_uring. Disk operations are then done at once, so only events are waited for.</summary>
+/// <summary>
+/// Waits with poll(2), for machines that refuse io_uring. Disk operations are then done at once, so only events are
+/// waited for.
+/// </summary>
 internal sealed unsafe class PollWaiter : Waiter
 {
     private readonly string _reason;
     private readonly EventFd _wake = new();
     private readonly VbdQueue?[] _queues;
     private readonly Arena _arena;
+
     // Entry 0 is the wake descriptor; entry i + 1 belongs to queue i. poll(2) passes over negative descriptors.
     private readonly pollfd* _entries;
     private int _used = 1;
@@ -22,7 +25,8 @@ internal sealed unsafe class PollWaiter : Waiter
         _queues = new VbdQueue?[maxQueues];
         _arena = new Arena(Arena.SizeOf<pollfd>(maxQueues + 1));
         _entries = _arena.Take<pollfd>(maxQueues + 1);
-        for (int i = 0; i <= maxQueues; i++) _entries[i] = new pollfd { fd = -1, events = Libc.POLLIN };
+        for (int i = 0; i <= maxQueues; i++)
+            _entries[i] = new pollfd { fd = -1, events = Libc.POLLIN };
         _entries[0].fd = _wake.Value;
     }
 
@@ -30,9 +34,7 @@ internal sealed unsafe class PollWaiter : Waiter
 
     public override string Describe() => $"pread/pwrite and poll, without io_uring: {_reason}";
 
-    public override void Enter()
-    {
-    }
+    public override void Enter() { }
 
     public override void Add(int index, VbdQueue queue)
     {
@@ -51,11 +53,14 @@ internal sealed unsafe class PollWaiter : Waiter
     public override void Wait(ReadyQueues ready, bool block, long timeoutNs)
     {
         int readable = Libc.Ppoll(_entries, (nuint)_used, block ? timeoutNs : 0);
-        if (readable <= 0) return;
-        if (_entries[0].revents != 0) _wake.TryConsume();
+        if (readable <= 0)
+            return;
+        if (_entries[0].revents != 0)
+            _wake.TryConsume();
         for (int i = 1; i < _used; i++)
         {
-            if (_entries[i].fd < 0 || _entries[i].revents == 0) continue;
+            if (_entries[i].fd < 0 || _entries[i].revents == 0)
+                continue;
             _queues[i - 1]!.ConsumeEvent();
             ready.Mark(i - 1);
         }

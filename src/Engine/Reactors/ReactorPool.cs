@@ -4,19 +4,23 @@ public sealed class ReactorPoolOptions
 {
     /// <summary>Threads that all queues share.</summary>
     public int Threads { get; init; } = 1;
+
     /// <summary>A thread for each queue instead; <see cref="Threads"/> is then not looked at.</summary>
     public bool ThreadPerQueue { get; init; }
+
     /// <summary>Threads are pinned to these in turn; empty leaves them free.</summary>
     public IReadOnlyList<int> Cpus { get; init; } = [];
+
     /// <summary>Told of each thread when it was started, before it carries a queue.</summary>
     public Action<Reactor>? Started { get; init; }
+
     /// <summary>How each reactor is made; its name gets a number, its CPU comes from <see cref="Cpus"/>.</summary>
     public ReactorOptions Reactor { get; init; } = new();
 }
 
 /// <summary>
-/// Spreads queues over threads (B20): each goes to the thread that carries the fewest, so that the queues of one device come to lie on
-/// different threads; or each gets a thread of its own. Threads start when they are first needed.
+/// Spreads queues over threads (B20): each goes to the thread that carries the fewest, so that the queues of one device
+/// come to lie on different threads; or each gets a thread of its own. Threads start when they are first needed.
 /// </summary>
 public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors, IDisposable
 {
@@ -31,7 +35,8 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
     {
         get
         {
-            lock (_lock) return [.. _members.Select(member => member.Reactor)];
+            lock (_lock)
+                return [.. _members.Select(member => member.Reactor)];
         }
     }
 
@@ -40,9 +45,10 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
         lock (_lock)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
-            Member? member = _options.ThreadPerQueue || _members.Count < _options.Threads
-                ? _members.Find(idle => idle.Queues == 0) ?? Start()
-                : _members.MinBy(busy => busy.Queues)!;
+            Member? member =
+                _options.ThreadPerQueue || _members.Count < _options.Threads
+                    ? _members.Find(idle => idle.Queues == 0) ?? Start()
+                    : _members.MinBy(busy => busy.Queues)!;
             member.Queues++;
             return member.Reactor;
         }
@@ -53,10 +59,12 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
         lock (_lock)
         {
             Member? member = _members.Find(other => other.Reactor == reactor);
-            if (member is null) return;
+            if (member is null)
+                return;
             member.Queues--;
             // Shared threads stay: the next device takes them.
-            if (!_options.ThreadPerQueue || member.Queues > 0) return;
+            if (!_options.ThreadPerQueue || member.Queues > 0)
+                return;
             _members.Remove(member);
         }
         reactor.Dispose();
@@ -71,23 +79,28 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
             members = [.. _members];
             _members.Clear();
         }
-        foreach (Member member in members) member.Reactor.Dispose();
+        foreach (Member member in members)
+            member.Reactor.Dispose();
     }
 
     private Member Start()
     {
         int number = _started++;
         ReactorOptions template = _options.Reactor;
-        Member member = new(new Reactor(new ReactorOptions
-        {
-            Name = $"{template.Name}{number}",
-            Cpu = _options.Cpus.Count > 0 ? _options.Cpus[number % _options.Cpus.Count] : template.Cpu,
-            UseIoUring = template.UseIoUring,
-            Ring = template.Ring,
-            PollWindow = template.PollWindow,
-            IdleGrantsInterval = template.IdleGrantsInterval,
-            MaxQueues = _options.ThreadPerQueue ? 1 : template.MaxQueues,
-        }));
+        Member member = new(
+            new Reactor(
+                new ReactorOptions
+                {
+                    Name = $"{template.Name}{number}",
+                    Cpu = _options.Cpus.Count > 0 ? _options.Cpus[number % _options.Cpus.Count] : template.Cpu,
+                    UseIoUring = template.UseIoUring,
+                    Ring = template.Ring,
+                    PollWindow = template.PollWindow,
+                    IdleGrantsInterval = template.IdleGrantsInterval,
+                    MaxQueues = _options.ThreadPerQueue ? 1 : template.MaxQueues,
+                }
+            )
+        );
         _members.Add(member);
         _options.Started?.Invoke(member.Reactor);
         return member;

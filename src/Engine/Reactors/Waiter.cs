@@ -2,7 +2,9 @@ using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Reactors;
 
-/// <summary>How a reactor hears of events and completions: through io_uring, or with poll(2) where that is refused.</summary>
+/// <summary>
+/// How a reactor hears of events and completions: through io_uring, or with poll(2) where that is refused.
+/// </summary>
 internal abstract class Waiter : IDisposable
 {
     /// <summary>One line for people.</summary>
@@ -16,7 +18,9 @@ internal abstract class Waiter : IDisposable
     /// <summary>Starts waiting for the queue's events.</summary>
     public abstract void Add(int index, VbdQueue queue);
 
-    /// <summary>Stops waiting for them; true when that is over, false when it is to be asked again after the next wait.</summary>
+    /// <summary>
+    /// Stops waiting for them; true when that is over, false when it is to be asked again after the next wait.
+    /// </summary>
     public abstract bool TryRemove(int index, VbdQueue queue);
 
     /// <summary>

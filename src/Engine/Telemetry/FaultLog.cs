@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Blkring.Engine.Disks;
 
 namespace Blkring.Engine.Telemetry;
 
@@ -7,12 +6,16 @@ public enum FaultKind : byte
 {
     /// <summary>A request that could never be served: too many segments, beyond the end, …</summary>
     InvalidRequest,
+
     /// <summary>The frontend's producer index cannot be true; the queue has stopped for good (B4).</summary>
     BrokenRing,
+
     /// <summary>A grant could not be copied; <see cref="Fault.Code"/> is GNTST_*.</summary>
     GrantCopy,
+
     /// <summary>The disk failed; <see cref="Fault.Code"/> is a positive errno.</summary>
     Disk,
+
     /// <summary>A grant could not be mapped, or unmapped; <see cref="Fault.Code"/> is GNTST_*.</summary>
     GrantMap,
 }
@@ -24,8 +27,8 @@ public enum FaultKind : byte
 public readonly record struct Fault(FaultKind Kind, byte Operation, int Code, ulong Sector, long Suppressed);
 
 /// <summary>
-/// Bounded, rate-limited way for faults from the data plane to whoever logs (B13): a burst of 10, then one a second, however
-/// many a guest provokes. One writer (the queue's thread), one reader; neither allocates or waits.
+/// Bounded, rate-limited way for faults from the data plane to whoever logs (B13): a burst of 10, then one a second,
+/// however many a guest provokes. One writer (the queue's thread), one reader; neither allocates or waits.
 /// </summary>
 public sealed class FaultLog
 {
@@ -34,9 +37,11 @@ public sealed class FaultLog
     private static readonly long s_refillTicks = Stopwatch.Frequency;
 
     private readonly Fault[] _ring = new Fault[Capacity];
-    private uint _written, _read;
+    private uint _written,
+        _read;
     private int _tokens = Burst;
-    private long _lastRefill, _suppressed;
+    private long _lastRefill,
+        _suppressed;
 
     /// <summary>Faults that never became a record.</summary>
     public long Suppressed => Volatile.Read(ref _suppressed);
@@ -50,7 +55,8 @@ public sealed class FaultLog
         Refill(now);
         // Volatile.Read pairs with the reader's Volatile.Write: its slot is free for us only after it was copied out.
         uint unread = _written - Volatile.Read(ref _read);
-        // The last slot is kept for a broken ring, which comes once at most: a guest that floods the log first cannot hide it.
+        // The last slot is kept for a broken ring, which comes once at most: a guest that floods the log first cannot
+        // hide it.
         bool kept = kind == FaultKind.BrokenRing ? unread < Capacity : _tokens > 0 && unread < Capacity - 1;
         if (!kept)
         {
@@ -58,7 +64,8 @@ public sealed class FaultLog
             Volatile.Write(ref _suppressed, _suppressed + 1);
             return;
         }
-        if (_tokens > 0) _tokens--;
+        if (_tokens > 0)
+            _tokens--;
         _ring[_written % Capacity] = new Fault(kind, operation, code, sector, _suppressedSinceLast);
         _suppressedSinceLast = 0;
         // Pairs with the reader's Volatile.Read: the record is whole before it is seen.
@@ -81,7 +88,8 @@ public sealed class FaultLog
     private void Refill(long now)
     {
         long seconds = (now - _lastRefill) / s_refillTicks;
-        if (seconds <= 0) return;
+        if (seconds <= 0)
+            return;
         _tokens = (int)Math.Min(Burst, _tokens + seconds);
         _lastRefill = now;
     }

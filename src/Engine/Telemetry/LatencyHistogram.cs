@@ -4,10 +4,12 @@ using System.Runtime.CompilerServices;
 namespace Blkring.Engine.Telemetry;
 
 /// <summary>
-/// Counts of values in log-linear buckets: 32 a power of two, so any quantile is exact to about 3 percent, from 1 to 2^40.
-/// One writer; readers on other threads see counts that are each right but not of one instant.
+/// Counts of values in log-linear buckets: 32 a power of two, so any quantile is exact to about 3 percent, from 1 to
+/// 2^40. One writer; readers on other threads see counts that are each right but not of one instant.
 /// </summary>
-/// <remarks>HdrHistogram would serve; it is not in every registry, and this is the one page of it that is needed.</remarks>
+/// <remarks>
+/// HdrHistogram would serve; it is not in every registry, and this is the one page of it that is needed.
+/// </remarks>
 public sealed class LatencyHistogram
 {
     private const int SubBucketBits = 5;
@@ -26,14 +28,18 @@ public sealed class LatencyHistogram
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public void Record(long value, long count = 1)
     {
-        if (value < 0) value = 0;
+        if (value < 0)
+            value = 0;
         _counts[BucketOf(value)] += count;
         Count += count;
         Sum += value * count;
-        if (value > Max) Max = value;
+        if (value > Max)
+            Max = value;
     }
 
-    /// <summary>The value that <paramref name="quantile"/> (0 to 1) of the records do not exceed; 0 when there are none.</summary>
+    /// <summary>
+    /// The value that <paramref name="quantile"/> (0 to 1) of the records do not exceed; 0 when there are none.
+    /// </summary>
     public long ValueAt(double quantile)
     {
         long wanted = Math.Max(1, (long)Math.Ceiling(quantile * Count));
@@ -41,14 +47,16 @@ public sealed class LatencyHistogram
         for (int bucket = 0; bucket < _counts.Length; bucket++)
         {
             seen += _counts[bucket];
-            if (seen >= wanted) return Math.Min(UpperBoundOf(bucket), Max);
+            if (seen >= wanted)
+                return Math.Min(UpperBoundOf(bucket), Max);
         }
         return Max;
     }
 
     public void Add(LatencyHistogram other)
     {
-        for (int bucket = 0; bucket < _counts.Length; bucket++) _counts[bucket] += other._counts[bucket];
+        for (int bucket = 0; bucket < _counts.Length; bucket++)
+            _counts[bucket] += other._counts[bucket];
         Count += other.Count;
         Sum += other.Sum;
         Max = Math.Max(Max, other.Max);
@@ -63,7 +71,8 @@ public sealed class LatencyHistogram
     // Values below 32 have a bucket each; above, the five bits after the leading one choose the bucket.
     private static int BucketOf(long value)
     {
-        if (value < SubBuckets) return (int)value;
+        if (value < SubBuckets)
+            return (int)value;
         int exponent = Math.Min(BitOperations.Log2((ulong)value), MaxBits - 1);
         long sub = value >= 1L << MaxBits ? SubBuckets - 1 : (value >> (exponent - SubBucketBits)) & (SubBuckets - 1);
         return ((exponent - SubBucketBits + 1) << SubBucketBits) + (int)sub;
@@ -71,7 +80,8 @@ public sealed class LatencyHistogram
 
     private static long UpperBoundOf(int bucket)
     {
-        if (bucket < SubBuckets) return bucket;
+        if (bucket < SubBuckets)
+            return bucket;
         int exponent = (bucket >> SubBucketBits) + SubBucketBits - 1;
         long sub = bucket & (SubBuckets - 1);
         return ((SubBuckets + sub + 1) << (exponent - SubBucketBits)) - 1;

@@ -4,9 +4,9 @@ namespace Blkring.Engine.Vbds;
 
 /// <summary>The ranges of guests' pages that this process may have mapped at a time, over all its devices.</summary>
 /// <remarks>
-/// What one call mapped is a range of its own to the kernel: those of gntdev are never merged. A process may have vm.max_map_count of them;
-/// beyond, a page cannot be mapped, and a guest's request fails. So each queue takes what it may come to need when it connects, and one that
-/// comes too late copies.
+/// What one call mapped is a range of its own to the kernel: those of gntdev are never merged. A process may have
+/// vm.max_map_count of them; beyond, a page cannot be mapped, and a guest's request fails. So each queue takes what it
+/// may come to need when it connects, and one that comes too late copies.
 /// </remarks>
 public sealed class MappingBudget(int ranges)
 {
@@ -21,7 +21,8 @@ public sealed class MappingBudget(int ranges)
     /// <summary>Nothing is taken where there is not enough.</summary>
     public bool TryTake(int ranges)
     {
-        if (Interlocked.Add(ref _left, -ranges) >= 0) return true;
+        if (Interlocked.Add(ref _left, -ranges) >= 0)
+            return true;
         Return(ranges);
         return false;
     }
@@ -32,9 +33,14 @@ public sealed class MappingBudget(int ranges)
     {
         try
         {
-            return int.Parse(File.ReadAllText(LimitPath), NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture);
+            return int.Parse(
+                File.ReadAllText(LimitPath),
+                NumberStyles.AllowTrailingWhite,
+                CultureInfo.InvariantCulture
+            );
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException or OverflowException)
+        catch (Exception e)
+            when (e is IOException or UnauthorizedAccessException or FormatException or OverflowException)
         {
             return UsualLimit;
         }

@@ -11,34 +11,54 @@ public sealed class VbdOptions
 {
     /// <summary>The toolstack's <c>mode</c> is r, or the caller wants no writes.</summary>
     public bool ReadOnly { get; init; }
+
     /// <summary>See <see cref="VbdQueueOptions.MaxInFlight"/>.</summary>
     public int? MaxInFlight { get; init; }
+
     /// <summary>
-    /// Where the rings' journals are kept, a path that queue numbers are added to; null keeps none, and what is under way when the process
-    /// is killed is lost to the guest.
+    /// Where the rings' journals are kept, a path that queue numbers are added to; null keeps none, and what is under
+    /// way when the process is killed is lost to the guest.
     /// </summary>
     public string? JournalPath { get; init; }
-    /// <summary>What the device may do at most, all its rings together; its limits can change at any time. Null for none, ever.</summary>
+
+    /// <summary>
+    /// What the device may do at most, all its rings together; its limits can change at any time. Null for none, ever.
+    /// </summary>
     public Throttle? Throttle { get; init; }
-    /// <summary>feature-max-indirect-segments; 0 does not offer INDIRECT. At most <see cref="VbdQueueOptions.IndirectSegmentsLimit"/>.</summary>
+
+    /// <summary>
+    /// feature-max-indirect-segments; 0 does not offer INDIRECT. At most
+    /// <see cref="VbdQueueOptions.IndirectSegmentsLimit"/>.
+    /// </summary>
     public int MaxIndirectSegments { get; init; } = 256;
+
     /// <summary>See <see cref="VbdQueueOptions.IndirectMemoryBytes"/>; for each queue.</summary>
     public int IndirectMemoryBytes { get; init; } = VbdQueueOptions.DefaultIndirectMemoryBytes;
-    /// <summary>See <see cref="VbdQueueOptions.NativeSectors"/>: sector-size is <see cref="Disk.LogicalSectorBytes"/>, by choice.</summary>
+
+    /// <summary>
+    /// See <see cref="VbdQueueOptions.NativeSectors"/>: sector-size is <see cref="Disk.LogicalSectorBytes"/>, by
+    /// choice.
+    /// </summary>
     public bool NativeSectors { get; init; }
-    /// <summary>What <see cref="GrantModes.Resolve"/> says. A frontend without feature-persistent is served by copying instead.</summary>
+
+    /// <summary>
+    /// What <see cref="GrantModes.Resolve"/> says. A frontend without feature-persistent is served by copying instead.
+    /// </summary>
     public GrantMode GrantMode { get; init; }
+
     /// <summary>See <see cref="VbdQueueOptions.MaxPersistentGrants"/>; for each queue.</summary>
     public int? MaxPersistentGrants { get; init; }
+
     /// <summary>What mapping queues take of; where it does not suffice, a queue copies.</summary>
     public MappingBudget MappingBudget { get; init; } = MappingBudget.OfProcess;
+
     /// <summary>See <see cref="VbdQueueOptions.PersistentIdle"/>.</summary>
     public TimeSpan PersistentIdle { get; init; } = VbdQueueOptions.DefaultPersistentIdle;
 }
 
 /// <summary>
-/// A virtual block device: one disk served to one frontend, over one ring or several. The control plane's handle on the data plane; the
-/// two meet in <see cref="Connect"/> and <see cref="Stop"/>.
+/// A virtual block device: one disk served to one frontend, over one ring or several. The control plane's handle on the
+/// data plane; the two meet in <see cref="Connect"/> and <see cref="Stop"/>.
 /// </summary>
 public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = null) : IDisposable
 {
@@ -48,7 +68,10 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
 
     public Disk Disk => disk;
 
-    /// <summary>The queues being served, in the frontend's order; none while disconnected. Statistics and faults are read from here.</summary>
+    /// <summary>
+    /// The queues being served, in the frontend's order; none while disconnected. Statistics and faults are read from
+    /// here.
+    /// </summary>
     public IReadOnlyList<VbdQueue> Queues => [.. Volatile.Read(ref _rings).Select(ring => ring.Queue)];
 
     /// <summary>The first queue, null while disconnected.</summary>
@@ -57,36 +80,47 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     public bool IsConnected => Volatile.Read(ref _rings).Length > 0;
 
     /// <summary>
-    /// The capacity changed: the data path already serves the new length, now tell the frontend: write <c>sectors</c>, then the same
-    /// <c>state</c> again (B23).
+    /// The capacity changed: the data path already serves the new length, now tell the frontend: write <c>sectors</c>,
+    /// then the same <c>state</c> again (B23).
     /// </summary>
     public event Action<long>? CapacityChanged;
 
-    /// <summary>Connects to a frontend (B17). A step that fails undoes those before it, those of other rings too.</summary>
-    /// <exception cref="VbdConnectException">One line that says what the frontend offered and why it cannot be.</exception>
+    /// <summary>
+    /// Connects to a frontend (B17). A step that fails undoes those before it, those of other rings too.
+    /// </summary>
+    /// <exception cref="VbdConnectException">
+    /// One line that says what the frontend offered and why it cannot be.
+    /// </exception>
     public void Connect(VbdConnection connection, IHypervisor hypervisor)
     {
         lock (_lock)
         {
-            if (IsConnected) throw new InvalidOperationException("the device is connected: stop it first");
+            if (IsConnected)
+                throw new InvalidOperationException("the device is connected: stop it first");
             BlkifProtocol protocol = ParseProtocol(connection.Protocol);
-            if (connection.Rings.Count == 0) throw new VbdConnectException("the frontend offers no ring");
+            if (connection.Rings.Count == 0)
+                throw new VbdConnectException("the frontend offers no ring");
             List<ServedRing> rings = [];
             try
             {
                 // All are mapped and bound before any is served: a bad one at the end leaves no request half done.
-                for (int number = 0; number < connection.Rings.Count; number++) rings.Add(Open(connection, number, protocol, hypervisor));
-                foreach (ServedRing ring in rings) ring.Serve(reactors);
+                for (int number = 0; number < connection.Rings.Count; number++)
+                    rings.Add(Open(connection, number, protocol, hypervisor));
+                foreach (ServedRing ring in rings)
+                    ring.Serve(reactors);
             }
             catch
             {
-                foreach (ServedRing ring in rings) ring.Stop(Timeout.InfiniteTimeSpan);
+                foreach (ServedRing ring in rings)
+                    ring.Stop(Timeout.InfiniteTimeSpan);
                 throw;
             }
             Volatile.Write(ref _rings, [.. rings]);
-            if (!connection.Resume) return;
+            if (!connection.Resume)
+                return;
             // The backend before may have pushed a response and not come to notify it.
-            foreach (ServedRing ring in rings) ring.Queue.NotifyFrontend();
+            foreach (ServedRing ring in rings)
+                ring.Queue.NotifyFrontend();
         }
     }
 
@@ -94,7 +128,8 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     /// <returns>False when requests were still under way after <paramref name="timeout"/>.</returns>
     public bool Pause(TimeSpan timeout)
     {
-        lock (_lock) return WithinTimeout(timeout, static (ring, left) => ring.Drain(left));
+        lock (_lock)
+            return WithinTimeout(timeout, static (ring, left) => ring.Drain(left));
     }
 
     /// <summary>Serves a paused device again.</summary>
@@ -102,7 +137,8 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     {
         lock (_lock)
         {
-            foreach (ServedRing ring in _rings) ring.Resume();
+            foreach (ServedRing ring in _rings)
+                ring.Resume();
         }
     }
 
@@ -114,31 +150,39 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     }
 
     /// <summary>
-    /// Answers all that the frontend has posted, and what it posts when it has its responses, until its rings stay empty; a paused device
-    /// goes on for it. For a frontend that has closed: Linux takes no request back, so one that is left on the ring keeps it waiting for ever.
+    /// Answers all that the frontend has posted, and what it posts when it has its responses, until its rings stay
+    /// empty; a paused device goes on for it. For a frontend that has closed: Linux takes no request back, so one that
+    /// is left on the ring keeps it waiting for ever.
     /// </summary>
     /// <returns>False when that was not so within <paramref name="timeout"/>.</returns>
     public bool ServeToTheEnd(TimeSpan timeout)
     {
         lock (_lock)
         {
-            foreach (ServedRing ring in _rings) ring.Resume();
-            long start = Environment.TickCount64, quietSince = start;
+            foreach (ServedRing ring in _rings)
+                ring.Resume();
+            long start = Environment.TickCount64,
+                quietSince = start;
             long? passes = null;
             while (true)
             {
                 long now = Environment.TickCount64;
                 long? before = passes;
                 passes = PassesWhenIdle();
-                if (passes is null || passes != before) quietSince = now;
-                else if (now - quietSince >= QuietMs) return true;
-                if (timeout != Timeout.InfiniteTimeSpan && now - start > timeout.TotalMilliseconds) return false;
+                if (passes is null || passes != before)
+                    quietSince = now;
+                else if (now - quietSince >= QuietMs)
+                    return true;
+                if (timeout != Timeout.InfiniteTimeSpan && now - start > timeout.TotalMilliseconds)
+                    return false;
                 Thread.Sleep(QuietMs / 4);
             }
         }
     }
 
-    /// <summary>A frontend posts what it held back from its interrupt handler: longer than that takes on a busy host.</summary>
+    /// <summary>
+    /// A frontend posts what it held back from its interrupt handler: longer than that takes on a busy host.
+    /// </summary>
     private const int QuietMs = 20;
 
     private long? PassesWhenIdle()
@@ -146,34 +190,39 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
         long passes = 0;
         foreach (ServedRing ring in _rings)
         {
-            if (ring.PassesWhenIdle() is not { } more) return null;
+            if (ring.PassesWhenIdle() is not { } more)
+                return null;
             passes += more;
         }
         return passes;
     }
 
     /// <summary>
-    /// Ends service (B19): what is under way is waited for, then the event channels, the rings and the memory go. Harmless when half
-    /// started or stopped already.
+    /// Ends service (B19): what is under way is waited for, then the event channels, the rings and the memory go.
+    /// Harmless when half started or stopped already.
     /// </summary>
     /// <returns>
-    /// False when the disk still holds requests after <paramref name="timeout"/>. Their memory stays, for the kernel may yet write to
-    /// it; no other device is affected; call again to go on waiting.
+    /// False when the disk still holds requests after <paramref name="timeout"/>. Their memory stays, for the kernel
+    /// may yet write to it; no other device is affected; call again to go on waiting.
     /// </returns>
     public bool Stop(TimeSpan timeout)
     {
         lock (_lock)
         {
-            if (!WithinTimeout(timeout, static (ring, left) => ring.Stop(left))) return false;
+            if (!WithinTimeout(timeout, static (ring, left) => ring.Stop(left)))
+                return false;
             Volatile.Write(ref _rings, []);
             return true;
         }
     }
 
-    /// <summary>The frontend is done with its rings: what was kept for a daemon to come is of no use any more.</summary>
+    /// <summary>
+    /// The frontend is done with its rings: what was kept for a daemon to come is of no use any more.
+    /// </summary>
     public static void DeleteJournals(string journalPath, int queues)
     {
-        for (int number = 0; number < queues; number++) RingJournal.Delete(JournalPathOf(journalPath, number));
+        for (int number = 0; number < queues; number++)
+            RingJournal.Delete(JournalPathOf(journalPath, number));
     }
 
     /// <summary>As <see cref="Stop"/>, waiting as long as it takes.</summary>
@@ -187,37 +236,53 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
         RingAccess access = hypervisor.OpenRing(connection.Frontend);
         RingIdentity identity = new(access.Frontend, protocol, pages, ring.References[0], ring.EventChannel);
         string? journal = _options.JournalPath is { } path ? JournalPathOf(path, number) : null;
-        return new ServedRing(access, ring, identity, disk, QueueOptions(connection, pages), journal, _options.MappingBudget);
+        return new ServedRing(
+            access,
+            ring,
+            identity,
+            disk,
+            QueueOptions(connection, pages),
+            journal,
+            _options.MappingBudget
+        );
     }
 
-    private static string JournalPathOf(string path, int number) => string.Create(CultureInfo.InvariantCulture, $"{path}-{number}");
+    private static string JournalPathOf(string path, int number) =>
+        string.Create(CultureInfo.InvariantCulture, $"{path}-{number}");
 
-    private VbdQueueOptions QueueOptions(VbdConnection connection, int pages) => new()
-    {
-        RingPages = pages,
-        Frontend = connection.Frontend,
-        TakesOver = connection.Resume,
-        ReadOnly = _options.ReadOnly,
-        MaxInFlight = _options.MaxInFlight,
-        Throttle = _options.Throttle,
-        MaxIndirectSegments = _options.MaxIndirectSegments,
-        IndirectMemoryBytes = _options.IndirectMemoryBytes,
-        GrantMode = GrantModes.ForFrontend(_options.GrantMode, connection.PersistentGrants),
-        MaxPersistentGrants = _options.MaxPersistentGrants,
-        NativeSectors = _options.NativeSectors,
-        Barriers = connection.Rings.Count == 1,
-        PersistentIdle = _options.PersistentIdle,
-    };
+    private VbdQueueOptions QueueOptions(VbdConnection connection, int pages) =>
+        new()
+        {
+            RingPages = pages,
+            Frontend = connection.Frontend,
+            TakesOver = connection.Resume,
+            ReadOnly = _options.ReadOnly,
+            MaxInFlight = _options.MaxInFlight,
+            Throttle = _options.Throttle,
+            MaxIndirectSegments = _options.MaxIndirectSegments,
+            IndirectMemoryBytes = _options.IndirectMemoryBytes,
+            GrantMode = GrantModes.ForFrontend(_options.GrantMode, connection.PersistentGrants),
+            MaxPersistentGrants = _options.MaxPersistentGrants,
+            NativeSectors = _options.NativeSectors,
+            Barriers = connection.Rings.Count == 1,
+            PersistentIdle = _options.PersistentIdle,
+        };
 
-    /// <summary>One time for all rings: each is told before any is waited for, so that a sick one takes no time from the others.</summary>
+    /// <summary>
+    /// One time for all rings: each is told before any is waited for, so that a sick one takes no time from the others.
+    /// </summary>
     private bool WithinTimeout(TimeSpan timeout, Func<ServedRing, TimeSpan, bool> end)
     {
-        foreach (ServedRing ring in _rings) end(ring, TimeSpan.Zero);
+        foreach (ServedRing ring in _rings)
+            end(ring, TimeSpan.Zero);
         long start = Environment.TickCount64;
         bool all = true;
         foreach (ServedRing ring in _rings)
         {
-            TimeSpan left = timeout == Timeout.InfiniteTimeSpan ? timeout : timeout - TimeSpan.FromMilliseconds(Environment.TickCount64 - start);
+            TimeSpan left =
+                timeout == Timeout.InfiniteTimeSpan
+                    ? timeout
+                    : timeout - TimeSpan.FromMilliseconds(Environment.TickCount64 - start);
             all &= end(ring, left < TimeSpan.Zero && timeout != Timeout.InfiniteTimeSpan ? TimeSpan.Zero : left);
         }
         return all;
@@ -225,10 +290,13 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
 
     private static BlkifProtocol ParseProtocol(string? key)
     {
-        if (BlkifProtocols.TryParse(key, out BlkifProtocol protocol)) return protocol;
+        if (BlkifProtocols.TryParse(key, out BlkifProtocol protocol))
+            return protocol;
         // The guest chose the text: it goes into a log and into xenstore, so it is cut and cleaned.
         string shown = new([.. key!.Take(32).Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '?')]);
-        throw new VbdConnectException($"the frontend's protocol '{shown}' is unknown: {BlkifProtocols.ServedNames} are served");
+        throw new VbdConnectException(
+            $"the frontend's protocol '{shown}' is unknown: {BlkifProtocols.ServedNames} are served"
+        );
     }
 
     private static void CheckRingPages(int pages)
@@ -237,7 +305,10 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
             throw new VbdConnectException($"the frontend offers a ring of {pages} pages: 1, 2, 4, 8 or 16 are served");
     }
 
-    /// <summary>One ring: mapped and bound from its constructor on, served by a reactor from <see cref="Serve"/> to <see cref="Stop"/>.</summary>
+    /// <summary>
+    /// One ring: mapped and bound from its constructor on, served by a reactor from <see cref="Serve"/> to
+    /// <see cref="Stop"/>.
+    /// </summary>
     private sealed unsafe class ServedRing
     {
         private readonly RingAccess _access;
@@ -249,13 +320,23 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
 
         /// <param name="access">Owned from here on, whether this throws or not.</param>
         public ServedRing(
-            RingAccess access, VbdRing ring, RingIdentity identity, Disk disk, VbdQueueOptions options, string? journalPath, MappingBudget budget)
+            RingAccess access,
+            VbdRing ring,
+            RingIdentity identity,
+            Disk disk,
+            VbdQueueOptions options,
+            string? journalPath,
+            MappingBudget budget
+        )
         {
             (_access, _budget) = (access, budget);
-            int pages = ring.References.Count, slots = BlkifProtocols.MaxEntries(pages);
+            int pages = ring.References.Count,
+                slots = BlkifProtocols.MaxEntries(pages);
             int ranges = options.MappedRanges(slots);
-            if (budget.TryTake(ranges)) _mappedRanges = ranges;
-            else options = options with { GrantMode = GrantMode.Copy };
+            if (budget.TryTake(ranges))
+                _mappedRanges = ranges;
+            else
+                options = options with { GrantMode = GrantMode.Copy };
             try
             {
                 access.SetGrantLimit(pages + options.MappedPages(slots));
@@ -274,12 +355,20 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
 
         public VbdQueue Queue { get; }
 
-        private VbdQueue CreateQueue(byte* shared, RingIdentity identity, Disk disk, VbdQueueOptions options, string? journalPath)
+        private VbdQueue CreateQueue(
+            byte* shared,
+            RingIdentity identity,
+            Disk disk,
+            VbdQueueOptions options,
+            string? journalPath
+        )
         {
             RingJournal? journal = journalPath is null ? null : new RingJournal(journalPath, identity);
             try
             {
-                return new VbdQueueFactory(shared, identity.Protocol, options with { Journal = journal }, disk).Create(_access);
+                return new VbdQueueFactory(shared, identity.Protocol, options with { Journal = journal }, disk).Create(
+                    _access
+                );
             }
             catch
             {
@@ -307,13 +396,15 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
 
         public void Resume()
         {
-            if (!_stopped) _reactor?.Resume(Queue);
+            if (!_stopped)
+                _reactor?.Resume(Queue);
         }
 
         /// <summary>Null while there is a request to be answered.</summary>
         public long? PassesWhenIdle()
         {
-            if (_stopped || _reactor is null) return 0;
+            if (_stopped || _reactor is null)
+                return 0;
             long? passes = null;
             _reactor.Invoke(() => passes = Queue.HasUnanswered ? null : Queue.Statistics.Passes);
             return passes;
@@ -321,13 +412,16 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
 
         public bool Stop(TimeSpan timeout)
         {
-            if (_stopped) return true;
-            if (_reactor is not null && !_reactor.Remove(Queue, timeout)) return false;
+            if (_stopped)
+                return true;
+            if (_reactor is not null && !_reactor.Remove(Queue, timeout))
+                return false;
             _stopped = true;
             _access.Dispose();
             Queue.Dispose();
             _budget.Return(_mappedRanges);
-            if (_reactor is not null) _reactors!.Release(_reactor);
+            if (_reactor is not null)
+                _reactors!.Release(_reactor);
             return true;
         }
     }

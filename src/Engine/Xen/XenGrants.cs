@@ -16,12 +16,13 @@ public readonly unsafe struct XenGrants : IGrants
 
     public void Copy(GrantCopySegment* segments, int count)
     {
-        if (LibXenGnttab.GrantCopy(_handle, segments, (uint)count) != 0) FailAll(segments, count);
+        if (LibXenGnttab.GrantCopy(_handle, segments, (uint)count) != 0)
+            FailAll(segments, count);
     }
 
     /// <remarks>
-    /// One call of the library for each group: gntdev unmaps only whole what it mapped together, and groups end at different times. All
-    /// or nothing as the library has it, so a bad grant fails its own group alone.
+    /// One call of the library for each group: gntdev unmaps only whole what it mapped together, and groups end at
+    /// different times. All or nothing as the library has it, so a bad grant fails its own group alone.
     /// </remarks>
     public void Map(GrantMapping* mappings, int count)
     {
@@ -29,7 +30,11 @@ public readonly unsafe struct XenGrants : IGrants
         {
             int protection = mapping->Writable ? Libc.PROT_READ | Libc.PROT_WRITE : Libc.PROT_READ;
             nint address = LibXenGnttab.MapDomainGrantRefs(
-                _handle, mapping->Domain, new ReadOnlySpan<uint>(mapping->References, mapping->Count), protection);
+                _handle,
+                mapping->Domain,
+                new ReadOnlySpan<uint>(mapping->References, mapping->Count),
+                protection
+            );
             mapping->Address = address < 0 ? null : (byte*)address;
             mapping->Status = (short)(address < 0 ? GrantTable.GntstGeneralError : GrantTable.GntstOkay);
         }
@@ -45,11 +50,12 @@ public readonly unsafe struct XenGrants : IGrants
     }
 
     /// <summary>
-    /// When the call as a whole went wrong (no memory for the kernel, no page behind a local address) some segments may be copied, but
-    /// GNTST_okay does not tell which: Linux sets it before it copies. So none is.
+    /// When the call as a whole went wrong (no memory for the kernel, no page behind a local address) some segments may
+    /// be copied, but GNTST_okay does not tell which: Linux sets it before it copies. So none is.
     /// </summary>
     private static void FailAll(GrantCopySegment* segments, int count)
     {
-        for (int i = 0; i < count; i++) segments[i].Status = GrantTable.GntstGeneralError;
+        for (int i = 0; i < count; i++)
+            segments[i].Status = GrantTable.GntstGeneralError;
     }
 }

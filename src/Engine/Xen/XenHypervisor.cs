@@ -3,14 +3,14 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Xen;
 
-/// <summary>Guests under Xen, reached by libxengnttab and libxenevtchn. Holds nothing itself: each ring has handles of its own.</summary>
+/// <summary>
+/// Guests under Xen, reached by libxengnttab and libxenevtchn. Holds nothing itself: each ring has handles of its own.
+/// </summary>
 public sealed unsafe class XenHypervisor : IHypervisor
 {
     private const string GuestTypePath = "/sys/hypervisor/guest_type";
 
-    private XenHypervisor()
-    {
-    }
+    private XenHypervisor() { }
 
     /// <summary>Loads the libraries and tries both devices.</summary>
     /// <exception cref="XenUnavailableException">One line: what is missing and what to do.</exception>
@@ -26,32 +26,40 @@ public sealed unsafe class XenHypervisor : IHypervisor
 
     public RingAccess OpenRing(DomainId frontend) => new XenRingAccess(frontend);
 
-    /// <summary>As this domain's kernel says of what it is; other implementations of the libraries have no such file.</summary>
-    public bool LosesPinnedPages { get; } = File.Exists(GuestTypePath) && File.ReadAllText(GuestTypePath).Trim() == "PV";
+    /// <summary>
+    /// As this domain's kernel says of what it is; other implementations of the libraries have no such file.
+    /// </summary>
+    public bool LosesPinnedPages { get; } =
+        File.Exists(GuestTypePath) && File.ReadAllText(GuestTypePath).Trim() == "PV";
 
     public string Describe() => $"Xen, by {XenLibraries.GnttabLibrary} and {XenLibraries.EvtchnLibrary}";
 
     private static void Load(string library)
     {
-        if (!XenLibraries.TryLoad(library, out string? advice)) throw new XenUnavailableException(advice);
+        if (!XenLibraries.TryLoad(library, out string? advice))
+            throw new XenUnavailableException(advice);
     }
 
     private static void TryEvents()
     {
         int result = LibXenEvtchn.Open(out LibXenEvtchn.xenevtchn_handle* handle);
-        if (result < 0) throw new XenUnavailableException(XenLibraries.ExplainRefusal(XenLibraries.EvtchnDevice, result));
+        if (result < 0)
+            throw new XenUnavailableException(XenLibraries.ExplainRefusal(XenLibraries.EvtchnDevice, result));
         _ = LibXenEvtchn.Close(handle);
     }
 
     private static void TryGrants()
     {
         int result = LibXenGnttab.Open(out LibXenGnttab.xengnttab_handle* handle);
-        if (result < 0) throw new XenUnavailableException(XenLibraries.ExplainRefusal(XenLibraries.GnttabDevice, result));
+        if (result < 0)
+            throw new XenUnavailableException(XenLibraries.ExplainRefusal(XenLibraries.GnttabDevice, result));
         // An empty batch: a kernel that knows the call has nothing to do and says so.
         result = LibXenGnttab.GrantCopy(handle, null, 0);
         _ = LibXenGnttab.Close(handle);
         if (result < 0)
-            throw new XenUnavailableException($"{XenLibraries.GnttabDevice}: grant copy: {Errno.Describe(result)}: Linux 4.8 or later is needed");
+            throw new XenUnavailableException(
+                $"{XenLibraries.GnttabDevice}: grant copy: {Errno.Describe(result)}: Linux 4.8 or later is needed"
+            );
     }
 }
 

@@ -1,15 +1,15 @@
 using System.Runtime.InteropServices;
-using Blkring.Engine.Disks;
 using Blkring.Engine.Hypervisor;
-using Blkring.Engine.Queues;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Xen;
 
-/// <summary>One ring of a guest under Xen: its own handles of libxengnttab and libxenevtchn, opened with it and closed with it.</summary>
+/// <summary>
+/// One ring of a guest under Xen: its own handles of libxengnttab and libxenevtchn, opened with it and closed with it.
+/// </summary>
 /// <remarks>
-/// A handle a ring: each queue's event channel then has a descriptor that its reactor can wait for, and a ring that goes takes all it
-/// had of the kernel along.
+/// A handle a ring: each queue's event channel then has a descriptor that its reactor can wait for, and a ring that
+/// goes takes all it had of the kernel along.
 /// </remarks>
 public sealed unsafe class XenRingAccess : RingAccess
 {
@@ -32,7 +32,10 @@ public sealed unsafe class XenRingAccess : RingAccess
             Require(LibXenEvtchn.Open(out _events), XenLibraries.EvtchnDevice);
             _descriptor = LibXenEvtchn.Descriptor(_events);
             // Taking an event must never wait, also when it turns out that there is none.
-            Require(Libc.SetStatusFlags(_descriptor, Math.Max(0, Libc.GetStatusFlags(_descriptor)) | Libc.O_NONBLOCK), XenLibraries.EvtchnDevice);
+            Require(
+                Libc.SetStatusFlags(_descriptor, Math.Max(0, Libc.GetStatusFlags(_descriptor)) | Libc.O_NONBLOCK),
+                XenLibraries.EvtchnDevice
+            );
         }
         catch
         {
@@ -50,18 +53,25 @@ public sealed unsafe class XenRingAccess : RingAccess
     public override void SetGrantLimit(int pages)
     {
         int result = LibXenGnttab.SetMaxGrants(_grants, (uint)pages);
-        if (result < 0) throw new VbdConnectException($"{pages} grants cannot be mapped at a time: {Errno.Describe(result)}");
+        if (result < 0)
+            throw new VbdConnectException($"{pages} grants cannot be mapped at a time: {Errno.Describe(result)}");
     }
 
     public override byte* MapRing(ReadOnlySpan<GrantReference> references)
     {
-        if (_ring != null) throw new InvalidOperationException("the ring is mapped already");
+        if (_ring != null)
+            throw new InvalidOperationException("the ring is mapped already");
         nint mapped = LibXenGnttab.MapDomainGrantRefs(
-            _grants, Frontend.Value, MemoryMarshal.Cast<GrantReference, uint>(references), Libc.PROT_READ | Libc.PROT_WRITE);
+            _grants,
+            Frontend.Value,
+            MemoryMarshal.Cast<GrantReference, uint>(references),
+            Libc.PROT_READ | Libc.PROT_WRITE
+        );
         if (mapped < 0)
         {
             throw new VbdConnectException(
-                $"the ring's grants {Describe(references)} of domain {Frontend} cannot be mapped read-write: {Errno.Describe((int)mapped)}");
+                $"the ring's grants {Describe(references)} of domain {Frontend} cannot be mapped read-write: {Errno.Describe((int)mapped)}"
+            );
         }
         _ring = (byte*)mapped;
         _ringPages = (uint)references.Length;
@@ -70,43 +80,53 @@ public sealed unsafe class XenRingAccess : RingAccess
 
     public override void UnmapRing()
     {
-        if (_ring == null) return;
+        if (_ring == null)
+            return;
         _ = LibXenGnttab.Unmap(_grants, _ring, _ringPages);
         _ring = null;
     }
 
     public override void BindEventChannel(EventChannelPort port)
     {
-        if (_port != Unbound) throw new InvalidOperationException("the event channel is bound already");
+        if (_port != Unbound)
+            throw new InvalidOperationException("the event channel is bound already");
         int bound = LibXenEvtchn.BindInterdomain(_events, Frontend.Value, port.Value);
-        if (bound < 0) throw new VbdConnectException($"event channel {port} of domain {Frontend} cannot be bound: {Errno.Describe(bound)}");
+        if (bound < 0)
+            throw new VbdConnectException(
+                $"event channel {port} of domain {Frontend} cannot be bound: {Errno.Describe(bound)}"
+            );
         _port = bound;
     }
 
     public override void UnbindEventChannel()
     {
-        if (_port == Unbound) return;
+        if (_port == Unbound)
+            return;
         _ = LibXenEvtchn.Unbind(_events, (uint)_port);
         _port = Unbound;
     }
 
     public override TResult Accept<TResult>(IRingVisitor<TResult> visitor)
     {
-        if (_port == Unbound) throw new InvalidOperationException("the event channel is not bound");
+        if (_port == Unbound)
+            throw new InvalidOperationException("the event channel is not bound");
         return visitor.Visit(Grants, EventChannel);
     }
 
     protected override void Dispose(bool disposing)
     {
-        if (_events != null) _ = LibXenEvtchn.Close(_events);
-        if (_grants != null) _ = LibXenGnttab.Close(_grants);
+        if (_events != null)
+            _ = LibXenEvtchn.Close(_events);
+        if (_grants != null)
+            _ = LibXenGnttab.Close(_grants);
         _events = null;
         _grants = null;
     }
 
     private static void Require(int result, string device)
     {
-        if (result < 0) throw new VbdConnectException(XenLibraries.ExplainRefusal(device, result));
+        if (result < 0)
+            throw new VbdConnectException(XenLibraries.ExplainRefusal(device, result));
     }
 
     /// <summary>At most sixteen numbers that the guest chose.</summary>

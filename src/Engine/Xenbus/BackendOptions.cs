@@ -16,7 +16,9 @@ public sealed record BackendOptions
     /// <summary>How each device is served; asked anew whenever its disk is opened.</summary>
     public Func<DeviceId, DeviceOptions> Device { get; init; } = _ => new DeviceOptions();
 
-    /// <summary>How long a step waits for requests under way before it reports the device and tries again in the background.</summary>
+    /// <summary>
+    /// How long a step waits for requests under way before it reports the device and tries again in the background.
+    /// </summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
     /// <summary>How long a frontend that connects waits for an image that is locked, before its device fails.</summary>
@@ -26,8 +28,8 @@ public sealed record BackendOptions
     public TimeSpan GrowthInterval { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>
-    /// Where the rings' journals are kept (<see cref="RingJournal"/>): a folder of a memory file system, of this user alone; made if it is
-    /// not there. Null keeps none.
+    /// Where the rings' journals are kept (<see cref="RingJournal"/>): a folder of a memory file system, of this user
+    /// alone; made if it is not there. Null keeps none.
     /// </summary>
     public string? JournalFolder { get; init; }
 
@@ -41,7 +43,8 @@ public sealed record DeviceOptions
     public CacheMode Cache { get; init; } = CacheMode.None;
 
     /// <summary>What no options can exceed: 16 pages a ring, and as many queues as any guest has use for.</summary>
-    public const int RingPageOrderLimit = 4, QueuesLimit = 128;
+    public const int RingPageOrderLimit = 4,
+        QueuesLimit = 128;
 
     /// <summary>Offered as max-ring-page-order: 0 to 4, a ring of 1 to 16 pages.</summary>
     public int MaxRingPageOrder
@@ -61,8 +64,8 @@ public sealed record DeviceOptions
     public int MaxIndirectSegments { get; init; } = 256;
 
     /// <summary>
-    /// How the guest's pages are reached; feature-persistent is offered only with <see cref="Queues.GrantMode.Persistent"/>. Null: as
-    /// <see cref="GrantModes.Resolve"/> says for the disk.
+    /// How the guest's pages are reached; feature-persistent is offered only with
+    /// <see cref="Queues.GrantMode.Persistent"/>. Null: as <see cref="GrantModes.Resolve"/> says for the disk.
     /// </summary>
     public GrantMode? GrantMode { get; init; } = Queues.GrantMode.Copy;
 
@@ -70,12 +73,15 @@ public sealed record DeviceOptions
     public ThrottleLimits Limits { get; init; } = new();
 
     /// <summary>
-    /// Offers the image's own sector where that is larger than 512 bytes, as <c>sector-size</c>; not every frontend can. Never for a drive
-    /// whose medium may be changed.
+    /// Offers the image's own sector where that is larger than 512 bytes, as <c>sector-size</c>; not every frontend
+    /// can. Never for a drive whose medium may be changed.
     /// </summary>
     public bool NativeSectors { get; init; }
 
-    /// <summary>False: the image may be written by others at the same time, as with <c>mode</c> w! (<see cref="FileDisk.Lock"/>).</summary>
+    /// <summary>
+    /// False: the image may be written by others at the same time, as with <c>mode</c> w!
+    /// (<see cref="FileDisk.Lock"/>).
+    /// </summary>
     public bool Lock { get; init; } = true;
 
     /// <summary>See <see cref="VbdQueueOptions.MaxInFlight"/>.</summary>

@@ -11,12 +11,13 @@ internal sealed partial class Device
 
     private readonly Throttle _throttle = new();
     private bool _limitedByCommand;
+
     /// <summary>Who is waited for; null when nobody is.</summary>
     private string? _waitsFor;
 
     /// <summary>
-    /// Before there is a frontend. An image that is in use is no fault yet: a guest that is moved has two domains for a while, and uses its
-    /// image in the second only when the first has let go.
+    /// Before there is a frontend. An image that is in use is no fault yet: a guest that is moved has two domains for a
+    /// while, and uses its image in the second only when the first has let go.
     /// </summary>
     private void LockEarly()
     {
@@ -31,8 +32,8 @@ internal sealed partial class Device
     }
 
     /// <summary>
-    /// Before a ring is served. What a killed daemon had handed to the kernel must be over before it is done again; a guest that runs waits
-    /// for that, as it would for its disk, and a new one fails after a time.
+    /// Before a ring is served. What a killed daemon had handed to the kernel must be over before it is done again; a
+    /// guest that runs waits for that, as it would for its disk, and a new one fails after a time.
     /// </summary>
     /// <returns>False when it is to be tried again, which is arranged.</returns>
     private bool LockToServe(bool again)
@@ -53,12 +54,14 @@ internal sealed partial class Device
 
     private void LockImage(TimeSpan patience)
     {
-        if (_disk is { } disk) LockImage(disk, _diskKeys, patience);
+        if (_disk is { } disk)
+            LockImage(disk, _diskKeys, patience);
     }
 
     private void LockImage(Disk disk, DiskKeys keys, TimeSpan patience)
     {
-        if (!_options.Lock || keys.SharesWriters || disk is not FileDisk image) return;
+        if (!_options.Lock || keys.SharesWriters || disk is not FileDisk image)
+            return;
         _context.Pool.Blocking(() =>
         {
             image.Lock(patience);
@@ -68,7 +71,8 @@ internal sealed partial class Device
 
     private void NoteWaiting(string reason)
     {
-        if (_waitsFor is null && MayLog()) _context.Log.DeviceWarning(Id, reason + "; the guest waits for it");
+        if (_waitsFor is null && MayLog())
+            _context.Log.DeviceWarning(Id, reason + "; the guest waits for it");
         _waitsFor = reason;
     }
 
@@ -88,7 +92,8 @@ internal sealed partial class Device
         lock (_throttle)
         {
             // Setting them forgets what was spent.
-            if (!_limitedByCommand && _throttle.Limits != _options.Limits) _throttle.Limits = _options.Limits;
+            if (!_limitedByCommand && _throttle.Limits != _options.Limits)
+                _throttle.Limits = _options.Limits;
         }
     }
 }

@@ -5,7 +5,13 @@ using Microsoft.Extensions.Logging;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>What all devices of a backend share.</summary>
-internal sealed class DeviceContext(BackendOptions options, IHypervisor hypervisor, IReactors reactors, ILogger log, StepPool pool)
+internal sealed class DeviceContext(
+    BackendOptions options,
+    IHypervisor hypervisor,
+    IReactors reactors,
+    ILogger log,
+    StepPool pool
+)
 {
     private volatile StoreConnection? _store;
 
@@ -26,6 +32,10 @@ internal sealed class DeviceContext(BackendOptions options, IHypervisor hypervis
     }
 }
 
-/// <summary>One connection to the store; watches die with it, so that each device sets its own again on the next.</summary>
-/// <param name="CameBackEmpty">The store lost everything while we were not connected: what is absent was not removed by anybody.</param>
+/// <summary>
+/// One connection to the store; watches die with it, so that each device sets its own again on the next.
+/// </summary>
+/// <param name="CameBackEmpty">
+/// The store lost everything while we were not connected: what is absent was not removed by anybody.
+/// </param>
 internal sealed record StoreConnection(IXenstore Store, bool CameBackEmpty);

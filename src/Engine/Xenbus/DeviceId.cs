@@ -22,8 +22,13 @@ public readonly record struct DeviceId(DomainId Frontend, int Number)
     internal static bool TryParse(ReadOnlySpan<char> domain, ReadOnlySpan<char> number, out DeviceId id)
     {
         id = default;
-        if (!ushort.TryParse(domain, NumberStyles.None, CultureInfo.InvariantCulture, out ushort frontend) || frontend >= FirstReservedDomain) return false;
-        if (!int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int device)) return false;
+        if (
+            !ushort.TryParse(domain, NumberStyles.None, CultureInfo.InvariantCulture, out ushort frontend)
+            || frontend >= FirstReservedDomain
+        )
+            return false;
+        if (!int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int device))
+            return false;
         id = new DeviceId(new DomainId(frontend), device);
         // One device has one name: 007 is not 7.
         return id.ToString().Length == domain.Length + 1 + number.Length;

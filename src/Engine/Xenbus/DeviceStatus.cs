@@ -38,7 +38,8 @@ public sealed record DeviceStatus
     public IReadOnlyList<VbdQueue> Queues { get; init; } = [];
 
     /// <summary>The keys that describe the device to its frontend, as they were last written.</summary>
-    public IReadOnlyDictionary<string, string> Features { get; init; } = System.Collections.ObjectModel.ReadOnlyDictionary<string, string>.Empty;
+    public IReadOnlyDictionary<string, string> Features { get; init; } =
+        System.Collections.ObjectModel.ReadOnlyDictionary<string, string>.Empty;
 
     /// <summary>What the device may do at most.</summary>
     public ThrottleLimits Limits { get; init; } = new();
@@ -46,10 +47,14 @@ public sealed record DeviceStatus
     /// <summary>Drained by command.</summary>
     public bool IsPaused { get; init; }
 
-    /// <summary>The disk still holds requests although the device is to stop; it is tried again in the background.</summary>
+    /// <summary>
+    /// The disk still holds requests although the device is to stop; it is tried again in the background.
+    /// </summary>
     public bool IsStopping { get; init; }
 
-    /// <summary>The store came back empty while the device was served: it goes on, but nobody can tell it anything.</summary>
+    /// <summary>
+    /// The store came back empty while the device was served: it goes on, but nobody can tell it anything.
+    /// </summary>
     public bool IsOrphan { get; init; }
 
     /// <summary>Why the device is not served; null when nothing is wrong.</summary>

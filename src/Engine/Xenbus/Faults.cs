@@ -1,6 +1,8 @@
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>A device that cannot be served; the message is one line for the log and for xenstore's error node.</summary>
+/// <summary>
+/// A device that cannot be served; the message is one line for the log and for xenstore's error node.
+/// </summary>
 internal sealed class DeviceFaultException(string message) : Exception(message);
 
 /// <summary>A command that cannot be carried out; the message is one line.</summary>
@@ -15,7 +17,10 @@ internal static class Shown
         return clean.Length < value.Length ? $"'{clean}...'" : $"'{clean}'";
     }
 
-    /// <summary>A line whose middle is left out when it is too long: a long path stands at the beginning, and what is wrong with it at the end.</summary>
+    /// <summary>
+    /// A line whose middle is left out when it is too long: a long path stands at the beginning, and what is wrong with
+    /// it at the end.
+    /// </summary>
     public static string Ends(string line, int maxLength) =>
         line.Length <= maxLength ? line : $"{line[..(maxLength / 2)]} ... {line[^(maxLength / 2)..]}";
 }

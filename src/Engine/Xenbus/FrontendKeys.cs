@@ -1,14 +1,14 @@
 using System.Globalization;
 using System.Numerics;
 using Blkring.Engine.Hypervisor;
-using Blkring.Engine.Queues;
 using Blkring.Engine.Vbds;
 
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// What a frontend writes before it goes to Initialised (blkif.h, "Frontend XenBus Nodes"), read and bounded. A guest wrote all of it:
-/// every number has its limits here, and whatever does not keep to them ends the attempt with one line.
+/// What a frontend writes before it goes to Initialised (blkif.h, "Frontend XenBus Nodes"), read and bounded. A guest
+/// wrote all of it: every number has its limits here, and whatever does not keep to them ends the attempt with one
+/// line.
 /// </summary>
 internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions options)
 {
@@ -22,9 +22,15 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
             Frontend = frontend,
             Protocol = store.Read($"{area}/protocol"),
             // One queue has its keys in the area itself, also when the frontend says that it is one.
-            Rings = queues == 1
-                ? [ReadRing(area, pages, indexed)]
-                : [.. Enumerable.Range(0, queues).Select(queue => ReadRing(Numbered($"{area}/queue-", queue), pages, indexed))],
+            Rings =
+                queues == 1
+                    ? [ReadRing(area, pages, indexed)]
+                    :
+                    [
+                        .. Enumerable
+                            .Range(0, queues)
+                            .Select(queue => ReadRing(Numbered($"{area}/queue-", queue), pages, indexed)),
+                    ],
             PersistentGrants = store.Read($"{area}/feature-persistent") == "1",
             Resume = resume,
         };
@@ -36,7 +42,8 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
     private int ReadRingPages(out bool indexed)
     {
         indexed = true;
-        if (ReadNumber(area, "ring-page-order", 0, (uint)options.MaxRingPageOrder) is { } order) return 1 << (int)order;
+        if (ReadNumber(area, "ring-page-order", 0, (uint)options.MaxRingPageOrder) is { } order)
+            return 1 << (int)order;
         // The deprecated name of the same (blkif.h, note 12).
         uint? pages = ReadNumber(area, "num-ring-pages", 1, 1u << options.MaxRingPageOrder);
         if (pages is { } count && !BitOperations.IsPow2(count))
@@ -45,15 +52,26 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
         return (int)(pages ?? 1);
     }
 
-    private VbdRing ReadRing(string folder, int pages, bool indexed) => new()
-    {
-        References = pages == 1
-            ? [ReadOnlyReference(folder, indexed)]
-            : [.. Enumerable.Range(0, pages).Select(page => RequireReference(folder, Numbered("ring-ref", page)))],
-        EventChannel = new EventChannelPort(Require(folder, "event-channel", ReadNumber(folder, "event-channel", 1, uint.MaxValue))),
-    };
+    private VbdRing ReadRing(string folder, int pages, bool indexed) =>
+        new()
+        {
+            References =
+                pages == 1
+                    ? [ReadOnlyReference(folder, indexed)]
+                    :
+                    [
+                        .. Enumerable
+                            .Range(0, pages)
+                            .Select(page => RequireReference(folder, Numbered("ring-ref", page))),
+                    ],
+            EventChannel = new EventChannelPort(
+                Require(folder, "event-channel", ReadNumber(folder, "event-channel", 1, uint.MaxValue))
+            ),
+        };
 
-    /// <summary>A ring of one page: frontends that name its size as order 0 differ in what they call its reference.</summary>
+    /// <summary>
+    /// A ring of one page: frontends that name its size as order 0 differ in what they call its reference.
+    /// </summary>
     private GrantReference ReadOnlyReference(string folder, bool indexed)
     {
         (string first, string second) = indexed ? ("ring-ref0", "ring-ref") : ("ring-ref", "ring-ref0");
@@ -70,15 +88,21 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
     /// <returns>Null when the key is absent.</returns>
     private uint? ReadNumber(string folder, string key, uint min, uint max)
     {
-        if (store.Read($"{folder}/{key}") is not { } text) return null;
+        if (store.Read($"{folder}/{key}") is not { } text)
+            return null;
         if (!uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint value))
-            throw new DeviceFaultException($"the frontend's {NameOf(folder, key)} is {Shown.Value(text)}, not a number");
+            throw new DeviceFaultException(
+                $"the frontend's {NameOf(folder, key)} is {Shown.Value(text)}, not a number"
+            );
         if (value < min || value > max)
-            throw new DeviceFaultException($"the frontend's {NameOf(folder, key)} is {value}: {min} to {max} are served");
+            throw new DeviceFaultException(
+                $"the frontend's {NameOf(folder, key)} is {value}: {min} to {max} are served"
+            );
         return value;
     }
 
-    private string NameOf(string folder, string key) => folder.Length == area.Length ? key : $"{folder.AsSpan(area.Length + 1)}/{key}";
+    private string NameOf(string folder, string key) =>
+        folder.Length == area.Length ? key : $"{folder.AsSpan(area.Length + 1)}/{key}";
 
     private static string Numbered(string name, int number) => name + number.ToString(CultureInfo.InvariantCulture);
 }

@@ -47,7 +47,10 @@ public interface IXenstore : IDisposable
 
 public static class XenstoreTransactions
 {
-    /// <summary>Somebody who writes in a loop what we read can make a transaction fail for ever: then the step is tried again later.</summary>
+    /// <summary>
+    /// Somebody who writes in a loop what we read can make a transaction fail for ever: then the step is tried again
+    /// later.
+    /// </summary>
     private const int MaxTries = 100;
     private const int TriesAtOnce = 10;
 
@@ -58,8 +61,10 @@ public static class XenstoreTransactions
     {
         for (int tries = 1; tries <= MaxTries; tries++)
         {
-            if (tries > TriesAtOnce) Thread.Sleep(Random.Shared.Next(1, 10));
-            if (TryOnce(store, body) is { } result) return result;
+            if (tries > TriesAtOnce)
+                Thread.Sleep(Random.Shared.Next(1, 10));
+            if (TryOnce(store, body) is { } result)
+                return result;
         }
         throw new XenstoreException($"a transaction met others {MaxTries} times", Errno.EAGAIN);
     }
@@ -67,7 +72,8 @@ public static class XenstoreTransactions
     private static bool? TryOnce(IXenstore store, Func<uint, bool> body)
     {
         uint transaction = store.StartTransaction();
-        bool done = false, ended = false;
+        bool done = false,
+            ended = false;
         try
         {
             done = body(transaction);
@@ -76,7 +82,8 @@ public static class XenstoreTransactions
         }
         catch
         {
-            if (!ended) TryAbort(store, transaction);
+            if (!ended)
+                TryAbort(store, transaction);
             throw;
         }
     }

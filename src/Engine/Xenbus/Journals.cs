@@ -6,8 +6,8 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// The files that keep what rings have under way (<see cref="RingJournal"/>): <c>backend-vbd3-7-51712-0</c> is that of ring 0 of device
-/// 7/51712 in the directory vbd3.
+/// The files that keep what rings have under way (<see cref="RingJournal"/>): <c>backend-vbd3-7-51712-0</c> is that of
+/// ring 0 of device 7/51712 in the directory vbd3.
 /// </summary>
 internal static class Journals
 {
@@ -22,7 +22,15 @@ internal static class Journals
         try
         {
             foreach (string file in Directory.EnumerateFiles(folder, beginning + "*"))
-                if (int.TryParse(Path.GetFileName(file).AsSpan(beginning.Length), NumberStyles.None, CultureInfo.InvariantCulture, out _)) File.Delete(file);
+                if (
+                    int.TryParse(
+                        Path.GetFileName(file).AsSpan(beginning.Length),
+                        NumberStyles.None,
+                        CultureInfo.InvariantCulture,
+                        out _
+                    )
+                )
+                    File.Delete(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -31,19 +39,24 @@ internal static class Journals
     }
 
     /// <summary>
-    /// Before any device is served: only of what a daemon left Connected a ring can be taken over, all else went while there was none.
+    /// Before any device is served: only of what a daemon left Connected a ring can be taken over, all else went while
+    /// there was none.
     /// </summary>
     /// <param name="root">backend/vbd3</param>
     /// <param name="frontend">Whose journals these are to be; null for everybody's.</param>
     public static void RemoveStale(string folder, string root, DomainId? frontend, IXenstore store)
     {
-        string beginning = NameOf(root) + "-", connected = XenbusStates.Format(XenbusState.Connected);
+        string beginning = NameOf(root) + "-",
+            connected = XenbusStates.Format(XenbusState.Connected);
         foreach (string file in Directory.EnumerateFiles(folder, beginning + "*"))
         {
             // Another directory's name may begin with this one's: its names have more parts.
-            if (Path.GetFileName(file)[beginning.Length..].Split('-') is not [var domain, var number, _]) continue;
-            if (!DeviceId.TryParse(domain, number, out DeviceId id) || (frontend is { } only && id.Frontend != only)) continue;
-            if (store.Read($"{root}/{id}/state") != connected) File.Delete(file);
+            if (Path.GetFileName(file)[beginning.Length..].Split('-') is not [var domain, var number, _])
+                continue;
+            if (!DeviceId.TryParse(domain, number, out DeviceId id) || (frontend is { } only && id.Frontend != only))
+                continue;
+            if (store.Read($"{root}/{id}/state") != connected)
+                File.Delete(file);
         }
     }
 

@@ -20,35 +20,49 @@ public sealed unsafe class LibXenstore : IXenstore
         }
         catch (DllNotFoundException)
         {
-            throw new XenstoreException("libxenstore.so.4 is missing: install the Debian package libxenstore4 (or your system's Xen libraries)");
+            throw new XenstoreException(
+                "libxenstore.so.4 is missing: install the Debian package libxenstore4 (or your system's Xen libraries)"
+            );
         }
     }
 
-    private static XenstoreException NoAnswer(int errno) => new(
-        $"xenstore does not answer ({Errno.Describe(errno)}): " + (errno is Errno.EACCES or Errno.EPERM
-            ? "run this as root"
-            : "boot Xen and start xenstored (systemctl start xenstored), or point XENSTORED_PATH to its socket"), errno);
+    private static XenstoreException NoAnswer(int errno) =>
+        new(
+            $"xenstore does not answer ({Errno.Describe(errno)}): "
+                + (
+                    errno is Errno.EACCES or Errno.EPERM
+                        ? "run this as root"
+                        : "boot Xen and start xenstored (systemctl start xenstored), or point XENSTORED_PATH to its socket"
+                ),
+            errno
+        );
 
     public int Descriptor => LibXenStore.Fileno(_handle);
 
     public string? Read(string path, uint transaction = 0)
     {
         int length = LibXenStore.Read(_handle, transaction, path, out string value);
-        return length >= 0 ? value : Absent(length) ? null : throw Failed("read", path, length);
+        return length >= 0 ? value
+            : Absent(length) ? null
+            : throw Failed("read", path, length);
     }
 
-    public void Write(string path, string value, uint transaction = 0) => Check("write", path, LibXenStore.Write(_handle, transaction, path, value));
+    public void Write(string path, string value, uint transaction = 0) =>
+        Check("write", path, LibXenStore.Write(_handle, transaction, path, value));
 
     public void Remove(string path, uint transaction = 0)
     {
         int error = LibXenStore.Rm(_handle, transaction, path);
-        if (!Absent(error)) Check("remove", path, error);
+        if (!Absent(error))
+            Check("remove", path, error);
     }
 
     public IReadOnlyList<string>? Directory(string path, uint transaction = 0)
     {
         int count = LibXenStore.Directory(_handle, transaction, path, out string[] names);
-        return count >= 0 ? names : Absent(count) ? null : throw Failed("directory", path, count);
+        return count >= 0 ? names
+            : Absent(count) ? null
+            : throw Failed("directory", path, count);
     }
 
     public uint StartTransaction()
@@ -60,7 +74,8 @@ public sealed unsafe class LibXenstore : IXenstore
     public bool EndTransaction(uint transaction, bool abort)
     {
         int error = LibXenStore.TransactionEnd(_handle, transaction, abort);
-        if (error == -Errno.EAGAIN) return false;
+        if (error == -Errno.EAGAIN)
+            return false;
         Check("transaction end", "", error);
         return true;
     }
@@ -70,7 +85,8 @@ public sealed unsafe class LibXenstore : IXenstore
     public void Unwatch(string path, string token)
     {
         int error = LibXenStore.Unwatch(_handle, path, token);
-        if (!Absent(error)) Check("unwatch", path, error);
+        if (!Absent(error))
+            Check("unwatch", path, error);
     }
 
     public bool CheckWatch(out string path, out string token)
@@ -90,7 +106,8 @@ public sealed unsafe class LibXenstore : IXenstore
 
     private static void Check(string call, string path, int error)
     {
-        if (error < 0) throw Failed(call, path, error);
+        if (error < 0)
+            throw Failed(call, path, error);
     }
 
     private static XenstoreException Failed(string call, string path, int error) =>

@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>Lets a burst of log lines through, then one in ten seconds: what a guest can cause, it can cause in a loop.</summary>
+/// <summary>
+/// Lets a burst of log lines through, then one in ten seconds: what a guest can cause, it can cause in a loop.
+/// </summary>
 internal sealed class LogLimiter
 {
     private const int Burst = 20;

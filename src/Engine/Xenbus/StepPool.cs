@@ -3,12 +3,17 @@ using System.Diagnostics;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// Something that is run again whenever it was marked, never twice at once: however often it is marked before it runs, it runs once.
+/// Something that is run again whenever it was marked, never twice at once: however often it is marked before it runs,
+/// it runs once.
 /// </summary>
 internal abstract class Step
 {
-    /// <summary>Runs at once before a guest that keeps marking its device is slowed down, and runs a second after that (XSA-349).</summary>
-    private const int Burst = 100, PerSecond = 20;
+    /// <summary>
+    /// Runs at once before a guest that keeps marking its device is slowed down, and runs a second after that
+    /// (XSA-349).
+    /// </summary>
+    private const int Burst = 100,
+        PerSecond = 20;
 
     private double _tokens = Burst;
     private long _refilled = Stopwatch.GetTimestamp();
@@ -33,16 +38,19 @@ internal enum StepState : byte
 {
     Idle,
     Queued,
+
     /// <summary>Waits for its budget, then is queued.</summary>
     Deferred,
     Running,
+
     /// <summary>Marked while it ran: it goes to the end of the queue afterwards.</summary>
     RunningMarked,
 }
 
 /// <summary>
-/// Runs steps on threads of its own, first come, first served. What may take long, a disk above all, is done in <see cref="Blocking"/>:
-/// it then counts for nothing, and another thread takes the next step, so that one sick disk holds nobody up.
+/// Runs steps on threads of its own, first come, first served. What may take long, a disk above all, is done in
+/// <see cref="Blocking"/>: it then counts for nothing, and another thread takes the next step, so that one sick disk
+/// holds nobody up.
 /// </summary>
 internal sealed class StepPool(string name, int parallel = 4) : IDisposable
 {
@@ -54,8 +62,13 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
     private readonly object _lock = new();
     private readonly Queue<Step> _queue = new();
     private readonly HashSet<Timer> _timers = [];
-    /// <summary>Threads that run a step and are not in <see cref="Blocking"/>; threads that wait for one; all threads.</summary>
-    private int _running, _idle, _threads;
+
+    /// <summary>
+    /// Threads that run a step and are not in <see cref="Blocking"/>; threads that wait for one; all threads.
+    /// </summary>
+    private int _running,
+        _idle,
+        _threads;
     private bool _stopping;
 
     /// <summary>Has the step run, soon and once. Never waits.</summary>
@@ -63,7 +76,8 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
     {
         lock (_lock)
         {
-            if (_stopping) return;
+            if (_stopping)
+                return;
             switch (step.State)
             {
                 case StepState.Idle:
@@ -79,10 +93,14 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
     /// <summary>As <see cref="Mark"/>, after a time.</summary>
     public void MarkLater(Step step, TimeSpan delay) => After(delay, () => Mark(step));
 
-    /// <summary>Does what may take long, while other steps go on. On a thread that is none of the pool's it is done, and nothing else.</summary>
+    /// <summary>
+    /// Does what may take long, while other steps go on. On a thread that is none of the pool's it is done, and nothing
+    /// else.
+    /// </summary>
     public TResult Blocking<TResult>(Func<TResult> action)
     {
-        if (!t_runsSteps) return action();
+        if (!t_runsSteps)
+            return action();
         Leave();
         try
         {
@@ -90,7 +108,8 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
         }
         finally
         {
-            lock (_lock) _running++;
+            lock (_lock)
+                _running++;
         }
     }
 
@@ -103,13 +122,15 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
         {
             _stopping = true;
             _queue.Clear();
-            foreach (Timer timer in _timers) timer.Dispose();
+            foreach (Timer timer in _timers)
+                timer.Dispose();
             _timers.Clear();
             Monitor.PulseAll(_lock);
             while (_threads > 0)
             {
                 TimeSpan left = timeout - Stopwatch.GetElapsedTime(start);
-                if (left <= TimeSpan.Zero) return false;
+                if (left <= TimeSpan.Zero)
+                    return false;
                 Monitor.Wait(_lock, left);
             }
             return true;
@@ -127,13 +148,17 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
             return;
         }
         step.State = StepState.Deferred;
-        After(wait, () =>
-        {
-            lock (_lock)
+        After(
+            wait,
+            () =>
             {
-                if (!_stopping) Enqueue(step);
+                lock (_lock)
+                {
+                    if (!_stopping)
+                        Enqueue(step);
+                }
             }
-        });
+        );
     }
 
     private void Enqueue(Step step)
@@ -145,13 +170,15 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
 
     private void StartThreadIfNeeded()
     {
-        if (_queue.Count == 0 || _stopping) return;
+        if (_queue.Count == 0 || _stopping)
+            return;
         if (_idle > 0)
         {
             Monitor.Pulse(_lock);
             return;
         }
-        if (_running >= parallel) return;
+        if (_running >= parallel)
+            return;
         _threads++;
         _running++;
         new Thread(Work) { Name = name, IsBackground = true }.Start();
@@ -193,7 +220,8 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
                 bool woken = Monitor.Wait(_lock, s_idleThreadLife);
                 _idle--;
                 _running++;
-                if (!woken && _queue.Count == 0) break;
+                if (!woken && _queue.Count == 0)
+                    break;
             }
             _threads--;
             _running--;
@@ -209,7 +237,8 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
         {
             bool again = step.State == StepState.RunningMarked;
             step.State = StepState.Idle;
-            if (again && !_stopping) Schedule(step);
+            if (again && !_stopping)
+                Schedule(step);
         }
     }
 
@@ -217,14 +246,16 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
     {
         lock (_lock)
         {
-            if (_stopping) return;
+            if (_stopping)
+                return;
             Timer? timer = null;
             timer = new Timer(_ =>
             {
                 lock (_lock)
                 {
                     // Stop has disposed of it meanwhile.
-                    if (!_timers.Remove(timer!)) return;
+                    if (!_timers.Remove(timer!))
+                        return;
                     timer!.Dispose();
                 }
                 action();

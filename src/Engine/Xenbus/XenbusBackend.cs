@@ -8,13 +8,15 @@ using Microsoft.Extensions.Logging;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// The control plane: serves every device that appears in a directory of xenstore. One thread watches the store and only marks devices;
-/// what follows from a mark is done in steps, one device at a time in itself and any number beside each other (see docs/xenbus.md).
+/// The control plane: serves every device that appears in a directory of xenstore. One thread watches the store and
+/// only marks devices; what follows from a mark is done in steps, one device at a time in itself and any number beside
+/// each other (see docs/xenbus.md).
 /// </summary>
 public sealed class XenbusBackend : IDisposable
 {
     private const string BackendToken = "backend";
-    private static readonly TimeSpan s_housekeeping = TimeSpan.FromSeconds(1), s_sick = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_housekeeping = TimeSpan.FromSeconds(1),
+        s_sick = TimeSpan.FromSeconds(10);
 
     private readonly BackendOptions _options;
     private readonly ILogger _log;
@@ -25,13 +27,27 @@ public sealed class XenbusBackend : IDisposable
     private readonly ConcurrentDictionary<DeviceId, Device> _devices = new();
     private readonly Timer _housekeeper;
     private long _growthLookedAt = Environment.TickCount64;
-    private bool _wasConnected, _lossLogged, _stopped;
+    private bool _wasConnected,
+        _lossLogged,
+        _stopped;
 
     /// <param name="connect">Opens the store; called again whenever the connection was lost.</param>
-    public XenbusBackend(BackendOptions options, Func<IXenstore> connect, IHypervisor hypervisor, IReactors reactors, ILogger log)
+    public XenbusBackend(
+        BackendOptions options,
+        Func<IXenstore> connect,
+        IHypervisor hypervisor,
+        IReactors reactors,
+        ILogger log
+    )
     {
-        if (options.Directory.Length == 0 || !options.Directory.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_'))
-            throw new ArgumentException($"'{options.Directory}' cannot be a directory of xenstore's backend/: letters, digits, - and _ can", nameof(options));
+        if (
+            options.Directory.Length == 0
+            || !options.Directory.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_')
+        )
+            throw new ArgumentException(
+                $"'{options.Directory}' cannot be a directory of xenstore's backend/: letters, digits, - and _ can",
+                nameof(options)
+            );
         (_options, _log) = (options, log);
         _context = new DeviceContext(options, hypervisor, reactors, log, _pool);
         _scan = new ScanStep(this);
@@ -44,29 +60,44 @@ public sealed class XenbusBackend : IDisposable
     /// <exception cref="IOException">The journals' folder cannot be made or cleared.</exception>
     public void Start()
     {
-        if (_options.JournalFolder is { } folder) MakePrivate(folder);
+        if (_options.JournalFolder is { } folder)
+            MakePrivate(folder);
         _watch.Start();
         _housekeeper.Change(s_housekeeping, s_housekeeping);
         _log.Started(_context.Root, _context.Hypervisor.Describe());
     }
 
     /// <summary>
-    /// Drains and lets go of every device, and leaves their keys as they are: the next daemon takes the rings over, and guests notice no
-    /// more than a pause.
+    /// Drains and lets go of every device, and leaves their keys as they are: the next daemon takes the rings over, and
+    /// guests notice no more than a pause.
     /// </summary>
-    /// <returns>False when a disk still held requests after <paramref name="timeout"/>: the memory they use must stay until the process ends.</returns>
+    /// <returns>
+    /// False when a disk still held requests after <paramref name="timeout"/>: the memory they use must stay until the
+    /// process ends.
+    /// </returns>
     public bool Stop(TimeSpan timeout)
     {
-        if (_stopped) return true;
+        if (_stopped)
+            return true;
         _stopped = true;
         _housekeeper.Dispose();
         _watch.Dispose();
         long start = Stopwatch.GetTimestamp();
         _pool.Stop(timeout);
         TimeSpan left = timeout - Stopwatch.GetElapsedTime(start);
-        if (left < TimeSpan.Zero) left = TimeSpan.Zero;
-        Task<bool>[] leaving = [.. _devices.Values.Select(device =>
-            Task.Factory.StartNew(() => device.Leave(left), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))];
+        if (left < TimeSpan.Zero)
+            left = TimeSpan.Zero;
+        Task<bool>[] leaving =
+        [
+            .. _devices.Values.Select(device =>
+                Task.Factory.StartNew(
+                    () => device.Leave(left),
+                    CancellationToken.None,
+                    TaskCreationOptions.LongRunning,
+                    TaskScheduler.Default
+                )
+            ),
+        ];
         bool drained = Task.WhenAll(leaving).GetAwaiter().GetResult().All(drainedInTime => drainedInTime);
         _log.Stopped(drained);
         return drained;
@@ -76,7 +107,12 @@ public sealed class XenbusBackend : IDisposable
 
     /// <summary>All devices there are, those that are about to go too; by domain and number.</summary>
     public IReadOnlyList<DeviceStatus> Devices =>
-        [.. _devices.Values.Select(device => device.Status()).OrderBy(device => device.Id.Frontend.Value).ThenBy(device => device.Id.Number)];
+        [
+            .. _devices
+                .Values.Select(device => device.Status())
+                .OrderBy(device => device.Id.Frontend.Value)
+                .ThenBy(device => device.Id.Number),
+        ];
 
     /// <summary>Since the thread that watches the store last came round: what a watchdog asks.</summary>
     public TimeSpan SinceLastTurn => _watch.SinceLastTurn;
@@ -111,19 +147,23 @@ public sealed class XenbusBackend : IDisposable
     private static void MakePrivate(string folder)
     {
         const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-        if (OperatingSystem.IsLinux()) Directory.CreateDirectory(folder, OwnerOnly);
+        if (OperatingSystem.IsLinux())
+            Directory.CreateDirectory(folder, OwnerOnly);
     }
 
-    private Device Find(DeviceId id) => _devices.TryGetValue(id, out Device? device)
-        ? device
-        : throw new XenbusCommandException($"there is no device {id} in {_context.Root}");
+    private Device Find(DeviceId id) =>
+        _devices.TryGetValue(id, out Device? device)
+            ? device
+            : throw new XenbusCommandException($"there is no device {id} in {_context.Root}");
 
     private void OnConnected(IXenstore store)
     {
         bool empty = _wasConnected && HasLostContent(store);
         // The first time there is no device yet that could be at work on a journal.
-        if (!_wasConnected && _options.JournalFolder is { } folder) Journals.RemoveStale(folder, _context.Root, _options.Frontend, store);
-        if (_wasConnected) _log.StoreBack();
+        if (!_wasConnected && _options.JournalFolder is { } folder)
+            Journals.RemoveStale(folder, _context.Root, _options.Frontend, store);
+        if (_wasConnected)
+            _log.StoreBack();
         _wasConnected = true;
         _lossLogged = false;
         _context.Store = new StoreConnection(store, empty);
@@ -131,8 +171,9 @@ public sealed class XenbusBackend : IDisposable
     }
 
     /// <summary>
-    /// Of the devices that guests use not one has its keys: a store that was restarted without its content, where a toolstack may already be
-    /// making new guests. That all were removed in the moment when nobody was connected is not believed.
+    /// Of the devices that guests use not one has its keys: a store that was restarted without its content, where a
+    /// toolstack may already be making new guests. That all were removed in the moment when nobody was connected is not
+    /// believed.
     /// </summary>
     private bool HasLostContent(IXenstore store)
     {
@@ -151,7 +192,8 @@ public sealed class XenbusBackend : IDisposable
     {
         _context.Store = null;
         // Once, however often the store cannot be reached.
-        if (_lossLogged) return;
+        if (_lossLogged)
+            return;
         _lossLogged = true;
         _log.StoreLost(why);
     }
@@ -159,12 +201,19 @@ public sealed class XenbusBackend : IDisposable
     /// <summary>On the watching thread: only marks.</summary>
     private void OnEvent(string path, string token)
     {
-        if (token == BackendToken) OnBackendEvent(path);
-        else if (token.StartsWith(Device.WatchTokenPrefix, StringComparison.Ordinal)
-            && DeviceId.TryParse(token[Device.WatchTokenPrefix.Length..], out DeviceId id) && _devices.TryGetValue(id, out Device? device)) _pool.Mark(device);
+        if (token == BackendToken)
+            OnBackendEvent(path);
+        else if (
+            token.StartsWith(Device.WatchTokenPrefix, StringComparison.Ordinal)
+            && DeviceId.TryParse(token[Device.WatchTokenPrefix.Length..], out DeviceId id)
+            && _devices.TryGetValue(id, out Device? device)
+        )
+            _pool.Mark(device);
     }
 
-    /// <summary>Whose key changed is in the path: backend/vbd3/7/51712/online. A shorter one tells of several devices.</summary>
+    /// <summary>
+    /// Whose key changed is in the path: backend/vbd3/7/51712/online. A shorter one tells of several devices.
+    /// </summary>
     private void OnBackendEvent(string path)
     {
         string below = path.Length > _context.Root.Length ? path[(_context.Root.Length + 1)..] : "";
@@ -174,36 +223,52 @@ public sealed class XenbusBackend : IDisposable
             _pool.Mark(_scan);
             return;
         }
-        if (names.Length > 3 || (names.Length == 3 && !MattersToUs(names[2]))) return;
-        if (DeviceId.TryParse(names[0], names[1], out DeviceId id)) Discover(id);
+        if (names.Length > 3 || (names.Length == 3 && !MattersToUs(names[2])))
+            return;
+        if (DeviceId.TryParse(names[0], names[1], out DeviceId id))
+            Discover(id);
     }
 
     /// <summary>Most keys we write ourselves, and most of the toolstack's are read when one of these changes.</summary>
     private static bool MattersToUs(string key) =>
-        key is "state" or "online" or "frontend" or "frontend-id" or "params" or "physical-device" or "physical-device-path";
+        key
+            is "state"
+                or "online"
+                or "frontend"
+                or "frontend-id"
+                or "params"
+                or "physical-device"
+                or "physical-device-path";
 
     private void Discover(DeviceId id)
     {
-        if (_options.Frontend is { } only && id.Frontend != only) return;
-        _pool.Mark(_devices.GetOrAdd(id, static (id, backend) => new Device(id, backend._context, backend.Forget), this));
+        if (_options.Frontend is { } only && id.Frontend != only)
+            return;
+        _pool.Mark(
+            _devices.GetOrAdd(id, static (id, backend) => new Device(id, backend._context, backend.Forget), this)
+        );
     }
 
     private void Forget(Device device, IXenstore store)
     {
         _devices.TryRemove(new KeyValuePair<DeviceId, Device>(device.Id, device));
         // Made again after the device last looked, and before it was out of the table: its mark is lost with it.
-        if (store.Directory($"{_context.Root}/{device.Id}") is not null) Discover(device.Id);
+        if (store.Directory($"{_context.Root}/{device.Id}") is not null)
+            Discover(device.Id);
     }
 
     /// <summary>Never waits: growth is looked for, and faults are followed, in the devices' own steps.</summary>
     private void KeepHouse()
     {
         bool growthDue = Environment.TickCount64 - _growthLookedAt >= _options.GrowthInterval.TotalMilliseconds;
-        if (growthDue) _growthLookedAt = Environment.TickCount64;
+        if (growthDue)
+            _growthLookedAt = Environment.TickCount64;
         foreach (Device device in _devices.Values)
         {
-            if (growthDue) device.NoteGrowthDue();
-            if (device.LogFaults() || growthDue) _pool.Mark(device);
+            if (growthDue)
+                device.NoteGrowthDue();
+            if (device.LogFaults() || growthDue)
+                _pool.Mark(device);
         }
     }
 
@@ -212,8 +277,10 @@ public sealed class XenbusBackend : IDisposable
     {
         public override void Run()
         {
-            foreach (Device device in backend._devices.Values) backend._pool.Mark(device);
-            if (backend._context.Store is not { } connection) return;
+            foreach (Device device in backend._devices.Values)
+                backend._pool.Mark(device);
+            if (backend._context.Store is not { } connection)
+                return;
             try
             {
                 Scan(connection.Store);
@@ -229,7 +296,8 @@ public sealed class XenbusBackend : IDisposable
             string root = backend._context.Root;
             foreach (string domain in store.Directory(root) ?? [])
             foreach (string number in store.Directory($"{root}/{domain}") ?? [])
-                if (DeviceId.TryParse(domain, number, out DeviceId id)) backend.Discover(id);
+                if (DeviceId.TryParse(domain, number, out DeviceId id))
+                    backend.Discover(id);
         }
     }
 }

@@ -8,8 +8,8 @@ using Microsoft.CodeAnalysis.Text;
 namespace Blkring.Generators.Diagnostics;
 
 /// <summary>
-/// Collects what is wrong with one spec file. Knows which XML element each part of the model came from, so that the model
-/// itself needs no positions.
+/// Collects what is wrong with one spec file. Knows which XML element each part of the model came from, so that the
+/// model itself needs no positions.
 /// </summary>
 internal sealed class ProblemList(string path, SourceText text)
 {
@@ -28,7 +28,9 @@ internal sealed class ProblemList(string path, SourceText text)
         return part;
     }
 
-    /// <summary>Reports at a part of the model: at its attribute when that is given and present, else at its element.</summary>
+    /// <summary>
+    /// Reports at a part of the model: at its attribute when that is given and present, else at its element.
+    /// </summary>
     public void Add(DiagnosticDescriptor descriptor, object part, string? attribute, params string[] arguments)
     {
         XElement element = _origins[part];

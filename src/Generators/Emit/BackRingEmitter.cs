@@ -10,14 +10,16 @@ internal static class BackRingEmitter
         string type = RingNames.Back(ring.Prefix);
         string request = RingNames.Request(ring.Prefix);
         string response = RingNames.Response(ring.Prefix);
-        writer.Lines($$"""
+        writer.Lines(
+            $$"""
             /// <summary>
-            /// The backend's half of a ring: struct {{ring.CName}}_back_ring of xen/io/ring.h. Takes requests, puts responses.
+            /// The backend's half of a ring: struct {{ring.CName}}_back_ring of xen/io/ring.h. Takes requests, puts
+            /// responses.
             /// </summary>
             /// <remarks>
-            /// One thread at a time. Indexes count up freely and wrap at 2^32, so only differences of them mean anything. The other
-            /// side can write anything into the shared page: nothing here trusts it beyond what ring.h does, and no index of its
-            /// can make an access leave the ring.
+            /// One thread at a time. Indexes count up freely and wrap at 2^32, so only differences of them mean
+            /// anything. The other side can write anything into the shared page: nothing here trusts it beyond what
+            /// ring.h does, and no index of its can make an access leave the ring.
             /// </remarks>
             public unsafe struct {{type}}<TAbi>
                 where TAbi : struct, {{RingNames.Interface(ring.Prefix)}}
@@ -31,7 +33,9 @@ internal static class BackRingEmitter
                 /// <summary>req_cons: index of the next request to take.</summary>
                 public uint ReqCons;
 
-                /// <summary>rsp_prod_pvt: index of the next response to put; published by <see cref="PushResponses"/>.</summary>
+                /// <summary>
+                /// rsp_prod_pvt: index of the next response to put; published by <see cref="PushResponses"/>.
+                /// </summary>
                 public uint RspProdPvt;
 
                 private readonly {{ring.Header.Name}}* _sring;
@@ -44,8 +48,13 @@ internal static class BackRingEmitter
                     RspProdPvt = index;
                 }
 
-                /// <summary>__RING_SIZE: entries of a ring of <paramref name="ringPages"/> pages, the largest power of two that fits.</summary>
-                /// <exception cref="ArgumentOutOfRangeException">Fewer than one page, or so many that the count is no int.</exception>
+                /// <summary>
+                /// __RING_SIZE: entries of a ring of <paramref name="ringPages"/> pages, the largest power of two that
+                /// fits.
+                /// </summary>
+                /// <exception cref="ArgumentOutOfRangeException">
+                /// Fewer than one page, or so many that the count is no int.
+                /// </exception>
                 public static int EntryCountFor(int ringPages)
                 {
                     ArgumentOutOfRangeException.ThrowIfLessThan(ringPages, 1);
@@ -55,8 +64,9 @@ internal static class BackRingEmitter
                 }
 
                 /// <summary>
-                /// BACK_RING_ATTACH: the backend's half of the ring at <paramref name="sring"/>, which must stay mapped,
-                /// <paramref name="ringPages"/> pages long, while this is in use. Both private indexes start at <paramref name="index"/>.
+                /// BACK_RING_ATTACH: the backend's half of the ring at <paramref name="sring"/>, which must stay
+                /// mapped, <paramref name="ringPages"/> pages long, while this is in use. Both private indexes start at
+                /// <paramref name="index"/>.
                 /// </summary>
                 /// <exception cref="ArgumentOutOfRangeException">As <see cref="EntryCountFor"/>.</exception>
                 public static {{type}}<TAbi> Attach(byte* sring, int ringPages, uint index = 0) =>
@@ -70,21 +80,25 @@ internal static class BackRingEmitter
                 /// <summary>req_prod: the requests the frontend says it has published.</summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly uint LoadRequestProducer() =>
-                    // Acquire (xen_rmb): what is read of the entries after this was written before the index was. Pairs with the
-                    // release in {{RingNames.Front(ring.Prefix)}}.PushRequests, xen_wmb of the frontend.
+                    // Acquire (xen_rmb): what is read of the entries after this was written before the index was. Pairs
+                    // with the release in {{RingNames.Front(ring.Prefix)}}.PushRequests, xen_wmb of the frontend.
                     Volatile.Read(ref _sring->ReqProd);
 
-                /// <summary>RING_REQUEST_PROD_OVERFLOW: more requests than the ring has entries; the frontend misbehaves.</summary>
+                /// <summary>
+                /// RING_REQUEST_PROD_OVERFLOW: more requests than the ring has entries; the frontend misbehaves.
+                /// </summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly bool IsProducerOverflow(uint reqProd) => reqProd - RspProdPvt > EntryCount;
 
-                /// <summary>RING_REQUEST_CONS_OVERFLOW: taking the request at this index would pass the responses still owed.</summary>
+                /// <summary>
+                /// RING_REQUEST_CONS_OVERFLOW: taking the request at this index would pass the responses still owed.
+                /// </summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly bool IsConsumerOverflow(uint reqCons) => reqCons - RspProdPvt >= EntryCount;
 
                 /// <summary>
-                /// RING_HAS_UNCONSUMED_REQUESTS: requests that can be taken; at most the entries without a response owed, whatever
-                /// the frontend publishes.
+                /// RING_HAS_UNCONSUMED_REQUESTS: requests that can be taken; at most the entries without a response
+                /// owed, whatever the frontend publishes.
                 /// </summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly uint UnconsumedRequests()
@@ -94,12 +108,16 @@ internal static class BackRingEmitter
                     return Math.Min(requests, room);
                 }
 
-                /// <summary>RING_COPY_REQUEST: a private copy of the request at an index. The index stays as it is.</summary>
+                /// <summary>
+                /// RING_COPY_REQUEST: a private copy of the request at an index. The index stays as it is.
+                /// </summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly void CopyRequest(uint index, ref {{request}} request) =>
                     TAbi.ReadRequest(EntryAt(index), ref request);
 
-                /// <summary>Puts a response at <see cref="RspProdPvt"/> and counts it up. Seen by the frontend once pushed.</summary>
+                /// <summary>
+                /// Puts a response at <see cref="RspProdPvt"/> and counts it up. Seen by the frontend once pushed.
+                /// </summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public void PutResponse(in {{response}} response)
                 {
@@ -108,7 +126,8 @@ internal static class BackRingEmitter
                 }
 
                 /// <summary>
-                /// RING_PUSH_RESPONSES_AND_CHECK_NOTIFY: publishes the responses put so far. True: the frontend wants an event for them.
+                /// RING_PUSH_RESPONSES_AND_CHECK_NOTIFY: publishes the responses put so far. True: the frontend wants
+                /// an event for them.
                 /// </summary>
                 public readonly bool PushResponses()
                 {
@@ -117,15 +136,16 @@ internal static class BackRingEmitter
                     // {{RingNames.Front(ring.Prefix)}}.UnconsumedResponses.
                     Volatile.Write(ref _sring->RspProd, RspProdPvt);
                     // Full (xen_mb): the index is out before rsp_event is read. Pairs with the one in
-                    // {{RingNames.Front(ring.Prefix)}}.FinalCheckForResponses: either we see its new rsp_event or it sees our responses.
+                    // {{RingNames.Front(ring.Prefix)}}.FinalCheckForResponses: either we see its new rsp_event or it
+                    // sees our responses.
                     Interlocked.MemoryBarrier();
                     uint wanted = Volatile.Read(ref _sring->RspEvent);
                     return RspProdPvt - wanted < RspProdPvt - old;
                 }
 
                 /// <summary>
-                /// RING_FINAL_CHECK_FOR_REQUESTS: asks for an event at the next request, before sleeping. True: there are requests
-                /// already, do not sleep.
+                /// RING_FINAL_CHECK_FOR_REQUESTS: asks for an event at the next request, before sleeping. True: there
+                /// are requests already, do not sleep.
                 /// </summary>
                 public readonly bool FinalCheckForRequests()
                 {
@@ -133,11 +153,13 @@ internal static class BackRingEmitter
                         return true;
                     Volatile.Write(ref _sring->ReqEvent, ReqCons + 1);
                     // Full (xen_mb): req_event is out before req_prod is read again. Pairs with the one in
-                    // {{RingNames.Front(ring.Prefix)}}.PushRequests: either we see its requests or it sees that we want an event.
+                    // {{RingNames.Front(ring.Prefix)}}.PushRequests: either we see its requests or it sees that we want
+                    // an event.
                     Interlocked.MemoryBarrier();
                     return UnconsumedRequests() != 0;
                 }
             }
-            """);
+            """
+        );
     }
 }

@@ -4,8 +4,8 @@ using Blkring.Generators.Layout;
 namespace Blkring.Generators.Emit;
 
 /// <summary>
-/// C# that reads and writes a bit field byte by byte, its lowest bits first: no integer in C# begins where a bit field may, and none
-/// has nine bytes, which one of a packed struct can have bits of.
+/// C# that reads and writes a bit field byte by byte, its lowest bits first: no integer in C# begins where a bit field
+/// may, and none has nine bytes, which one of a packed struct can have bits of.
 /// </summary>
 internal static class BitCode
 {
@@ -16,7 +16,13 @@ internal static class BitCode
     /// <param name="byteAt">A byte of the field, counted from its first.</param>
     public static string Get(FieldLayout field, Func<int, string> byteAt)
     {
-        string bits = string.Join(" | ", Pieces(field).Select(p => Shifted(Masked(Shifted($"({Unsigned(field)}){byteAt(p.Byte)}", ">>", p.Shift), p), "<<", p.Value)));
+        string bits = string.Join(
+            " | ",
+            Pieces(field)
+                .Select(p =>
+                    Shifted(Masked(Shifted($"({Unsigned(field)}){byteAt(p.Byte)}", ">>", p.Shift), p), "<<", p.Value)
+                )
+        );
         if (!field.IsSigned)
             return field.ElementName == Unsigned(field) ? bits : $"({field.ElementName})({bits})";
         // The sign is the highest bit: up to the top, and down again with copies of it.
@@ -24,7 +30,10 @@ internal static class BitCode
         return $"unchecked(({field.ElementName})((({(IsLong(field) ? "long" : "int")})({bits}) << {unused}) >> {unused}))";
     }
 
-    /// <summary>Statements that store the lowest bits of <paramref name="value"/> and leave the other bits of the bytes as they are.</summary>
+    /// <summary>
+    /// Statements that store the lowest bits of <paramref name="value"/> and leave the other bits of the bytes as they
+    /// are.
+    /// </summary>
     public static IEnumerable<string> Set(FieldLayout field, Func<int, string> byteAt, string value)
     {
         foreach (Piece piece in Pieces(field))
@@ -36,7 +45,10 @@ internal static class BitCode
         }
     }
 
-    /// <summary>What of the field lies in each byte: <paramref name="Width"/> bits from <paramref name="Shift"/>, the value's bits from <paramref name="Value"/>.</summary>
+    /// <summary>
+    /// What of the field lies in each byte: <paramref name="Width"/> bits from <paramref name="Shift"/>, the value's
+    /// bits from <paramref name="Value"/>.
+    /// </summary>
     private readonly record struct Piece(int Byte, int Shift, int Width, int Value);
 
     private static IEnumerable<Piece> Pieces(FieldLayout field)
@@ -55,7 +67,8 @@ internal static class BitCode
     private static string Masked(string bits, Piece piece) =>
         piece.Shift + piece.Width == Room.BitsPerByte ? bits : $"({bits} & {Hex((1 << piece.Width) - 1)})";
 
-    private static string Shifted(string value, string direction, int bits) => bits == 0 ? value : $"({value} {direction} {bits})";
+    private static string Shifted(string value, string direction, int bits) =>
+        bits == 0 ? value : $"({value} {direction} {bits})";
 
     private static bool IsLong(FieldLayout field) => field.ElementSize == sizeof(ulong);
 

@@ -3,8 +3,8 @@ using Blkring.Generators.Layout;
 namespace Blkring.Generators.Emit;
 
 /// <summary>
-/// The reading and writing of a ring's entries in one ABI. Offsets are literals in the emitted code, so that the JIT folds
-/// them into its loads and stores.
+/// The reading and writing of a ring's entries in one ABI. Offsets are literals in the emitted code, so that the JIT
+/// folds them into its loads and stores.
 /// </summary>
 internal static class CodecEmitter
 {
@@ -13,25 +13,47 @@ internal static class CodecEmitter
     public static void Emit(SourceWriter writer, ProtocolLayout protocol, RingLayout ring, RingAbiLayout abi)
     {
         string codec = RingNames.Interface(ring.Prefix);
-        writer.Lines("""
-            // The other side can change an entry at any time, so each wire field is loaded once, into memory of our own. The
-            // .NET memory model (docs/design/specs/Memory-model.md of dotnet/runtime) lets no compiler introduce a
-            // read. The loads and stores are the unaligned ones because an ABI may align a 64-bit field to 4 bytes.
-            """);
-        writer.Block($"public readonly partial struct {abi.Tag} : {codec}", () =>
-        {
-            writer.Line($"static string {codec}.AbiName => \"{abi.AbiName}\";");
-            writer.Line();
-            writer.Line($"static int {codec}.EntrySize => {abi.EntrySize};");
-            writer.Line();
-            Method(writer, $"{codec}.ReadRequest(byte* entry, ref {RingNames.Request(ring.Prefix)} request)", () => ReadRequest(writer, protocol, ring, abi));
-            writer.Line();
-            Method(writer, $"{codec}.WriteRequest(byte* entry, in {RingNames.Request(ring.Prefix)} request)", () => WriteRequest(writer, protocol, ring, abi));
-            writer.Line();
-            Method(writer, $"{codec}.ReadResponse(byte* entry, ref {RingNames.Response(ring.Prefix)} response)", () => Form(abi.Response, new FieldReader(writer, protocol, ring.Response, "response")));
-            writer.Line();
-            Method(writer, $"{codec}.WriteResponse(byte* entry, in {RingNames.Response(ring.Prefix)} response)", () => Form(abi.Response, new FieldWriter(writer, protocol, ring.Response, "response")));
-        });
+        writer.Lines(
+            """
+            // The other side can change an entry at any time, so each wire field is loaded once, into memory of our
+            // own. The .NET memory model (docs/design/specs/Memory-model.md of dotnet/runtime) lets no compiler
+            // introduce a read. The loads and stores are the unaligned ones because an ABI may align a 64-bit field to
+            // 4 bytes.
+            """
+        );
+        writer.Block(
+            $"public readonly partial struct {abi.Tag} : {codec}",
+            () =>
+            {
+                writer.Line($"static string {codec}.AbiName => \"{abi.AbiName}\";");
+                writer.Line();
+                writer.Line($"static int {codec}.EntrySize => {abi.EntrySize};");
+                writer.Line();
+                Method(
+                    writer,
+                    $"{codec}.ReadRequest(byte* entry, ref {RingNames.Request(ring.Prefix)} request)",
+                    () => ReadRequest(writer, protocol, ring, abi)
+                );
+                writer.Line();
+                Method(
+                    writer,
+                    $"{codec}.WriteRequest(byte* entry, in {RingNames.Request(ring.Prefix)} request)",
+                    () => WriteRequest(writer, protocol, ring, abi)
+                );
+                writer.Line();
+                Method(
+                    writer,
+                    $"{codec}.ReadResponse(byte* entry, ref {RingNames.Response(ring.Prefix)} response)",
+                    () => Form(abi.Response, new FieldReader(writer, protocol, ring.Response, "response"))
+                );
+                writer.Line();
+                Method(
+                    writer,
+                    $"{codec}.WriteResponse(byte* entry, in {RingNames.Response(ring.Prefix)} response)",
+                    () => Form(abi.Response, new FieldWriter(writer, protocol, ring.Response, "response"))
+                );
+            }
+        );
     }
 
     private static void Method(SourceWriter writer, string signature, Action body)
@@ -63,27 +85,33 @@ internal static class CodecEmitter
             Form(abi.Request, fields);
     }
 
-    private static void Forms(SourceWriter writer, RingAbiLayout abi, string tag, Action<TypeLayout> form) => writer.Block($"switch ({tag})", () =>
-    {
-        foreach (VariantLayout variant in abi.Variants)
-            Case($"case {variant.Is}:", variant.Type);
-        Case("default:", abi.Request);
-
-        void Case(string label, TypeLayout type)
-        {
-            writer.Line($"{label} // struct {type.CName}");
-            writer.Indent(() =>
+    private static void Forms(SourceWriter writer, RingAbiLayout abi, string tag, Action<TypeLayout> form) =>
+        writer.Block(
+            $"switch ({tag})",
+            () =>
             {
-                form(type);
-                writer.Line("break;");
-            });
-        }
-    });
+                foreach (VariantLayout variant in abi.Variants)
+                    Case($"case {variant.Is}:", variant.Type);
+                Case("default:", abi.Request);
+
+                void Case(string label, TypeLayout type)
+                {
+                    writer.Line($"{label} // struct {type.CName}");
+                    writer.Indent(() =>
+                    {
+                        form(type);
+                        writer.Line("break;");
+                    });
+                }
+            }
+        );
 
     /// <summary>The fields of a form; arrays last, for another field may count their elements.</summary>
     private static void Form(TypeLayout type, FieldCodec fields, string? except = null)
     {
-        foreach (FieldLayout field in type.Fields.Where(f => f.IsInEveryAbi && f.CName != except).OrderBy(f => f.IsArray))
+        foreach (
+            FieldLayout field in type.Fields.Where(f => f.IsInEveryAbi && f.CName != except).OrderBy(f => f.IsArray)
+        )
             fields.Emit(field);
     }
 }

@@ -7,31 +7,42 @@ namespace Blkring.Generators.Emit;
 
 internal static class ConstantEmitter
 {
-    public static void Emit(SourceWriter writer, ProtocolLayout protocol) => writer.Separated(protocol.Constants, constant =>
-    {
-        string name = CSharpName.Of(constant, protocol.Name);
-        // The header is told where it is not the protocol's own.
-        string header = constant.Header == protocol.Header ? "" : $", {constant.Header}";
-        string owner = constant.Enum is null ? "" : $" of enum {constant.Enum}";
-        writer.Summary($"{constant.Name}{owner}{header}. {SourceWriter.Sentence(constant.Doc)}".TrimEnd());
-        writer.Line($"public const {Type(constant)} {name} = {Literal(constant)};");
-    });
+    public static void Emit(SourceWriter writer, ProtocolLayout protocol) =>
+        writer.Separated(
+            protocol.Constants,
+            constant =>
+            {
+                string name = CSharpName.Of(constant, protocol.Name);
+                // The header is told where it is not the protocol's own.
+                string header = constant.Header == protocol.Header ? "" : $", {constant.Header}";
+                string owner = constant.Enum is null ? "" : $" of enum {constant.Enum}";
+                writer.Summary($"{constant.Name}{owner}{header}. {SourceWriter.Sentence(constant.Doc)}".TrimEnd());
+                writer.Line($"public const {Type(constant)} {name} = {Literal(constant)};");
+            }
+        );
 
     /// <summary>int where it fits, as an unsuffixed literal is in C.</summary>
-    private static string Type(ConstantSpec constant) => constant switch
-    {
-        { Text: not null } => "string",
-        { Value: >= int.MinValue and <= int.MaxValue } => "int",
-        { Value: >= 0 and <= uint.MaxValue } => "uint",
-        { Value: <= long.MaxValue } => "long",
-        _ => "ulong",
-    };
+    private static string Type(ConstantSpec constant) =>
+        constant switch
+        {
+            { Text: not null } => "string",
+            { Value: >= int.MinValue and <= int.MaxValue } => "int",
+            { Value: >= 0 and <= uint.MaxValue } => "uint",
+            { Value: <= long.MaxValue } => "long",
+            _ => "ulong",
+        };
 
     private static string Literal(ConstantSpec constant)
     {
         if (constant.Text is not null)
             return SymbolDisplay.FormatLiteral(constant.Text, quote: true);
         string number = constant.Value.ToString(CultureInfo.InvariantCulture);
-        return Type(constant) switch { "uint" => number + "u", "long" => number + "L", "ulong" => number + "UL", _ => number };
+        return Type(constant) switch
+        {
+            "uint" => number + "u",
+            "long" => number + "L",
+            "ulong" => number + "UL",
+            _ => number,
+        };
     }
 }

@@ -49,7 +49,9 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
             Field(field, access, address, depth, field.ElementName);
     }
 
-    /// <summary>Cuts <paramref name="size"/> bytes into the fewest integers, so that each byte is copied once.</summary>
+    /// <summary>
+    /// Cuts <paramref name="size"/> bytes into the fewest integers, so that each byte is copied once.
+    /// </summary>
     protected static IEnumerable<(int Offset, string Type)> Chunks(int size)
     {
         int offset = 0;
@@ -79,7 +81,10 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
         string head = field.Used is null
             ? $"for (int {index} = 0; {index} < {field.Count}; {index}++)"
             : $"for (int {index} = 0, {index}End = (int)Math.Min({owner}.{field.Used}, {field.Count}u); {index} < {index}End; {index}++)";
-        writer.Block(head, () => Element(field, $"{access}[{index}]", at.PlusEach(index, field.ElementSize), depth + 1, decoded));
+        writer.Block(
+            head,
+            () => Element(field, $"{access}[{index}]", at.PlusEach(index, field.ElementSize), depth + 1, decoded)
+        );
     }
 
     private void Element(FieldLayout field, string access, Address address, int depth, string decoded)
@@ -120,7 +125,9 @@ internal sealed class FieldReader(SourceWriter writer, ProtocolLayout protocol, 
     protected override void Bytes(int size, string type, string access, Address address)
     {
         foreach ((int offset, string chunk) in Chunks(size))
-            Writer.Line($"Unsafe.WriteUnaligned(ref Unsafe.AddByteOffset(ref Unsafe.As<{type}, byte>(ref {access}), {offset}), {Load(chunk, address.Plus(offset))});");
+            Writer.Line(
+                $"Unsafe.WriteUnaligned(ref Unsafe.AddByteOffset(ref Unsafe.As<{type}, byte>(ref {access}), {offset}), {Load(chunk, address.Plus(offset))});"
+            );
     }
 }
 
@@ -137,14 +144,23 @@ internal sealed class FieldWriter(SourceWriter writer, ProtocolLayout protocol, 
             Writer.Line(line);
     }
 
-    protected override void Struct(TypeLayout type, string access, Address address, int depth) => Members(type, access, address, depth);
+    protected override void Struct(TypeLayout type, string access, Address address, int depth) =>
+        Members(type, access, address, depth);
 
     protected override void Bytes(int size, string type, string access, Address address)
     {
         foreach ((int offset, string chunk) in Chunks(size))
-            Store(address.Plus(offset), chunk, $"Unsafe.ReadUnaligned<{chunk}>(ref Unsafe.AddByteOffset(ref Unsafe.As<{type}, byte>(ref Unsafe.AsRef(in {access})), {offset}))");
+            Store(
+                address.Plus(offset),
+                chunk,
+                $"Unsafe.ReadUnaligned<{chunk}>(ref Unsafe.AddByteOffset(ref Unsafe.As<{type}, byte>(ref Unsafe.AsRef(in {access})), {offset}))"
+            );
     }
 
     private void Store(Address address, string type, string value) =>
-        Writer.Line(type == "byte" ? $"entry[{address.Index}] = {value};" : $"Unsafe.WriteUnaligned({address.Pointer}, {value});");
+        Writer.Line(
+            type == "byte"
+                ? $"entry[{address.Index}] = {value};"
+                : $"Unsafe.WriteUnaligned({address.Pointer}, {value});"
+        );
 }

@@ -9,7 +9,12 @@ internal static class MessageEmitter
     {
         string request = RingNames.Request(ring.Prefix);
         string response = RingNames.Response(ring.Prefix);
-        Message(writer, request, ring.Request, $"A request of the ring {ring.CName} in no particular ABI. {SourceWriter.Sentence(ring.Doc)}".TrimEnd());
+        Message(
+            writer,
+            request,
+            ring.Request,
+            $"A request of the ring {ring.CName} in no particular ABI. {SourceWriter.Sentence(ring.Doc)}".TrimEnd()
+        );
         writer.Line();
         Message(writer, response, ring.Response, $"A response of the ring {ring.CName} in no particular ABI.");
         writer.Line();
@@ -20,49 +25,72 @@ internal static class MessageEmitter
     {
         writer.Summary(doc);
         writer.Line("/// <remarks>");
-        writer.Line("/// Reading sets the members of the form that was on the ring, and of an array the elements in use. All else keeps");
-        writer.Line("/// what it held: one instance can be read into again and again at no cost for what a message does not have.");
+        writer.Line(
+            "/// Reading sets the members of the form that was on the ring, and of an array the elements in use. All else keeps"
+        );
+        writer.Line(
+            "/// what it held: one instance can be read into again and again at no cost for what a message does not have."
+        );
         writer.Line("/// </remarks>");
-        writer.Block($"public struct {name}", () => writer.Separated(message.Fields, field =>
-        {
-            writer.Summary($"{field.Field.CName} of {field.CStructs}. {SourceWriter.Sentence(field.Field.Doc)}".TrimEnd());
-            writer.Line($"public {field.Field.TypeName} {field.Name};");
-            if (!field.IsRaw)
-                return;
-            writer.Line();
-            writer.Summary($"The bytes of {field.Field.CName} as the ring's ABI lays them out: that ABI's own type says what they are.");
-            writer.Line($"[System.Runtime.CompilerServices.InlineArray({field.Field.Count})]");
-            writer.Block($"public struct {TypeNames.Bytes(field.Name)}", () => writer.Line("private byte _element0;"));
-        }));
+        writer.Block(
+            $"public struct {name}",
+            () =>
+                writer.Separated(
+                    message.Fields,
+                    field =>
+                    {
+                        writer.Summary(
+                            $"{field.Field.CName} of {field.CStructs}. {SourceWriter.Sentence(field.Field.Doc)}".TrimEnd()
+                        );
+                        writer.Line($"public {field.Field.TypeName} {field.Name};");
+                        if (!field.IsRaw)
+                            return;
+                        writer.Line();
+                        writer.Summary(
+                            $"The bytes of {field.Field.CName} as the ring's ABI lays them out: that ABI's own type says what they are."
+                        );
+                        writer.Line($"[System.Runtime.CompilerServices.InlineArray({field.Field.Count})]");
+                        writer.Block(
+                            $"public struct {TypeNames.Bytes(field.Name)}",
+                            () => writer.Line("private byte _element0;")
+                        );
+                    }
+                )
+        );
     }
 
-    private static void Interface(SourceWriter writer, RingLayout ring, string request, string response) => writer.Lines($$"""
-        /// <summary>
-        /// How one ABI lays out the entries of the ring {{ring.CName}}. A type parameter constrained to this interface gives
-        /// straight calls that are inlined, not interface dispatch.
-        /// </summary>
-        public interface {{RingNames.Interface(ring.Prefix)}}
-        {
-            /// <summary>The ABI's name in the spec.</summary>
-            static abstract string AbiName { get; }
-
-            /// <summary>Size of an entry, bytes: sizeof(union {{ring.CName}}_sring_entry).</summary>
-            static abstract int EntrySize { get; }
-
+    private static void Interface(SourceWriter writer, RingLayout ring, string request, string response) =>
+        writer.Lines(
+            $$"""
             /// <summary>
-            /// Copies the request at <paramref name="entry"/>, loading each of its fields once. The other side can write to the
-            /// entry at any time, so only the copy may be checked and used.
+            /// How one ABI lays out the entries of the ring {{ring.CName}}. A type parameter constrained to this
+            /// interface gives straight calls that are inlined, not interface dispatch.
             /// </summary>
-            static abstract void ReadRequest(byte* entry, ref {{request}} request);
+            public interface {{RingNames.Interface(ring.Prefix)}}
+            {
+                /// <summary>The ABI's name in the spec.</summary>
+                static abstract string AbiName { get; }
 
-            /// <summary>Stores the fields of the request's form, and nothing between them.</summary>
-            static abstract void WriteRequest(byte* entry, in {{request}} request);
+                /// <summary>Size of an entry, bytes: sizeof(union {{ring.CName}}_sring_entry).</summary>
+                static abstract int EntrySize { get; }
 
-            /// <summary>Copies the response at <paramref name="entry"/>, loading each of its fields once.</summary>
-            static abstract void ReadResponse(byte* entry, ref {{response}} response);
+                /// <summary>
+                /// Copies the request at <paramref name="entry"/>, loading each of its fields once. The other side can
+                /// write to the entry at any time, so only the copy may be checked and used.
+                /// </summary>
+                static abstract void ReadRequest(byte* entry, ref {{request}} request);
 
-            /// <summary>Stores the fields of the response, and nothing between them: padding would leak this side's memory.</summary>
-            static abstract void WriteResponse(byte* entry, in {{response}} response);
-        }
-        """);
+                /// <summary>Stores the fields of the request's form, and nothing between them.</summary>
+                static abstract void WriteRequest(byte* entry, in {{request}} request);
+
+                /// <summary>Copies the response at <paramref name="entry"/>, loading each of its fields once.</summary>
+                static abstract void ReadResponse(byte* entry, ref {{response}} response);
+
+                /// <summary>
+                /// Stores the fields of the response, and nothing between them: padding would leak this side's memory.
+                /// </summary>
+                static abstract void WriteResponse(byte* entry, in {{response}} response);
+            }
+            """
+        );
 }

@@ -2,7 +2,9 @@ using System.Text;
 
 namespace Blkring.Generators.Emit;
 
-/// <summary>Indented lines of C#. The newline is '\n' on every host, so that the same spec gives the same bytes.</summary>
+/// <summary>
+/// Indented lines of C#. The newline is '\n' on every host, so that the same spec gives the same bytes.
+/// </summary>
 internal sealed class SourceWriter
 {
     private readonly StringBuilder _text = new();
@@ -55,7 +57,9 @@ internal sealed class SourceWriter
         }
     }
 
-    /// <summary>A spec's words as text of an XML comment: markup escaped, and on one line, for a second line would be code.</summary>
+    /// <summary>
+    /// A spec's words as text of an XML comment: markup escaped, and on one line, for a second line would be code.
+    /// </summary>
     public static string Escape(string text)
     {
         string oneLine = string.Join(" ", text.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
@@ -63,5 +67,6 @@ internal sealed class SourceWriter
     }
 
     /// <summary>Ends a sentence that the spec may have left without words or without a full stop.</summary>
-    public static string Sentence(string text) => text.Length == 0 || text.EndsWith(".", StringComparison.Ordinal) ? text : text + ".";
+    public static string Sentence(string text) =>
+        text.Length == 0 || text.EndsWith(".", StringComparison.Ordinal) ? text : text + ".";
 }

@@ -29,32 +29,48 @@ internal static class StructEmitter
         foreach ((TypeLayout owner, FieldLayout array) in Arrays([abi]).Where(a => !IsShared(protocol, a.Field)))
             parts.Add(() => Array(writer, owner, array));
 
-        writer.Summary($"The ABI {abi.Name}, for code that is generic in it: 64-bit integers are aligned to {abi.Align64} bytes. {SourceWriter.Sentence(abi.Doc)}".TrimEnd());
+        writer.Summary(
+            $"The ABI {abi.Name}, for code that is generic in it: 64-bit integers are aligned to {abi.Align64} bytes. {SourceWriter.Sentence(abi.Doc)}".TrimEnd()
+        );
         writer.Block($"public readonly partial struct {abi.Tag}", () => writer.Separated(parts, part => part()));
     }
 
     private static void Type(SourceWriter writer, TypeLayout type, string abi)
     {
-        writer.Summary($"{(type.CType.Length == 0 ? $"A {type.CKeyword} without a name" : type.CType)}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd());
+        writer.Summary(
+            $"{(type.CType.Length == 0 ? $"A {type.CKeyword} without a name" : type.CType)}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd()
+        );
         writer.Line($"/// <remarks>In {abi}: {Bytes(type.Size)}.</remarks>");
         // Pack is C's alignment of the type: without it the runtime would round the size up to its own.
-        writer.Line($"[StructLayout(LayoutKind.Explicit, Size = {type.Size}, Pack = {Math.Min(type.Alignment, LargestPack)})]");
-        writer.Block($"public struct {type.Name}", () =>
-        {
-            writer.Separated(type.Fields, field => Field(writer, field));
-            foreach (int offset in type.Fields.Where(f => f.IsBitField).SelectMany(f => Enumerable.Range(f.Offset, f.Size)).Distinct())
+        writer.Line(
+            $"[StructLayout(LayoutKind.Explicit, Size = {type.Size}, Pack = {Math.Min(type.Alignment, LargestPack)})]"
+        );
+        writer.Block(
+            $"public struct {type.Name}",
+            () =>
             {
-                writer.Line();
-                writer.Line($"[FieldOffset({offset})]");
-                writer.Line($"private byte {ByteAt(offset)};");
+                writer.Separated(type.Fields, field => Field(writer, field));
+                foreach (
+                    int offset in type
+                        .Fields.Where(f => f.IsBitField)
+                        .SelectMany(f => Enumerable.Range(f.Offset, f.Size))
+                        .Distinct()
+                )
+                {
+                    writer.Line();
+                    writer.Line($"[FieldOffset({offset})]");
+                    writer.Line($"private byte {ByteAt(offset)};");
+                }
+                if (type.Tail is { } tail)
+                {
+                    writer.Line();
+                    writer.Summary(
+                        $"Where {tail.CType} {tail.CName}[] begins, bytes: elements of {Bytes(tail.ElementSize)}, as many as the memory holds. {SourceWriter.Sentence(tail.Doc)}".TrimEnd()
+                    );
+                    writer.Line($"public static int {tail.Name} => {tail.Offset};");
+                }
             }
-            if (type.Tail is { } tail)
-            {
-                writer.Line();
-                writer.Summary($"Where {tail.CType} {tail.CName}[] begins, bytes: elements of {Bytes(tail.ElementSize)}, as many as the memory holds. {SourceWriter.Sentence(tail.Doc)}".TrimEnd());
-                writer.Line($"public static int {tail.Name} => {tail.Offset};");
-            }
-        });
+        );
     }
 
     private static void Field(SourceWriter writer, FieldLayout field)
@@ -62,21 +78,31 @@ internal static class StructEmitter
         string what = $"{field.CType} {field.CPath}";
         if (!field.IsBitField)
         {
-            writer.Summary($"{what}{(field.IsArray ? $"[{field.Count}]" : "")}, {Bytes(field.Size)} at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
+            writer.Summary(
+                $"{what}{(field.IsArray ? $"[{field.Count}]" : "")}, {Bytes(field.Size)} at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd()
+            );
             writer.Line($"[FieldOffset({field.Offset})]");
             writer.Line($"public {field.TypeName} {field.Name};");
             return;
         }
-        writer.Summary($"{what} : {field.BitWidth}, from bit {field.BitOffset} of byte {field.Offset}. Setting it drops a value's higher bits. {SourceWriter.Sentence(field.Doc)}".TrimEnd());
-        writer.Block($"public {field.TypeName} {field.Name}", () =>
-        {
-            writer.Line($"readonly get => {BitCode.Get(field, at => ByteAt(field.Offset + at))};");
-            writer.Block("set", () =>
+        writer.Summary(
+            $"{what} : {field.BitWidth}, from bit {field.BitOffset} of byte {field.Offset}. Setting it drops a value's higher bits. {SourceWriter.Sentence(field.Doc)}".TrimEnd()
+        );
+        writer.Block(
+            $"public {field.TypeName} {field.Name}",
+            () =>
             {
-                foreach (string line in BitCode.Set(field, at => ByteAt(field.Offset + at), "value"))
-                    writer.Line(line);
-            });
-        });
+                writer.Line($"readonly get => {BitCode.Get(field, at => ByteAt(field.Offset + at))};");
+                writer.Block(
+                    "set",
+                    () =>
+                    {
+                        foreach (string line in BitCode.Set(field, at => ByteAt(field.Offset + at), "value"))
+                            writer.Line(line);
+                    }
+                );
+            }
+        );
     }
 
     private static string ByteAt(int offset) => $"_byte{offset}";
@@ -85,10 +111,13 @@ internal static class StructEmitter
     {
         writer.Summary($"The {array.Count} elements of {owner.CName}.{array.CPath}, {Bytes(array.ElementSize)} each.");
         writer.Line($"[InlineArray({array.Count})]");
-        writer.Block($"public struct {array.ArrayName}", () =>
-        {
-            writer.Line($"private {array.ElementName} _element0;");
-        });
+        writer.Block(
+            $"public struct {array.ArrayName}",
+            () =>
+            {
+                writer.Line($"private {array.ElementName} _element0;");
+            }
+        );
     }
 
     private static string Bytes(int count) => count == 1 ? "1 byte" : $"{count} bytes";
@@ -97,8 +126,7 @@ internal static class StructEmitter
     private static IEnumerable<(TypeLayout Owner, FieldLayout Field)> Arrays(IEnumerable<AbiLayout> abis)
     {
         var seen = new HashSet<string>(StringComparer.Ordinal);
-        return abis
-            .SelectMany(abi => abi.Types)
+        return abis.SelectMany(abi => abi.Types)
             .SelectMany(type => type.Fields.Where(f => f.IsArray).Select(field => (type, field)))
             .Where(a => seen.Add(a.field.ArrayName));
     }

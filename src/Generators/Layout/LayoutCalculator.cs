@@ -4,26 +4,30 @@ using Blkring.Generators.Model;
 namespace Blkring.Generators.Layout;
 
 /// <summary>
-/// C's layout rules (psABI of i386 and of x86-64): a member lies at the next multiple of its alignment (at most the type's
-/// pack, or its own), a type's alignment is the largest of its members', its size a multiple of it. Only the alignment of 64-bit
-/// integers differs between ABIs. Bit fields have rules of their own, see <see cref="Room"/>.
+/// C's layout rules (psABI of i386 and of x86-64): a member lies at the next multiple of its alignment (at most the
+/// type's pack, or its own), a type's alignment is the largest of its members', its size a multiple of it. Only the
+/// alignment of 64-bit integers differs between ABIs. Bit fields have rules of their own, see <see cref="Room"/>.
 /// </summary>
 internal static class LayoutCalculator
 {
     /// <summary>
-    /// Lays out a spec whose names and types are checked. Null when something has no layout; <paramref name="problems"/>
-    /// then says what and where. It may be null for a spec that was checked so before.
+    /// Lays out a spec whose names and types are checked. Null when something has no layout;
+    /// <paramref name="problems"/> then says what and where. It may be null for a spec that was checked so before.
     /// </summary>
     public static ProtocolLayout? Calculate(ProtocolSpec spec, ProblemList? problems)
     {
         if (CalculateTypes(spec, problems) is not { } layout)
             return null;
         var types = new TypeTable(spec);
-        var rings = spec.Rings.Select(ring => RingCalculator.Calculate(ring, spec, types, layout.Abis, problems)).ToList();
+        var rings = spec
+            .Rings.Select(ring => RingCalculator.Calculate(ring, spec, types, layout.Abis, problems))
+            .ToList();
         return rings.Contains(null) ? null : layout with { Rings = rings.OfType<RingLayout>().ToEquatableArray() };
     }
 
-    /// <summary>The same without the rings: what C says, whether or not one decoded message holds all forms of a request.</summary>
+    /// <summary>
+    /// The same without the rings: what C says, whether or not one decoded message holds all forms of a request.
+    /// </summary>
     public static ProtocolLayout? CalculateTypes(ProtocolSpec spec, ProblemList? problems)
     {
         var types = new TypeTable(spec);
@@ -32,17 +36,36 @@ internal static class LayoutCalculator
             return null;
 
         HashSet<string> shared = FindShared(spec, calculators);
-        EquatableArray<AbiLayout> abis = spec.Abis.Zip(calculators, (abi, calculator) => new AbiLayout(
-            abi.Name,
-            CSharpName.Pascal(abi.Name),
-            abi.Align64,
-            abi.Doc,
-            spec.Composites.Where(c => c.IsIn(abi.Name)).Select(c => MarkShared(calculator[c.Name], shared)).ToEquatableArray())).ToEquatableArray();
+        EquatableArray<AbiLayout> abis = spec
+            .Abis.Zip(
+                calculators,
+                (abi, calculator) =>
+                    new AbiLayout(
+                        abi.Name,
+                        CSharpName.Pascal(abi.Name),
+                        abi.Align64,
+                        abi.Doc,
+                        spec.Composites.Where(c => c.IsIn(abi.Name))
+                            .Select(c => MarkShared(calculator[c.Name], shared))
+                            .ToEquatableArray()
+                    )
+            )
+            .ToEquatableArray();
 
-        return new ProtocolLayout(spec.Name, CSharpName.Pascal(spec.Name), spec.Header, spec.Doc, spec.Constants, abis, Rings: default);
+        return new ProtocolLayout(
+            spec.Name,
+            CSharpName.Pascal(spec.Name),
+            spec.Header,
+            spec.Doc,
+            spec.Constants,
+            abis,
+            Rings: default
+        );
     }
 
-    /// <summary>A type is shared when all ABIs have it, its own fields lie alike in all, and so do those of the types inside it.</summary>
+    /// <summary>
+    /// A type is shared when all ABIs have it, its own fields lie alike in all, and so do those of the types inside it.
+    /// </summary>
     private static HashSet<string> FindShared(ProtocolSpec spec, List<AbiCalculator> calculators)
     {
         var shared = new HashSet<string>(StringComparer.Ordinal);
@@ -56,12 +79,19 @@ internal static class LayoutCalculator
         bool changed = true;
         while (changed)
         {
-            changed = shared.RemoveWhere(name => calculators[0][name].Fields.Any(f => f.Composite is not null && !shared.Contains(f.Composite))) > 0;
+            changed =
+                shared.RemoveWhere(name =>
+                    calculators[0][name].Fields.Any(f => f.Composite is not null && !shared.Contains(f.Composite))
+                ) > 0;
         }
         return shared;
     }
 
-    private static TypeLayout MarkShared(TypeLayout layout, HashSet<string> shared) => layout with { IsShared = shared.Contains(layout.CName) };
+    private static TypeLayout MarkShared(TypeLayout layout, HashSet<string> shared) =>
+        layout with
+        {
+            IsShared = shared.Contains(layout.CName),
+        };
 
     /// <summary>All types of a spec in one ABI.</summary>
     private sealed class AbiCalculator
@@ -86,7 +116,10 @@ internal static class LayoutCalculator
 
         public TypeLayout this[string name] => _layouts[name]!;
 
-        /// <summary>Null when the type has no layout. The recursion is as deep as types nest, which is bounded and free of cycles.</summary>
+        /// <summary>
+        /// Null when the type has no layout. The recursion is as deep as types nest, which is bounded and free of
+        /// cycles.
+        /// </summary>
         private TypeLayout? Layout(CompositeSpec composite)
         {
             if (_layouts.TryGetValue(composite.Name, out TypeLayout? known))
@@ -128,11 +161,28 @@ internal static class LayoutCalculator
                 if (ElementOf(last, composite.Pack) is not { } element)
                     return null;
                 room.Align(element.Alignment);
-                tail = new TailLayout(last.Name, TypeNames.TailOffset(last.Name), last.Type, (int)Room.RoundUp(room.Size, element.Alignment), element.Size, last.Doc);
+                tail = new TailLayout(
+                    last.Name,
+                    TypeNames.TailOffset(last.Name),
+                    last.Type,
+                    (int)Room.RoundUp(room.Size, element.Alignment),
+                    element.Size,
+                    last.Doc
+                );
             }
             return new TypeLayout(
-                composite.Name, name, composite.IsUnion, IsShared: false, (int)Room.RoundUp(room.Size, room.Alignment), room.Alignment,
-                composite.Header, composite.Doc, fields.ToEquatableArray(), TypeNames.InC(composite, _spec), tail);
+                composite.Name,
+                name,
+                composite.IsUnion,
+                IsShared: false,
+                (int)Room.RoundUp(room.Size, room.Alignment),
+                room.Alignment,
+                composite.Header,
+                composite.Doc,
+                fields.ToEquatableArray(),
+                TypeNames.InC(composite, _spec),
+                tail
+            );
         }
 
         private int CountOf(MemberSpec member) => member.Count is null ? 1 : (int)_types.Value(member.Count)!.Value;
@@ -140,11 +190,26 @@ internal static class LayoutCalculator
         private Element? ElementOf(MemberSpec member, int? pack)
         {
             if (_types.Scalar(member.Type) is { } scalar)
-                return New(null, scalar.CSharp, scalar.Size, scalar.Size == sizeof(ulong) ? _abi.Align64 : scalar.Size, scalar.IsSigned);
-            return Layout(_types.Composite(member.Type)!) is { } inner ? New(inner.CName, inner.Name, inner.Size, inner.Alignment, false) : null;
+                return New(
+                    null,
+                    scalar.CSharp,
+                    scalar.Size,
+                    scalar.Size == sizeof(ulong) ? _abi.Align64 : scalar.Size,
+                    scalar.IsSigned
+                );
+            return Layout(_types.Composite(member.Type)!) is { } inner
+                ? New(inner.CName, inner.Name, inner.Size, inner.Alignment, false)
+                : null;
 
             Element New(string? composite, string csharp, int size, int alignment, bool isSigned) =>
-                new(composite, csharp, size, alignment, member.Align ?? Math.Min(alignment, pack ?? int.MaxValue), isSigned);
+                new(
+                    composite,
+                    csharp,
+                    size,
+                    alignment,
+                    member.Align ?? Math.Min(alignment, pack ?? int.MaxValue),
+                    isSigned
+                );
         }
 
         /// <summary>The bit at which a member begins; null when it cannot lie where the spec says.</summary>
@@ -155,32 +220,57 @@ internal static class LayoutCalculator
             if (member.Offset is not { } offset)
                 return Room.RoundUp(room.EndByte, element.Alignment) * Room.BitsPerByte;
             if (offset < room.EndByte)
-                _problems?.Add(Descriptors.OverlappingOffset, member, "offset", member.Name, $"{offset}", $"{room.EndByte}", _abi.Name);
+                _problems?.Add(
+                    Descriptors.OverlappingOffset,
+                    member,
+                    "offset",
+                    member.Name,
+                    $"{offset}",
+                    $"{room.EndByte}",
+                    _abi.Name
+                );
             else if (offset % element.Alignment != 0)
-                _problems?.Add(Descriptors.MisalignedOffset, member, "offset", member.Name, $"{offset}", $"{element.Alignment}", _abi.Name);
+                _problems?.Add(
+                    Descriptors.MisalignedOffset,
+                    member,
+                    "offset",
+                    member.Name,
+                    $"{offset}",
+                    $"{element.Alignment}",
+                    _abi.Name
+                );
             else
                 return (long)offset * Room.BitsPerByte;
             return null;
         }
 
-        private FieldLayout Field(MemberSpec member, CompositeSpec owner, Element element, string typeName, int bit) => new(
-            member.Name,
-            CSharpName.Of(member),
-            member.Path,
-            member.Type,
-            element.Composite,
-            element.CSharp,
-            element.IsSigned,
-            bit / Room.BitsPerByte,
-            element.Size,
-            member.Count is null ? 0 : CountOf(member),
-            member.Count is null ? "" : TypeNames.Array(typeName, member),
-            member.Used is null ? null : CSharpName.Of(owner.Members.First(m => m.Name == member.Used)),
-            member.Abis.Count == 0,
-            member.Doc,
-            bit % Room.BitsPerByte,
-            member.Bits ?? 0);
+        private FieldLayout Field(MemberSpec member, CompositeSpec owner, Element element, string typeName, int bit) =>
+            new(
+                member.Name,
+                CSharpName.Of(member),
+                member.Path,
+                member.Type,
+                element.Composite,
+                element.CSharp,
+                element.IsSigned,
+                bit / Room.BitsPerByte,
+                element.Size,
+                member.Count is null ? 0 : CountOf(member),
+                member.Count is null ? "" : TypeNames.Array(typeName, member),
+                member.Used is null ? null : CSharpName.Of(owner.Members.First(m => m.Name == member.Used)),
+                member.Abis.Count == 0,
+                member.Doc,
+                bit % Room.BitsPerByte,
+                member.Bits ?? 0
+            );
 
-        private sealed record Element(string? Composite, string CSharp, int Size, int TypeAlignment, int Alignment, bool IsSigned);
+        private sealed record Element(
+            string? Composite,
+            string CSharp,
+            int Size,
+            int TypeAlignment,
+            int Alignment,
+            bool IsSigned
+        );
     }
 }

@@ -1,6 +1,8 @@
 namespace Blkring.Generators.Layout;
 
-/// <summary>Far above what a protocol of 4096-byte rings can need, and low enough that no arithmetic overflows.</summary>
+/// <summary>
+/// Far above what a protocol of 4096-byte rings can need, and low enough that no arithmetic overflows.
+/// </summary>
 internal static class Limits
 {
     public const int ArrayCount = 65536;

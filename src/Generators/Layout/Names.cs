@@ -10,7 +10,9 @@ internal static class TypeNames
     /// <summary>The offset at which the flexible array <paramref name="tail"/> (C name) begins.</summary>
     public static string TailOffset(string tail) => CSharpName.Pascal(tail) + "Offset";
 
-    /// <summary>How C names a type: by its tag, its typedef, or, when it has none, as the type of a member. Empty when C cannot.</summary>
+    /// <summary>
+    /// How C names a type: by its tag, its typedef, or, when it has none, as the type of a member. Empty when C cannot.
+    /// </summary>
     public static string InC(CompositeSpec type, ProtocolSpec spec)
     {
         if (type.Path is null)
@@ -26,19 +28,25 @@ internal static class TypeNames
     private static string MembersInC(CompositeSpec owner, string[] path, ProtocolSpec spec)
     {
         CompositeSpec? at = owner;
-        return string.Join(".", path.Select(name =>
-        {
-            MemberSpec? member = at?.Members.FirstOrDefault(m => m.Path == name);
-            at = spec.Composites.FirstOrDefault(c => c.Name == member?.Type);
-            return member?.Count is null ? name : name + "[0]";
-        }));
+        return string.Join(
+            ".",
+            path.Select(name =>
+            {
+                MemberSpec? member = at?.Members.FirstOrDefault(m => m.Path == name);
+                at = spec.Composites.FirstOrDefault(c => c.Name == member?.Type);
+                return member?.Count is null ? name : name + "[0]";
+            })
+        );
     }
 
     /// <summary>The inline array that holds a member of <paramref name="type"/> (C# name).</summary>
     public static string Array(string type, MemberSpec member) => type + CSharpName.Of(member) + "Array";
 }
 
-/// <summary>The types generated for a ring. The ring named as its protocol has no prefix: Blkif.BackRing; netif's netif_tx has Tx.</summary>
+/// <summary>
+/// The types generated for a ring. The ring named as its protocol has no prefix: Blkif.BackRing; netif's netif_tx has
+/// Tx.
+/// </summary>
 internal static class RingNames
 {
     public static string Prefix(RingSpec ring, string protocol) =>

@@ -11,7 +11,8 @@ internal sealed record ProtocolLayout(
     string Doc,
     EquatableArray<ConstantSpec> Constants,
     EquatableArray<AbiLayout> Abis,
-    EquatableArray<RingLayout> Rings)
+    EquatableArray<RingLayout> Rings
+)
 {
     /// <summary>Types that every ABI lays out alike; any ABI's list has them.</summary>
     public IEnumerable<TypeLayout> SharedTypes => Abis[0].Types.Where(t => t.IsShared);
@@ -24,8 +25,8 @@ internal sealed record ProtocolLayout(
 internal sealed record AbiLayout(string Name, string Tag, int Align64, string Doc, EquatableArray<TypeLayout> Types);
 
 /// <summary>
-/// A struct or union in one ABI. <paramref name="IsShared"/>: every ABI lays it out alike. <paramref name="CType"/>: the type as C
-/// writes it. <paramref name="Tail"/>: the flexible array that follows, which is no part of the size.
+/// A struct or union in one ABI. <paramref name="IsShared"/>: every ABI lays it out alike. <paramref name="CType"/>:
+/// the type as C writes it. <paramref name="Tail"/>: the flexible array that follows, which is no part of the size.
 /// </summary>
 internal sealed record TypeLayout(
     string CName,
@@ -38,20 +39,24 @@ internal sealed record TypeLayout(
     string Doc,
     EquatableArray<FieldLayout> Fields,
     string CType,
-    TailLayout? Tail)
+    TailLayout? Tail
+)
 {
     public string CKeyword => IsUnion ? "union" : "struct";
 }
 
-/// <summary>A flexible array: where it begins and what its elements are. <paramref name="Name"/>: C# name of the offset.</summary>
+/// <summary>
+/// A flexible array: where it begins and what its elements are. <paramref name="Name"/>: C# name of the offset.
+/// </summary>
 internal sealed record TailLayout(string CName, string Name, string CType, int Offset, int ElementSize, string Doc);
 
 /// <summary>
 /// A member in one ABI. <paramref name="ElementName"/> is the C# type of the member, or of its elements when it is an
 /// array of <paramref name="Count"/> (0: no array) held by the inline array <paramref name="ArrayName"/>.
-/// <paramref name="Used"/>: C# name of the member that counts it. <paramref name="Composite"/>: C name of the element's struct or union; null for an integer.
-/// <paramref name="IsInEveryAbi"/>: part of the decoded message, which knows no ABI. <paramref name="BitOffset"/>: from the lowest bit of
-/// the byte at <paramref name="Offset"/>; <paramref name="BitWidth"/>: of a bit field, 0 of another member.
+/// <paramref name="Used"/>: C# name of the member that counts it. <paramref name="Composite"/>: C name of the element's
+/// struct or union; null for an integer. <paramref name="IsInEveryAbi"/>: part of the decoded message, which knows no
+/// ABI. <paramref name="BitOffset"/>: from the lowest bit of the byte at <paramref name="Offset"/>;
+/// <paramref name="BitWidth"/>: of a bit field, 0 of another member.
 /// </summary>
 internal sealed record FieldLayout(
     string CName,
@@ -69,7 +74,8 @@ internal sealed record FieldLayout(
     bool IsInEveryAbi,
     string Doc,
     int BitOffset,
-    int BitWidth)
+    int BitWidth
+)
 {
     public bool IsArray => Count > 0;
 
@@ -85,7 +91,10 @@ internal sealed record FieldLayout(
     public string TypeName => IsArray ? ArrayName : ElementName;
 }
 
-/// <summary>A ring: how both sides see its messages (<see cref="Request"/>, <see cref="Response"/>) and how each ABI lays them out.</summary>
+/// <summary>
+/// A ring: how both sides see its messages (<see cref="Request"/>, <see cref="Response"/>) and how each ABI lays them
+/// out.
+/// </summary>
 internal sealed record RingLayout(
     string CName,
     string Prefix,
@@ -93,26 +102,36 @@ internal sealed record RingLayout(
     TypeLayout Header,
     MessageLayout Request,
     MessageLayout Response,
-    EquatableArray<RingAbiLayout> Abis);
+    EquatableArray<RingAbiLayout> Abis
+);
 
 /// <summary>A message without an ABI: its members by name, from all its forms.</summary>
 internal sealed record MessageLayout(EquatableArray<MessageField> Fields);
 
 /// <summary>
-/// A member of a decoded message, in its widest form. <paramref name="IsRaw"/>: a union that ABIs lay out differently; the message has
-/// its bytes, in the array <see cref="FieldLayout.ArrayName"/> of its own.
+/// A member of a decoded message, in its widest form. <paramref name="IsRaw"/>: a union that ABIs lay out differently;
+/// the message has its bytes, in the array <see cref="FieldLayout.ArrayName"/> of its own.
 /// </summary>
 internal sealed record MessageField(FieldLayout Field, string CStructs, bool IsRaw)
 {
     public string Name => Field.Name;
 }
 
-/// <summary>A ring's entries in one ABI. <paramref name="EntrySize"/>: sizeof the union of request and response, bytes.</summary>
+/// <summary>
+/// A ring's entries in one ABI. <paramref name="EntrySize"/>: sizeof the union of request and response, bytes.
+/// </summary>
 internal sealed record RingAbiLayout(
-    string AbiName, string Tag, int EntrySize, TypeLayout Request, EquatableArray<VariantLayout> Variants, TypeLayout Response)
+    string AbiName,
+    string Tag,
+    int EntrySize,
+    TypeLayout Request,
+    EquatableArray<VariantLayout> Variants,
+    TypeLayout Response
+)
 {
     /// <summary>The member that tells the request's forms apart; null when there is one form only.</summary>
-    public FieldLayout? RequestTag => Variants.Count == 0 ? null : Request.Fields.First(f => f.CName == Variants[0].When);
+    public FieldLayout? RequestTag =>
+        Variants.Count == 0 ? null : Request.Fields.First(f => f.CName == Variants[0].When);
 }
 
 /// <summary>A form of the request. <paramref name="Is"/>: C# expression of the tag's value.</summary>

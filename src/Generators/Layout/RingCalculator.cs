@@ -4,7 +4,9 @@ using Blkring.Generators.Model;
 
 namespace Blkring.Generators.Layout;
 
-/// <summary>What DEFINE_RING_TYPES does with a request and a response: entries, and here also one decoded form of each message.</summary>
+/// <summary>
+/// What DEFINE_RING_TYPES does with a request and a response: entries, and here also one decoded form of each message.
+/// </summary>
 internal sealed class RingCalculator
 {
     private static readonly string[] Indexes = ["req_prod", "req_event", "rsp_prod", "rsp_event"];
@@ -16,7 +18,13 @@ internal sealed class RingCalculator
     private readonly ProblemList? _problems;
     private bool _sound = true;
 
-    private RingCalculator(RingSpec ring, ProtocolSpec spec, TypeTable types, EquatableArray<AbiLayout> abis, ProblemList? problems)
+    private RingCalculator(
+        RingSpec ring,
+        ProtocolSpec spec,
+        TypeTable types,
+        EquatableArray<AbiLayout> abis,
+        ProblemList? problems
+    )
     {
         _ring = ring;
         _spec = spec;
@@ -27,7 +35,12 @@ internal sealed class RingCalculator
 
     /// <summary>Null when the ring cannot be; <paramref name="problems"/> then says why.</summary>
     public static RingLayout? Calculate(
-        RingSpec ring, ProtocolSpec spec, TypeTable types, EquatableArray<AbiLayout> abis, ProblemList? problems)
+        RingSpec ring,
+        ProtocolSpec spec,
+        TypeTable types,
+        EquatableArray<AbiLayout> abis,
+        ProblemList? problems
+    )
     {
         var calculator = new RingCalculator(ring, spec, types, abis, problems);
         return calculator.Calculate();
@@ -46,10 +59,14 @@ internal sealed class RingCalculator
         EquatableArray<RingAbiLayout> abis = _abis.Select(Entries).ToEquatableArray();
         CheckGeometry(abis);
         string prefix = RingNames.Prefix(_ring, _spec.Name);
-        MessageLayout request = Merge(RingNames.Request(prefix), [.. _ring.Variants.Select(v => v.Struct).Prepend(_ring.Request)]);
+        MessageLayout request = Merge(
+            RingNames.Request(prefix),
+            [.. _ring.Variants.Select(v => v.Struct).Prepend(_ring.Request)]
+        );
         MessageLayout response = Merge(RingNames.Response(prefix), [_ring.Response]);
-        return !_sound ? null : new RingLayout(
-            _ring.Name, prefix, _ring.Doc, Find(_abis[0], _ring.Header), request, response, abis);
+        return !_sound
+            ? null
+            : new RingLayout(_ring.Name, prefix, _ring.Doc, Find(_abis[0], _ring.Header), request, response, abis);
     }
 
     private void CheckStructs()
@@ -72,12 +89,25 @@ internal sealed class RingCalculator
     private void CheckHeader()
     {
         TypeLayout header = Find(_abis[0], _ring.Header);
-        string[] missing = [.. Indexes.Where(index => !header.Fields.Any(f =>
-            f is { IsArray: false, IsBitField: false, Composite: null, ElementName: "uint", IsInEveryAbi: true } && f.CName == index))];
+        string[] missing =
+        [
+            .. Indexes.Where(index =>
+                !header.Fields.Any(f =>
+                    f is { IsArray: false, IsBitField: false, Composite: null, ElementName: "uint", IsInEveryAbi: true }
+                    && f.CName == index
+                )
+            ),
+        ];
         if (missing.Length > 0)
             Fail(Descriptors.BadRingHeader, _ring, "header", _ring.Header, string.Join(", ", missing));
         if (!header.IsShared)
-            Fail(Descriptors.BadRingGeometry, _ring, "header", _ring.Name, $"the header {_ring.Header} differs between ABIs; list the same members for all");
+            Fail(
+                Descriptors.BadRingGeometry,
+                _ring,
+                "header",
+                _ring.Name,
+                $"the header {_ring.Header} differs between ABIs; list the same members for all"
+            );
     }
 
     private void CheckVariants()
@@ -89,7 +119,8 @@ internal sealed class RingCalculator
             string? fault =
                 variant.When != _ring.Variants[0].When ? $"an earlier variant has when=\"{_ring.Variants[0].When}\""
                 : tag is null ? $"the request {_ring.Request} has no such integer member"
-                : _abis.Any(abi => !IsSameTag(abi, variant)) ? $"it lies elsewhere, or is another type, in {variant.Struct}"
+                : _abis.Any(abi => !IsSameTag(abi, variant))
+                    ? $"it lies elsewhere, or is another type, in {variant.Struct}"
                 : null;
             if (fault is not null)
                 Fail(Descriptors.BadVariantTag, variant, "when", variant.When, fault);
@@ -103,7 +134,8 @@ internal sealed class RingCalculator
         decimal max = tag.ElementSize == 8 ? ulong.MaxValue : (1UL << (8 * tag.ElementSize)) - 1;
         string? fault =
             _types.Value(variant.Is) is not { } value ? "neither a number nor an integer constant of this spec"
-            : value < 0 || value > max ? $"outside what {variant.When} holds, 0 to {max.ToString(CultureInfo.InvariantCulture)}"
+            : value < 0 || value > max
+                ? $"outside what {variant.When} holds, 0 to {max.ToString(CultureInfo.InvariantCulture)}"
             : !values.Add(value) ? "another variant has this value"
             : null;
         if (fault is not null)
@@ -117,41 +149,73 @@ internal sealed class RingCalculator
         && request.ElementName == other.ElementName;
 
     private static FieldLayout? TagOf(AbiLayout abi, string type, string name) =>
-        Find(abi, type).Fields.FirstOrDefault(f => f is { IsArray: false, IsBitField: false, Composite: null, IsSigned: false, IsInEveryAbi: true } && f.CName == name);
+        Find(abi, type)
+            .Fields.FirstOrDefault(f =>
+                f is { IsArray: false, IsBitField: false, Composite: null, IsSigned: false, IsInEveryAbi: true }
+                && f.CName == name
+            );
 
     private RingAbiLayout Entries(AbiLayout abi)
     {
         TypeLayout request = Find(abi, _ring.Request);
         TypeLayout response = Find(abi, _ring.Response);
-        EquatableArray<VariantLayout> variants = _ring.Variants.Select(v => new VariantLayout(v.When, TagValue(v.Is), Find(abi, v.Struct))).ToEquatableArray();
+        EquatableArray<VariantLayout> variants = _ring
+            .Variants.Select(v => new VariantLayout(v.When, TagValue(v.Is), Find(abi, v.Struct)))
+            .ToEquatableArray();
         return new RingAbiLayout(abi.Name, abi.Tag, EntrySize(_ring, abi), request, variants, response);
     }
 
     /// <summary>Bytes of the union of all messages.</summary>
     public static int EntrySize(RingSpec ring, AbiLayout abi)
     {
-        TypeLayout[] forms = [.. ring.Variants.Select(v => v.Struct).Append(ring.Request).Append(ring.Response).Select(name => Find(abi, name))];
+        TypeLayout[] forms =
+        [
+            .. ring
+                .Variants.Select(v => v.Struct)
+                .Append(ring.Request)
+                .Append(ring.Response)
+                .Select(name => Find(abi, name)),
+        ];
         return (int)Room.RoundUp(forms.Max(f => f.Size), forms.Max(f => f.Alignment));
     }
 
-    private string TagValue(string text) => CNumber.Parse(text) is null
-        ? CSharpName.Of(_spec.Constants.First(c => c.Name == text), _spec.Name)
-        : _types.Value(text)!.Value.ToString(CultureInfo.InvariantCulture);
+    private string TagValue(string text) =>
+        CNumber.Parse(text) is null
+            ? CSharpName.Of(_spec.Constants.First(c => c.Name == text), _spec.Name)
+            : _types.Value(text)!.Value.ToString(CultureInfo.InvariantCulture);
 
     private void CheckGeometry(EquatableArray<RingAbiLayout> abis)
     {
         TypeLayout header = Find(_abis[0], _ring.Header);
         foreach (RingAbiLayout abi in abis)
         {
-            int alignment = Math.Max(Math.Max(abi.Request.Alignment, abi.Response.Alignment), abi.Variants.Select(v => v.Type.Alignment).DefaultIfEmpty(1).Max());
+            int alignment = Math.Max(
+                Math.Max(abi.Request.Alignment, abi.Response.Alignment),
+                abi.Variants.Select(v => v.Type.Alignment).DefaultIfEmpty(1).Max()
+            );
             if (header.Size % alignment != 0)
-                Fail(Descriptors.BadRingGeometry, _ring, "header", _ring.Name, $"the header ends at {header.Size}, where C aligns entries to {alignment} in the ABI {abi.AbiName}; pad the header");
+                Fail(
+                    Descriptors.BadRingGeometry,
+                    _ring,
+                    "header",
+                    _ring.Name,
+                    $"the header ends at {header.Size}, where C aligns entries to {alignment} in the ABI {abi.AbiName}; pad the header"
+                );
             else if (header.Size + abi.EntrySize > Limits.PageSize)
-                Fail(Descriptors.BadRingGeometry, _ring, "request", _ring.Name, $"a page of {Limits.PageSize} bytes has no room for an entry of {abi.EntrySize} bytes in the ABI {abi.AbiName}; make the messages smaller");
+                Fail(
+                    Descriptors.BadRingGeometry,
+                    _ring,
+                    "request",
+                    _ring.Name,
+                    $"a page of {Limits.PageSize} bytes has no room for an entry of {abi.EntrySize} bytes in the ABI {abi.AbiName}; make the messages smaller"
+                );
         }
     }
 
-    /// <summary>The members of all forms by name, each as wide as its widest form. A member that some ABIs lack is padding and left out.</summary>
+    /// <summary>
+    /// The members of all forms by name, each as wide as its widest form. A member that some ABIs lack is padding and
+    /// left out.
+    /// </summary>
     private MessageLayout Merge(string message, List<string> structs)
     {
         var fields = new List<MessageField>();
@@ -171,21 +235,31 @@ internal sealed class RingCalculator
         return new MessageLayout(fields.ToEquatableArray());
     }
 
-    /// <summary>Which member of a union is meant, the message's receiver knows: it gets the bytes, as many as the largest ABI's.</summary>
-    private FieldLayout Raw(FieldLayout union, string message) => union with
-    {
-        CType = "uint8_t",
-        Composite = null,
-        ElementName = "byte",
-        ElementSize = 1,
-        Count = _abis.Max(abi => Find(abi, union.Composite!).Size),
-        ArrayName = $"{message}.{TypeNames.Bytes(union.Name)}",
-    };
+    /// <summary>
+    /// Which member of a union is meant, the message's receiver knows: it gets the bytes, as many as the largest ABI's.
+    /// </summary>
+    private FieldLayout Raw(FieldLayout union, string message) =>
+        union with
+        {
+            CType = "uint8_t",
+            Composite = null,
+            ElementName = "byte",
+            ElementSize = 1,
+            Count = _abis.Max(abi => Find(abi, union.Composite!).Size),
+            ArrayName = $"{message}.{TypeNames.Bytes(union.Name)}",
+        };
 
     private void Add(List<MessageField> fields, FieldLayout field, MemberSpec member, string owner, bool isRaw)
     {
         if (fields.FirstOrDefault(f => f.IsRaw && TypeNames.Bytes(f.Name) == field.Name) is { } bytes)
-            Fail(Descriptors.NameCollision, member, "name", field.CName, field.Name, $"the type of the bytes of {bytes.Field.CName}");
+            Fail(
+                Descriptors.NameCollision,
+                member,
+                "name",
+                field.CName,
+                field.Name,
+                $"the type of the bytes of {bytes.Field.CName}"
+            );
         int at = fields.FindIndex(f => f.Name == field.Name);
         if (at < 0)
         {
@@ -194,11 +268,22 @@ internal sealed class RingCalculator
         }
         FieldLayout earlier = fields[at].Field;
         if (earlier.CName != field.CName)
-            Fail(Descriptors.NameCollision, member, "name", field.CName, field.Name, $"the C# name of {earlier.CName} in {fields[at].CStructs}");
+            Fail(
+                Descriptors.NameCollision,
+                member,
+                "name",
+                field.CName,
+                field.Name,
+                $"the C# name of {earlier.CName} in {fields[at].CStructs}"
+            );
         else if (Shape(earlier) != Shape(field) || (field.IsArray && earlier.ElementName != field.ElementName))
             Fail(Descriptors.MessageConflict, member, "name", field.CName, Shape(field), Shape(earlier));
         else
-            fields[at] = new MessageField(field.ElementSize > earlier.ElementSize ? field : earlier, $"{fields[at].CStructs}, {owner}", isRaw);
+            fields[at] = new MessageField(
+                field.ElementSize > earlier.ElementSize ? field : earlier,
+                $"{fields[at].CStructs}, {owner}",
+                isRaw
+            );
     }
 
     /// <summary>What must agree between the forms of a message; integers may differ in width.</summary>
@@ -210,7 +295,12 @@ internal sealed class RingCalculator
 
     private static TypeLayout Find(AbiLayout abi, string name) => abi.Types.First(t => t.CName == name);
 
-    private void Fail(Microsoft.CodeAnalysis.DiagnosticDescriptor descriptor, object part, string attribute, params string[] arguments)
+    private void Fail(
+        Microsoft.CodeAnalysis.DiagnosticDescriptor descriptor,
+        object part,
+        string attribute,
+        params string[] arguments
+    )
     {
         _sound = false;
         _problems?.Add(descriptor, part, attribute, arguments);

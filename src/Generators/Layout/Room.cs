@@ -30,12 +30,16 @@ internal sealed class Room(bool isUnion, int alignment)
     public static long RoundUp(long value, long multiple) => (value + multiple - 1) / multiple * multiple;
 
     /// <summary>
-    /// The bit at which a bit field begins (System V psABI of i386 and x86-64): it shares bytes with what precedes it, and where it would
-    /// reach over the end of an integer of its type, it moves to the next one. One without a width ends the integer that precedes it.
+    /// The bit at which a bit field begins (System V psABI of i386 and x86-64): it shares bytes with what precedes it,
+    /// and where it would reach over the end of an integer of its type, it moves to the next one. One without a width
+    /// ends the integer that precedes it.
     /// </summary>
     /// <param name="size">Of its type, bytes.</param>
     /// <param name="typeAlignment">Of its type in a struct that is not packed, bytes.</param>
-    /// <param name="align">Its own alignment, bytes; null for its type's, 1 for none: it follows bit on bit, as all do when <paramref name="isPacked"/>.</param>
+    /// <param name="align">
+    /// Its own alignment, bytes; null for its type's, 1 for none: it follows bit on bit, as all do when
+    /// <paramref name="isPacked"/>.
+    /// </param>
     public long StartOfBits(int width, int size, int typeAlignment, int? align, bool isPacked)
     {
         if (width == 0)

@@ -3,8 +3,8 @@ using System.Collections;
 namespace Blkring.Generators.Model;
 
 /// <summary>
-/// An immutable list that is equal to another when its elements are. The generator's cache compares models: an array that
-/// compared by reference would make every step run again at every edit.
+/// An immutable list that is equal to another when its elements are. The generator's cache compares models: an array
+/// that compared by reference would make every step run again at every edit.
 /// </summary>
 internal readonly struct EquatableArray<T>(IEnumerable<T> items) : IEquatable<EquatableArray<T>>, IReadOnlyList<T>
     where T : IEquatable<T>
@@ -21,7 +21,8 @@ internal readonly struct EquatableArray<T>(IEnumerable<T> items) : IEquatable<Eq
 
     public override bool Equals(object? obj) => obj is EquatableArray<T> other && Equals(other);
 
-    public override int GetHashCode() => Items.Aggregate(17, (hash, item) => unchecked((hash * 31) + item.GetHashCode()));
+    public override int GetHashCode() =>
+        Items.Aggregate(17, (hash, item) => unchecked((hash * 31) + item.GetHashCode()));
 
     public IEnumerator<T> GetEnumerator() => ((IEnumerable<T>)Items).GetEnumerator();
 

@@ -11,10 +11,14 @@ internal sealed class TypeTable
     /// <summary>The integers of stdint.h, and C's character, whose sign is its machine's choice: a byte.</summary>
     private static readonly Dictionary<string, ScalarType> Scalars = new ScalarType[]
     {
-        new("uint8_t", "byte", 1, false), new("int8_t", "sbyte", 1, true),
-        new("uint16_t", "ushort", 2, false), new("int16_t", "short", 2, true),
-        new("uint32_t", "uint", 4, false), new("int32_t", "int", 4, true),
-        new("uint64_t", "ulong", 8, false), new("int64_t", "long", 8, true),
+        new("uint8_t", "byte", 1, false),
+        new("int8_t", "sbyte", 1, true),
+        new("uint16_t", "ushort", 2, false),
+        new("int16_t", "short", 2, true),
+        new("uint32_t", "uint", 4, false),
+        new("int32_t", "int", 4, true),
+        new("uint64_t", "ulong", 8, false),
+        new("int64_t", "long", 8, true),
         new(Char, "byte", 1, false),
     }.ToDictionary(s => s.Name);
 
@@ -32,15 +36,20 @@ internal sealed class TypeTable
 
     public static bool IsScalar(string name) => Scalars.ContainsKey(name);
 
-    public CompositeSpec? Composite(string name) => _composites.TryGetValue(Target(name), out CompositeSpec? c) ? c : null;
+    public CompositeSpec? Composite(string name) =>
+        _composites.TryGetValue(Target(name), out CompositeSpec? c) ? c : null;
 
     public ScalarType? Scalar(string name) => Scalars.TryGetValue(Target(name), out ScalarType? s) ? s : null;
 
-    /// <summary>An array's element count, or the value a variant's tag must have: a number or an integer constant.</summary>
+    /// <summary>
+    /// An array's element count, or the value a variant's tag must have: a number or an integer constant.
+    /// </summary>
     public decimal? Value(string text) =>
         CNumber.Parse(text) ?? (_constants.TryGetValue(text, out ConstantSpec? c) && c.Text is null ? c.Value : null);
 
-    /// <summary>Follows typedefs. Stops at the first unknown name, and after as many steps as there are typedefs: a cycle.</summary>
+    /// <summary>
+    /// Follows typedefs. Stops at the first unknown name, and after as many steps as there are typedefs: a cycle.
+    /// </summary>
     private string Target(string name)
     {
         for (int steps = 0; steps <= _typedefs.Count && _typedefs.TryGetValue(name, out TypedefSpec? typedef); steps++)

@@ -48,8 +48,8 @@ internal static class NameChecker
     }
 
     /// <summary>
-    /// Constants, types, array types, ABI tags and ring types share the protocol's class. Case is ignored, for some of these
-    /// names become names of generated files.
+    /// Constants, types, array types, ABI tags and ring types share the protocol's class. Case is ignored, for some of
+    /// these names become names of generated files.
     /// </summary>
     private static void CheckClassMembers(ProtocolSpec spec, ProblemList problems)
     {
@@ -86,7 +86,11 @@ internal static class NameChecker
 
     private static void CheckFields(CompositeSpec composite, ProtocolSpec spec, string[] ofRings, ProblemList problems)
     {
-        var taken = NewScope(CSharpName.Of(composite, spec.Name), "the name of the struct itself", StringComparer.Ordinal);
+        var taken = NewScope(
+            CSharpName.Of(composite, spec.Name),
+            "the name of the struct itself",
+            StringComparer.Ordinal
+        );
         // A ring's message has its struct's members too.
         foreach (string type in ofRings)
             taken[type] = "a type of a ring";
@@ -104,7 +108,13 @@ internal static class NameChecker
     }
 
     private static void CheckName(
-        object part, string cName, string name, string meaning, Dictionary<string, string> taken, ProblemList problems)
+        object part,
+        string cName,
+        string name,
+        string meaning,
+        Dictionary<string, string> taken,
+        ProblemList problems
+    )
     {
         if (!CSharpName.IsIdentifier(name))
             problems.Add(Descriptors.NotACSharpName, part, "name", cName, name);

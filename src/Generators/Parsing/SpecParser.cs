@@ -36,8 +36,12 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
             Each(root, "constant", e => Constant(e, header)),
             Each(root, "typedef", e => Typedef(e, header)),
             // Structs and unions in the order of the file, which is the order of the header.
-            root.Elements().Where(e => e.Name == "struct" || e.Name == "union").Select(e => Composite(e, header)).ToEquatableArray(),
-            Each(root, "ring", Ring));
+            root.Elements()
+                .Where(e => e.Name == "struct" || e.Name == "union")
+                .Select(e => Composite(e, header))
+                .ToEquatableArray(),
+            Each(root, "ring", Ring)
+        );
         return problems.Origin(spec, root);
     }
 
@@ -46,7 +50,11 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
         Allow(e, ["name", "align-64"]);
         decimal align = Number(e, "align-64", "a number", 0, int.MaxValue) ?? 8;
         if (align is not (4 or 8))
-            problems.Add(Descriptors.BadAlignment, e.Attribute("align-64")!, align.ToString(CultureInfo.InvariantCulture));
+            problems.Add(
+                Descriptors.BadAlignment,
+                e.Attribute("align-64")!,
+                align.ToString(CultureInfo.InvariantCulture)
+            );
         return problems.Origin(new AbiSpec(Name(e), (int)align, Doc(e)), e);
     }
 
@@ -56,16 +64,35 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
         string? text = Optional(e, "string");
         decimal value = 0;
         if (text is not null == (Optional(e, "value") is not null))
-            problems.Add(Descriptors.BadConstant, e, Optional(e, "name") ?? "", text is null ? "neither value nor string" : "both value and string");
+            problems.Add(
+                Descriptors.BadConstant,
+                e,
+                Optional(e, "name") ?? "",
+                text is null ? "neither value nor string" : "both value and string"
+            );
         else if (text is null)
             value = Number(e, "value", "a 64-bit integer", MinConstant, MaxConstant) ?? 0;
-        return problems.Origin(new ConstantSpec(Name(e), value, text, CNameOf(e, "enum"), CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e)), e);
+        return problems.Origin(
+            new ConstantSpec(
+                Name(e),
+                value,
+                text,
+                CNameOf(e, "enum"),
+                CNameOf(e, "csharp"),
+                Optional(e, "header") ?? header,
+                Doc(e)
+            ),
+            e
+        );
     }
 
     private TypedefSpec Typedef(XElement e, string header)
     {
         Allow(e, ["name", "type", "header"]);
-        return problems.Origin(new TypedefSpec(Name(e), Required(e, "type"), Optional(e, "header") ?? header, Doc(e)), e);
+        return problems.Origin(
+            new TypedefSpec(Name(e), Required(e, "type"), Optional(e, "header") ?? header, Doc(e)),
+            e
+        );
     }
 
     private CompositeSpec Composite(XElement e, string header)
@@ -78,10 +105,21 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
         if (tails.Length > 0 && (e.Name == "union" || tails.Length > 1 || tails[0].ElementsAfterSelf().Any()))
             problems.Add(Descriptors.BadTail, tails[0], "a flexible array is the last member of a struct");
         var spec = new CompositeSpec(
-            Name(e), e.Name == "union", isUnnamed ? "" : CPathOf(e), PowerOfTwo(e, "pack", MaxPack), PowerOfTwo(e, "align", MaxAlign),
-            Abis(e), CNameOf(e, "csharp"), Optional(e, "header") ?? header, Doc(e),
-            e.Elements().Where(part => part.Name == "member" || part.Name == "skip").Select(part => part.Name == "member" ? Member(part) : Skip(part)).ToEquatableArray(),
-            tails.Length == 1 ? Tail(tails[0]) : null);
+            Name(e),
+            e.Name == "union",
+            isUnnamed ? "" : CPathOf(e),
+            PowerOfTwo(e, "pack", MaxPack),
+            PowerOfTwo(e, "align", MaxAlign),
+            Abis(e),
+            CNameOf(e, "csharp"),
+            Optional(e, "header") ?? header,
+            Doc(e),
+            e.Elements()
+                .Where(part => part.Name == "member" || part.Name == "skip")
+                .Select(part => part.Name == "member" ? Member(part) : Skip(part))
+                .ToEquatableArray(),
+            tails.Length == 1 ? Tail(tails[0]) : null
+        );
         return problems.Origin(spec, e);
     }
 
@@ -108,7 +146,8 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
             (int?)Number(e, "bits", WidthOfABitField, 1, MaxBits, required: false),
             CNameOf(e, "csharp"),
             Abis(e),
-            Doc(e));
+            Doc(e)
+        );
         return problems.Origin(spec, e);
     }
 
@@ -116,16 +155,26 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
     {
         Allow(e, ["type", "bits", "abi"]);
         int bits = (int?)Number(e, "bits", WidthOfABitField, 0, MaxBits) ?? 0;
-        return problems.Origin(new MemberSpec("", "", Required(e, "type"), null, null, null, null, bits, null, Abis(e), Doc(e)), e);
+        return problems.Origin(
+            new MemberSpec("", "", Required(e, "type"), null, null, null, null, bits, null, Abis(e), Doc(e)),
+            e
+        );
     }
 
-    private static EquatableArray<string> Abis(XElement e) => (Optional(e, "abi") ?? "").Split([' '], StringSplitOptions.RemoveEmptyEntries).ToEquatableArray();
+    private static EquatableArray<string> Abis(XElement e) =>
+        (Optional(e, "abi") ?? "").Split([' '], StringSplitOptions.RemoveEmptyEntries).ToEquatableArray();
 
     private RingSpec Ring(XElement e)
     {
         Allow(e, ["name", "header", "request", "response"], "variant");
         var spec = new RingSpec(
-            Name(e), Required(e, "header"), Required(e, "request"), Required(e, "response"), Doc(e), Each(e, "variant", Variant));
+            Name(e),
+            Required(e, "header"),
+            Required(e, "request"),
+            Required(e, "response"),
+            Doc(e),
+            Each(e, "variant", Variant)
+        );
         return problems.Origin(spec, e);
     }
 
@@ -142,15 +191,29 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
         return parent.Elements(name).Select(parse).ToEquatableArray();
     }
 
-    /// <summary>Reports every attribute and element that is not listed: a typing mistake must not be a silent default.</summary>
+    /// <summary>
+    /// Reports every attribute and element that is not listed: a typing mistake must not be a silent default.
+    /// </summary>
     private void Allow(XElement e, string[] attributes, params string[] elements)
     {
         foreach (XAttribute attribute in e.Attributes().Where(a => !attributes.Contains(a.Name.ToString())))
-            problems.Add(Descriptors.UnknownAttribute, attribute, e.Name.LocalName, attribute.Name.LocalName, string.Join(", ", attributes));
+            problems.Add(
+                Descriptors.UnknownAttribute,
+                attribute,
+                e.Name.LocalName,
+                attribute.Name.LocalName,
+                string.Join(", ", attributes)
+            );
 
         string allowed = elements.Length == 0 ? "text only" : string.Join(", ", elements.Select(name => $"<{name}>"));
         foreach (XElement child in e.Elements().Where(c => !elements.Contains(c.Name.ToString())))
-            problems.Add(Descriptors.UnknownElement, child, child.Name.LocalName, $"inside <{e.Name.LocalName}>", allowed);
+            problems.Add(
+                Descriptors.UnknownElement,
+                child,
+                child.Name.LocalName,
+                $"inside <{e.Name.LocalName}>",
+                allowed
+            );
     }
 
     private string Name(XElement e)
@@ -190,7 +253,12 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
         var value = (int?)Number(e, attribute, $"a power of two from 1 to {max}", 1, max, required: false);
         if (value is not { } bytes || (bytes & (bytes - 1)) == 0)
             return value;
-        problems.Add(Descriptors.BadNumber, e.Attribute(attribute)!, e.Attribute(attribute)!.Value, $"a power of two from 1 to {max}");
+        problems.Add(
+            Descriptors.BadNumber,
+            e.Attribute(attribute)!,
+            e.Attribute(attribute)!.Value,
+            $"a power of two from 1 to {max}"
+        );
         return null;
     }
 

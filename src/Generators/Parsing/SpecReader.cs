@@ -16,10 +16,21 @@ internal sealed record SpecReading(ProtocolSpec? Spec, TextPosition At, Equatabl
 internal static class SpecReader
 {
     // A document type could pull in other files or expand without bound: no spec needs one.
-    private static readonly XmlReaderSettings Settings = new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null };
+    private static readonly XmlReaderSettings Settings = new()
+    {
+        DtdProcessing = DtdProcessing.Prohibit,
+        XmlResolver = null,
+    };
 
-    /// <param name="checksRings">Whether the generator must be able to make the rings: not where layouts are only compared.</param>
-    public static SpecReading Read(string path, SourceText? text, CancellationToken cancellation, bool checksRings = true)
+    /// <param name="checksRings">
+    /// Whether the generator must be able to make the rings: not where layouts are only compared.
+    /// </param>
+    public static SpecReading Read(
+        string path,
+        SourceText? text,
+        CancellationToken cancellation,
+        bool checksRings = true
+    )
     {
         var problems = new ProblemList(path, text ?? SourceText.From(""));
         XElement? root = ReadElement(text, problems);
@@ -45,7 +56,11 @@ internal static class SpecReader
         }
         catch (XmlException error)
         {
-            problems.Add(Descriptors.MalformedXml, problems.Locate(error.LineNumber, error.LinePosition), error.Message);
+            problems.Add(
+                Descriptors.MalformedXml,
+                problems.Locate(error.LineNumber, error.LinePosition),
+                error.Message
+            );
             return null;
         }
     }

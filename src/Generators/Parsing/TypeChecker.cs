@@ -5,7 +5,9 @@ using Blkring.Generators.Model;
 
 namespace Blkring.Generators.Parsing;
 
-/// <summary>Every reference leads somewhere: types, counts, ABIs, the members that count arrays; and no type contains itself.</summary>
+/// <summary>
+/// Every reference leads somewhere: types, counts, ABIs, the members that count arrays; and no type contains itself.
+/// </summary>
 internal static class TypeChecker
 {
     public static void Check(ProtocolSpec spec, ProblemList problems)
@@ -58,9 +60,20 @@ internal static class TypeChecker
         CheckType(tail, types, problems);
         CheckTypeAbis(tail, composite, spec, types, problems);
         // Elements one behind the other would lie in each other's tail.
-        bool isElement = spec.Composites.Any(c => c.Members.Any(m => m.Count is not null && types.Composite(m.Type)?.Name == composite.Name));
-        if (isElement || spec.Rings.Any(r => r.Header == composite.Name) || spec.Composites.Any(c => c.Tail is { } t && types.Composite(t.Type)?.Name == composite.Name))
-            problems.Add(Descriptors.BadTail, tail, "name", $"'{composite.Name}' is an array's element or a ring's header");
+        bool isElement = spec.Composites.Any(c =>
+            c.Members.Any(m => m.Count is not null && types.Composite(m.Type)?.Name == composite.Name)
+        );
+        if (
+            isElement
+            || spec.Rings.Any(r => r.Header == composite.Name)
+            || spec.Composites.Any(c => c.Tail is { } t && types.Composite(t.Type)?.Name == composite.Name)
+        )
+            problems.Add(
+                Descriptors.BadTail,
+                tail,
+                "name",
+                $"'{composite.Name}' is an array's element or a ring's header"
+            );
     }
 
     private static void CheckType(MemberSpec member, TypeTable types, ProblemList problems)
@@ -74,7 +87,8 @@ internal static class TypeChecker
         if (member.Bits is not { } bits)
             return;
         string? fault =
-            member.Count is not null || member.Offset is not null ? "it has a count or an offset, which C gives no bit field"
+            member.Count is not null || member.Offset is not null
+                ? "it has a count or an offset, which C gives no bit field"
             : types.Scalar(member.Type) is not { } integer ? $"{member.Type} is no integer"
             : integer.Name == TypeTable.Char ? "whether a char has a sign differs between machines"
             : bits > 8 * integer.Size ? $"{member.Type} has {8 * integer.Size} bits"
@@ -90,7 +104,13 @@ internal static class TypeChecker
         if (types.Value(member.Count) is not { } count)
             problems.Add(Descriptors.UnknownCount, member, "count", member.Count);
         else if (count is < 1 or > Limits.ArrayCount)
-            problems.Add(Descriptors.BadCount, member, "count", member.Count, Limits.ArrayCount.ToString(CultureInfo.InvariantCulture));
+            problems.Add(
+                Descriptors.BadCount,
+                member,
+                "count",
+                member.Count,
+                Limits.ArrayCount.ToString(CultureInfo.InvariantCulture)
+            );
     }
 
     private static void CheckAbis(object part, EquatableArray<string> abis, ProtocolSpec spec, ProblemList problems)
@@ -100,10 +120,27 @@ internal static class TypeChecker
     }
 
     /// <summary>A member's type exists wherever the member does.</summary>
-    private static void CheckTypeAbis(MemberSpec member, CompositeSpec owner, ProtocolSpec spec, TypeTable types, ProblemList problems)
+    private static void CheckTypeAbis(
+        MemberSpec member,
+        CompositeSpec owner,
+        ProtocolSpec spec,
+        TypeTable types,
+        ProblemList problems
+    )
     {
-        if (types.Composite(member.Type) is { } type && spec.Abis.FirstOrDefault(a => owner.IsIn(a.Name) && member.IsIn(a.Name) && !type.IsIn(a.Name)) is { } without)
-            problems.Add(Descriptors.TypeNotInAbi, member, "type", $"'{owner.Name}.{member.Name}'", member.Type, without.Name);
+        if (
+            types.Composite(member.Type) is { } type
+            && spec.Abis.FirstOrDefault(a => owner.IsIn(a.Name) && member.IsIn(a.Name) && !type.IsIn(a.Name))
+                is { } without
+        )
+            problems.Add(
+                Descriptors.TypeNotInAbi,
+                member,
+                "type",
+                $"'{owner.Name}.{member.Name}'",
+                member.Type,
+                without.Name
+            );
     }
 
     private static void CheckUsed(MemberSpec array, CompositeSpec composite, TypeTable types, ProblemList problems)
@@ -115,7 +152,8 @@ internal static class TypeChecker
             array.Count is null ? "this member is no array"
             : composite.IsUnion ? "a union's members overlap, so none can count another"
             : counter is null ? "there is no such member"
-            : counter.Count is not null || types.Scalar(counter.Type) is not { IsSigned: false } ? "that member cannot count"
+            : counter.Count is not null || types.Scalar(counter.Type) is not { IsSigned: false }
+                ? "that member cannot count"
             // A counter that some ABIs lack is no part of the decoded message.
             : counter.Abis.Count > 0 ? "that member does not exist in every ABI"
             : null;
@@ -124,13 +162,20 @@ internal static class TypeChecker
     }
 
     /// <summary>
-    /// Gives each type its depth, from the types without inner types outwards. What is left when no type can be given one
-    /// lies on a cycle or contains one.
+    /// Gives each type its depth, from the types without inner types outwards. What is left when no type can be given
+    /// one lies on a cycle or contains one.
     /// </summary>
     private static void CheckNesting(ProtocolSpec spec, TypeTable types, ProblemList problems)
     {
         Dictionary<string, string[]> inner = spec.Composites.ToDictionary(
-            c => c.Name, c => c.Members.Concat(c.Tail is null ? [] : [c.Tail]).Select(m => types.Composite(m.Type)?.Name).OfType<string>().Distinct().ToArray());
+            c => c.Name,
+            c =>
+                c.Members.Concat(c.Tail is null ? [] : [c.Tail])
+                    .Select(m => types.Composite(m.Type)?.Name)
+                    .OfType<string>()
+                    .Distinct()
+                    .ToArray()
+        );
         var depths = new Dictionary<string, int>(StringComparer.Ordinal);
         List<CompositeSpec> left = [.. spec.Composites];
         bool progress = true;
@@ -142,12 +187,24 @@ internal static class TypeChecker
                 int depth = inner[composite.Name].Select(name => depths[name]).DefaultIfEmpty(0).Max() + 1;
                 depths[composite.Name] = depth;
                 if (depth == Limits.NestingDepth + 1)
-                    problems.Add(Descriptors.NestedTooDeep, composite, "name", composite.Name, Limits.NestingDepth.ToString(CultureInfo.InvariantCulture));
+                    problems.Add(
+                        Descriptors.NestedTooDeep,
+                        composite,
+                        "name",
+                        composite.Name,
+                        Limits.NestingDepth.ToString(CultureInfo.InvariantCulture)
+                    );
             }
             progress = left.RemoveAll(c => depths.ContainsKey(c.Name)) > 0;
         }
         foreach (CompositeSpec composite in left.Where(c => Reaches(c.Name, c.Name, inner)))
-            problems.Add(Descriptors.TypeCycle, composite, "name", composite.Name, $"through {inner[composite.Name].First(i => i == composite.Name || Reaches(i, composite.Name, inner))}");
+            problems.Add(
+                Descriptors.TypeCycle,
+                composite,
+                "name",
+                composite.Name,
+                $"through {inner[composite.Name].First(i => i == composite.Name || Reaches(i, composite.Name, inner))}"
+            );
     }
 
     private static bool Reaches(string from, string to, Dictionary<string, string[]> inner)

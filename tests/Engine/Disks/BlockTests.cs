@@ -8,12 +8,20 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Disks;
 
-/// <summary>A disk of 4096-byte sectors under a guest that counts in 512 bytes: the disk sees whole blocks only, and no sector is lost.</summary>
+/// <summary>
+/// A disk of 4096-byte sectors under a guest that counts in 512 bytes: the disk sees whole blocks only, and no sector
+/// is lost.
+/// </summary>
 public sealed unsafe class BlockTests
 {
     private const int BlockSectors = 8;
 
-    private static readonly RigOptions s_4Kn = new() { AlignmentBytes = 4096, MaxIndirectSegments = 32, Sectors = 1 << 12 };
+    private static readonly RigOptions s_4Kn = new()
+    {
+        AlignmentBytes = 4096,
+        MaxIndirectSegments = 32,
+        Sectors = 1 << 12,
+    };
 
     [Theory, EveryAbi]
     public void Every_place_and_length_is_read_and_written_right(BlkifProtocol protocol)
@@ -27,17 +35,28 @@ public sealed unsafe class BlockTests
         for (int i = 0; i < 300; i++)
         {
             int sector = 64 + random.Next(64);
-            int operation = random.Next(2) == 0 ? Blkif.OpRead : i % 7 == 0 ? Blkif.OpWriteBarrier : i % 11 == 0 ? Blkif.OpFlushDiskcache : Blkif.OpWrite;
-            (int, int)[] segments = [.. Enumerable.Range(0, 1 + random.Next(11)).Select(_ => random.Next(3) == 0 ? (0, 7) : Run(random))];
+            int operation =
+                random.Next(2) == 0 ? Blkif.OpRead
+                : i % 7 == 0 ? Blkif.OpWriteBarrier
+                : i % 11 == 0 ? Blkif.OpFlushDiskcache
+                : Blkif.OpWrite;
+            (int, int)[] segments =
+            [
+                .. Enumerable.Range(0, 1 + random.Next(11)).Select(_ => random.Next(3) == 0 ? (0, 7) : Run(random)),
+            ];
             bool indirect = random.Next(3) == 0 && operation is Blkif.OpRead or Blkif.OpWrite;
-            Blkif.DecodedRequest request = indirect && operation is Blkif.OpRead or Blkif.OpWrite && random.Next(2) == 0
-                ? rig.Indirect(operation, (ulong)sector, segments)
-                : rig.Request(operation, (ulong)sector, segments);
-            if (operation != Blkif.OpRead) rig.FillGuest(in request);
+            Blkif.DecodedRequest request =
+                indirect && operation is Blkif.OpRead or Blkif.OpWrite && random.Next(2) == 0
+                    ? rig.Indirect(operation, (ulong)sector, segments)
+                    : rig.Request(operation, (ulong)sector, segments);
+            if (operation != Blkif.OpRead)
+                rig.FillGuest(in request);
             byte[] guest = rig.GuestBytes(in request);
-            if (operation != Blkif.OpRead) guest.CopyTo(expected, sector * 512);
+            if (operation != Blkif.OpRead)
+                guest.CopyTo(expected, sector * 512);
             Assert.Equal(Blkif.RspOkay, rig.StatusOf(in request));
-            if (operation == Blkif.OpRead) Assert.Equal(expected.AsSpan(sector * 512, guest.Length).ToArray(), rig.GuestBytes(in request));
+            if (operation == Blkif.OpRead)
+                Assert.Equal(expected.AsSpan(sector * 512, guest.Length).ToArray(), rig.GuestBytes(in request));
             Assert.Equal(expected, rig.Disk.Content);
         }
     }
@@ -73,7 +92,10 @@ public sealed unsafe class BlockTests
     public void Writes_of_parts_of_one_block_follow_each_other_and_others_do_not_wait(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_4Kn);
-        Blkif.DecodedRequest[] parts = [.. Enumerable.Range(0, BlockSectors).Select(i => rig.Request(Blkif.OpWrite, (ulong)(16 + i), (i, i)))];
+        Blkif.DecodedRequest[] parts =
+        [
+            .. Enumerable.Range(0, BlockSectors).Select(i => rig.Request(Blkif.OpWrite, (ulong)(16 + i), (i, i))),
+        ];
         foreach (ref Blkif.DecodedRequest part in parts.AsSpan())
         {
             rig.FillGuest(in part);
@@ -89,7 +111,8 @@ public sealed unsafe class BlockTests
             rig.Run();
         }
         Assert.Equal(9, rig.Responses().Count(response => response.Status == Blkif.RspOkay));
-        for (int i = 0; i < BlockSectors; i++) Assert.Equal(rig.GuestBytes(in parts[i]), rig.Disk.Sectors(16 + i, 1));
+        for (int i = 0; i < BlockSectors; i++)
+            Assert.Equal(rig.GuestBytes(in parts[i]), rig.Disk.Sectors(16 + i, 1));
     }
 
     [Theory, EveryAbi]
@@ -97,7 +120,8 @@ public sealed unsafe class BlockTests
     {
         using Rig one = new(protocol, s_4Kn);
         using Rig other = new(protocol, s_4Kn with { Disk = one.Disk });
-        Blkif.DecodedRequest part = one.Request(Blkif.OpWrite, 17, (0, 0)), whole = other.Request(Blkif.OpWrite, 16, Requests.Pages(1));
+        Blkif.DecodedRequest part = one.Request(Blkif.OpWrite, 17, (0, 0)),
+            whole = other.Request(Blkif.OpWrite, 16, Requests.Pages(1));
         one.FillGuest(in part);
         other.FillGuest(in whole);
         one.Put(in part);
@@ -168,7 +192,8 @@ public sealed unsafe class BlockTests
     public void Ranges_exclude_each_other_as_they_should_and_come_back()
     {
         BlockRanges ranges = new();
-        int whole = ranges.TryTake(0, 8192, exclusive: false), second = ranges.TryTake(4096, 8192, exclusive: false);
+        int whole = ranges.TryTake(0, 8192, exclusive: false),
+            second = ranges.TryTake(4096, 8192, exclusive: false);
         Assert.True(whole != second && whole != BlockRanges.None && second != BlockRanges.None);
         Assert.Equal(BlockRanges.None, ranges.TryTake(4096, 8192, exclusive: true));
         ranges.Return(whole);
@@ -179,7 +204,8 @@ public sealed unsafe class BlockTests
         Assert.NotEqual(BlockRanges.None, ranges.TryTake(8192, 12288, exclusive: true));
         ranges.Return(part);
         int taken = 0;
-        while (ranges.TryTake(1 << 20, 1 << 21, exclusive: false) != BlockRanges.None) taken++;
+        while (ranges.TryTake(1 << 20, 1 << 21, exclusive: false) != BlockRanges.None)
+            taken++;
         Assert.InRange(taken, 1000, 1023);
     }
 
@@ -187,8 +213,8 @@ public sealed unsafe class BlockTests
     {
         TheoryData<BlkifProtocol, string> rows = [];
         foreach (BlkifProtocol protocol in Enum.GetValues<BlkifProtocol>())
-            foreach (string store in (string[])["memory", "io_uring", "pread"])
-                rows.Add(protocol, store);
+        foreach (string store in (string[])["memory", "io_uring", "pread"])
+            rows.Add(protocol, store);
         return rows;
     }
 
@@ -197,9 +223,10 @@ public sealed unsafe class BlockTests
     {
         using TempImage image = new(4096);
         using Reactor reactor = new(new ReactorOptions { UseIoUring = store != "pread" });
-        Disk disk = store == "memory"
-            ? new MemoryDisk(4096, sectorBytes: 4096)
-            : FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, LeastAlignmentBytes = 4096 });
+        Disk disk =
+            store == "memory"
+                ? new MemoryDisk(4096, sectorBytes: 4096)
+                : FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, LeastAlignmentBytes = 4096 });
         Assert.Equal((4096, 4096), (disk.AlignmentBytes, disk.LogicalSectorBytes));
         using Device device = new(reactor, protocol, disk, segments: 32);
         WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(200), depth: 32, 4096, seed: 6, blockSectors: 1);

@@ -63,7 +63,8 @@ public sealed class DiscardTests
         foreach (bool synchronous in (bool[])[false, true])
         {
             using Rig rig = new(protocol, s_huge);
-            if (synchronous) rig.Disk.OnStart = operation => operation.Number == failing ? -Errno.EIO : 0;
+            if (synchronous)
+                rig.Disk.OnStart = operation => operation.Number == failing ? -Errno.EIO : 0;
             rig.Put(rig.Discard(0, (ulong)(3 * PieceBytes / 512)));
             rig.PushAndRun();
             foreach (ScriptedOperation piece in rig.Disk.UnderWay)
@@ -74,7 +75,10 @@ public sealed class DiscardTests
             }
             Assert.Equal(Blkif.RspError, Assert.Single(rig.Responses()).Status);
             Assert.Equal((0, 1), (rig.Statistics.Discard.Operations, rig.Statistics.Discard.Failed));
-            Assert.Equal((FaultKind.Disk, Errno.EIO), (Assert.Single(rig.Faults()) is var fault ? fault.Kind : default, fault.Code));
+            Assert.Equal(
+                (FaultKind.Disk, Errno.EIO),
+                (Assert.Single(rig.Faults()) is var fault ? fault.Kind : default, fault.Code)
+            );
             Assert.True(rig.Disk.DiscardSupported);
         }
     }
@@ -85,10 +89,21 @@ public sealed class DiscardTests
         using Rig rig = new(protocol, s_huge);
         (ulong Start, ulong Count)[] bad =
         [
-            (2, ulong.MaxValue), (ulong.MaxValue, 1), (ulong.MaxValue, 2), (1UL << 63, 1UL << 63), (0, 1UL << 55), (1UL << 55, 1),
-            (1UL << 54, 8), (0, 1UL << 63), (HugeSectors, 1), (HugeSectors - 1, 2), (0, HugeSectors + 1), (HugeSectors + 1, 0),
+            (2, ulong.MaxValue),
+            (ulong.MaxValue, 1),
+            (ulong.MaxValue, 2),
+            (1UL << 63, 1UL << 63),
+            (0, 1UL << 55),
+            (1UL << 55, 1),
+            (1UL << 54, 8),
+            (0, 1UL << 63),
+            (HugeSectors, 1),
+            (HugeSectors - 1, 2),
+            (0, HugeSectors + 1),
+            (HugeSectors + 1, 0),
         ];
-        foreach ((ulong start, ulong count) in bad) Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Discard(start, count)));
+        foreach ((ulong start, ulong count) in bad)
+            Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Discard(start, count)));
         Assert.Empty(rig.Disk.Started);
         Assert.Equal(bad.Length, rig.Statistics.Discard.Invalid);
     }
@@ -117,11 +132,13 @@ public sealed class DiscardTests
     public void A_store_that_cannot_discard_turns_it_off_with_eopnotsupp(BlkifProtocol protocol, bool synchronous)
     {
         using Rig rig = new(protocol);
-        if (synchronous) rig.Disk.OnStart = _ => -Errno.EOPNOTSUPP;
+        if (synchronous)
+            rig.Disk.OnStart = _ => -Errno.EOPNOTSUPP;
         Assert.True(rig.Disk.DiscardSupported);
         rig.Put(rig.Discard(0, 8));
         rig.PushAndRun();
-        if (!synchronous) rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay), -Errno.EOPNOTSUPP);
+        if (!synchronous)
+            rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay), -Errno.EOPNOTSUPP);
         rig.Run();
         Assert.Equal(Blkif.RspEopnotsupp, Assert.Single(rig.Responses()).Status);
         Assert.False(rig.Disk.DiscardSupported);
@@ -148,13 +165,20 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi(false, true)]
-    public void A_way_of_discarding_that_the_store_refuses_gives_way_to_the_next(BlkifProtocol protocol, bool synchronous)
+    public void A_way_of_discarding_that_the_store_refuses_gives_way_to_the_next(
+        BlkifProtocol protocol,
+        bool synchronous
+    )
     {
-        foreach (DiscardMethod works in (DiscardMethod[])[DiscardMethod.PunchHole, DiscardMethod.UringCommand, DiscardMethod.Ioctl])
+        foreach (
+            DiscardMethod works in (DiscardMethod[])
+                [DiscardMethod.PunchHole, DiscardMethod.UringCommand, DiscardMethod.Ioctl]
+        )
         {
             ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
             using Rig rig = new(protocol, new RigOptions { Disk = device });
-            if (synchronous) device.OnStart = Answer;
+            if (synchronous)
+                device.OnStart = Answer;
             rig.Put(rig.Discard(0, 8));
             rig.PushAndRun();
             while (device.UnderWay is [ScriptedOperation piece])
@@ -164,9 +188,15 @@ public sealed class DiscardTests
                 rig.Run();
             }
             Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
-            Assert.Equal(Enumerable.Range(0, (int)works + 1).Select(method => (DiscardMethod)method), device.Started.Select(piece => piece.DiscardMethod));
+            Assert.Equal(
+                Enumerable.Range(0, (int)works + 1).Select(method => (DiscardMethod)method),
+                device.Started.Select(piece => piece.DiscardMethod)
+            );
             Assert.Equal((works, true), (device.DiscardMethod, device.DiscardSupported));
-            Assert.Equal((1, 0, 0), (rig.Statistics.Discard.Operations, rig.Statistics.Discard.Failed, rig.Statistics.Discard.Invalid));
+            Assert.Equal(
+                (1, 0, 0),
+                (rig.Statistics.Discard.Operations, rig.Statistics.Discard.Failed, rig.Statistics.Discard.Invalid)
+            );
 
             // For good: the next request begins with what works.
             rig.Put(rig.Discard(8, 8));
@@ -184,7 +214,8 @@ public sealed class DiscardTests
     {
         ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
         using Rig rig = new(protocol, new RigOptions { Disk = device });
-        if (synchronous) device.OnStart = _ => -Errno.EOPNOTSUPP;
+        if (synchronous)
+            device.OnStart = _ => -Errno.EOPNOTSUPP;
         rig.Put(rig.Discard(0, 8));
         rig.PushAndRun();
         while (device.UnderWay is [ScriptedOperation piece])
@@ -203,17 +234,26 @@ public sealed class DiscardTests
     {
         (DiscardMethod Method, int Errno, bool Refused)[] answers =
         [
-            (DiscardMethod.UringCommand, Errno.EACCES, true), (DiscardMethod.UringCommand, Errno.EPERM, true), (DiscardMethod.Ioctl, Errno.ENOTTY, true),
-            (DiscardMethod.PunchHole, Errno.EACCES, false), (DiscardMethod.PunchHole, Errno.EPERM, false), (DiscardMethod.UringCommand, Errno.EINVAL, false),
-            (DiscardMethod.Ioctl, Errno.EPERM, false), (DiscardMethod.Ioctl, Errno.EIO, false),
+            (DiscardMethod.UringCommand, Errno.EACCES, true),
+            (DiscardMethod.UringCommand, Errno.EPERM, true),
+            (DiscardMethod.Ioctl, Errno.ENOTTY, true),
+            (DiscardMethod.PunchHole, Errno.EACCES, false),
+            (DiscardMethod.PunchHole, Errno.EPERM, false),
+            (DiscardMethod.UringCommand, Errno.EINVAL, false),
+            (DiscardMethod.Ioctl, Errno.EPERM, false),
+            (DiscardMethod.Ioctl, Errno.EIO, false),
         ];
         foreach ((DiscardMethod method, int errno, bool refused) in answers)
         {
             ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
             using Rig rig = new(protocol, new RigOptions { Disk = device });
-            for (DiscardMethod before = DiscardMethod.PunchHole; before < method; before++) Assert.True(device.RefuseDiscard(before));
+            for (DiscardMethod before = DiscardMethod.PunchHole; before < method; before++)
+                Assert.True(device.RefuseDiscard(before));
             device.OnStart = piece => piece.DiscardMethod == method ? -errno : 0;
-            int expected = !refused ? Blkif.RspError : method == DiscardMethod.Ioctl ? Blkif.RspEopnotsupp : Blkif.RspOkay;
+            int expected =
+                !refused ? Blkif.RspError
+                : method == DiscardMethod.Ioctl ? Blkif.RspEopnotsupp
+                : Blkif.RspOkay;
             Assert.Equal(expected, rig.StatusOf(rig.Discard(0, 8)));
             Assert.Equal(refused ? method + 1 : method, device.DiscardMethod);
         }
@@ -223,7 +263,8 @@ public sealed class DiscardTests
     public void A_queue_that_hears_late_of_a_refusal_gives_up_no_more_than_the_first_did(BlkifProtocol protocol)
     {
         ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
-        using Rig first = new(protocol, new RigOptions { Disk = device }), second = new(protocol, new RigOptions { Disk = device });
+        using Rig first = new(protocol, new RigOptions { Disk = device }),
+            second = new(protocol, new RigOptions { Disk = device });
         first.Put(first.Discard(0, 8));
         first.PushAndRun();
         second.Put(second.Discard(8, 8));
@@ -248,7 +289,10 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi(0, 3)]
-    public void A_refusal_amid_many_pieces_does_all_of_them_anew_and_no_more_of_the_old(BlkifProtocol protocol, int refused)
+    public void A_refusal_amid_many_pieces_does_all_of_them_anew_and_no_more_of_the_old(
+        BlkifProtocol protocol,
+        int refused
+    )
     {
         ScriptedDisk device = new(HugeSectors) { LastMethod = DiscardMethod.Ioctl };
         using Rig rig = new(protocol, new RigOptions { Disk = device });
@@ -259,7 +303,8 @@ public sealed class DiscardTests
         rig.Run();
         // The others may still be at it: nothing is done twice at a time.
         Assert.Equal(punches.Length, device.Started.Length);
-        foreach (ScriptedOperation punch in punches.Where(punch => punch.Number != refused)) device.Complete(punch, -Errno.EOPNOTSUPP);
+        foreach (ScriptedOperation punch in punches.Where(punch => punch.Number != refused))
+            device.Complete(punch, -Errno.EOPNOTSUPP);
         rig.Run();
         rig.FinishDisk();
         Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
@@ -271,17 +316,20 @@ public sealed class DiscardTests
     [Theory, EveryAbi]
     public void Pieces_end_where_the_units_of_the_store_do(BlkifProtocol protocol)
     {
-        const int Unit = 192 << 10, Alignment = 64 << 10;
+        const int Unit = 192 << 10,
+            Alignment = 64 << 10;
         ScriptedDisk device = new(HugeSectors) { DiscardBlock = 4096, DiscardUnit = (Unit, Alignment) };
         using Rig rig = new(protocol, new RigOptions { Disk = device });
         // Neither end is that of a block: the whole blocks between them are discarded.
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(3, (ulong)(5 * PieceBytes / 512))));
-        long next = 4096, end = ((3 * 512) + (5 * PieceBytes)) & ~4095L;
+        long next = 4096,
+            end = ((3 * 512) + (5 * PieceBytes)) & ~4095L;
         foreach (ScriptedOperation piece in device.Started)
         {
             Assert.Equal(next, piece.OffsetBytes);
             next += piece.LengthBytes;
-            if (next != end) Assert.Equal(Alignment, next % Unit);
+            if (next != end)
+                Assert.Equal(Alignment, next % Unit);
         }
         Assert.Equal((end, 6), (next, device.Started.Length));
     }

@@ -36,7 +36,10 @@ public sealed class DiscardThreadTests
     }
 
     [Theory, EveryAbi(true, false)]
-    public void A_file_that_is_taken_for_a_device_refuses_every_way_that_devices_have(BlkifProtocol protocol, bool ioUring)
+    public void A_file_that_is_taken_for_a_device_refuses_every_way_that_devices_have(
+        BlkifProtocol protocol,
+        bool ioUring
+    )
     {
         using TempImage image = new(Sectors);
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
@@ -47,12 +50,17 @@ public sealed class DiscardThreadTests
         Assert.Equal((DiscardMethod.None, false), (device.Vbd.Disk.DiscardMethod, device.Vbd.Disk.DiscardSupported));
     }
 
-    /// <summary>The null device takes any command since Linux 6.1 or so, and no ioctl: it stands for a device that discards.</summary>
+    /// <summary>
+    /// The null device takes any command since Linux 6.1 or so, and no ioctl: it stands for a device that discards.
+    /// </summary>
     [Theory, EveryAbi]
     public void A_command_goes_through_io_uring_and_is_answered_when_the_kernel_has_done_it(BlkifProtocol protocol)
     {
         using Reactor reactor = new();
-        Assert.SkipUnless(reactor.UsesIoUring && Environment.OSVersion.Version >= new Version(6, 2), "needs io_uring of Linux 6.2");
+        Assert.SkipUnless(
+            reactor.UsesIoUring && Environment.OSVersion.Version >= new Version(6, 2),
+            "needs io_uring of Linux 6.2"
+        );
         using Device device = new(reactor, protocol, new PretendDevice("/dev/null"));
         Assert.True(device.Vbd.Disk.RefuseDiscard(DiscardMethod.PunchHole));
         Assert.Equal(Blkif.RspOkay, Discard(device, 3, Sectors - 3));
@@ -60,20 +68,35 @@ public sealed class DiscardThreadTests
     }
 
     [Theory, EveryAbi(true, false)]
-    public void A_slow_discard_of_one_disk_holds_up_no_other_request_of_the_same_thread(BlkifProtocol protocol, bool ioUring)
+    public void A_slow_discard_of_one_disk_holds_up_no_other_request_of_the_same_thread(
+        BlkifProtocol protocol,
+        bool ioUring
+    )
     {
-        using TempImage image = new(Sectors), other = new(Sectors);
-        using ManualResetEventSlim entered = new(), mayEnd = new();
+        using TempImage image = new(Sectors),
+            other = new(Sectors);
+        using ManualResetEventSlim entered = new(),
+            mayEnd = new();
         List<(DiscardMethod Method, long OffsetBytes, int LengthBytes)> calls = [];
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
-        using Device slow = new(reactor, protocol, new PretendDevice(image.Path, (_, method, offset, length) =>
-        {
-            calls.Add((method, offset, length));
-            entered.Set();
-            return mayEnd.Wait(Wait.LimitMs) ? 0 : -Errno.EIO;
-        }));
+        using Device slow = new(
+            reactor,
+            protocol,
+            new PretendDevice(
+                image.Path,
+                (_, method, offset, length) =>
+                {
+                    calls.Add((method, offset, length));
+                    entered.Set();
+                    return mayEnd.Wait(Wait.LimitMs) ? 0 : -Errno.EIO;
+                }
+            )
+        );
         using Device quick = new(reactor, protocol, other.Open(), domain: 8);
-        Assert.True(slow.Vbd.Disk.RefuseDiscard(DiscardMethod.PunchHole) && slow.Vbd.Disk.RefuseDiscard(DiscardMethod.UringCommand));
+        Assert.True(
+            slow.Vbd.Disk.RefuseDiscard(DiscardMethod.PunchHole)
+                && slow.Vbd.Disk.RefuseDiscard(DiscardMethod.UringCommand)
+        );
         slow.Frontend.Put(Requests.Discard(0, 8, 16));
         slow.Frontend.Put(Requests.Discard(1, 64, 8));
         slow.Frontend.Push();
@@ -88,7 +111,10 @@ public sealed class DiscardThreadTests
         }
         Assert.Equal(2, slow.Queue.InFlight);
         mayEnd.Set();
-        Assert.All(Wait.ForResponses(slow.Frontend, 2), response => Assert.Equal((Blkif.OpDiscard, Blkif.RspOkay), (response.Operation, response.Status)));
+        Assert.All(
+            Wait.ForResponses(slow.Frontend, 2),
+            response => Assert.Equal((Blkif.OpDiscard, Blkif.RspOkay), (response.Operation, response.Status))
+        );
         Assert.Equal([(DiscardMethod.Ioctl, 8 * 512L, 16 * 512), (DiscardMethod.Ioctl, 64 * 512L, 8 * 512)], calls);
     }
 
@@ -96,17 +122,27 @@ public sealed class DiscardThreadTests
     public void A_disk_closed_during_a_discard_keeps_its_descriptor_until_the_call_is_over()
     {
         using TempImage image = new(Sectors);
-        using ManualResetEventSlim entered = new(), mayEnd = new();
+        using ManualResetEventSlim entered = new(),
+            mayEnd = new();
         FileDescriptor file = new(Libc.Open(image.Path, Libc.O_RDWR));
         int number = file.Value;
-        DiscardThread thread = new(file, (_, _, _, _) =>
-        {
-            entered.Set();
-            mayEnd.Wait(Wait.LimitMs);
-            return 0;
-        });
+        DiscardThread thread = new(
+            file,
+            (_, _, _, _) =>
+            {
+                entered.Set();
+                mayEnd.Wait(Wait.LimitMs);
+                return 0;
+            }
+        );
         DiscardThread.Port port = thread.Open(new DiskAttachment { MaxDiscards = 1 });
-        DiskOperation operation = new() { Kind = DiskOperationKind.Discard, DiscardMethod = DiscardMethod.Ioctl, LengthBytes = 512, Tag = 5 };
+        DiskOperation operation = new()
+        {
+            Kind = DiskOperationKind.Discard,
+            DiscardMethod = DiscardMethod.Ioctl,
+            LengthBytes = 512,
+            Tag = 5,
+        };
         Assert.Equal(IDiskIo.Pending, port.Start(in operation));
         Assert.True(entered.Wait(Wait.LimitMs, TestContext.Current.CancellationToken), "the discard never began");
         Assert.Equal(0, port.Reap(new DiskCompletion[1]));
@@ -124,13 +160,15 @@ public sealed class DiscardThreadTests
     [Theory, EveryAbi(DiscardMethod.PunchHole, DiscardMethod.Ioctl)]
     public void Discards_leave_no_garbage_on_the_reactors_thread(BlkifProtocol protocol, DiscardMethod method)
     {
-        const int WarmUp = 20_000, Measured = 20_000;
+        const int WarmUp = 20_000,
+            Measured = 20_000;
         foreach (bool ioUring in (bool[])[true, false])
         {
             using TempImage image = new(Sectors);
             using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
             using Device device = new(reactor, protocol, new PretendDevice(image.Path, (_, _, _, _) => 0));
-            for (DiscardMethod before = DiscardMethod.PunchHole; before < method; before++) device.Vbd.Disk.RefuseDiscard(before);
+            for (DiscardMethod before = DiscardMethod.PunchHole; before < method; before++)
+                device.Vbd.Disk.RefuseDiscard(before);
             Assert.Equal(0, DiscardMany(device, WarmUp));
             Thread.Sleep(100);
             Assert.Equal(0, DiscardMany(device, WarmUp / 10));
@@ -152,17 +190,22 @@ public sealed class DiscardThreadTests
     /// <summary>How many failed.</summary>
     private static int DiscardMany(Device device, int count)
     {
-        int posted = 0, taken = 0, failed = 0;
+        int posted = 0,
+            taken = 0,
+            failed = 0;
         Blkif.DecodedResponse response = default;
         while (taken < count)
         {
             bool any = false;
             for (uint free = device.Frontend.FreeRequests; free > 0 && posted < count; free--, posted++, any = true)
                 device.Frontend.Put(Requests.Discard(posted, (ulong)(posted % 500 * 8), 8));
-            if (any) device.Frontend.Push();
+            if (any)
+                device.Frontend.Push();
             for (; device.Frontend.TryTake(ref response); taken++, any = true)
-                if (response.Status != Blkif.RspOkay) failed++;
-            if (!any && !device.Frontend.FinalCheckForResponses()) Assert.True(device.Frontend.WaitForEvent(Wait.LimitMs), "no answer came");
+                if (response.Status != Blkif.RspOkay)
+                    failed++;
+            if (!any && !device.Frontend.FinalCheckForResponses())
+                Assert.True(device.Frontend.WaitForEvent(Wait.LimitMs), "no answer came");
         }
         return failed;
     }
@@ -173,7 +216,8 @@ public sealed class DiscardThreadTests
         return status.stx_blocks;
     }
 
-    private static bool IsOpen(int descriptor, string path) => new FileInfo($"/proc/self/fd/{descriptor}").LinkTarget == path;
+    private static bool IsOpen(int descriptor, string path) =>
+        new FileInfo($"/proc/self/fd/{descriptor}").LinkTarget == path;
 
     /// <summary>What a block device's FileDisk is, over something that this machine can open.</summary>
     private sealed class PretendDevice : Disk
@@ -181,7 +225,8 @@ public sealed class DiscardThreadTests
         private readonly FileDescriptor _file;
         private readonly DiscardThread _discards;
 
-        public PretendDevice(string path, DiscardCall? call = null) : base(Sectors, readOnly: false)
+        public PretendDevice(string path, DiscardCall? call = null)
+            : base(Sectors, readOnly: false)
         {
             _file = new FileDescriptor(Libc.Open(path, Libc.O_RDWR));
             _discards = call is null ? new DiscardThread(_file) : new DiscardThread(_file, call);
@@ -192,7 +237,8 @@ public sealed class DiscardThreadTests
 
         public override string Describe() => "pretends to be a device";
 
-        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new FileDiskIo(_file, _discards, atOnce: false));
+        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
+            visitor.Visit(new FileDiskIo(_file, _discards, atOnce: false));
 
         protected override void Dispose(bool disposing)
         {

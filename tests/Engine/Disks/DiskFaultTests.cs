@@ -18,7 +18,8 @@ public sealed class DiskFaultTests
         {
             new Random(most).NextBytes(rig.Disk.Content);
             bool synchronous = most % 2 == 0;
-            rig.Disk.OnStart = started => !started.IsTransfer || synchronous ? Shortly(rig, started, most) : IDiskIo.Pending;
+            rig.Disk.OnStart = started =>
+                !started.IsTransfer || synchronous ? Shortly(rig, started, most) : IDiskIo.Pending;
             Blkif.DecodedRequest request = rig.Request(operation, 100, (2, 7), (0, 5));
             rig.FillGuest(in request);
             rig.Put(in request);
@@ -32,7 +33,10 @@ public sealed class DiskFaultTests
             Assert.Equal(rig.GuestBytes(in request), rig.Disk.Sectors(100, 12));
         }
         // 12 sectors in pieces of at most 1, 2, … 12.
-        Assert.Equal(12 + 6 + 4 + 3 + 3 + 2 + 2 + 2 + 2 + 2 + 2 + 1, rig.Disk.Started.Count(started => started.IsTransfer));
+        Assert.Equal(
+            12 + 6 + 4 + 3 + 3 + 2 + 2 + 2 + 2 + 2 + 2 + 1,
+            rig.Disk.Started.Count(started => started.IsTransfer)
+        );
         Assert.Equal(0, rig.Statistics.Retries);
     }
 
@@ -45,13 +49,17 @@ public sealed class DiskFaultTests
             bool first = true;
             rig.Disk.OnStart = started =>
             {
-                if (!started.IsTransfer) return 0;
+                if (!started.IsTransfer)
+                    return 0;
                 int moved = first ? whole : 0;
                 first = false;
                 return rig.Disk.Perform(started, moved);
             };
             Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Request(operation, 0, Requests.Pages(2))));
-            Assert.Equal((FaultKind.Disk, Errno.EIO), (Assert.Single(rig.Faults()) is var fault ? fault.Kind : default, fault.Code));
+            Assert.Equal(
+                (FaultKind.Disk, Errno.EIO),
+                (Assert.Single(rig.Faults()) is var fault ? fault.Kind : default, fault.Code)
+            );
         }
     }
 
@@ -79,7 +87,8 @@ public sealed class DiskFaultTests
         foreach (bool synchronous in (bool[])[false, true])
         {
             using Rig rig = new(protocol);
-            if (synchronous) rig.Disk.OnStart = started => started.Number < 20 ? -errno : rig.Disk.Perform(started);
+            if (synchronous)
+                rig.Disk.OnStart = started => started.Number < 20 ? -errno : rig.Disk.Perform(started);
             Blkif.DecodedRequest request = rig.Request(Blkif.OpWrite, 8, Requests.Pages(3));
             rig.FillGuest(in request);
             rig.Put(in request);
@@ -87,10 +96,12 @@ public sealed class DiskFaultTests
             for (int turn = 0; turn < 20; turn++)
             {
                 Assert.Empty(rig.Responses());
-                if (!synchronous) rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay), -errno);
+                if (!synchronous)
+                    rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay), -errno);
                 // One turn notices, the next starts again.
                 rig.Run();
-                if (!synchronous) rig.Run();
+                if (!synchronous)
+                    rig.Run();
             }
             rig.FinishDisk();
             Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
@@ -105,17 +116,30 @@ public sealed class DiskFaultTests
     {
         using Rig rig = new(protocol);
         rig.Disk.OnStart = _ => -errno;
-        foreach (Blkif.DecodedRequest request in (Blkif.DecodedRequest[])
-            [rig.Request(Blkif.OpRead, 0, Requests.Pages(1)), rig.Request(Blkif.OpFlushDiskcache, 0), rig.Discard(0, 8)])
+        foreach (
+            Blkif.DecodedRequest request in (Blkif.DecodedRequest[])
+                [
+                    rig.Request(Blkif.OpRead, 0, Requests.Pages(1)),
+                    rig.Request(Blkif.OpFlushDiskcache, 0),
+                    rig.Discard(0, 8),
+                ]
+        )
         {
             rig.Put(in request);
             rig.Frontend.Push();
             int turns = 0;
-            while (rig.Queue.Turn() == TurnResult.Retry) Assert.True(++turns < 100_000, "the queue never gives up");
+            while (rig.Queue.Turn() == TurnResult.Retry)
+                Assert.True(++turns < 100_000, "the queue never gives up");
             Assert.Equal(Blkif.RspError, Assert.Single(rig.Responses()).Status);
-            Assert.Equal((FaultKind.Disk, errno), (Assert.Single(rig.Faults()) is var fault ? fault.Kind : default, fault.Code));
+            Assert.Equal(
+                (FaultKind.Disk, errno),
+                (Assert.Single(rig.Faults()) is var fault ? fault.Kind : default, fault.Code)
+            );
         }
-        Assert.Equal((1, 1, 1), (rig.Statistics.Read.Failed, rig.Statistics.Flush.Failed, rig.Statistics.Discard.Failed));
+        Assert.Equal(
+            (1, 1, 1),
+            (rig.Statistics.Read.Failed, rig.Statistics.Flush.Failed, rig.Statistics.Discard.Failed)
+        );
     }
 
     [Theory, EveryAbi(Errno.ENOSPC, Errno.EIO, Errno.EBADF, Errno.ECANCELED)]
@@ -124,17 +148,22 @@ public sealed class DiskFaultTests
         foreach (bool synchronous in (bool[])[false, true])
         {
             using Rig rig = new(protocol);
-            if (synchronous) rig.Disk.OnStart = _ => -errno;
+            if (synchronous)
+                rig.Disk.OnStart = _ => -errno;
             foreach (int operation in (int[])[Blkif.OpRead, Blkif.OpWrite, Blkif.OpFlushDiskcache])
             {
                 rig.Put(rig.Request(operation, 24, Requests.Pages(1)));
                 rig.PushAndRun();
-                if (!synchronous) rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay), -errno);
+                if (!synchronous)
+                    rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay), -errno);
                 rig.Run();
                 Assert.Equal(Blkif.RspError, Assert.Single(rig.Responses()).Status);
                 Assert.Equal(new Fault(FaultKind.Disk, (byte)operation, errno, 24, 0), Assert.Single(rig.Faults()));
             }
-            Assert.Equal((1, 1, 1), (rig.Statistics.Read.Failed, rig.Statistics.Write.Failed, rig.Statistics.Flush.Failed));
+            Assert.Equal(
+                (1, 1, 1),
+                (rig.Statistics.Read.Failed, rig.Statistics.Write.Failed, rig.Statistics.Flush.Failed)
+            );
             // Never fatal.
             rig.Disk.Synchronous();
             Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpRead, 0, Requests.Pages(1))));
@@ -163,7 +192,10 @@ public sealed class DiskFaultTests
             Blkif.DecodedResponse response = Assert.Single(rig.Responses());
             Assert.True(posted.Remove(response.Id, out Blkif.DecodedRequest request), "an id that is not outstanding");
             Assert.Equal((long)request.SectorNumber * 512, chosen.OffsetBytes);
-            Assert.Equal(rig.Disk.Sectors((int)request.SectorNumber, Requests.SectorsOf(in request)), rig.GuestBytes(in request));
+            Assert.Equal(
+                rig.Disk.Sectors((int)request.SectorNumber, Requests.SectorsOf(in request)),
+                rig.GuestBytes(in request)
+            );
         }
         Assert.Empty(posted);
     }
@@ -220,7 +252,8 @@ public sealed class DiskFaultTests
         while (rig.Disk.UnderWay.FirstOrDefault(piece => piece != slow) is { } piece)
         {
             rig.Disk.Complete(piece);
-            for (; strays < 2 * piece.Number; strays++) rig.Disk.CompleteAgain(piece, -Errno.EIO);
+            for (; strays < 2 * piece.Number; strays++)
+                rig.Disk.CompleteAgain(piece, -Errno.EIO);
             rig.Run();
             Assert.Empty(rig.Responses());
         }
@@ -238,7 +271,10 @@ public sealed class DiskFaultTests
         rig.PushAndRun();
         ulong good = Assert.Single(rig.Disk.UnderWay).Tag;
         // An earlier and a later use of the slot, slots that are free, and slots that do not exist.
-        foreach (ulong tag in (ulong[])[good - 1, good + 1, good + (1UL << 32), good | (32UL << 32), good | (0xfffeUL << 32), ulong.MaxValue])
+        foreach (
+            ulong tag in (ulong[])
+                [good - 1, good + 1, good + (1UL << 32), good | (32UL << 32), good | (0xfffeUL << 32), ulong.MaxValue]
+        )
             rig.Disk.CompleteTag(tag, 4096);
         rig.Run();
         Assert.Empty(rig.Responses());
@@ -252,7 +288,8 @@ public sealed class DiskFaultTests
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = 16 });
         // Nothing is left to copy of a write.
-        for (int i = 0; i < 512; i++) rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
+        for (int i = 0; i < 512; i++)
+            rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
         rig.PushAndRun();
         rig.Disk.CompleteAll();
         rig.Queue.Turn();
@@ -266,9 +303,10 @@ public sealed class DiskFaultTests
         const int Bad = 100_000;
         long start = System.Diagnostics.Stopwatch.GetTimestamp();
         int records = 0;
-        for (int posted = 0; posted < Bad;)
+        for (int posted = 0; posted < Bad; )
         {
-            for (int i = 0; i < 32 && posted < Bad; i++, posted++) rig.Put(rig.Request(Blkif.OpRead, ulong.MaxValue, Requests.Pages(1)));
+            for (int i = 0; i < 32 && posted < Bad; i++, posted++)
+                rig.Put(rig.Request(Blkif.OpRead, ulong.MaxValue, Requests.Pages(1)));
             rig.PushAndRun();
             rig.Responses();
             records += rig.Faults().Count;

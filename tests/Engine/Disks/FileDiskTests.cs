@@ -20,7 +20,8 @@ public sealed class FileDiskTests
         string path = $"/dev/shm/blkring-test-{Guid.NewGuid()}";
         try
         {
-            using (FileStream file = File.Create(path)) file.SetLength(4096 * Disk.SectorBytes);
+            using (FileStream file = File.Create(path))
+                file.SetLength(4096 * Disk.SectorBytes);
             using FileDisk disk = FileDisk.Open(path, new FileDiskOptions { Writable = true });
             Assert.True(disk.IsInMemory);
             Assert.EndsWith(", in memory", disk.Describe(), StringComparison.Ordinal);
@@ -77,9 +78,13 @@ public sealed class FileDiskTests
         using TempImage image = new(8);
         File.SetUnixFileMode(image.Folder, (UnixFileMode)0x1ff);
         // Root's own, readable for all: another user may read it only.
-        File.SetUnixFileMode(image.Path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
+        File.SetUnixFileMode(
+            image.Path,
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead
+        );
         // Run by the file's owner without privileges it may be written.
-        if (!Environment.IsPrivilegedProcess) File.SetUnixFileMode(image.Path, UnixFileMode.UserRead | UnixFileMode.GroupWrite);
+        if (!Environment.IsPrivilegedProcess)
+            File.SetUnixFileMode(image.Path, UnixFileMode.UserRead | UnixFileMode.GroupWrite);
         AsNobody(() =>
         {
             Refused(image.Path, "may not be written: EACCES", "attach it read-only");
@@ -97,7 +102,8 @@ public sealed class FileDiskTests
     {
         using TempImage image = new(8);
         // 420: only the group may write; root may, whoever else runs this is not in need of the case.
-        if (mode != "420" || Environment.IsPrivilegedProcess) File.SetUnixFileMode(image.Path, (UnixFileMode)Convert.ToInt32(mode, 8));
+        if (mode != "420" || Environment.IsPrivilegedProcess)
+            File.SetUnixFileMode(image.Path, (UnixFileMode)Convert.ToInt32(mode, 8));
         using FileDisk disk = image.Open(writable);
         Assert.Equal(readOnly, disk.ReadOnly);
         Assert.Equal(!readOnly, disk.DiscardSupported);
@@ -120,8 +126,10 @@ public sealed class FileDiskTests
         using (FileDisk chosen = image.Open(cache: CacheMode.None))
         {
             allowed = chosen.Direct;
-            if (allowed) Assert.EndsWith("O_DIRECT (the file allows it)", chosen.Describe(), StringComparison.Ordinal);
-            else Assert.Contains("buffered (", chosen.Describe(), StringComparison.Ordinal);
+            if (allowed)
+                Assert.EndsWith("O_DIRECT (the file allows it)", chosen.Describe(), StringComparison.Ordinal);
+            else
+                Assert.Contains("buffered (", chosen.Describe(), StringComparison.Ordinal);
         }
         if (allowed)
         {
@@ -130,7 +138,12 @@ public sealed class FileDiskTests
         }
         else
         {
-            Refused(image.Path, new FileDiskOptions { Cache = CacheMode.Direct }, "O_DIRECT", "use the page cache instead");
+            Refused(
+                image.Path,
+                new FileDiskOptions { Cache = CacheMode.Direct },
+                "O_DIRECT",
+                "use the page cache instead"
+            );
         }
     }
 
@@ -141,8 +154,11 @@ public sealed class FileDiskTests
     {
         using TempImage image = new(8);
         using FileDisk disk = image.Open(cache: cache);
-        FileSystemInfo descriptor = new DirectoryInfo("/proc/self/fd").EnumerateFileSystemInfos().Single(entry => entry.ResolveLinkTarget(false)?.FullName == image.Path);
-        string flags = File.ReadLines($"/proc/self/fdinfo/{descriptor.Name}").Single(line => line.StartsWith("flags:", StringComparison.Ordinal))["flags:".Length..];
+        FileSystemInfo descriptor = new DirectoryInfo("/proc/self/fd")
+            .EnumerateFileSystemInfos()
+            .Single(entry => entry.ResolveLinkTarget(false)?.FullName == image.Path);
+        string flags = File.ReadLines($"/proc/self/fdinfo/{descriptor.Name}")
+            .Single(line => line.StartsWith("flags:", StringComparison.Ordinal))["flags:".Length..];
         Assert.Equal(stable, (Convert.ToInt32(flags.Trim(), 8) & Libc.O_DSYNC) != 0);
         Assert.False(disk.Direct);
     }
@@ -152,7 +168,8 @@ public sealed class FileDiskTests
     {
         using TempImage image = new(8);
         using FileDisk disk = image.Open();
-        using (FileStream file = new(image.Path, FileMode.Open)) file.SetLength(16 * Disk.SectorBytes);
+        using (FileStream file = new(image.Path, FileMode.Open))
+            file.SetLength(16 * Disk.SectorBytes);
         Assert.Equal((16 * Disk.SectorBytes, 8), (disk.MeasureBytes(), disk.CapacitySectors));
         Assert.InRange(disk.PhysicalSectorBytes, Disk.SectorBytes, 4096);
         Assert.Equal((disk.PhysicalSectorBytes, 0), (disk.DiscardGranularityBytes, disk.DiscardAlignmentBytes));
@@ -165,7 +182,10 @@ public sealed class FileDiskTests
         string disk = Directory.CreateDirectory(place.PathOf("devices/sda/queue")).Parent!.FullName;
         File.WriteAllText(Path.Combine(disk, "queue/discard_granularity"), "65536\n");
         File.WriteAllText(Path.Combine(disk, "discard_alignment"), "0\n");
-        File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(disk, "sda1")).FullName, "discard_alignment"), "4096\n");
+        File.WriteAllText(
+            Path.Combine(Directory.CreateDirectory(Path.Combine(disk, "sda1")).FullName, "discard_alignment"),
+            "4096\n"
+        );
         Directory.CreateDirectory(place.PathOf("dev"));
         Directory.CreateSymbolicLink(place.PathOf("dev/8:0"), "../devices/sda");
         Directory.CreateSymbolicLink(place.PathOf("dev/8:1"), "../devices/sda/sda1");
@@ -178,7 +198,10 @@ public sealed class FileDiskTests
         Assert.Equal((0, 0), Limits("dev/8:0"));
 
         (int, int) Limits(string device) =>
-            (DiskGeometry.ReadLimit(place.PathOf(device), "queue/discard_granularity"), DiskGeometry.ReadLimit(place.PathOf(device), "discard_alignment"));
+            (
+                DiskGeometry.ReadLimit(place.PathOf(device), "queue/discard_granularity"),
+                DiskGeometry.ReadLimit(place.PathOf(device), "discard_alignment")
+            );
     }
 
     [Fact]
@@ -186,10 +209,16 @@ public sealed class FileDiskTests
     {
         using TempImage image = new(8);
         using FileDisk disk = image.Open();
-        Assert.Equal((DiscardMethod.PunchHole, true, true), (disk.DiscardMethod, disk.DiscardSupported, disk.DiscardZeroes));
+        Assert.Equal(
+            (DiscardMethod.PunchHole, true, true),
+            (disk.DiscardMethod, disk.DiscardSupported, disk.DiscardZeroes)
+        );
         Assert.Equal(Disk.SectorBytes, disk.DiscardBlockBytes);
         Assert.False(disk.RefuseDiscard(DiscardMethod.PunchHole));
-        Assert.Equal((DiscardMethod.None, false, false), (disk.DiscardMethod, disk.DiscardSupported, disk.DiscardZeroes));
+        Assert.Equal(
+            (DiscardMethod.None, false, false),
+            (disk.DiscardMethod, disk.DiscardSupported, disk.DiscardZeroes)
+        );
     }
 
     [Fact]
@@ -198,17 +227,20 @@ public sealed class FileDiskTests
         using TempImage image = new(8);
         Cycle();
         int before = ThisProcess.OpenDescriptors();
-        for (int i = 0; i < 10; i++) Cycle();
+        for (int i = 0; i < 10; i++)
+            Cycle();
         Assert.Equal(before, ThisProcess.OpenDescriptors());
 
         void Cycle()
         {
-            foreach (CacheMode cache in Enum.GetValues<CacheMode>()) image.Open(cache: cache).Dispose();
+            foreach (CacheMode cache in Enum.GetValues<CacheMode>())
+                image.Open(cache: cache).Dispose();
             Refused(image.Path, new FileDiskOptions { MinLengthBytes = 8192, Writable = true }, "too small");
         }
     }
 
-    private static void Refused(string path, params string[] words) => Refused(path, new FileDiskOptions { Writable = true }, words);
+    private static void Refused(string path, params string[] words) =>
+        Refused(path, new FileDiskOptions { Writable = true }, words);
 
     private static void Refused(string path, FileDiskOptions options, params string[] words)
     {
@@ -217,7 +249,9 @@ public sealed class FileDiskTests
         Assert.DoesNotContain('\n', error.Message);
     }
 
-    /// <summary>Root may open anything: on a thread of its own, give that up. For other users nothing changes.</summary>
+    /// <summary>
+    /// Root may open anything: on a thread of its own, give that up. For other users nothing changes.
+    /// </summary>
     private static void AsNobody(Action action)
     {
         Exception? error = null;
@@ -225,8 +259,11 @@ public sealed class FileDiskTests
         {
             try
             {
-                bool arm = System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture == System.Runtime.InteropServices.Architecture.Arm64;
-                if (Environment.IsPrivilegedProcess) Libc.Syscall(arm ? SetFsUidArm64 : SetFsUid, Nobody);
+                bool arm =
+                    System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture
+                    == System.Runtime.InteropServices.Architecture.Arm64;
+                if (Environment.IsPrivilegedProcess)
+                    Libc.Syscall(arm ? SetFsUidArm64 : SetFsUid, Nobody);
                 action();
             }
             catch (Exception caught)
@@ -236,6 +273,7 @@ public sealed class FileDiskTests
         });
         thread.Start();
         thread.Join();
-        if (error is not null) throw new InvalidOperationException(error.Message, error);
+        if (error is not null)
+            throw new InvalidOperationException(error.Message, error);
     }
 }

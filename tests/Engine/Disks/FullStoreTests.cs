@@ -14,19 +14,26 @@ namespace Blkring.Engine.Tests.Disks;
 public sealed partial class FullStoreTests
 {
     [Theory, EveryAbi(true, false)]
-    public void A_store_without_room_is_an_error_for_the_writes_it_hits_and_fatal_for_nothing(BlkifProtocol protocol, bool ioUring)
+    public void A_store_without_room_is_an_error_for_the_writes_it_hits_and_fatal_for_nothing(
+        BlkifProtocol protocol,
+        bool ioUring
+    )
     {
         const int Writes = 24;
         using FullStore store = FullStore.Create();
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
         using Device device = new(reactor, protocol, store.Open());
-        for (int i = 0; i < Writes; i++) device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpWrite, (ulong)i * 88, Requests.Pages(11)));
+        for (int i = 0; i < Writes; i++)
+            device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpWrite, (ulong)i * 88, Requests.Pages(11)));
         device.Frontend.Push();
         List<Blkif.DecodedResponse> responses = Wait.ForResponses(device.Frontend, Writes);
         int failed = responses.Count(response => response.Status == Blkif.RspError);
         Assert.InRange(failed, Writes / 2, Writes);
         Assert.Equal(Writes, failed + responses.Count(response => response.Status == Blkif.RspOkay));
-        Assert.Equal((Writes - failed, failed), (device.Queue.Statistics.Write.Operations, device.Queue.Statistics.Write.Failed));
+        Assert.Equal(
+            (Writes - failed, failed),
+            (device.Queue.Statistics.Write.Operations, device.Queue.Statistics.Write.Failed)
+        );
         Assert.True(device.Queue.Faults.TryRead(out Fault fault));
         Assert.Equal((FaultKind.Disk, (byte)Blkif.OpWrite, Errno.ENOSPC), (fault.Kind, fault.Operation, fault.Code));
 
@@ -36,7 +43,10 @@ public sealed partial class FullStoreTests
         Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(device.Frontend, 1)).Status);
     }
 
-    /// <summary>A file system of its own that is soon full, where one can be mounted; else the device that is full for everybody.</summary>
+    /// <summary>
+    /// A file system of its own that is soon full, where one can be mounted; else the device that is full for
+    /// everybody.
+    /// </summary>
     private sealed partial class FullStore : IDisposable
     {
         private const int MntDetach = 2;
@@ -57,16 +67,18 @@ public sealed partial class FullStoreTests
             return store;
         }
 
-        public Disk Open() => _mounted is null
-            ? new DescriptorDisk(new FileDescriptor(Libc.Open("/dev/full", Libc.O_RDWR)), 4096)
-            : FileDisk.Open(Path.Combine(_mounted, "disk.img"), new FileDiskOptions { Writable = true });
+        public Disk Open() =>
+            _mounted is null
+                ? new DescriptorDisk(new FileDescriptor(Libc.Open("/dev/full", Libc.O_RDWR)), 4096)
+                : FileDisk.Open(Path.Combine(_mounted, "disk.img"), new FileDiskOptions { Writable = true });
 
         /// <summary>Null where there is no file system of its own.</summary>
         public string? PathOf(string name) => _mounted is null ? null : Path.Combine(_mounted, name);
 
         public void Dispose()
         {
-            if (_mounted is not null) Assert.Equal(0, Native.Unmount(_mounted, MntDetach));
+            if (_mounted is not null)
+                Assert.Equal(0, Native.Unmount(_mounted, MntDetach));
             _folder.Dispose();
         }
     }
@@ -80,7 +92,8 @@ public sealed partial class FullStoreTests
 
         public override string Describe() => "an open descriptor";
 
-        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new FileDiskIo(file, _discards, atOnce: false));
+        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
+            visitor.Visit(new FileDiskIo(file, _discards, atOnce: false));
 
         protected override void Dispose(bool disposing)
         {
@@ -93,7 +106,11 @@ public sealed partial class FullStoreTests
     public void A_device_that_is_full_for_everybody_fails_every_write(BlkifProtocol protocol, bool ioUring)
     {
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
-        using Device device = new(reactor, protocol, new DescriptorDisk(new FileDescriptor(Libc.Open("/dev/full", Libc.O_RDWR)), 4096));
+        using Device device = new(
+            reactor,
+            protocol,
+            new DescriptorDisk(new FileDescriptor(Libc.Open("/dev/full", Libc.O_RDWR)), 4096)
+        );
         device.Frontend.Put(Requests.Of(device.Frontend, 0, Blkif.OpWrite, 0, Requests.Pages(11)));
         device.Frontend.Push();
         Assert.Equal(Blkif.RspError, Assert.Single(Wait.ForResponses(device.Frontend, 1)).Status);
@@ -106,12 +123,25 @@ public sealed partial class FullStoreTests
     {
         using FullStore store = FullStore.Create();
         Assert.SkipUnless(store.PathOf("journal") is not null, "needs a file system of its own to fill");
-        RingIdentity identity = new(new DomainId(7), BlkifProtocol.X86_64, 1, new GrantReference(8), new EventChannelPort(9));
-        JournalSize fits = new(32, 0), tooLong = new(4096, 0);
-        using RingJournal journal = new(store.PathOf("journal")!, identity), other = new(store.PathOf("other")!, identity);
+        RingIdentity identity = new(
+            new DomainId(7),
+            BlkifProtocol.X86_64,
+            1,
+            new GrantReference(8),
+            new EventChannelPort(9)
+        );
+        JournalSize fits = new(32, 0),
+            tooLong = new(4096, 0);
+        using RingJournal journal = new(store.PathOf("journal")!, identity),
+            other = new(store.PathOf("other")!, identity);
 
-        // Without room it would be made all the same, and end the process with SIGBUS at the first request that has none.
-        Assert.Contains("make room there", Assert.Throws<VbdConnectException>(() => other.Begin(tooLong)).Message, StringComparison.Ordinal);
+        // Without room it would be made all the same, and end the process with SIGBUS at the first request that has
+        // none.
+        Assert.Contains(
+            "make room there",
+            Assert.Throws<VbdConnectException>(() => other.Begin(tooLong)).Message,
+            StringComparison.Ordinal
+        );
         File.Delete(store.PathOf("other")!);
         other.Dispose();
         journal.Begin(fits);

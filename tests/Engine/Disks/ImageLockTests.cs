@@ -20,7 +20,10 @@ public sealed class ImageLockTests
         using FileDisk first = image.Open(cache: cache);
         ImageException error = Assert.Throws<ImageException>(() => Open(image, writable: true, cache));
         Assert.True(error.InUse);
-        Assert.All([image.Path, "is in use", "lsof", "read-only", "--lock no"], word => Assert.Contains(word, error.Message, StringComparison.Ordinal));
+        Assert.All(
+            [image.Path, "is in use", "lsof", "read-only", "--lock no"],
+            word => Assert.Contains(word, error.Message, StringComparison.Ordinal)
+        );
         Assert.DoesNotContain('\n', error.Message);
     }
 
@@ -28,10 +31,17 @@ public sealed class ImageLockTests
     public void Readers_share_an_image_but_not_with_a_writer()
     {
         using TempImage image = new(8);
-        using (FileDisk first = image.Open(writable: false), second = Open(image, writable: false))
+        using (
+            FileDisk first = image.Open(writable: false),
+                second = Open(image, writable: false)
+        )
             Assert.True(Assert.Throws<ImageException>(() => Open(image, writable: true)).InUse);
         using FileDisk writer = Open(image, writable: true);
-        Assert.Contains("is being written", Assert.Throws<ImageException>(() => Open(image, writable: false)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "is being written",
+            Assert.Throws<ImageException>(() => Open(image, writable: false)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Fact]
@@ -74,22 +84,40 @@ public sealed class ImageLockTests
     {
         using TempImage image = new(8);
         // flock of util-linux holds it for a moment, and says when it does.
-        using Process holder = Process.Start(new ProcessStartInfo("flock", ["--exclusive", image.Path, "sh", "-c", "echo held; sleep 0.5"]) { RedirectStandardOutput = true })!;
+        using Process holder = Process.Start(
+            new ProcessStartInfo("flock", ["--exclusive", image.Path, "sh", "-c", "echo held; sleep 0.5"])
+            {
+                RedirectStandardOutput = true,
+            }
+        )!;
         Assert.Equal("held", holder.StandardOutput.ReadLine());
         Assert.Throws<ImageException>(() => Open(image, writable: true));
         long start = Stopwatch.GetTimestamp();
-        using FileDisk disk = FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, LockPatience = TimeSpan.FromSeconds(30) });
+        using FileDisk disk = FileDisk.Open(
+            image.Path,
+            new FileDiskOptions { Writable = true, LockPatience = TimeSpan.FromSeconds(30) }
+        );
         Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0.05, 29);
         Assert.True(holder.WaitForExit(Wait.LimitMs));
     }
 
     private static FileDisk Open(TempImage image, bool writable, CacheMode cache = CacheMode.None) =>
-        FileDisk.Open(image.Path, new FileDiskOptions { Writable = writable, Cache = cache, LockPatience = s_atOnce });
+        FileDisk.Open(
+            image.Path,
+            new FileDiskOptions
+            {
+                Writable = writable,
+                Cache = cache,
+                LockPatience = s_atOnce,
+            }
+        );
 
     /// <summary>A second descriptor for what this process has open at that path.</summary>
     private static FileDescriptor Duplicate(string path)
     {
         string link = Directory.GetFiles("/proc/self/fd").First(link => new FileInfo(link).LinkTarget == path);
-        return new FileDescriptor(Libc.Dup(int.Parse(Path.GetFileName(link), System.Globalization.CultureInfo.InvariantCulture)));
+        return new FileDescriptor(
+            Libc.Dup(int.Parse(Path.GetFileName(link), System.Globalization.CultureInfo.InvariantCulture))
+        );
     }
 }

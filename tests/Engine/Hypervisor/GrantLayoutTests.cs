@@ -8,7 +8,8 @@ namespace Blkring.Engine.Tests.Hypervisor;
 /// <summary>The struct that is handed to libxengnttab as it is, against the library's own header.</summary>
 public sealed unsafe class GrantLayoutTests
 {
-    private const string Needs = "needs the C header of libxengnttab and a compiler: install the packages libxen-dev and gcc. ";
+    private const string Needs =
+        "needs the C header of libxengnttab and a compiler: install the packages libxen-dev and gcc. ";
 
     private const string Probe = """
         #include <stddef.h>
@@ -39,7 +40,8 @@ public sealed unsafe class GrantLayoutTests
     {
         GrantCopySegment segment;
         ForeignAddress foreign;
-        byte* s = (byte*)&segment, f = (byte*)&foreign;
+        byte* s = (byte*)&segment,
+            f = (byte*)&foreign;
         Dictionary<string, long> ours = new()
         {
             ["size"] = sizeof(GrantCopySegment),
@@ -61,10 +63,13 @@ public sealed unsafe class GrantLayoutTests
     private static Dictionary<string, long> Headers()
     {
         using TempImage folder = new(1);
-        string source = folder.PathOf("probe.c"), program = folder.PathOf("probe");
+        string source = folder.PathOf("probe.c"),
+            program = folder.PathOf("probe");
         File.WriteAllText(source, Probe);
         Run("gcc", "-std=gnu11", "-Wall", "-Werror", "-o", program, source);
-        return Run(program).Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(' '))
+        return Run(program)
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Select(line => line.Split(' '))
             .ToDictionary(words => words[0], words => long.Parse(words[1], CultureInfo.InvariantCulture));
     }
 
@@ -72,8 +77,11 @@ public sealed unsafe class GrantLayoutTests
     {
         try
         {
-            using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-            string output = process.StandardOutput.ReadToEnd(), errors = process.StandardError.ReadToEnd();
+            using Process process = Process.Start(
+                new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true }
+            )!;
+            string output = process.StandardOutput.ReadToEnd(),
+                errors = process.StandardError.ReadToEnd();
             process.WaitForExit();
             Assert.True(process.ExitCode == 0, Needs + errors);
             return output;

@@ -21,12 +21,16 @@ internal sealed record AdversaryOptions
     public GrantMode GrantMode { get; init; }
     public int? MaxPersistentGrants { get; init; }
     public int Queues { get; init; } = 1;
+
     /// <summary>The disk fails now and then.</summary>
     public bool Failing { get; init; }
+
     /// <summary>It grows and shrinks.</summary>
     public bool Resizing { get; init; }
+
     /// <summary>It turns out that it cannot discard.</summary>
     public bool RefusesDiscards { get; init; }
+
     /// <summary>Where the journals are; the daemon is then killed now and then.</summary>
     public string? JournalPath { get; init; }
 
@@ -35,32 +39,42 @@ internal sealed record AdversaryOptions
     {
         bool blocks = random.Next(3) == 0;
         int segments = Pick(0, 1, 12, 40, 600);
-        return new AdversaryOptions
-        {
-            Protocol = protocol,
-            RingPages = segments == 600 ? 1 : Pick(1, 1, 2, 4),
-            RingIndex = Pick(0u, 5u, uint.MaxValue - 100),
-            AlignmentBytes = blocks ? Pick(4096, 4096, 1024) : Disk.SectorBytes,
-            NativeSectors = false,
-            ReadOnly = random.Next(20) == 0,
-            MaxInFlight = Pick<int?>(null, null, 1, 2, 7),
-            MaxIndirectSegments = segments,
-            IndirectMemoryBytes = Pick<int?>(null, 0, 1 << 18),
-            GrantMode = Pick(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent),
-            MaxPersistentGrants = Pick<int?>(null, 0, 30, 100),
-            Queues = Pick(1, 1, 2, 3),
-            Failing = random.Next(2) == 0,
-            Resizing = random.Next(3) == 0,
-            RefusesDiscards = random.Next(5) == 0,
-        } is var options && blocks && options.AlignmentBytes == 4096 && random.Next(3) == 0 ? options with { NativeSectors = true } : options;
+        return
+            new AdversaryOptions
+            {
+                Protocol = protocol,
+                RingPages = segments == 600 ? 1 : Pick(1, 1, 2, 4),
+                RingIndex = Pick(0u, 5u, uint.MaxValue - 100),
+                AlignmentBytes = blocks ? Pick(4096, 4096, 1024) : Disk.SectorBytes,
+                NativeSectors = false,
+                ReadOnly = random.Next(20) == 0,
+                MaxInFlight = Pick<int?>(null, null, 1, 2, 7),
+                MaxIndirectSegments = segments,
+                IndirectMemoryBytes = Pick<int?>(null, 0, 1 << 18),
+                GrantMode = Pick(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent),
+                MaxPersistentGrants = Pick<int?>(null, 0, 30, 100),
+                Queues = Pick(1, 1, 2, 3),
+                Failing = random.Next(2) == 0,
+                Resizing = random.Next(3) == 0,
+                RefusesDiscards = random.Next(5) == 0,
+            }
+                is var options
+            && blocks
+            && options.AlignmentBytes == 4096
+            && random.Next(3) == 0
+            ? options with
+            {
+                NativeSectors = true,
+            }
+            : options;
 
         T Pick<T>(params T[] values) => values[random.Next(values.Length)];
     }
 }
 
 /// <summary>
-/// Guests that post anything, a disk that does anything, and a thread that turns the queues in any order but only when a reactor would.
-/// The same seed does the same again.
+/// Guests that post anything, a disk that does anything, and a thread that turns the queues in any order but only when
+/// a reactor would. The same seed does the same again.
 /// </summary>
 internal sealed class Adversary : IDisposable
 {
@@ -77,6 +91,7 @@ internal sealed class Adversary : IDisposable
     private readonly List<ScriptedOperation> _over = [];
     private long _strays;
     private bool _discardsRefused;
+
     // What the queues ask of their neighbours until the daemon is killed; fewer than none: it lives.
     private int _stepsLeft = -1;
 
@@ -85,7 +100,15 @@ internal sealed class Adversary : IDisposable
         (_options, _random) = (options, new Random(seed));
         _guests = new HostileGuest[options.Queues];
         for (int i = 0; i < _guests.Length; i++)
-            _guests[i] = new HostileGuest(options with { GuestId = i + 1 }, _random, i == 0 ? null : _guests[0].Rig.Disk, _throttle);
+            _guests[i] = new HostileGuest(
+                options with
+                {
+                    GuestId = i + 1,
+                },
+                _random,
+                i == 0 ? null : _guests[0].Rig.Disk,
+                _throttle
+            );
         _disk = _guests[0].Rig.Disk;
         _disk.OnStart = Start;
         foreach (HostileGuest guest in _guests)
@@ -111,9 +134,11 @@ internal sealed class Adversary : IDisposable
         for (int step = 0; step < steps; step++)
         {
             Now++;
-            if (_options.JournalPath is not null && _random.Next(30) == 0) _stepsLeft = _random.Next(12);
+            if (_options.JournalPath is not null && _random.Next(30) == 0)
+                _stepsLeft = _random.Next(12);
             Survive(() => Step(_guests[_random.Next(_guests.Length)]));
-            if (step % 200 == 199) ComeToRest();
+            if (step % 200 == 199)
+                ComeToRest();
         }
         ComeToRest();
         CheckDisk();
@@ -135,7 +160,8 @@ internal sealed class Adversary : IDisposable
     /// <summary>A process ends between any two things that it does.</summary>
     private void LiveOn()
     {
-        if (_stepsLeft < 0 || _stepsLeft-- > 0) return;
+        if (_stepsLeft < 0 || _stepsLeft-- > 0)
+            return;
         throw new KilledException();
     }
 
@@ -143,20 +169,30 @@ internal sealed class Adversary : IDisposable
     {
         Deaths++;
         // What the kernel had of it may have been done, or in part, or not; it is over before the image's lock is free.
-        foreach (ScriptedOperation operation in _disk.UnderWay) DoPerhaps(operation);
+        foreach (ScriptedOperation operation in _disk.UnderWay)
+            DoPerhaps(operation);
         _flushesUnderWay.Clear();
         _over.Clear();
         (long capacity, bool discards) = (_disk.CapacitySectors, _disk.DiscardSupported);
-        _disk = new ScriptedDisk(_options.Sectors, _options.ReadOnly, _options.AlignmentBytes, _disk.Content) { OnStart = Start };
+        _disk = new ScriptedDisk(_options.Sectors, _options.ReadOnly, _options.AlignmentBytes, _disk.Content)
+        {
+            OnStart = Start,
+        };
         _disk.Resize(capacity);
-        if (!discards) _disk.RefuseDiscard();
-        foreach (HostileGuest guest in _guests) guest.NextDaemon(_disk);
+        if (!discards)
+            _disk.RefuseDiscard();
+        foreach (HostileGuest guest in _guests)
+            guest.NextDaemon(_disk);
     }
 
     private void DoPerhaps(ScriptedOperation operation)
     {
         int unit = _disk.AlignmentBytes;
-        if (_random.Next(3) != 0) _disk.Perform(operation, operation.IsTransfer ? unit * _random.Next((operation.LengthBytes / unit) + 1) : 0);
+        if (_random.Next(3) != 0)
+            _disk.Perform(
+                operation,
+                operation.IsTransfer ? unit * _random.Next((operation.LengthBytes / unit) + 1) : 0
+            );
     }
 
     private void Step(HostileGuest guest)
@@ -164,14 +200,18 @@ internal sealed class Adversary : IDisposable
         switch (_random.Next(100))
         {
             case < 30:
-                for (int count = _random.Next(6); count >= 0; count--) guest.Post(_history, _disk.CapacitySectors, _discardsRefused, ++Now);
-                if (_random.Next(4) != 0) guest.Push();
+                for (int count = _random.Next(6); count >= 0; count--)
+                    guest.Post(_history, _disk.CapacitySectors, _discardsRefused, ++Now);
+                if (_random.Next(4) != 0)
+                    guest.Push();
                 break;
             case < 60:
-                if (guest.IsReady) guest.Turn(looksOn: _random.Next(3) == 0);
+                if (guest.IsReady)
+                    guest.Turn(looksOn: _random.Next(3) == 0);
                 break;
             case < 82:
-                for (int count = _random.Next(4); count >= 0; count--) CompleteOne();
+                for (int count = _random.Next(4); count >= 0; count--)
+                    CompleteOne();
                 break;
             case < 90:
                 guest.TakeResponses(_history, this);
@@ -183,7 +223,16 @@ internal sealed class Adversary : IDisposable
                 guest.Rig.Queue.ReleaseIdleGrants(_random.Next(2) == 0 ? long.MaxValue : 0);
                 break;
             case < 96:
-                _throttle.Limits = _random.Next(2) == 0 ? new ThrottleLimits() : new ThrottleLimits { Iops = 1, IopsBurst = 1 + _random.Next(5), BytesPerSecond = _random.Next(2), BytesBurst = 65536 };
+                _throttle.Limits =
+                    _random.Next(2) == 0
+                        ? new ThrottleLimits()
+                        : new ThrottleLimits
+                        {
+                            Iops = 1,
+                            IopsBurst = 1 + _random.Next(5),
+                            BytesPerSecond = _random.Next(2),
+                            BytesBurst = 65536,
+                        };
                 break;
             case < 97:
                 Stray();
@@ -204,19 +253,24 @@ internal sealed class Adversary : IDisposable
     private int Start(ScriptedOperation operation)
     {
         Now++;
-        if (_stepsLeft == 0) DoPerhaps(operation);
+        if (_stepsLeft == 0)
+            DoPerhaps(operation);
         LiveOn();
-        if (operation.Kind == DiskOperationKind.Flush) _flushesUnderWay[operation] = Now;
-        if (_random.Next(3) != 0) return IDiskIo.Pending;
+        if (operation.Kind == DiskOperationKind.Flush)
+            _flushesUnderWay[operation] = Now;
+        if (_random.Next(3) != 0)
+            return IDiskIo.Pending;
         int result = ResultOf(operation);
-        if (result >= 0) _disk.Perform(operation, result);
+        if (result >= 0)
+            _disk.Perform(operation, result);
         Over(operation, result);
         return result;
     }
 
     private void CompleteOne()
     {
-        if (_disk.UnderWay is not { Length: > 0 } underWay) return;
+        if (_disk.UnderWay is not { Length: > 0 } underWay)
+            return;
         Now++;
         ScriptedOperation operation = underWay[_random.Next(underWay.Length)];
         int result = ResultOf(operation);
@@ -228,14 +282,17 @@ internal sealed class Adversary : IDisposable
     private int ResultOf(ScriptedOperation operation)
     {
         int lot = _random.Next(100);
-        if (lot < 8) return -(lot % 2 == 0 ? Errno.EAGAIN : Errno.EINTR);
+        if (lot < 8)
+            return -(lot % 2 == 0 ? Errno.EAGAIN : Errno.EINTR);
         if (_options.Failing && lot < 12)
         {
             Blame(operation);
             return lot == 8 && operation.IsTransfer ? 0 : -Errno.EIO;
         }
-        if (_options.RefusesDiscards && lot > 90 && operation.Kind == DiskOperationKind.Discard) return RefuseDiscard();
-        if (!operation.IsTransfer) return 0;
+        if (_options.RefusesDiscards && lot > 90 && operation.Kind == DiskOperationKind.Discard)
+            return RefuseDiscard();
+        if (!operation.IsTransfer)
+            return 0;
         int unit = _disk.AlignmentBytes;
         return lot < 30 ? unit * (1 + _random.Next(operation.LengthBytes / unit)) : operation.LengthBytes;
     }
@@ -243,70 +300,89 @@ internal sealed class Adversary : IDisposable
     private void Over(ScriptedOperation operation, int result)
     {
         _over.Add(operation);
-        if (_flushesUnderWay.Remove(operation, out int started) && result == 0) _flushes.Add((started, Now));
+        if (_flushesUnderWay.Remove(operation, out int started) && result == 0)
+            _flushes.Add((started, Now));
     }
 
     private HostileGuest GuestOf(ScriptedOperation operation)
     {
         for (int i = 0; i < _guests.Length; i++)
-            if (_disk.Ports[i] == operation.Port) return _guests[i];
+            if (_disk.Ports[i] == operation.Port)
+                return _guests[i];
         throw new InvalidOperationException("an operation of no queue");
     }
 
     /// <summary>The requests that a failed operation may be of; of one alone it must be.</summary>
     private void Blame(ScriptedOperation operation)
     {
-        long block = _disk.AlignmentBytes / Disk.SectorBytes, first = operation.OffsetBytes / Disk.SectorBytes, end = first + (operation.LengthBytes / Disk.SectorBytes);
+        long block = _disk.AlignmentBytes / Disk.SectorBytes,
+            first = operation.OffsetBytes / Disk.SectorBytes,
+            end = first + (operation.LengthBytes / Disk.SectorBytes);
         Posted[] suspects = [.. GuestOf(operation).InFlight.Where(IsSuspect)];
         Assert.NotEmpty(suspects);
-        foreach (Posted suspect in suspects) suspect.MayFail = true;
-        if (suspects.Length == 1 && operation.IsTransfer) suspects[0].MustFail = true;
+        foreach (Posted suspect in suspects)
+            suspect.MayFail = true;
+        if (suspects.Length == 1 && operation.IsTransfer)
+            suspects[0].MustFail = true;
 
-        bool IsSuspect(Posted posted) => posted.Refusal is null && operation.Kind switch
-        {
-            DiskOperationKind.Flush => posted.Operation is Abi.Blkif.OpFlushDiskcache or Abi.Blkif.OpWriteBarrier,
-            DiskOperationKind.Discard => posted.Operation == Abi.Blkif.OpDiscard && Overlaps(posted),
-            // A write of parts of blocks reads them.
-            DiskOperationKind.Read => (posted.Operation == Abi.Blkif.OpRead || (posted.Changes && block > 1)) && Overlaps(posted),
-            _ => posted.Changes && Overlaps(posted),
-        };
+        bool IsSuspect(Posted posted) =>
+            posted.Refusal is null
+            && operation.Kind switch
+            {
+                DiskOperationKind.Flush => posted.Operation is Abi.Blkif.OpFlushDiskcache or Abi.Blkif.OpWriteBarrier,
+                DiskOperationKind.Discard => posted.Operation == Abi.Blkif.OpDiscard && Overlaps(posted),
+                // A write of parts of blocks reads them.
+                DiskOperationKind.Read => (posted.Operation == Abi.Blkif.OpRead || (posted.Changes && block > 1))
+                    && Overlaps(posted),
+                _ => posted.Changes && Overlaps(posted),
+            };
 
-        bool Overlaps(Posted posted) => posted.Sectors > 0 && posted.Start / block * block < end && first < (posted.End + block - 1) / block * block;
+        bool Overlaps(Posted posted) =>
+            posted.Sectors > 0
+            && posted.Start / block * block < end
+            && first < (posted.End + block - 1) / block * block;
     }
 
     private void Resize()
     {
         long before = _disk.CapacitySectors;
         _disk.Resize(_options.Sectors - (_random.Next(2) * _options.Sectors / 4));
-        foreach (HostileGuest guest in _guests) guest.Resized(before, _disk.CapacitySectors);
+        foreach (HostileGuest guest in _guests)
+            guest.Resized(before, _disk.CapacitySectors);
     }
 
     /// <summary>The store cannot discard after all: those under way may still be done.</summary>
     private int RefuseDiscard()
     {
         _discardsRefused = true;
-        foreach (Posted posted in _guests.SelectMany(guest => guest.InFlight)) posted.MayBeUnsupported |= posted.Operation == Abi.Blkif.OpDiscard;
+        foreach (Posted posted in _guests.SelectMany(guest => guest.InFlight))
+            posted.MayBeUnsupported |= posted.Operation == Abi.Blkif.OpDiscard;
         return -Errno.EOPNOTSUPP;
     }
 
     /// <summary>A completion that comes twice, or was never due.</summary>
     private void Stray()
     {
-        if (_over.Count == 0) return;
+        if (_over.Count == 0)
+            return;
         ScriptedOperation operation = _over[_random.Next(_over.Count)];
         _disk.CompleteAgain(operation, _random.Next(2) == 0 ? -Errno.EIO : operation.LengthBytes);
         GuestOf(operation).Wake();
         _strays++;
     }
 
-    /// <summary>Everybody does what is left to do, and no more than they would: who waits for an event that was lost waits still.</summary>
+    /// <summary>
+    /// Everybody does what is left to do, and no more than they would: who waits for an event that was lost waits
+    /// still.
+    /// </summary>
     private void ComeToRest()
     {
         _stepsLeft = -1;
         _throttle.Limits = new ThrottleLimits();
         foreach (HostileGuest guest in _guests)
         {
-            if (!guest.Rig.Queue.IsAttached) guest.PauseOrGoOn();
+            if (!guest.Rig.Queue.IsAttached)
+                guest.PauseOrGoOn();
             guest.Push();
         }
         for (int rounds = 0; rounds < 100_000; rounds++)
@@ -318,16 +394,19 @@ internal sealed class Adversary : IDisposable
             {
                 guest.TimePasses();
                 any |= guest.IsReady;
-                if (guest.IsReady) guest.Turn(looksOn: false);
+                if (guest.IsReady)
+                    guest.Turn(looksOn: false);
                 int answered = guest.Answered;
                 guest.TakeResponses(_history, this);
                 any |= guest.Answered != answered;
             }
-            if (any) continue;
+            if (any)
+                continue;
             Assert.All(_guests, guest => Assert.Empty(guest.InFlight));
             Assert.All(_guests, guest => Assert.Equal(0, guest.Rig.Queue.InFlight));
             // Of a daemon that was killed nobody knows what it noticed.
-            if (Deaths == 0) Assert.Equal(_strays, _guests.Sum(guest => guest.Rig.Statistics.StaleCompletions));
+            if (Deaths == 0)
+                Assert.Equal(_strays, _guests.Sum(guest => guest.Rig.Statistics.StaleCompletions));
             _history.Settle(++Now);
             return;
         }
@@ -339,13 +418,17 @@ internal sealed class Adversary : IDisposable
         for (int sector = 0; sector < _options.Sectors; sector++)
         {
             ulong? word = DiskHistory.WordOf(_disk.Content.AsSpan(sector * Disk.SectorBytes, Disk.SectorBytes));
-            Assert.True(word is { } held && _history.IsPossible(sector, held, Now, Now), $"sector {sector} holds {word:x}, which cannot be");
+            Assert.True(
+                word is { } held && _history.IsPossible(sector, held, Now, Now),
+                $"sector {sector} holds {word:x}, which cannot be"
+            );
         }
     }
 
     public void Dispose()
     {
         // The first owns the disk.
-        for (int i = _guests.Length; i-- > 0;) _guests[i].Dispose();
+        for (int i = _guests.Length; i-- > 0; )
+            _guests[i].Dispose();
     }
 }

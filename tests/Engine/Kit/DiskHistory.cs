@@ -1,16 +1,16 @@
 using System.Runtime.InteropServices;
 using Blkring.Engine.Disks;
-using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Tests.Kit;
 
 /// <summary>
-/// What each sector of a disk may hold when requests overlap and end in any order: every content that was written or discarded, with the
-/// time from which it may be there, and the time at which it was over. A sector's content is one word, repeated.
+/// What each sector of a disk may hold when requests overlap and end in any order: every content that was written or
+/// discarded, with the time from which it may be there, and the time at which it was over. A sector's content is one
+/// word, repeated.
 /// </summary>
 /// <remarks>
-/// A content is out of date for a reader when another one began after it was over, was done for certain, and was over before the reader
-/// began. All others are possible, those of failed requests too: nobody knows how far they came.
+/// A content is out of date for a reader when another one began after it was over, was done for certain, and was over
+/// before the reader began. All others are possible, those of failed requests too: nobody knows how far they came.
 /// </remarks>
 internal sealed class DiskHistory
 {
@@ -35,6 +35,7 @@ internal sealed class DiskHistory
         public ulong Word => word;
         public int Begins => begins;
         public int Ends { get; set; } = Never;
+
         /// <summary>Nothing that was over before it began can be read after it is over.</summary>
         public bool IsCertain { get; set; }
     }
@@ -51,7 +52,8 @@ internal sealed class DiskHistory
     public bool IsPossible(long sector, ulong word, int readBegins, int readEnds)
     {
         foreach (Entry entry in _sectors[sector])
-            if (entry.Word == word && entry.Begins <= readEnds && !IsOutdated(sector, entry, readBegins)) return true;
+            if (entry.Word == word && entry.Begins <= readEnds && !IsOutdated(sector, entry, readBegins))
+                return true;
         return false;
     }
 
@@ -60,7 +62,8 @@ internal sealed class DiskHistory
     {
         for (int sector = 0; sector < _sectors.Length; sector++)
         {
-            if (_sectors[sector].Count == 1) continue;
+            if (_sectors[sector].Count == 1)
+                continue;
             int of = sector;
             _sectors[sector] = _sectors[sector].FindAll(entry => !IsOutdated(of, entry, now));
         }
@@ -69,7 +72,8 @@ internal sealed class DiskHistory
     private bool IsOutdated(long sector, Entry entry, int readBegins)
     {
         foreach (Entry other in _sectors[sector])
-            if (other.IsCertain && other.Ends < readBegins && other.Begins > entry.Ends) return true;
+            if (other.IsCertain && other.Ends < readBegins && other.Begins > entry.Ends)
+                return true;
         return false;
     }
 

@@ -1,5 +1,4 @@
 using Blkring.Abi;
-using Blkring.Engine.Disks;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Telemetry;
@@ -11,26 +10,34 @@ internal sealed record RigOptions
 {
     public int RingPages { get; init; } = 1;
     public long Sectors { get; init; } = 4096;
+
     /// <summary>The disk itself cannot be written.</summary>
     public bool ReadOnly { get; init; }
+
     /// <summary>The disk could be written, the toolstack does not want it.</summary>
     public bool ReadOnlyMode { get; init; }
     public int? MaxInFlight { get; init; }
     public uint RingIndex { get; init; }
     public Throttle? Throttle { get; init; }
+
     /// <summary>What the backend offers; the frontend has as many pages a request.</summary>
     public int MaxIndirectSegments { get; init; }
     public int? IndirectMemoryBytes { get; init; }
+
     /// <summary>With <see cref="GrantMode.Persistent"/> the frontend has the feature too.</summary>
     public GrantMode GrantMode { get; init; }
     public int? MaxPersistentGrants { get; init; }
+
     /// <summary>4096 makes it a 4Kn disk.</summary>
     public int AlignmentBytes { get; init; } = Engine.Disks.Disk.SectorBytes;
     public bool NativeSectors { get; init; }
+
     /// <summary>Another queue of the same disk; null makes one of its own.</summary>
     public ScriptedDisk? Disk { get; init; }
+
     /// <summary>None, so that a test need not wait.</summary>
     public TimeSpan RetryDelay { get; init; }
+
     /// <summary>Keeps the slots where <see cref="Rig.NextDaemon"/> finds them.</summary>
     public string? JournalPath { get; init; }
 }
@@ -60,7 +67,13 @@ internal sealed unsafe class Rig : IDisposable
 
     private VbdQueue CreateQueue(bool takesOver)
     {
-        RingIdentity identity = new(Domain.Id, Frontend.Protocol, Frontend.RingPages, Frontend.RingReferences[0], Frontend.Channel.Port);
+        RingIdentity identity = new(
+            Domain.Id,
+            Frontend.Protocol,
+            Frontend.RingPages,
+            Frontend.RingReferences[0],
+            Frontend.Channel.Port
+        );
         VbdQueueOptions queueOptions = new()
         {
             RingPages = _options.RingPages,
@@ -78,14 +91,19 @@ internal sealed unsafe class Rig : IDisposable
             NativeSectors = _options.NativeSectors,
             IndirectMemoryBytes = _options.IndirectMemoryBytes ?? VbdQueueOptions.DefaultIndirectMemoryBytes,
         };
-        VbdQueue queue = new VbdQueueFactory(Frontend.Sring, Frontend.Protocol, queueOptions, Disk)
-            .Visit(new WitnessedGrants(Grants, Witness), new WitnessedEvents(Witness));
+        VbdQueue queue = new VbdQueueFactory(Frontend.Sring, Frontend.Protocol, queueOptions, Disk).Visit(
+            new WitnessedGrants(Grants, Witness),
+            new WitnessedEvents(Witness)
+        );
         queue.AttachDisk(0, ring: null);
         queue.AttachRing();
         return queue;
     }
 
-    /// <summary>The daemon was killed, and of it nothing is left but the journal; the next one serves the ring from the disk as it opened it.</summary>
+    /// <summary>
+    /// The daemon was killed, and of it nothing is left but the journal; the next one serves the ring from the disk as
+    /// it opened it.
+    /// </summary>
     public void NextDaemon(ScriptedDisk disk)
     {
         byte[] left = File.ReadAllBytes(_options.JournalPath!);
@@ -135,29 +153,36 @@ internal sealed unsafe class Rig : IDisposable
     public byte[] GuestBytes(in Blkif.DecodedRequest request)
     {
         List<byte> bytes = [];
-        for (int i = 0; i < request.NrSegments; i++) bytes.AddRange(GuestSegment(in request, i));
+        for (int i = 0; i < request.NrSegments; i++)
+            bytes.AddRange(GuestSegment(in request, i));
         return [.. bytes];
     }
 
     /// <summary>The segment as the guest gave it, in the request or in its list.</summary>
     public Blkif.RequestSegment SegmentOf(in Blkif.DecodedRequest request, int segment) =>
-        request.Operation == Blkif.OpIndirect ? Frontend.SegmentListOf(NumberOf(in request))[segment] : request.Seg[segment];
+        request.Operation == Blkif.OpIndirect
+            ? Frontend.SegmentListOf(NumberOf(in request))[segment]
+            : request.Seg[segment];
 
     public Span<byte> GuestSegment(in Blkif.DecodedRequest request, int segment)
     {
         Blkif.RequestSegment at = SegmentOf(in request, segment);
         return new Span<byte>(
             Frontend.BufferOf(NumberOf(in request), segment) + (at.FirstSect * Engine.Disks.Disk.SectorBytes),
-            (at.LastSect - at.FirstSect + 1) * Engine.Disks.Disk.SectorBytes);
+            (at.LastSect - at.FirstSect + 1) * Engine.Disks.Disk.SectorBytes
+        );
     }
 
-    /// <summary>Fills the request's pages with bytes that depend on the request and the place, margins included.</summary>
+    /// <summary>
+    /// Fills the request's pages with bytes that depend on the request and the place, margins included.
+    /// </summary>
     public void FillGuest(in Blkif.DecodedRequest request)
     {
         for (int i = 0; i < request.NrSegments; i++)
         {
             byte* page = Frontend.BufferOf(NumberOf(in request), i);
-            for (int b = 0; b < GuestMemory.PageBytes; b++) page[b] = (byte)((b >> 9) + (b * 7) + (i * 31) + ((int)request.Id * 13) + 1);
+            for (int b = 0; b < GuestMemory.PageBytes; b++)
+                page[b] = (byte)((b >> 9) + (b * 7) + (i * 31) + ((int)request.Id * 13) + 1);
         }
     }
 
@@ -169,7 +194,8 @@ internal sealed unsafe class Rig : IDisposable
         for (int turns = 0; turns < 100_000; turns++)
         {
             TurnResult result = Queue.Turn();
-            if (result != TurnResult.More) return result;
+            if (result != TurnResult.More)
+                return result;
         }
         throw new InvalidOperationException("the queue never comes to rest");
     }
@@ -195,7 +221,8 @@ internal sealed unsafe class Rig : IDisposable
     {
         List<Blkif.DecodedResponse> responses = [];
         Blkif.DecodedResponse response = default;
-        while (Frontend.TryTake(ref response)) responses.Add(response);
+        while (Frontend.TryTake(ref response))
+            responses.Add(response);
         return responses;
     }
 
@@ -207,18 +234,24 @@ internal sealed unsafe class Rig : IDisposable
         FinishDisk();
         Blkif.DecodedResponse response = Assert.Single(Responses());
         Assert.Equal(request.Id, response.Id);
-        Assert.Equal(_indirect && request.Operation == Blkif.OpIndirect ? AnsweredAs(in request) : request.Operation, response.Operation);
+        Assert.Equal(
+            _indirect && request.Operation == Blkif.OpIndirect ? AnsweredAs(in request) : request.Operation,
+            response.Operation
+        );
         return response.Status;
     }
 
-    /// <summary>The response to an INDIRECT request that is offered says what it did, where that is something.</summary>
+    /// <summary>
+    /// The response to an INDIRECT request that is offered says what it did, where that is something.
+    /// </summary>
     private static byte AnsweredAs(in Blkif.DecodedRequest request) =>
         request.IndirectOp is Blkif.OpRead or Blkif.OpWrite ? request.IndirectOp : request.Operation;
 
     public List<Fault> Faults()
     {
         List<Fault> faults = [];
-        while (Queue.Faults.TryRead(out Fault fault)) faults.Add(fault);
+        while (Queue.Faults.TryRead(out Fault fault))
+            faults.Add(fault);
         return faults;
     }
 
@@ -227,12 +260,14 @@ internal sealed unsafe class Rig : IDisposable
         string[] violations = Disk.Violations;
         // As the reactor does; requests that the test left under way keep what they have.
         bool idle = Queue.InFlight == 0;
-        if (idle) Queue.DetachDisk();
+        if (idle)
+            Queue.DetachDisk();
         int mapped = Witness.MappedPages - Witness.UnmappedPages;
         Queue.Dispose();
         Disk.Dispose();
         Domain.Dispose();
         Assert.Empty(violations);
-        if (idle) Assert.Equal(0, mapped);
+        if (idle)
+            Assert.Equal(0, mapped);
     }
 }

@@ -1,5 +1,4 @@
 using Blkring.Engine.Disks;
-using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Kit;
 
@@ -12,10 +11,12 @@ internal sealed unsafe class ScriptedOperation(DiskOperation operation, int numb
     public long OffsetBytes => operation.OffsetBytes;
     public int LengthBytes => operation.LengthBytes;
     public byte* Buffer => operation.Buffer;
+
     /// <summary>Pieces that the data is in; 0 when it is all at <see cref="Buffer"/>.</summary>
     public int VectorCount => operation.VectorCount;
     public DiscardMethod DiscardMethod => operation.DiscardMethod;
     public ulong Tag => operation.Tag;
+
     /// <summary>Place in the order of starts, from 0.</summary>
     public int Number => number;
     public bool IsTransfer => Kind is DiskOperationKind.Read or DiskOperationKind.Write;
@@ -28,7 +29,8 @@ internal sealed unsafe class ScriptedOperation(DiskOperation operation, int numb
         get
         {
             int bytes = 0;
-            for (int i = 0; i < VectorCount; i++) bytes += (int)operation.Vectors[i].iov_len;
+            for (int i = 0; i < VectorCount; i++)
+                bytes += (int)operation.Vectors[i].iov_len;
             return VectorCount == 0 ? LengthBytes : bytes;
         }
     }
@@ -40,8 +42,10 @@ internal sealed unsafe class ScriptedOperation(DiskOperation operation, int numb
         {
             int length = VectorCount == 0 ? place.Length : Math.Min(place.Length, (int)operation.Vectors[i].iov_len);
             Span<byte> piece = new(VectorCount == 0 ? Buffer : operation.Vectors[i].iov_base, length);
-            if (Kind == DiskOperationKind.Read) place[..length].CopyTo(piece);
-            else piece.CopyTo(place);
+            if (Kind == DiskOperationKind.Read)
+                place[..length].CopyTo(piece);
+            else
+                piece.CopyTo(place);
             place = place[length..];
         }
     }
@@ -54,9 +58,9 @@ internal sealed class ScriptedPort
 }
 
 /// <summary>
-/// A disk that does what the test says: an operation stays under way until the test completes it, whole, in part, with an error, late,
-/// out of order or twice, unless <see cref="OnStart"/> answers it at once. It keeps its content, and notes every operation that the
-/// queue should never have asked for.
+/// A disk that does what the test says: an operation stays under way until the test completes it, whole, in part, with
+/// an error, late, out of order or twice, unless <see cref="OnStart"/> answers it at once. It keeps its content, and
+/// notes every operation that the queue should never have asked for.
 /// </summary>
 internal sealed unsafe class ScriptedDisk : Disk
 {
@@ -68,10 +72,17 @@ internal sealed unsafe class ScriptedDisk : Disk
     private readonly List<ScriptedOperation> _underWay = [];
     private readonly List<ScriptedPort> _ports = [];
     private readonly List<string> _violations = [];
+
     // Of each queue that is attached and has its data in memory of its own.
     private readonly List<(nint Start, nuint LengthBytes)> _buffers = [];
 
-    public ScriptedDisk(long capacitySectors, bool readOnly = false, int alignmentBytes = SectorBytes, byte[]? content = null) : base(capacitySectors, readOnly)
+    public ScriptedDisk(
+        long capacitySectors,
+        bool readOnly = false,
+        int alignmentBytes = SectorBytes,
+        byte[]? content = null
+    )
+        : base(capacitySectors, readOnly)
     {
         AlignmentBytes = LogicalSectorBytes = PhysicalSectorBytes = alignmentBytes;
         LongestSectors = capacitySectors;
@@ -79,11 +90,22 @@ internal sealed unsafe class ScriptedDisk : Disk
     }
 
     /// <summary>What a device has and the other disks have not.</summary>
-    public DiscardMethod LastMethod { init => LastDiscardMethod = value; }
-    public int DiscardBlock { init => DiscardBlockBytes = value; }
-    public (int GranularityBytes, int AlignmentBytes) DiscardUnit { init => (DiscardGranularityBytes, DiscardAlignmentBytes) = value; }
+    public DiscardMethod LastMethod
+    {
+        init => LastDiscardMethod = value;
+    }
+    public int DiscardBlock
+    {
+        init => DiscardBlockBytes = value;
+    }
+    public (int GranularityBytes, int AlignmentBytes) DiscardUnit
+    {
+        init => (DiscardGranularityBytes, DiscardAlignmentBytes) = value;
+    }
 
-    /// <summary>Answers an operation as it starts: a result, or <see cref="IDiskIo.Pending"/>. Null leaves all under way.</summary>
+    /// <summary>
+    /// Answers an operation as it starts: a result, or <see cref="IDiskIo.Pending"/>. Null leaves all under way.
+    /// </summary>
     public Func<ScriptedOperation, int>? OnStart { get; set; }
 
     /// <summary>Operations lie within this many sectors; a test that grows the disk raises it.</summary>
@@ -102,18 +124,30 @@ internal sealed unsafe class ScriptedDisk : Disk
     /// <summary>Every operation so far, in the order of starts.</summary>
     public ScriptedOperation[] Started
     {
-        get { lock (_lock) return [.. _started]; }
+        get
+        {
+            lock (_lock)
+                return [.. _started];
+        }
     }
 
     public ScriptedOperation[] UnderWay
     {
-        get { lock (_lock) return [.. _underWay]; }
+        get
+        {
+            lock (_lock)
+                return [.. _underWay];
+        }
     }
 
     /// <summary>What the queue asked for and never should have.</summary>
     public string[] Violations
     {
-        get { lock (_lock) return [.. _violations]; }
+        get
+        {
+            lock (_lock)
+                return [.. _violations];
+        }
     }
 
     public override string Describe() => "scripted disk";
@@ -142,39 +176,52 @@ internal sealed unsafe class ScriptedDisk : Disk
     {
         if (Content.Length > 0)
         {
-            Span<byte> place = Content.AsSpan((int)operation.OffsetBytes, operation.IsTransfer ? bytes : operation.LengthBytes);
-            if (operation.IsTransfer) operation.Move(place);
-            else if (operation.Kind == DiskOperationKind.Discard) place.Clear();
+            Span<byte> place = Content.AsSpan(
+                (int)operation.OffsetBytes,
+                operation.IsTransfer ? bytes : operation.LengthBytes
+            );
+            if (operation.IsTransfer)
+                operation.Move(place);
+            else if (operation.Kind == DiskOperationKind.Discard)
+                place.Clear();
         }
         return operation.IsTransfer ? bytes : 0;
     }
 
     /// <summary>Completes an operation as asked.</summary>
-    public void Complete(ScriptedOperation operation) => Complete(operation, operation.IsTransfer ? operation.LengthBytes : 0);
+    public void Complete(ScriptedOperation operation) =>
+        Complete(operation, operation.IsTransfer ? operation.LengthBytes : 0);
 
-    /// <summary>Completes an operation with a result: that many bytes of a transfer are moved, a negative errno moves none.</summary>
+    /// <summary>
+    /// Completes an operation with a result: that many bytes of a transfer are moved, a negative errno moves none.
+    /// </summary>
     public void Complete(ScriptedOperation operation, int result)
     {
         lock (_lock)
         {
-            if (!_underWay.Remove(operation)) throw new InvalidOperationException($"{operation} is not under way");
-            if (result >= 0) Perform(operation, result);
+            if (!_underWay.Remove(operation))
+                throw new InvalidOperationException($"{operation} is not under way");
+            if (result >= 0)
+                Perform(operation, result);
             operation.Port.Completed.Enqueue(new DiskCompletion { Tag = operation.Tag, Result = result });
         }
     }
 
     /// <summary>Reports an operation that is no longer under way once more, as a broken disk would.</summary>
-    public void CompleteAgain(ScriptedOperation operation, int result) => CompleteTag(operation.Tag, result, operation.Port);
+    public void CompleteAgain(ScriptedOperation operation, int result) =>
+        CompleteTag(operation.Tag, result, operation.Port);
 
     /// <param name="port">The first queue's, if not given.</param>
     public void CompleteTag(ulong tag, int result, ScriptedPort? port = null)
     {
-        lock (_lock) (port ?? _ports[0]).Completed.Enqueue(new DiskCompletion { Tag = tag, Result = result });
+        lock (_lock)
+            (port ?? _ports[0]).Completed.Enqueue(new DiskCompletion { Tag = tag, Result = result });
     }
 
     public void CompleteAll()
     {
-        foreach (ScriptedOperation operation in UnderWay) Complete(operation);
+        foreach (ScriptedOperation operation in UnderWay)
+            Complete(operation);
     }
 
     internal int Start(in DiskOperation operation, ScriptedPort port)
@@ -185,29 +232,48 @@ internal sealed unsafe class ScriptedDisk : Disk
             Check(scripted);
             _started.Add(scripted);
             int result = OnStart is { } answer ? answer(scripted) : IDiskIo.Pending;
-            if (result == IDiskIo.Pending) _underWay.Add(scripted);
+            if (result == IDiskIo.Pending)
+                _underWay.Add(scripted);
             return result;
         }
     }
 
     private void Check(ScriptedOperation operation)
     {
-        if (operation.Kind == DiskOperationKind.Flush) return;
+        if (operation.Kind == DiskOperationKind.Flush)
+            return;
         long end = LongestSectors << SectorShift;
-        if (operation.OffsetBytes < 0 || operation.LengthBytes <= 0 || operation.OffsetBytes > end - operation.LengthBytes)
+        if (
+            operation.OffsetBytes < 0
+            || operation.LengthBytes <= 0
+            || operation.OffsetBytes > end - operation.LengthBytes
+        )
             _violations.Add($"{operation} does not lie in the disk");
         int block = operation.Kind == DiskOperationKind.Discard ? DiscardBlockBytes : AlignmentBytes;
-        if (((operation.OffsetBytes | (uint)operation.LengthBytes) & (block - 1)) != 0) _violations.Add($"{operation} is not whole blocks");
-        if (!operation.IsTransfer) return;
-        if (operation.DataBytes != operation.LengthBytes) _violations.Add($"{operation} has {operation.DataBytes} bytes of data");
+        if (((operation.OffsetBytes | (uint)operation.LengthBytes) & (block - 1)) != 0)
+            _violations.Add($"{operation} is not whole blocks");
+        if (!operation.IsTransfer)
+            return;
+        if (operation.DataBytes != operation.LengthBytes)
+            _violations.Add($"{operation} has {operation.DataBytes} bytes of data");
         // Mapped pages lie outside, and a guest may name the same one twice.
-        if (_buffers.Count == 0) return;
+        if (_buffers.Count == 0)
+            return;
 
         nint place = (nint)operation.Buffer;
-        if (!_buffers.Exists(own => place >= own.Start && (nuint)(place - own.Start) + (nuint)operation.LengthBytes <= own.LengthBytes)) _violations.Add($"{operation}: not in the queue's buffers");
+        if (
+            !_buffers.Exists(own =>
+                place >= own.Start && (nuint)(place - own.Start) + (nuint)operation.LengthBytes <= own.LengthBytes
+            )
+        )
+            _violations.Add($"{operation}: not in the queue's buffers");
         foreach (ScriptedOperation other in _underWay)
         {
-            if (other.IsTransfer && operation.Buffer < other.Buffer + other.LengthBytes && other.Buffer < operation.Buffer + operation.LengthBytes)
+            if (
+                other.IsTransfer
+                && operation.Buffer < other.Buffer + other.LengthBytes
+                && other.Buffer < operation.Buffer + operation.LengthBytes
+            )
                 _violations.Add($"{operation} shares memory with {other}, which is under way");
         }
     }
@@ -215,7 +281,8 @@ internal sealed unsafe class ScriptedDisk : Disk
     internal void Attach(in DiskAttachment attachment)
     {
         AttachCount++;
-        if (attachment.Buffers != null) _buffers.Add(((nint)attachment.Buffers, attachment.BuffersLengthBytes));
+        if (attachment.Buffers != null)
+            _buffers.Add(((nint)attachment.Buffers, attachment.BuffersLengthBytes));
     }
 
     internal void Detach() => DetachCount++;
@@ -225,7 +292,8 @@ internal sealed unsafe class ScriptedDisk : Disk
         lock (_lock)
         {
             int count = 0;
-            while (count < completions.Length && port.Completed.TryDequeue(out DiskCompletion completion)) completions[count++] = completion;
+            while (count < completions.Length && port.Completed.TryDequeue(out DiskCompletion completion))
+                completions[count++] = completion;
             return count;
         }
     }

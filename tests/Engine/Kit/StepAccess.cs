@@ -1,4 +1,3 @@
-using Blkring.Engine.Disks;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
 using Blkring.Loopback;
@@ -61,12 +60,14 @@ internal sealed unsafe class StepAccess(LoopbackDomain domain, string? failAt = 
     protected override void Dispose(bool disposing)
     {
         Steps.Add(nameof(Dispose));
-        if (disposing) _inner.Dispose();
+        if (disposing)
+            _inner.Dispose();
     }
 
     private void Note(string step)
     {
         Steps.Add(step);
-        if (failAt is not null && step.StartsWith(failAt, StringComparison.Ordinal)) throw new VbdConnectException($"{failAt} fails as the test asks");
+        if (failAt is not null && step.StartsWith(failAt, StringComparison.Ordinal))
+            throw new VbdConnectException($"{failAt} fails as the test asks");
     }
 }

@@ -27,9 +27,13 @@ internal static class Wait
         Blkif.DecodedResponse response = default;
         while (responses.Count < count)
         {
-            if (frontend.TryTake(ref response)) responses.Add(response);
+            if (frontend.TryTake(ref response))
+                responses.Add(response);
             else if (!frontend.FinalCheckForResponses())
-                Assert.True(frontend.WaitForEvent(LimitMs), $"waited {LimitMs / 1000} s in vain: {responses.Count} of {count} responses came");
+                Assert.True(
+                    frontend.WaitForEvent(LimitMs),
+                    $"waited {LimitMs / 1000} s in vain: {responses.Count} of {count} responses came"
+                );
         }
         return responses;
     }

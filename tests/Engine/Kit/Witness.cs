@@ -4,7 +4,9 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Kit;
 
-/// <summary>What a queue did to its guest, counted outside the queue: its own statistics are not taken at their word.</summary>
+/// <summary>
+/// What a queue did to its guest, counted outside the queue: its own statistics are not taken at their word.
+/// </summary>
 internal sealed class Witness
 {
     public int CopyCalls { get; set; }
@@ -14,13 +16,17 @@ internal sealed class Witness
     public int UnmapCalls { get; set; }
     public int UnmappedPages { get; set; }
     public int Notifications { get; set; }
+
     /// <summary>Called before each notification, when the responses can be seen.</summary>
     public Action? BeforeNotify { get; set; }
     public int Unmasks { get; set; }
+
     /// <summary>Called before each batch of copies, with the number of segments.</summary>
     public Action<int>? BeforeCopy { get; set; }
+
     /// <summary>The whole batch fails before any segment is looked at, as a hypercall that returns an error.</summary>
     public bool RefuseCopies { get; set; }
+
     /// <summary>Called before each batch that is mapped or unmapped.</summary>
     public Action? BeforeMap { get; set; }
 
@@ -34,7 +40,12 @@ internal sealed class Witness
         {
             fixed (uint* pinned = references)
             {
-                GrantMapping mapping = new() { References = pinned, Count = references.Length, Address = (byte*)address };
+                GrantMapping mapping = new()
+                {
+                    References = pinned,
+                    Count = references.Length,
+                    Address = (byte*)address,
+                };
                 grants.Unmap(&mapping, 1);
             }
             UnmappedPages += references.Length;
@@ -55,7 +66,8 @@ internal readonly unsafe struct WitnessedGrants(LoopbackGrants grants, Witness w
         witness.CopyCalls++;
         witness.CopySegments += count;
         witness.BeforeCopy?.Invoke(count);
-        if (!witness.RefuseCopies) _grants.Copy(segments, count);
+        if (!witness.RefuseCopies)
+            _grants.Copy(segments, count);
     }
 
     public void Map(GrantMapping* mappings, int count)
@@ -65,9 +77,13 @@ internal readonly unsafe struct WitnessedGrants(LoopbackGrants grants, Witness w
         _grants.Map(mappings, count);
         for (int i = 0; i < count; i++)
         {
-            if (mappings[i].Status != 0) continue;
+            if (mappings[i].Status != 0)
+                continue;
             witness.MappedPages += mappings[i].Count;
-            witness.Mapped.Add((nint)mappings[i].Address, new ReadOnlySpan<uint>(mappings[i].References, mappings[i].Count).ToArray());
+            witness.Mapped.Add(
+                (nint)mappings[i].Address,
+                new ReadOnlySpan<uint>(mappings[i].References, mappings[i].Count).ToArray()
+            );
         }
     }
 
@@ -79,8 +95,10 @@ internal readonly unsafe struct WitnessedGrants(LoopbackGrants grants, Witness w
         for (int i = 0; i < count; i++)
         {
             // A group that was never mapped, or not like this, is our bug.
-            if (mappings[i].Status != 0) throw new InvalidOperationException($"unmapping failed: {mappings[i].Status}");
-            if (!witness.Mapped.Remove((nint)mappings[i].Address)) throw new InvalidOperationException("what was not mapped is unmapped");
+            if (mappings[i].Status != 0)
+                throw new InvalidOperationException($"unmapping failed: {mappings[i].Status}");
+            if (!witness.Mapped.Remove((nint)mappings[i].Address))
+                throw new InvalidOperationException("what was not mapped is unmapped");
             witness.UnmappedPages += mappings[i].Count;
         }
     }
@@ -96,17 +114,11 @@ internal readonly unsafe struct WitnessedEvents(Witness witness) : IEventChannel
         witness.Notifications++;
     }
 
-    public void PrepareWait(io_uring_sqe* sqe)
-    {
-    }
+    public void PrepareWait(io_uring_sqe* sqe) { }
 
-    public void CompleteWait(int result)
-    {
-    }
+    public void CompleteWait(int result) { }
 
-    public void Consume()
-    {
-    }
+    public void Consume() { }
 
     public void Unmask() => witness.Unmasks++;
 }

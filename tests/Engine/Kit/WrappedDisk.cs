@@ -5,7 +5,9 @@ namespace Blkring.Engine.Tests.Kit;
 /// <summary>What a wrapped disk does differently; made anew for each queue, as its data plane is.</summary>
 internal interface ITwist
 {
-    /// <summary>Stands before each operation of the memory disk behind it, whose content is at <paramref name="content"/>.</summary>
+    /// <summary>
+    /// Stands before each operation of the memory disk behind it, whose content is at <paramref name="content"/>.
+    /// </summary>
     static abstract unsafe int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state);
 }
 
@@ -13,6 +15,7 @@ internal interface ITwist
 internal sealed class Twisted
 {
     public int Operations { get; set; }
+
     /// <summary>It has lied: from now on it is honest.</summary>
     public bool Done { get; set; }
     public byte[] Kept { get; } = new byte[64 * 1024];
@@ -22,7 +25,8 @@ internal sealed class Twisted
 }
 
 /// <summary>A memory disk with something wrong with it.</summary>
-internal sealed unsafe class WrappedDisk<TTwist>(long sectors) : Disk(sectors, readOnly: false) where TTwist : struct, ITwist
+internal sealed unsafe class WrappedDisk<TTwist>(long sectors) : Disk(sectors, readOnly: false)
+    where TTwist : struct, ITwist
 {
     private readonly MemoryDisk _disk = new(sectors);
 
@@ -34,7 +38,8 @@ internal sealed unsafe class WrappedDisk<TTwist>(long sectors) : Disk(sectors, r
 
     public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor)
     {
-        fixed (byte* content = _disk.Content) return visitor.Visit(new Io(content, State));
+        fixed (byte* content = _disk.Content)
+            return visitor.Visit(new Io(content, State));
     }
 
     protected override void Dispose(bool disposing) => _disk.Dispose();
@@ -46,15 +51,12 @@ internal sealed unsafe class WrappedDisk<TTwist>(long sectors) : Disk(sectors, r
 
         public static bool MovesData => true;
 
-        public void Attach(in DiskAttachment attachment)
-        {
-        }
+        public void Attach(in DiskAttachment attachment) { }
 
-        public void Detach()
-        {
-        }
+        public void Detach() { }
 
-        public int Start(in DiskOperation operation) => TTwist.Start(in operation, new MemoryDiskIo(_content), _content, state);
+        public int Start(in DiskOperation operation) =>
+            TTwist.Start(in operation, new MemoryDiskIo(_content), _content, state);
 
         public int Reap(Span<DiskCompletion> completions) => 0;
     }

@@ -5,7 +5,9 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Loopback;
 
-/// <summary>The hypervisor that the tests play: it must refuse what Xen refuses, or the other tests prove little.</summary>
+/// <summary>
+/// The hypervisor that the tests play: it must refuse what Xen refuses, or the other tests prove little.
+/// </summary>
 public sealed unsafe class LoopbackTests
 {
     private const ushort Guest = 5;
@@ -18,7 +20,8 @@ public sealed unsafe class LoopbackTests
         uint frame = domain.TakeFrames(1);
         GrantReference reference = domain.Grant(frame, readOnly: false);
         byte* local = stackalloc byte[4096];
-        Span<byte> page = new(domain.FrameAt(frame), 4096), ours = new(local, 4096);
+        Span<byte> page = new(domain.FrameAt(frame), 4096),
+            ours = new(local, 4096);
         new Random(1).NextBytes(page);
         byte[] before = page.ToArray();
 
@@ -42,8 +45,10 @@ public sealed unsafe class LoopbackTests
         using LoopbackDomain domain = new(new DomainId(Guest), 4, 16);
         LoopbackGrants grants = new(domain.Memory, domain.Id, domain.Backend);
         uint frame = domain.TakeFrames(1);
-        GrantReference good = domain.Grant(frame, readOnly: false), readOnly = domain.Grant(frame, readOnly: true);
-        GrantReference foreign = domain.GrantTo(new DomainId(77), frame, readOnly: false), revoked = domain.Grant(frame, readOnly: false);
+        GrantReference good = domain.Grant(frame, readOnly: false),
+            readOnly = domain.Grant(frame, readOnly: true);
+        GrantReference foreign = domain.GrantTo(new DomainId(77), frame, readOnly: false),
+            revoked = domain.Grant(frame, readOnly: false);
         GrantReference beyond = domain.Grant((uint)domain.Memory.Frames, readOnly: false);
         domain.Revoke(revoked);
         byte* local = stackalloc byte[4096];
@@ -62,13 +67,20 @@ public sealed unsafe class LoopbackTests
             (FromGuest(good, 1, local, 4096), GrantTable.GntstBadCopyArg),
             (FromGuest(good, 4095, local, 2), GrantTable.GntstBadCopyArg),
             (FromGuest(good, 65535, local, 65535), GrantTable.GntstBadCopyArg),
-            (FromGuest(good, 0, local, 512) with { SourceForeign = new ForeignAddress { Reference = good.Value, Domain = 6 } }, GrantTable.GntstBadDomain),
+            (
+                FromGuest(good, 0, local, 512) with
+                {
+                    SourceForeign = new ForeignAddress { Reference = good.Value, Domain = 6 },
+                },
+                GrantTable.GntstBadDomain
+            ),
             (FromGuest(good, 0, local, 512) with { Flags = 0 }, GrantTable.GntstGeneralError),
             (FromGuest(good, 0, local, 512) with { Flags = 3 }, GrantTable.GntstGeneralError),
             (ToGuest(local, good, 0, 512), GrantTable.GntstOkay),
         ];
         GrantCopySegment[] segments = [.. cases.Select(pair => pair.Segment)];
-        fixed (GrantCopySegment* first = segments) grants.Copy(first, segments.Length);
+        fixed (GrantCopySegment* first = segments)
+            grants.Copy(first, segments.Length);
         Assert.Equal(cases.Select(pair => pair.Status), segments.Select(segment => segment.Status));
     }
 
@@ -112,7 +124,12 @@ public sealed unsafe class LoopbackTests
     private static GrantCopySegment FromGuest(GrantReference reference, ushort offset, byte* to, ushort length)
     {
         GrantCopySegment segment = default;
-        segment.SourceForeign = new ForeignAddress { Reference = reference.Value, OffsetBytes = offset, Domain = Guest };
+        segment.SourceForeign = new ForeignAddress
+        {
+            Reference = reference.Value,
+            OffsetBytes = offset,
+            Domain = Guest,
+        };
         segment.DestAddress = to;
         (segment.LengthBytes, segment.Flags, segment.Status) = (length, GrantTable.GntcopySourceGref, 99);
         return segment;
@@ -122,7 +139,12 @@ public sealed unsafe class LoopbackTests
     {
         GrantCopySegment segment = default;
         segment.SourceAddress = from;
-        segment.DestForeign = new ForeignAddress { Reference = reference.Value, OffsetBytes = offset, Domain = Guest };
+        segment.DestForeign = new ForeignAddress
+        {
+            Reference = reference.Value,
+            OffsetBytes = offset,
+            Domain = Guest,
+        };
         (segment.LengthBytes, segment.Flags, segment.Status) = (length, GrantTable.GntcopyDestGref, 99);
         return segment;
     }

@@ -30,19 +30,26 @@ public sealed unsafe class SectorModelTests
         for (int sector = 0; sector < 4; sector++)
         {
             model.Write(sector, old);
-            if (sector == 1) model.Discard(sector, 1, zeroes: true);
-            if (sector == 2) model.Discard(sector, 1, zeroes: false);
-            if (sector == 3) model.Forget(sector, 1);
+            if (sector == 1)
+                model.Discard(sector, 1, zeroes: true);
+            if (sector == 2)
+                model.Discard(sector, 1, zeroes: false);
+            if (sector == 3)
+                model.Forget(sector, 1);
             model.Write(sector, current);
             Assert.True(model.IsRight(sector, current));
-            Assert.False(model.IsRight(sector, old), $"sector {sector}: what was there before passes for what was written last");
+            Assert.False(
+                model.IsRight(sector, old),
+                $"sector {sector}: what was there before passes for what was written last"
+            );
         }
     }
 
     [Fact]
     public void The_content_of_another_sector_or_another_run_is_wrong()
     {
-        SectorModel model = new(8, seed: 1), otherRun = new(8, seed: 2);
+        SectorModel model = new(8, seed: 1),
+            otherRun = new(8, seed: 2);
         byte* content = stackalloc byte[512];
         byte* other = stackalloc byte[512];
         model.Write(3, content);
@@ -64,7 +71,8 @@ public sealed unsafe class SectorModelTests
         for (int at = 8; at < 512; at += 8)
         {
             byte[] mixed = [.. new ReadOnlySpan<byte>(current, at), .. new ReadOnlySpan<byte>(old + at, 512 - at)];
-            fixed (byte* m = mixed) Assert.False(model.IsRight(0, m));
+            fixed (byte* m = mixed)
+                Assert.False(model.IsRight(0, m));
         }
     }
 

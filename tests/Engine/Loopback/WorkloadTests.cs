@@ -8,7 +8,10 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Loopback;
 
-/// <summary>Everything together: a mixed workload in which every byte is checked, and proof that the checking finds a disk that lies.</summary>
+/// <summary>
+/// Everything together: a mixed workload in which every byte is checked, and proof that the checking finds a disk that
+/// lies.
+/// </summary>
 public sealed unsafe class WorkloadTests
 {
     public enum Store
@@ -23,9 +26,9 @@ public sealed unsafe class WorkloadTests
     {
         TheoryData<BlkifProtocol, Store, int> rows = [];
         foreach (BlkifProtocol protocol in Enum.GetValues<BlkifProtocol>())
-            foreach (Store store in Enum.GetValues<Store>())
-                foreach (int pages in (int[])[1, 16])
-                    rows.Add(protocol, store, pages);
+        foreach (Store store in Enum.GetValues<Store>())
+        foreach (int pages in (int[])[1, 16])
+            rows.Add(protocol, store, pages);
         return rows;
     }
 
@@ -54,16 +57,19 @@ public sealed unsafe class WorkloadTests
     public void A_disk_that_loses_one_write_is_found_out(BlkifProtocol protocol) => FindsOut<LosesOneWrite>(protocol);
 
     [Theory, EveryAbi]
-    public void A_disk_that_returns_what_was_there_before_is_found_out(BlkifProtocol protocol) => FindsOut<ReturnsOldData>(protocol);
+    public void A_disk_that_returns_what_was_there_before_is_found_out(BlkifProtocol protocol) =>
+        FindsOut<ReturnsOldData>(protocol);
 
     [Theory, EveryAbi]
-    public void A_disk_that_swaps_two_sectors_is_found_out(BlkifProtocol protocol) => FindsOut<SwapsTwoSectors>(protocol);
+    public void A_disk_that_swaps_two_sectors_is_found_out(BlkifProtocol protocol) =>
+        FindsOut<SwapsTwoSectors>(protocol);
 
     [Theory, EveryAbi]
     public void A_disk_that_flips_a_bit_is_found_out(BlkifProtocol protocol) => FindsOut<FlipsOneBit>(protocol);
 
     [Theory, EveryAbi]
-    public void A_disk_that_loses_one_discard_is_found_out(BlkifProtocol protocol) => FindsOut<LosesOneDiscard>(protocol);
+    public void A_disk_that_loses_one_discard_is_found_out(BlkifProtocol protocol) =>
+        FindsOut<LosesOneDiscard>(protocol);
 
     [Theory, EveryAbi]
     public void The_same_disk_without_a_lie_is_not(BlkifProtocol protocol)
@@ -74,9 +80,11 @@ public sealed unsafe class WorkloadTests
     }
 
     /// <summary>
-    /// The disk lies once. The place may be written anew before anyone reads it, and then nobody was harmed: so a few runs may pass.
+    /// The disk lies once. The place may be written anew before anyone reads it, and then nobody was harmed: so a few
+    /// runs may pass.
     /// </summary>
-    private static void FindsOut<TTwist>(BlkifProtocol protocol) where TTwist : struct, ITwist
+    private static void FindsOut<TTwist>(BlkifProtocol protocol)
+        where TTwist : struct, ITwist
     {
         const int Lies = 20;
         long start = Stopwatch.GetTimestamp();
@@ -84,8 +92,10 @@ public sealed unsafe class WorkloadTests
         for ((int lies, ulong seed) = (0, 1); lies < Lies && Stopwatch.GetElapsedTime(start) < Wait.Limit; seed++)
         {
             WorkloadResult result = Run<TTwist>(protocol, seed, out bool lied);
-            if (lied) lies++;
-            if (!lied || result.IsRight) continue;
+            if (lied)
+                lies++;
+            if (!lied || result.IsRight)
+                continue;
             Assert.Contains("does not hold what was written", result.FirstProblem, StringComparison.Ordinal);
             Assert.True(result.WrongSectors > 0);
             return;
@@ -93,7 +103,8 @@ public sealed unsafe class WorkloadTests
         Assert.Fail($"nobody noticed that the disk {typeof(TTwist).Name}");
     }
 
-    private static WorkloadResult Run<TTwist>(BlkifProtocol protocol, ulong seed, out bool lied) where TTwist : struct, ITwist
+    private static WorkloadResult Run<TTwist>(BlkifProtocol protocol, ulong seed, out bool lied)
+        where TTwist : struct, ITwist
     {
         using Reactor reactor = new();
         WrappedDisk<TTwist> disk = new(8192);
@@ -108,7 +119,8 @@ public sealed unsafe class WorkloadTests
 
     private readonly struct Honest : ITwist
     {
-        public static int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state) => disk.Start(in operation);
+        public static int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state) =>
+            disk.Start(in operation);
     }
 
     private readonly struct LosesOneWrite : ITwist
@@ -128,7 +140,8 @@ public sealed unsafe class WorkloadTests
         public static int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state)
         {
             int result = disk.Start(in operation);
-            if (IsTurn(in operation, DiskOperationKind.Write, state)) content[operation.OffsetBytes + operation.LengthBytes - 1] ^= 0x80;
+            if (IsTurn(in operation, DiskOperationKind.Write, state))
+                content[operation.OffsetBytes + operation.LengthBytes - 1] ^= 0x80;
             return result;
         }
     }
@@ -138,8 +151,10 @@ public sealed unsafe class WorkloadTests
         public static int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state)
         {
             int result = disk.Start(in operation);
-            if (operation.LengthBytes < 2 * Disk.SectorBytes || !IsTurn(in operation, DiskOperationKind.Write, state)) return result;
-            Span<byte> first = new(content + operation.OffsetBytes, Disk.SectorBytes), second = new(content + operation.OffsetBytes + Disk.SectorBytes, Disk.SectorBytes);
+            if (operation.LengthBytes < 2 * Disk.SectorBytes || !IsTurn(in operation, DiskOperationKind.Write, state))
+                return result;
+            Span<byte> first = new(content + operation.OffsetBytes, Disk.SectorBytes),
+                second = new(content + operation.OffsetBytes + Disk.SectorBytes, Disk.SectorBytes);
             byte[] kept = first.ToArray();
             second.CopyTo(first);
             kept.CopyTo(second);
@@ -159,10 +174,22 @@ public sealed unsafe class WorkloadTests
                 (state.KeptOffsetBytes, state.KeptLengthBytes) = (operation.OffsetBytes, operation.LengthBytes);
             }
             int result = disk.Start(in operation);
-            if (operation.Kind == DiskOperationKind.Read && !state.Done && state.KeptOffsetBytes >= operation.OffsetBytes && state.KeptOffsetBytes + state.KeptLengthBytes <= end)
+            if (
+                operation.Kind == DiskOperationKind.Read
+                && !state.Done
+                && state.KeptOffsetBytes >= operation.OffsetBytes
+                && state.KeptOffsetBytes + state.KeptLengthBytes <= end
+            )
             {
                 state.Done = true;
-                state.Kept.AsSpan(0, state.KeptLengthBytes).CopyTo(new Span<byte>(operation.Buffer + (state.KeptOffsetBytes - operation.OffsetBytes), state.KeptLengthBytes));
+                state
+                    .Kept.AsSpan(0, state.KeptLengthBytes)
+                    .CopyTo(
+                        new Span<byte>(
+                            operation.Buffer + (state.KeptOffsetBytes - operation.OffsetBytes),
+                            state.KeptLengthBytes
+                        )
+                    );
             }
             return result;
         }
@@ -171,7 +198,8 @@ public sealed unsafe class WorkloadTests
     /// <summary>Once, and not at the very start.</summary>
     private static bool IsTurn(in DiskOperation operation, DiskOperationKind kind, Twisted state)
     {
-        if (operation.Kind != kind || state.Done || ++state.Operations < 20) return false;
+        if (operation.Kind != kind || state.Done || ++state.Operations < 20)
+            return false;
         return state.Done = true;
     }
 }

@@ -8,7 +8,9 @@ public sealed unsafe class ArenaTests
     [Fact]
     public void Pieces_are_zeroed_aligned_apart_and_inside()
     {
-        using Arena arena = new(Arena.SizeOf<byte>(100) + Arena.SizeOf<long>(3) + Arena.SizeOf<byte>(8192, Arena.PageBytes));
+        using Arena arena = new(
+            Arena.SizeOf<byte>(100) + Arena.SizeOf<long>(3) + Arena.SizeOf<byte>(8192, Arena.PageBytes)
+        );
         Assert.Equal(0u, arena.LengthBytes % Arena.PageBytes);
         byte* first = arena.Take<byte>(100);
         long* second = arena.Take<long>(3);

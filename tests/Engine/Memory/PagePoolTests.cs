@@ -3,7 +3,9 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Memory;
 
-/// <summary>Runs of pages are lent apart from each other, come back, and fit as long as there is a gap that holds them.</summary>
+/// <summary>
+/// Runs of pages are lent apart from each other, come back, and fit as long as there is a gap that holds them.
+/// </summary>
 public sealed unsafe class PagePoolTests
 {
     [Theory]
@@ -41,7 +43,8 @@ public sealed unsafe class PagePoolTests
             runs.Add((taken, wanted));
         }
         Assert.True(refused > 0);
-        foreach ((int first, int length) in runs) pool.Return(first, length);
+        foreach ((int first, int length) in runs)
+            pool.Return(first, length);
         Assert.Equal(0, pool.TryTake(pages));
         Assert.Equal(PagePool.None, pool.TryTake(1));
     }
@@ -52,7 +55,8 @@ public sealed unsafe class PagePoolTests
         foreach (bool taken in lent)
         {
             run = taken ? 0 : run + 1;
-            if (run >= wanted) return true;
+            if (run >= wanted)
+                return true;
         }
         return false;
     }

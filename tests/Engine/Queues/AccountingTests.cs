@@ -49,9 +49,7 @@ public sealed class AccountingTests
         rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
         long before = System.Diagnostics.Stopwatch.GetTimestamp();
-        while (System.Diagnostics.Stopwatch.GetElapsedTime(before).TotalMicroseconds < 200)
-        {
-        }
+        while (System.Diagnostics.Stopwatch.GetElapsedTime(before).TotalMicroseconds < 200) { }
         rig.FinishDisk();
         Assert.Single(rig.Responses());
         rig.Disk.OnStart = _ => -Errno.EIO;
@@ -73,13 +71,21 @@ public sealed class AccountingTests
         using Rig rig = new(protocol);
         foreach (int batch in (int[])[1, 5, 10])
         {
-            for (int i = 0; i < batch; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
+            for (int i = 0; i < batch; i++)
+                rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
             rig.PushAndRun();
         }
-        Assert.Equal((3, 16, 10), (rig.Statistics.BatchSize.Count, rig.Statistics.BatchSize.Sum, rig.Statistics.BatchSize.Max));
+        Assert.Equal(
+            (3, 16, 10),
+            (rig.Statistics.BatchSize.Count, rig.Statistics.BatchSize.Sum, rig.Statistics.BatchSize.Max)
+        );
         // 1, then 6, then 16 under way.
-        Assert.Equal((3, 23, 16), (rig.Statistics.QueueDepth.Count, rig.Statistics.QueueDepth.Sum, rig.Statistics.QueueDepth.Max));
+        Assert.Equal(
+            (3, 23, 16),
+            (rig.Statistics.QueueDepth.Count, rig.Statistics.QueueDepth.Sum, rig.Statistics.QueueDepth.Max)
+        );
     }
 
-    private static (long, long, long, long) Figures(KindStatistics kind) => (kind.Operations, kind.Bytes, kind.Failed, kind.Invalid);
+    private static (long, long, long, long) Figures(KindStatistics kind) =>
+        (kind.Operations, kind.Bytes, kind.Failed, kind.Invalid);
 }

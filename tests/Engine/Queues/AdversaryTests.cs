@@ -5,10 +5,13 @@ using Blkring.Engine.Tests.Kit;
 namespace Blkring.Engine.Tests.Queues;
 
 /// <summary>
-/// Requests of every kind, most of them valid, on devices of every kind, over a disk that ends its operations in any order, in part, late,
-/// not at all or twice; and a model that knows what each response and each sector may be.
+/// Requests of every kind, most of them valid, on devices of every kind, over a disk that ends its operations in any
+/// order, in part, late, not at all or twice; and a model that knows what each response and each sector may be.
 /// </summary>
-/// <remarks><c>BLKRING_SEEDS=10000</c> tries so many devices an ABI instead of a few; <c>BLKRING_FIRST_SEED</c> says where to begin.</remarks>
+/// <remarks>
+/// <c>BLKRING_SEEDS=10000</c> tries so many devices an ABI instead of a few; <c>BLKRING_FIRST_SEED</c> says where to
+/// begin.
+/// </remarks>
 public sealed class AdversaryTests
 {
     private const int Steps = 600;
@@ -38,22 +41,33 @@ public sealed class AdversaryTests
         for (int seed = first, end = first + Setting("BLKRING_SEEDS", 40); seed < end; seed++)
         {
             int lot = (seed * 3) + (int)protocol;
-            AdversaryOptions options = AdversaryOptions.Of(protocol, new Random(lot)) with { JournalPath = journalPath };
+            AdversaryOptions options = AdversaryOptions.Of(protocol, new Random(lot)) with
+            {
+                JournalPath = journalPath,
+            };
             try
             {
                 using Adversary adversary = new(options, lot);
                 adversary.Run(Steps);
-                (answered, served, deaths) = (answered + adversary.Answered, served + adversary.Served, deaths + adversary.Deaths);
+                (answered, served, deaths) = (
+                    answered + adversary.Answered,
+                    served + adversary.Served,
+                    deaths + adversary.Deaths
+                );
             }
             catch (Exception error)
             {
                 throw new InvalidOperationException($"seed {seed}: {options}", error);
             }
         }
-        TestContext.Current.TestOutputHelper?.WriteLine($"{answered} requests answered, {served} of them served, by {deaths + 1} daemons");
+        TestContext.Current.TestOutputHelper?.WriteLine(
+            $"{answered} requests answered, {served} of them served, by {deaths + 1} daemons"
+        );
         return (answered, served, deaths);
     }
 
     private static int Setting(string name, int usual) =>
-        Environment.GetEnvironmentVariable(name) is { Length: > 0 } text ? int.Parse(text, CultureInfo.InvariantCulture) : usual;
+        Environment.GetEnvironmentVariable(name) is { Length: > 0 } text
+            ? int.Parse(text, CultureInfo.InvariantCulture)
+            : usual;
 }

@@ -12,12 +12,13 @@ using Blkring.Loopback;
 namespace Blkring.Engine.Tests.Queues;
 
 /// <summary>
-/// B1, the line marked Better: the data path allocates nothing. Ten million requests, not a byte of garbage on the threads that serve
-/// them, not a collection; and a disk that allocates shows that the gate can be missed.
+/// B1, the line marked Better: the data path allocates nothing. Ten million requests, not a byte of garbage on the
+/// threads that serve them, not a collection; and a disk that allocates shows that the gate can be missed.
 /// </summary>
 public sealed class AllocationGate
 {
-    // Debug builds keep no value in a register and inline nothing, but allocate the same: there a tenth shows it, in the same time.
+    // Debug builds keep no value in a register and inline nothing, but allocate the same: there a tenth shows it, in
+    // the same time.
 #if DEBUG
     private const int Requests = 1_000_000;
 #else
@@ -52,12 +53,21 @@ public sealed class AllocationGate
         Assert.Equal(default, Measure(protocol, disk, FileRequests / 3, WarmUpRequests / 10));
     }
 
-    /// <summary>Long requests among the others, in each mode, and with fewer persistent grants than pages: insertion and eviction all the time.</summary>
+    /// <summary>
+    /// Long requests among the others, in each mode, and with fewer persistent grants than pages: insertion and
+    /// eviction all the time.
+    /// </summary>
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
     public void Long_requests_and_mapped_pages_leave_no_garbage(BlkifProtocol protocol, GrantMode mode)
     {
         using MemoryDisk disk = new(1 << 14);
-        VbdOptions options = new() { GrantMode = mode, MaxIndirectSegments = LongSegments, MaxPersistentGrants = 100, IndirectMemoryBytes = 1 << 20 };
+        VbdOptions options = new()
+        {
+            GrantMode = mode,
+            MaxIndirectSegments = LongSegments,
+            MaxPersistentGrants = 100,
+            IndirectMemoryBytes = 1 << 20,
+        };
         Assert.Equal(default, Measure(protocol, disk, FileRequests / 3, WarmUpRequests / 10, options));
     }
 
@@ -65,20 +75,55 @@ public sealed class AllocationGate
     public void Parts_of_blocks_leave_no_garbage(BlkifProtocol protocol, bool useIoUring)
     {
         using MemoryDisk disk = new(1 << 14, sectorBytes: Arena.PageBytes);
-        Assert.Equal(default, Measure(protocol, disk, FileRequests / 3, WarmUpRequests / 10, new VbdOptions(), new Load { SectorOffset = 3, UseIoUring = useIoUring }));
+        Assert.Equal(
+            default,
+            Measure(
+                protocol,
+                disk,
+                FileRequests / 3,
+                WarmUpRequests / 10,
+                new VbdOptions(),
+                new Load { SectorOffset = 3, UseIoUring = useIoUring }
+            )
+        );
     }
 
     /// <summary>
-    /// Barriers, flushes that wait together, discards, requests that can never be served and grants that are none, under a limit that holds
-    /// them back, on a disk that now and then wants to be asked again or fails; with each way to the pages and each way to wait.
+    /// Barriers, flushes that wait together, discards, requests that can never be served and grants that are none,
+    /// under a limit that holds them back, on a disk that now and then wants to be asked again or fails; with each way
+    /// to the pages and each way to wait.
     /// </summary>
     [Theory, MemberData(nameof(EveryWay))]
-    public void Requests_of_every_kind_and_their_faults_leave_no_garbage(BlkifProtocol protocol, GrantMode mode, bool useIoUring)
+    public void Requests_of_every_kind_and_their_faults_leave_no_garbage(
+        BlkifProtocol protocol,
+        GrantMode mode,
+        bool useIoUring
+    )
     {
         using WrappedDisk<FailsNowAndThen> disk = new(1 << 14);
-        Throttle throttle = new() { Limits = new ThrottleLimits { Iops = 200_000, BytesPerSecond = 10L << 30 } };
-        VbdOptions options = new() { GrantMode = mode, MaxIndirectSegments = LongSegments, MaxPersistentGrants = 100, IndirectMemoryBytes = 1 << 20, Throttle = throttle };
-        Assert.Equal(default, Measure(protocol, disk, FileRequests / 3, WarmUpRequests / 10, options, new Load { Everything = true, UseIoUring = useIoUring }));
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { Iops = 200_000, BytesPerSecond = 10L << 30 },
+        };
+        VbdOptions options = new()
+        {
+            GrantMode = mode,
+            MaxIndirectSegments = LongSegments,
+            MaxPersistentGrants = 100,
+            IndirectMemoryBytes = 1 << 20,
+            Throttle = throttle,
+        };
+        Assert.Equal(
+            default,
+            Measure(
+                protocol,
+                disk,
+                FileRequests / 3,
+                WarmUpRequests / 10,
+                options,
+                new Load { Everything = true, UseIoUring = useIoUring }
+            )
+        );
         Assert.True(disk.State.Operations > FileRequests / 6);
     }
 
@@ -89,16 +134,26 @@ public sealed class AllocationGate
         using TempImage image = new(1 << 14);
         using FileDisk disk = image.Open(cache: CacheMode.Writeback);
         VbdOptions options = new() { GrantMode = mode, MaxIndirectSegments = LongSegments };
-        Assert.Equal(default, Measure(protocol, disk, FileRequests / 3, WarmUpRequests / 10, options, new Load { Rings = 2, UseIoUring = useIoUring }));
+        Assert.Equal(
+            default,
+            Measure(
+                protocol,
+                disk,
+                FileRequests / 3,
+                WarmUpRequests / 10,
+                options,
+                new Load { Rings = 2, UseIoUring = useIoUring }
+            )
+        );
     }
 
     public static TheoryData<BlkifProtocol, GrantMode, bool> EveryWay()
     {
         TheoryData<BlkifProtocol, GrantMode, bool> rows = [];
         foreach (BlkifProtocol protocol in Enum.GetValues<BlkifProtocol>())
-            foreach (GrantMode mode in Enum.GetValues<GrantMode>())
-                foreach (bool useIoUring in (bool[])[true, false])
-                    rows.Add(protocol, mode, useIoUring);
+        foreach (GrantMode mode in Enum.GetValues<GrantMode>())
+        foreach (bool useIoUring in (bool[])[true, false])
+            rows.Add(protocol, mode, useIoUring);
         return rows;
     }
 
@@ -117,20 +172,35 @@ public sealed class AllocationGate
     private sealed record Load
     {
         public int SectorOffset { get; init; }
+
         /// <summary>Not only reads, writes and a few flushes.</summary>
         public bool Everything { get; init; }
         public int Rings { get; init; } = 1;
         public bool UseIoUring { get; init; } = true;
     }
 
-    private static Garbage Measure(BlkifProtocol protocol, Disk disk, int requests, int warmUp, VbdOptions? options = null, Load? load = null)
+    private static Garbage Measure(
+        BlkifProtocol protocol,
+        Disk disk,
+        int requests,
+        int warmUp,
+        VbdOptions? options = null,
+        Load? load = null
+    )
     {
         load ??= new Load();
         using Reactor reactor = new(new ReactorOptions { UseIoUring = load.UseIoUring });
         Assert.Equal(load.UseIoUring, reactor.UsesIoUring);
         using Device device = new(
-            reactor, protocol, disk, ringPages: options is null ? 16 : 2, options, ownsDisk: false,
-            segments: options is null ? Blkif.MaxSegmentsPerRequest : LongSegments, rings: load.Rings);
+            reactor,
+            protocol,
+            disk,
+            ringPages: options is null ? 16 : 2,
+            options,
+            ownsDisk: false,
+            segments: options is null ? Blkif.MaxSegmentsPerRequest : LongSegments,
+            rings: load.Rings
+        );
         Guest[] guests = [.. device.Frontends.Select(frontend => new Guest(frontend, load))];
         for (int part = 0; part < 4; part++)
         {
@@ -144,16 +214,33 @@ public sealed class AllocationGate
         GC.Collect();
         GC.WaitForPendingFinalizers();
         int collections = Collections();
-        long reactorBytes = reactor.AllocatedBytes, guestBytes = GC.GetAllocatedBytesForCurrentThread();
+        long reactorBytes = reactor.AllocatedBytes,
+            guestBytes = GC.GetAllocatedBytesForCurrentThread();
         Run(guests, requests);
-        // The figure is as of the thread's last wait: one more request lies behind a wait that came after all the others.
+        // The figure is as of the thread's last wait: one more request lies behind a wait that came after all the
+        // others.
         Run(guests, 1);
         Run(guests, 1);
         Garbage garbage = new(
-            reactor.AllocatedBytes - reactorBytes, GC.GetAllocatedBytesForCurrentThread() - guestBytes, Collections() - collections);
+            reactor.AllocatedBytes - reactorBytes,
+            GC.GetAllocatedBytesForCurrentThread() - guestBytes,
+            Collections() - collections
+        );
         Assert.InRange(Answered(device) - answered, requests, requests + 2 + (2 * guests.Length));
-        if (load.Everything) AssertEverything(device);
-        else Assert.All(device.Vbd.Queues, queue => Assert.Equal(0, queue.Statistics.Read.Failed + queue.Statistics.Read.Invalid + queue.Statistics.Write.Failed + queue.Statistics.Write.Invalid));
+        if (load.Everything)
+            AssertEverything(device);
+        else
+            Assert.All(
+                device.Vbd.Queues,
+                queue =>
+                    Assert.Equal(
+                        0,
+                        queue.Statistics.Read.Failed
+                            + queue.Statistics.Read.Invalid
+                            + queue.Statistics.Write.Failed
+                            + queue.Statistics.Write.Invalid
+                    )
+            );
         return garbage;
     }
 
@@ -161,8 +248,16 @@ public sealed class AllocationGate
     private static void AssertEverything(Device device)
     {
         QueueStatistics statistics = device.Queue.Statistics;
-        Assert.True(statistics.Flush.Operations > 0 && statistics.MergedFlushes > 0 && statistics.Discard.Operations > 0);
-        Assert.True(statistics.Retries > 0 && statistics.Read.Failed > 0 && statistics.Write.Failed > 0 && statistics.Read.Invalid > 0 && statistics.Other.Invalid > 0);
+        Assert.True(
+            statistics.Flush.Operations > 0 && statistics.MergedFlushes > 0 && statistics.Discard.Operations > 0
+        );
+        Assert.True(
+            statistics.Retries > 0
+                && statistics.Read.Failed > 0
+                && statistics.Write.Failed > 0
+                && statistics.Read.Invalid > 0
+                && statistics.Other.Invalid > 0
+        );
         Assert.True(device.Queue.Faults.Suppressed > 0);
     }
 
@@ -174,7 +269,8 @@ public sealed class AllocationGate
     private static void Run(Guest[] guests, int count)
     {
         int share = (count + guests.Length - 1) / guests.Length;
-        foreach (Guest guest in guests) guest.Begin(share);
+        foreach (Guest guest in guests)
+            guest.Begin(share);
         while (true)
         {
             bool any = false;
@@ -182,10 +278,13 @@ public sealed class AllocationGate
             foreach (Guest guest in guests)
             {
                 any |= guest.Move();
-                if (!guest.IsDone) waiting = guest;
+                if (!guest.IsDone)
+                    waiting = guest;
             }
-            if (waiting is null) return;
-            if (!any) waiting.Sleep();
+            if (waiting is null)
+                return;
+            if (!any)
+                waiting.Sleep();
         }
     }
 
@@ -193,26 +292,37 @@ public sealed class AllocationGate
     {
         public static unsafe int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state)
         {
-            if (++state.Operations % 1000 == 0) state.Garbage = new object();
+            if (++state.Operations % 1000 == 0)
+                state.Garbage = new object();
             return disk.Start(in operation);
         }
     }
 
     private readonly struct FailsNowAndThen : ITwist
     {
-        public static unsafe int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state) => (++state.Operations % 1000) switch
-        {
-            0 => -Errno.EIO,
-            500 => -Errno.EAGAIN,
-            _ => disk.Start(in operation),
-        };
+        public static unsafe int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state) =>
+            (++state.Operations % 1000) switch
+            {
+                0 => -Errno.EIO,
+                500 => -Errno.EAGAIN,
+                _ => disk.Start(in operation),
+            };
     }
 
-    /// <summary>A frontend that keeps the ring full with reads, writes and flushes, long ones too if it can, and allocates nothing itself.</summary>
+    /// <summary>
+    /// A frontend that keeps the ring full with reads, writes and flushes, long ones too if it can, and allocates
+    /// nothing itself.
+    /// </summary>
     private sealed unsafe class Guest(Frontend frontend, Load load)
     {
-        private readonly Blkif.DecodedRequest[] _requests = [.. Enumerable.Range(0, frontend.EntryCount).Select(i => Prepare(frontend, i, load))];
-        private int _next, _posted, _taken, _count;
+        private readonly Blkif.DecodedRequest[] _requests =
+        [
+            .. Enumerable.Range(0, frontend.EntryCount).Select(i => Prepare(frontend, i, load)),
+        ];
+        private int _next,
+            _posted,
+            _taken,
+            _count;
 
         public bool IsDone => _taken == _count;
 
@@ -225,29 +335,37 @@ public sealed class AllocationGate
             for (uint free = frontend.FreeRequests; free > 0 && _posted < _count; free--, _posted++)
             {
                 frontend.Put(in _requests[_next]);
-                if (++_next == _requests.Length) _next = 0;
+                if (++_next == _requests.Length)
+                    _next = 0;
                 any = true;
             }
-            if (any) frontend.Push();
+            if (any)
+                frontend.Push();
             Blkif.DecodedResponse response = default;
             while (frontend.TryTake(ref response))
             {
                 _taken++;
                 any = true;
-                if (response.Status != Blkif.RspOkay && !load.Everything) throw new InvalidOperationException("a request failed");
+                if (response.Status != Blkif.RspOkay && !load.Everything)
+                    throw new InvalidOperationException("a request failed");
             }
             return any;
         }
 
         public void Sleep()
         {
-            if (!frontend.FinalCheckForResponses() && !frontend.WaitForEvent(Wait.LimitMs)) throw new InvalidOperationException("no answer came");
+            if (!frontend.FinalCheckForResponses() && !frontend.WaitForEvent(Wait.LimitMs))
+                throw new InvalidOperationException("no answer came");
         }
 
         private static Blkif.DecodedRequest Prepare(Frontend frontend, int i, Load load)
         {
-            if (load.Everything && i % 16 is var place && place >= 8) return PrepareRare(frontend, i, place);
-            int operation = i % 64 == 63 ? Blkif.OpFlushDiskcache : i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite;
+            if (load.Everything && i % 16 is var place && place >= 8)
+                return PrepareRare(frontend, i, place);
+            int operation =
+                i % 64 == 63 ? Blkif.OpFlushDiskcache
+                : i % 2 == 0 ? Blkif.OpRead
+                : Blkif.OpWrite;
             ulong sector = (ulong)((i * 8) + load.SectorOffset);
             if (i % 8 == 5 && frontend.SegmentsPerRequest > Blkif.MaxSegmentsPerRequest)
             {
@@ -263,7 +381,13 @@ public sealed class AllocationGate
                 frontend.MakeIndirect(ref request, i, operation, frontend.SegmentsPerRequest);
                 return request;
             }
-            return Kit.Requests.Of(frontend, i, operation, sector, operation == Blkif.OpFlushDiskcache ? [] : Kit.Requests.Pages(1));
+            return Kit.Requests.Of(
+                frontend,
+                i,
+                operation,
+                sector,
+                operation == Blkif.OpFlushDiskcache ? [] : Kit.Requests.Pages(1)
+            );
         }
 
         private static Blkif.DecodedRequest PrepareRare(Frontend frontend, int i, int place)
@@ -285,7 +409,13 @@ public sealed class AllocationGate
                 case 14:
                     return Kit.Requests.Of(frontend, i, Blkif.OpReserved1, sector);
                 default:
-                    request = Kit.Requests.Of(frontend, i, i % 32 == 15 ? Blkif.OpRead : Blkif.OpWrite, sector, Kit.Requests.Pages(3));
+                    request = Kit.Requests.Of(
+                        frontend,
+                        i,
+                        i % 32 == 15 ? Blkif.OpRead : Blkif.OpWrite,
+                        sector,
+                        Kit.Requests.Pages(3)
+                    );
                     request.Seg[1].Gref = 0;
                     return request;
             }

@@ -6,18 +6,25 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>B5, the line marked Better: WRITE_BARRIER comes after everything before it and before everything after it.</summary>
+/// <summary>
+/// B5, the line marked Better: WRITE_BARRIER comes after everything before it and before everything after it.
+/// </summary>
 public sealed class BarrierTests
 {
     [Theory, EveryAbi]
     public void A_barrier_waits_for_what_came_before_and_holds_back_what_comes_after(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
-        Blkif.DecodedRequest[] before = [rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)), rig.Request(Blkif.OpWrite, 8, Requests.Pages(1))];
+        Blkif.DecodedRequest[] before =
+        [
+            rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)),
+            rig.Request(Blkif.OpWrite, 8, Requests.Pages(1)),
+        ];
         Blkif.DecodedRequest barrier = rig.Request(Blkif.OpWriteBarrier, 16, (2, 5), (0, 7));
         Blkif.DecodedRequest after = rig.Request(Blkif.OpWrite, 64, Requests.Pages(1));
         rig.FillGuest(in barrier);
-        foreach (Blkif.DecodedRequest request in (Blkif.DecodedRequest[])[.. before, barrier, after]) rig.Put(in request);
+        foreach (Blkif.DecodedRequest request in (Blkif.DecodedRequest[])[.. before, barrier, after])
+            rig.Put(in request);
         rig.PushAndRun();
         Assert.Equal([0, 8 * 512], rig.Disk.UnderWay.Select(operation => operation.OffsetBytes));
 
@@ -31,7 +38,10 @@ public sealed class BarrierTests
         Assert.Equal(DiskOperationKind.Flush, Next(rig).Kind);
         ScriptedOperation write = Next(rig);
         Assert.Equal((DiskOperationKind.Write, 16 * 512, 12 * 512), (write.Kind, write.OffsetBytes, write.LengthBytes));
-        Assert.Equal([.. before.Select(request => request.Id).Reverse()], rig.Responses().Select(response => response.Id));
+        Assert.Equal(
+            [.. before.Select(request => request.Id).Reverse()],
+            rig.Responses().Select(response => response.Id)
+        );
         Assert.Equal(DiskOperationKind.Flush, Next(rig).Kind);
         Assert.Equal(barrier.Id, Assert.Single(rig.Responses()).Id);
 
@@ -63,7 +73,8 @@ public sealed class BarrierTests
         rig.Put(rig.Request(Blkif.OpWriteBarrier, 0, Requests.Pages(1)));
         rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
-        for (int stage = 0; stage < failing; stage++) Next(rig);
+        for (int stage = 0; stage < failing; stage++)
+            Next(rig);
         rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay), -Errno.EIO);
         rig.Run();
         Assert.Equal(Blkif.RspError, Assert.Single(rig.Responses()).Status);
@@ -82,8 +93,14 @@ public sealed class BarrierTests
         rig.Put(rig.Request(Blkif.OpRead, 8, Requests.Pages(1)));
         rig.PushAndRun();
         rig.FinishDisk();
-        Assert.Equal([Blkif.RspError, Blkif.RspOkay, Blkif.RspOkay], rig.Responses().Select(response => (int)response.Status));
-        Assert.Equal([DiskOperationKind.Write, DiskOperationKind.Read], rig.Disk.Started.Select(operation => operation.Kind));
+        Assert.Equal(
+            [Blkif.RspError, Blkif.RspOkay, Blkif.RspOkay],
+            rig.Responses().Select(response => (int)response.Status)
+        );
+        Assert.Equal(
+            [DiskOperationKind.Write, DiskOperationKind.Read],
+            rig.Disk.Started.Select(operation => operation.Kind)
+        );
     }
 
     [Theory, EveryAbi]
@@ -103,8 +120,12 @@ public sealed class BarrierTests
         foreach (bool synchronous in (bool[])[false, true])
         {
             using Rig rig = new(protocol, new RigOptions { MaxInFlight = slots });
-            if (synchronous) rig.Disk.Synchronous();
-            for (int i = 0; i < 32; i++) rig.Put(rig.Request(i % 3 == 0 ? Blkif.OpWrite : Blkif.OpWriteBarrier, (ulong)i * 8, Requests.Pages(i % 2)));
+            if (synchronous)
+                rig.Disk.Synchronous();
+            for (int i = 0; i < 32; i++)
+                rig.Put(
+                    rig.Request(i % 3 == 0 ? Blkif.OpWrite : Blkif.OpWriteBarrier, (ulong)i * 8, Requests.Pages(i % 2))
+                );
             rig.PushAndRun();
             rig.FinishDisk();
             Assert.Equal(32, rig.Responses().Count(response => response.Status == Blkif.RspOkay));

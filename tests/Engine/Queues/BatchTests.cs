@@ -15,16 +15,24 @@ public sealed class BatchTests
         using Rig rig = new(protocol, new RigOptions { RingPages = pages });
         rig.Disk.Synchronous();
         // As much as a pass takes.
-        int requests = Math.Min(rig.Frontend.EntryCount, VbdQueue.MaxSegmentsPerPass), segments = VbdQueue.MaxSegmentsPerPass / requests;
+        int requests = Math.Min(rig.Frontend.EntryCount, VbdQueue.MaxSegmentsPerPass),
+            segments = VbdQueue.MaxSegmentsPerPass / requests;
         for (int round = 1; round <= 5; round++)
         {
-            for (int i = 0; i < requests; i++) rig.Put(rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, 0, Requests.Pages(segments)));
+            for (int i = 0; i < requests; i++)
+                rig.Put(rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, 0, Requests.Pages(segments)));
             rig.Frontend.Push();
             rig.Frontend.Header.RspEvent = rig.Frontend.Header.RspProd + 1;
             Assert.Equal(TurnResult.Idle, rig.Queue.Turn());
             Assert.Equal(requests, rig.Responses().Count);
-            Assert.Equal((round, round * requests * segments, round), (rig.Witness.CopyCalls, rig.Witness.CopySegments, rig.Witness.Notifications));
-            Assert.Equal((round, round, round), (rig.Statistics.GrantCopyCalls, rig.Statistics.Pushes, rig.Statistics.Notifications));
+            Assert.Equal(
+                (round, round * requests * segments, round),
+                (rig.Witness.CopyCalls, rig.Witness.CopySegments, rig.Witness.Notifications)
+            );
+            Assert.Equal(
+                (round, round, round),
+                (rig.Statistics.GrantCopyCalls, rig.Statistics.Pushes, rig.Statistics.Notifications)
+            );
             Assert.Equal(round * requests * segments, rig.Statistics.GrantCopySegments);
             Assert.Equal(round, rig.Statistics.Passes);
         }
@@ -32,23 +40,32 @@ public sealed class BatchTests
     }
 
     [Theory, EveryAbi(1, 16)]
-    public void Beside_a_frontend_at_work_a_pass_takes_a_quarter_of_what_is_posted_and_not_less_than_eight(BlkifProtocol protocol, int pages)
+    public void Beside_a_frontend_at_work_a_pass_takes_a_quarter_of_what_is_posted_and_not_less_than_eight(
+        BlkifProtocol protocol,
+        int pages
+    )
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = pages });
         rig.Disk.Synchronous();
         foreach (int posted in new[] { 1, 7, 8, 9, 32, rig.Frontend.EntryCount })
         {
-            List<ulong> expected = [], answered = [];
+            List<ulong> expected = [],
+                answered = [];
             for (int i = 0; i < posted; i++)
             {
-                Blkif.DecodedRequest request = rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, 0, Requests.Pages(1));
+                Blkif.DecodedRequest request = rig.Request(
+                    i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite,
+                    0,
+                    Requests.Pages(1)
+                );
                 rig.Put(request);
                 expected.Add(request.Id);
             }
             rig.Frontend.Push();
             while (answered.Count < posted)
             {
-                int left = posted - answered.Count, share = Math.Min(left, Math.Max(left / 4, 8));
+                int left = posted - answered.Count,
+                    share = Math.Min(left, Math.Max(left / 4, 8));
                 (long pushes, long copies) = (rig.Statistics.Pushes, rig.Statistics.GrantCopyCalls);
                 Assert.Equal(share < left ? TurnResult.More : TurnResult.Idle, rig.Queue.Turn(overlaps: true));
                 ulong[] now = [.. rig.Responses().Select(response => response.Id)];
@@ -64,7 +81,8 @@ public sealed class BatchTests
     public void Reads_that_complete_together_are_copied_and_answered_together(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
-        for (int i = 0; i < 32; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(3)));
+        for (int i = 0; i < 32; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(3)));
         rig.PushAndRun();
         Assert.Equal((0, 0), (rig.Witness.CopyCalls, rig.Statistics.Pushes));
         rig.Disk.CompleteAll();
@@ -77,11 +95,13 @@ public sealed class BatchTests
     public void Completions_and_new_requests_share_the_grant_copy_and_the_push(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
-        for (int i = 0; i < 8; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
+        for (int i = 0; i < 8; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
         rig.Disk.CompleteAll();
         rig.Disk.Synchronous();
-        for (int i = 0; i < 8; i++) rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
+        for (int i = 0; i < 8; i++)
+            rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
         rig.Frontend.Push();
         rig.Queue.Turn();
         Assert.Equal(16, rig.Responses().Count);
@@ -116,11 +136,18 @@ public sealed class BatchTests
         int number = 0;
         for (int round = 0; round < Rounds; round++)
         {
-            for (int i = 0; i < 32; i++) device.Frontend.Put(Requests.Of(device.Frontend, number++, Blkif.OpRead, (ulong)i * 8, Requests.Pages(1)));
+            for (int i = 0; i < 32; i++)
+                device.Frontend.Put(
+                    Requests.Of(device.Frontend, number++, Blkif.OpRead, (ulong)i * 8, Requests.Pages(1))
+                );
             device.Frontend.Push();
-            Assert.All(Wait.ForResponses(device.Frontend, 32), response => Assert.Equal(Blkif.RspOkay, response.Status));
+            Assert.All(
+                Wait.ForResponses(device.Frontend, 32),
+                response => Assert.Equal(Blkif.RspOkay, response.Status)
+            );
         }
-        // A turn is one io_uring_enter; a round takes a handful of turns: woken, submitted, answered. Never one a request.
+        // A turn is one io_uring_enter; a round takes a handful of turns: woken, submitted, answered. Never one a
+        // request.
         ulong enters = reactor.EnterCount - entersBefore;
         Assert.InRange(enters, 1UL, (ulong)(Rounds * 8));
         Assert.Equal(Rounds * 32, device.Queue.Statistics.Read.Operations);

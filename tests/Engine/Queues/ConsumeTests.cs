@@ -23,7 +23,8 @@ public sealed unsafe class ConsumeTests
 
         // Both are under way. Now the guest turns them into something that would never have been accepted.
         int entryBytes = EntryBytes(rig);
-        for (uint entry = 0; entry < 2; entry++) new Span<byte>(rig.Frontend.EntryAt(entry), entryBytes).Fill(0xff);
+        for (uint entry = 0; entry < 2; entry++)
+            new Span<byte>(rig.Frontend.EntryAt(entry), entryBytes).Fill(0xff);
         rig.FinishDisk();
 
         List<Blkif.DecodedResponse> responses = rig.Responses();
@@ -65,7 +66,8 @@ public sealed unsafe class ConsumeTests
             inFlight.Add(rig.Queue.InFlight);
             return IDiskIo.Pending;
         };
-        for (int i = 0; i < 3; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
+        for (int i = 0; i < 3; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
         Assert.Equal([1, 2, 3], inFlight);
     }

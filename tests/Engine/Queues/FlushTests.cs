@@ -9,7 +9,8 @@ namespace Blkring.Engine.Tests.Queues;
 /// <summary>B11: what FLUSH_DISKCACHE does, and in which order.</summary>
 public sealed class FlushTests
 {
-    // Linux leaves -1 in sector_number of a flush without data: blk_rq_init of its block layer, which blkfront copies as it is.
+    // Linux leaves -1 in sector_number of a flush without data: blk_rq_init of its block layer, which blkfront copies
+    // as it is.
     [Theory, EveryAbi(0UL, 4096UL, 1UL << 55, ulong.MaxValue)]
     public void A_flush_without_segments_flushes_whatever_sector_it_names(BlkifProtocol protocol, ulong sector)
     {
@@ -74,12 +75,16 @@ public sealed class FlushTests
     public void Flushes_that_are_posted_together_are_one(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
-        for (int i = 0; i < 6; i++) rig.Put(rig.Request(Blkif.OpFlushDiskcache, (ulong)i * 8, Requests.Pages(i % 2)));
+        for (int i = 0; i < 6; i++)
+            rig.Put(rig.Request(Blkif.OpFlushDiskcache, (ulong)i * 8, Requests.Pages(i % 2)));
         rig.PushAndRun();
         rig.Disk.Complete(Assert.Single(rig.Disk.UnderWay));
         rig.Run();
         Assert.Equal(3, rig.Responses().Count);
-        Assert.Equal([DiskOperationKind.Flush, DiskOperationKind.Write, DiskOperationKind.Write, DiskOperationKind.Write], rig.Disk.Started.Select(operation => operation.Kind));
+        Assert.Equal(
+            [DiskOperationKind.Flush, DiskOperationKind.Write, DiskOperationKind.Write, DiskOperationKind.Write],
+            rig.Disk.Started.Select(operation => operation.Kind)
+        );
         rig.FinishDisk();
         Assert.Equal((3, 5), (rig.Responses().Count, rig.Statistics.MergedFlushes));
     }
@@ -97,7 +102,8 @@ public sealed class FlushTests
         rig.Disk.Complete(rig.Disk.UnderWay[1]);
         rig.Run();
         Assert.Single(rig.Responses());
-        for (int i = 0; i < 3; i++) rig.Put(rig.Request(Blkif.OpFlushDiskcache, 0));
+        for (int i = 0; i < 3; i++)
+            rig.Put(rig.Request(Blkif.OpFlushDiskcache, 0));
         rig.PushAndRun();
         Assert.Single(rig.Disk.UnderWay);
 
@@ -112,12 +118,15 @@ public sealed class FlushTests
     }
 
     [Theory, EveryAbi]
-    public void A_flush_that_fails_is_an_error_for_all_who_share_it_and_is_tried_again_once_for_all(BlkifProtocol protocol)
+    public void A_flush_that_fails_is_an_error_for_all_who_share_it_and_is_tried_again_once_for_all(
+        BlkifProtocol protocol
+    )
     {
         using Rig rig = new(protocol);
         int calls = 0;
         rig.Disk.OnStart = _ => ++calls == 1 ? -Errno.EAGAIN : -Errno.EIO;
-        for (int i = 0; i < 4; i++) rig.Put(rig.Request(Blkif.OpFlushDiskcache, 0, Requests.Pages(i % 2)));
+        for (int i = 0; i < 4; i++)
+            rig.Put(rig.Request(Blkif.OpFlushDiskcache, 0, Requests.Pages(i % 2)));
         Assert.Equal(TurnResult.Retry, rig.PushAndRun());
         rig.Run();
         Assert.Equal((2, 4), (calls, rig.Responses().Count(response => response.Status == Blkif.RspError)));

@@ -9,7 +9,10 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>B9 and B10: the guest's pages and the disk, in the right order, and what happens when a grant is not what it should be.</summary>
+/// <summary>
+/// B9 and B10: the guest's pages and the disk, in the right order, and what happens when a grant is not what it should
+/// be.
+/// </summary>
 public sealed unsafe class GrantCopyTests
 {
     /// <summary>What a guest can do to a grant, and the status that the copy then ends in.</summary>
@@ -27,15 +30,20 @@ public sealed unsafe class GrantCopyTests
     {
         TheoryData<BlkifProtocol, int, BadGrant> rows = [];
         foreach (BlkifProtocol protocol in Enum.GetValues<BlkifProtocol>())
-            foreach (int operation in Requests.WithSegments)
-                foreach (BadGrant bad in Enum.GetValues<BadGrant>())
-                    // Writing takes from the guest's page only: a read-only grant is what a guest should give.
-                    if (bad != BadGrant.ReadOnly || operation == Blkif.OpRead) rows.Add(protocol, operation, bad);
+        foreach (int operation in Requests.WithSegments)
+        foreach (BadGrant bad in Enum.GetValues<BadGrant>())
+            // Writing takes from the guest's page only: a read-only grant is what a guest should give.
+            if (bad != BadGrant.ReadOnly || operation == Blkif.OpRead)
+                rows.Add(protocol, operation, bad);
         return rows;
     }
 
     [Theory, MemberData(nameof(EveryBadGrant))]
-    public void A_bad_grant_in_any_segment_makes_the_request_an_error(BlkifProtocol protocol, int operation, BadGrant bad)
+    public void A_bad_grant_in_any_segment_makes_the_request_an_error(
+        BlkifProtocol protocol,
+        int operation,
+        BadGrant bad
+    )
     {
         using Rig rig = new(protocol);
         for (int place = 0; place < 3; place++)
@@ -46,12 +54,25 @@ public sealed unsafe class GrantCopyTests
             Assert.Equal(Blkif.RspError, rig.StatusOf(in request));
 
             Fault fault = Assert.Single(rig.Faults());
-            Assert.Equal((FaultKind.GrantCopy, (byte)operation, code, 64UL), (fault.Kind, fault.Operation, fault.Code, fault.Sector));
-            if (operation == Blkif.OpRead) Assert.All(rig.Disk.Started[before..], started => Assert.Equal(DiskOperationKind.Read, started.Kind));
-            else Assert.Equal(before, rig.Disk.Started.Length);
+            Assert.Equal(
+                (FaultKind.GrantCopy, (byte)operation, code, 64UL),
+                (fault.Kind, fault.Operation, fault.Code, fault.Sector)
+            );
+            if (operation == Blkif.OpRead)
+                Assert.All(rig.Disk.Started[before..], started => Assert.Equal(DiskOperationKind.Read, started.Kind));
+            else
+                Assert.Equal(before, rig.Disk.Started.Length);
         }
-        RequestKind kind = operation switch { Blkif.OpRead => RequestKind.Read, Blkif.OpWrite => RequestKind.Write, _ => RequestKind.Flush };
-        Assert.Equal((0, 3, 0), (rig.Statistics[kind].Operations, rig.Statistics[kind].Failed, rig.Statistics[kind].Invalid));
+        RequestKind kind = operation switch
+        {
+            Blkif.OpRead => RequestKind.Read,
+            Blkif.OpWrite => RequestKind.Write,
+            _ => RequestKind.Flush,
+        };
+        Assert.Equal(
+            (0, 3, 0),
+            (rig.Statistics[kind].Operations, rig.Statistics[kind].Failed, rig.Statistics[kind].Invalid)
+        );
     }
 
     [Theory, EveryAbi]
@@ -59,7 +80,10 @@ public sealed unsafe class GrantCopyTests
     {
         using Rig rig = new(protocol);
         rig.Disk.Synchronous();
-        Blkif.DecodedRequest[] requests = [.. Enumerable.Range(0, 9).Select(i => rig.Request(Blkif.OpWrite, (ulong)i * 32, Requests.Pages(2)))];
+        Blkif.DecodedRequest[] requests =
+        [
+            .. Enumerable.Range(0, 9).Select(i => rig.Request(Blkif.OpWrite, (ulong)i * 32, Requests.Pages(2))),
+        ];
         Spoil(rig, ref requests[4].Seg[1], BadGrant.Revoked);
         foreach (ref Blkif.DecodedRequest request in requests.AsSpan())
         {
@@ -80,20 +104,25 @@ public sealed unsafe class GrantCopyTests
         using Rig rig = new(protocol);
         rig.Disk.Synchronous();
         // A batch that worked before leaves its statuses behind.
-        for (int i = 0; i < 4; i++) Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpWrite, 0, Requests.Pages(11))));
+        for (int i = 0; i < 4; i++)
+            Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpWrite, 0, Requests.Pages(11))));
         rig.Witness.RefuseCopies = true;
         foreach (int operation in Requests.WithSegments)
             Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Request(operation, 0, Requests.Pages(11))));
     }
 
     [Theory, EveryAbi(Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier)]
-    public void The_guests_pages_are_copied_before_the_disk_is_touched_and_land_in_order(BlkifProtocol protocol, int operation)
+    public void The_guests_pages_are_copied_before_the_disk_is_touched_and_land_in_order(
+        BlkifProtocol protocol,
+        int operation
+    )
     {
         using Rig rig = new(protocol);
         int copiesAtFirstStart = -1;
         rig.Disk.OnStart = started =>
         {
-            if (started.Number == 0) copiesAtFirstStart = rig.Witness.CopySegments;
+            if (started.Number == 0)
+                copiesAtFirstStart = rig.Witness.CopySegments;
             return rig.Disk.Perform(started);
         };
         Blkif.DecodedRequest request = rig.Request(operation, 200, (3, 7), (0, 7), (0, 0), (5, 6));
@@ -184,7 +213,10 @@ public sealed unsafe class GrantCopyTests
     {
         byte[][] pages = new byte[request.NrSegments][];
         for (int i = 0; i < pages.Length; i++)
-            pages[i] = new ReadOnlySpan<byte>(rig.Frontend.BufferOf(rig.NumberOf(in request), i), GuestMemory.PageBytes).ToArray();
+            pages[i] = new ReadOnlySpan<byte>(
+                rig.Frontend.BufferOf(rig.NumberOf(in request), i),
+                GuestMemory.PageBytes
+            ).ToArray();
         return pages;
     }
 }

@@ -11,10 +11,18 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>The three ways to a guest's pages do the same for it; what is mapped is bounded, and gone when it should be.</summary>
+/// <summary>
+/// The three ways to a guest's pages do the same for it; what is mapped is bounded, and gone when it should be.
+/// </summary>
 public sealed unsafe class GrantModeTests
 {
-    private static RigOptions With(GrantMode mode) => new() { GrantMode = mode, MaxIndirectSegments = 64, Sectors = 1 << 14 };
+    private static RigOptions With(GrantMode mode) =>
+        new()
+        {
+            GrantMode = mode,
+            MaxIndirectSegments = 64,
+            Sectors = 1 << 14,
+        };
 
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
     public void What_is_written_is_read_back_whatever_the_segments(BlkifProtocol protocol, GrantMode mode)
@@ -22,7 +30,11 @@ public sealed unsafe class GrantModeTests
         using Rig rig = new(protocol, With(mode));
         (int, int)[][] shapes =
         [
-            Requests.Pages(1), Requests.Pages(11), [(3, 4), (0, 7), (7, 7), (0, 0)], [(1, 7), (0, 7), (0, 5)], [.. Enumerable.Repeat((2, 5), 11)],
+            Requests.Pages(1),
+            Requests.Pages(11),
+            [(3, 4), (0, 7), (7, 7), (0, 0)],
+            [(1, 7), (0, 7), (0, 5)],
+            [.. Enumerable.Repeat((2, 5), 11)],
         ];
         ulong sector = 5;
         foreach ((int, int)[] shape in shapes)
@@ -36,7 +48,8 @@ public sealed unsafe class GrantModeTests
             byte margin = *rig.Frontend.BufferOf(rig.NumberOf(in read), 1);
             Assert.Equal(Blkif.RspOkay, rig.StatusOf(in read));
             Assert.Equal(written, rig.GuestBytes(in read));
-            if (shape.Length > 1 && shape[1].Item1 > 0) Assert.Equal(margin, *rig.Frontend.BufferOf(rig.NumberOf(in read), 1));
+            if (shape.Length > 1 && shape[1].Item1 > 0)
+                Assert.Equal(margin, *rig.Frontend.BufferOf(rig.NumberOf(in read), 1));
             sector += 100;
         }
         Blkif.DecodedRequest longest = rig.Indirect(Blkif.OpWrite, 1000, [(1, 3), .. Requests.Pages(62), (0, 0)]);
@@ -53,7 +66,8 @@ public sealed unsafe class GrantModeTests
     public void Flushes_and_barriers_with_data_keep_their_order(BlkifProtocol protocol, GrantMode mode)
     {
         using Rig rig = new(protocol, With(mode));
-        Blkif.DecodedRequest flush = rig.Request(Blkif.OpFlushDiskcache, 40, (1, 7), (0, 3)), barrier = rig.Request(Blkif.OpWriteBarrier, 80, Requests.Pages(2));
+        Blkif.DecodedRequest flush = rig.Request(Blkif.OpFlushDiskcache, 40, (1, 7), (0, 3)),
+            barrier = rig.Request(Blkif.OpWriteBarrier, 80, Requests.Pages(2));
         foreach (Blkif.DecodedRequest request in (Blkif.DecodedRequest[])[flush, barrier])
         {
             rig.FillGuest(in request);
@@ -63,8 +77,15 @@ public sealed unsafe class GrantModeTests
         rig.FinishDisk();
         Assert.Equal(2, rig.Responses().Count(response => response.Status == Blkif.RspOkay));
         Assert.Equal(
-            [DiskOperationKind.Flush, DiskOperationKind.Write, DiskOperationKind.Flush, DiskOperationKind.Write, DiskOperationKind.Flush],
-            rig.Disk.Started.Select(operation => operation.Kind));
+            [
+                DiskOperationKind.Flush,
+                DiskOperationKind.Write,
+                DiskOperationKind.Flush,
+                DiskOperationKind.Write,
+                DiskOperationKind.Flush,
+            ],
+            rig.Disk.Started.Select(operation => operation.Kind)
+        );
         Assert.Equal(rig.GuestBytes(in flush), rig.Disk.Sectors(40, 11));
         Assert.Equal(rig.GuestBytes(in barrier), rig.Disk.Sectors(80, 16));
     }
@@ -75,54 +96,85 @@ public sealed unsafe class GrantModeTests
         using Rig rig = new(protocol, With(GrantMode.Map));
         Blkif.DecodedRequest[] requests =
         [
-            .. Enumerable.Range(0, 9).Select(i => rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, (ulong)i * 32, Requests.Pages(3))),
+            .. Enumerable
+                .Range(0, 9)
+                .Select(i => rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, (ulong)i * 32, Requests.Pages(3))),
             rig.Indirect(Blkif.OpRead, 500, Requests.Pages(40)),
         ];
-        foreach (ref Blkif.DecodedRequest request in requests.AsSpan()) rig.Put(in request);
+        foreach (ref Blkif.DecodedRequest request in requests.AsSpan())
+            rig.Put(in request);
         rig.PushAndRun();
         Assert.Equal((1, (9 * 3) + 40), (rig.Witness.MapCalls, rig.Witness.MappedPages));
-        // The disk works on the guest's own pages: while it does they are mapped, and those it only writes from cannot be written to.
+        // The disk works on the guest's own pages: while it does they are mapped, and those it only writes from cannot
+        // be written to.
         Assert.Equal(67, Mapped(rig, requests));
         bool seen = false;
         rig.Witness.BeforeNotify = () => seen = Mapped(rig, requests) != 0;
         rig.FinishDisk();
         Assert.False(seen);
         Assert.Equal((1, 67, 1), (rig.Witness.UnmapCalls, rig.Witness.UnmappedPages, rig.Witness.Notifications));
-        Assert.Equal((1, 67, 1, 67), (rig.Statistics.GrantMapCalls, rig.Statistics.GrantMapPages, rig.Statistics.GrantUnmapCalls, rig.Statistics.GrantUnmapPages));
+        Assert.Equal(
+            (1, 67, 1, 67),
+            (
+                rig.Statistics.GrantMapCalls,
+                rig.Statistics.GrantMapPages,
+                rig.Statistics.GrantUnmapCalls,
+                rig.Statistics.GrantUnmapPages
+            )
+        );
         Assert.Equal(10, rig.Responses().Count(response => response.Status == Blkif.RspOkay));
         // The list of segments is copied, the data is not.
         Assert.Equal((1, 1), (rig.Witness.CopyCalls, rig.Witness.CopySegments));
     }
 
     [Theory, EveryAbi(GrantMode.Map, GrantMode.Persistent)]
-    public void A_bad_grant_fails_its_request_alone_and_what_was_mapped_of_it_is_unmapped(BlkifProtocol protocol, GrantMode mode)
+    public void A_bad_grant_fails_its_request_alone_and_what_was_mapped_of_it_is_unmapped(
+        BlkifProtocol protocol,
+        GrantMode mode
+    )
     {
         for (int place = 0; place < 3; place++)
         {
             using Rig rig = new(protocol, With(mode));
             rig.Disk.Synchronous();
-            Blkif.DecodedRequest[] requests = [.. Enumerable.Range(0, 5).Select(i => rig.Request(Blkif.OpRead, (ulong)i * 32, Requests.Pages(3)))];
+            Blkif.DecodedRequest[] requests =
+            [
+                .. Enumerable.Range(0, 5).Select(i => rig.Request(Blkif.OpRead, (ulong)i * 32, Requests.Pages(3))),
+            ];
             rig.Domain.Revoke(new GrantReference(requests[1].Seg[place].Gref));
             requests[3].Seg[place].Gref = (uint)rig.Domain.Memory.Grants;
-            foreach (ref Blkif.DecodedRequest request in requests.AsSpan()) rig.Put(in request);
+            foreach (ref Blkif.DecodedRequest request in requests.AsSpan())
+                rig.Put(in request);
             rig.PushAndRun();
             foreach (Blkif.DecodedResponse response in rig.Responses())
-                Assert.Equal(response.Id == requests[1].Id || response.Id == requests[3].Id ? Blkif.RspError : Blkif.RspOkay, response.Status);
+                Assert.Equal(
+                    response.Id == requests[1].Id || response.Id == requests[3].Id ? Blkif.RspError : Blkif.RspOkay,
+                    response.Status
+                );
             Assert.Equal(3, rig.Disk.Started.Length);
             Assert.Equal(2, rig.Statistics.Read.Failed);
             Assert.All(rig.Faults(), fault => Assert.Equal(FaultKind.GrantMap, fault.Kind));
             // A grant that could not be mapped is not remembered as bad.
-            rig.Domain.Regrant(new GrantReference(requests[1].Seg[place].Gref), rig.Domain.Backend, 20, readOnly: false);
+            rig.Domain.Regrant(
+                new GrantReference(requests[1].Seg[place].Gref),
+                rig.Domain.Backend,
+                20,
+                readOnly: false
+            );
             Blkif.DecodedRequest again = requests[1];
             Assert.Equal(Blkif.RspOkay, rig.StatusOf(in again));
         }
     }
 
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
-    public void What_the_guest_writes_may_be_granted_read_only_and_what_it_reads_may_not(BlkifProtocol protocol, GrantMode mode)
+    public void What_the_guest_writes_may_be_granted_read_only_and_what_it_reads_may_not(
+        BlkifProtocol protocol,
+        GrantMode mode
+    )
     {
         using Rig rig = new(protocol, With(mode));
-        // A frontend that has feature-persistent grants all of it writable; one that does not keep to that is served all the same.
+        // A frontend that has feature-persistent grants all of it writable; one that does not keep to that is served
+        // all the same.
         rig.Frontend.PersistentGrants = false;
         List<Blkif.DecodedRequest> writes = [];
         foreach (int operation in (int[])[Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier])
@@ -147,12 +199,17 @@ public sealed unsafe class GrantModeTests
     {
         using Rig rig = new(protocol, With(GrantMode.Persistent));
         rig.Frontend.PersistentGrants = false;
-        Blkif.DecodedRequest first = rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)), second = rig.Request(Blkif.OpWrite, 8, Requests.Pages(1));
+        Blkif.DecodedRequest first = rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)),
+            second = rig.Request(Blkif.OpWrite, 8, Requests.Pages(1));
         Blkif.DecodedRequest read = rig.Request(Blkif.OpRead, 16, Requests.Pages(1));
         second.Seg[0].Gref = read.Seg[0].Gref = first.Seg[0].Gref;
-        foreach (Blkif.DecodedRequest request in (Blkif.DecodedRequest[])[first, second, read]) rig.Put(in request);
+        foreach (Blkif.DecodedRequest request in (Blkif.DecodedRequest[])[first, second, read])
+            rig.Put(in request);
         rig.PushAndRun();
-        Assert.Equal((read.Id, Blkif.RspError), (Assert.Single(rig.Responses()) is var answer ? answer.Id : 0, answer.Status));
+        Assert.Equal(
+            (read.Id, Blkif.RspError),
+            (Assert.Single(rig.Responses()) is var answer ? answer.Id : 0, answer.Status)
+        );
         rig.Disk.Complete(rig.Disk.UnderWay[0]);
         rig.Run();
         Assert.Equal(1, Mapped(rig, [first]));
@@ -164,18 +221,29 @@ public sealed unsafe class GrantModeTests
     [Theory, EveryAbi]
     public void A_barrier_keeps_no_grants_from_those_that_it_waits_for(BlkifProtocol protocol)
     {
-        using Rig rig = new(protocol, With(GrantMode.Persistent) with { MaxIndirectSegments = 16, MaxPersistentGrants = 16 });
+        using Rig rig = new(
+            protocol,
+            With(GrantMode.Persistent) with
+            {
+                MaxIndirectSegments = 16,
+                MaxPersistentGrants = 16,
+            }
+        );
         foreach (bool synchronous in (bool[])[false, true])
         {
             rig.Disk.OnStart = synchronous ? rig.Disk.Perform : null;
             // The list of the first is copied when the barrier has been taken: it asks for its grants after it.
-            Blkif.DecodedRequest longest = rig.Indirect(Blkif.OpWrite, 0, Requests.Pages(16)), barrier = rig.Request(Blkif.OpWriteBarrier, 200, Requests.Pages(5));
+            Blkif.DecodedRequest longest = rig.Indirect(Blkif.OpWrite, 0, Requests.Pages(16)),
+                barrier = rig.Request(Blkif.OpWriteBarrier, 200, Requests.Pages(5));
             rig.FillGuest(in barrier);
             rig.Put(in longest);
             rig.Put(in barrier);
             rig.PushAndRun();
             rig.FinishDisk();
-            Assert.Equal([longest.Id, barrier.Id], rig.Responses().Where(response => response.Status == Blkif.RspOkay).Select(response => response.Id));
+            Assert.Equal(
+                [longest.Id, barrier.Id],
+                rig.Responses().Where(response => response.Status == Blkif.RspOkay).Select(response => response.Id)
+            );
             Assert.Equal(rig.GuestBytes(in barrier), rig.Disk.Sectors(200, 40));
         }
     }
@@ -186,7 +254,8 @@ public sealed unsafe class GrantModeTests
         using Rig rig = new(protocol, With(mode));
         Blkif.DecodedRequest first = rig.Request(Blkif.OpWrite, 0, (0, 3), (4, 7), (0, 7), (2, 2));
         rig.FillGuest(in first);
-        for (int i = 1; i < 4; i++) first.Seg[i].Gref = first.Seg[0].Gref;
+        for (int i = 1; i < 4; i++)
+            first.Seg[i].Gref = first.Seg[0].Gref;
         Blkif.DecodedRequest second = rig.Request(Blkif.OpWrite, 100, Requests.Pages(1));
         second.Seg[0].Gref = first.Seg[0].Gref;
         byte[] page = new ReadOnlySpan<byte>(rig.Frontend.BufferOf(rig.NumberOf(in first), 0), 4096).ToArray();
@@ -204,7 +273,12 @@ public sealed unsafe class GrantModeTests
         Assert.Equal(2, rig.Responses().Count(response => response.Status == Blkif.RspOkay));
         Assert.Equal([.. page, .. page, .. page[1024..1536]], rig.Disk.Sectors(0, 17));
         Assert.Equal(page, rig.Disk.Sectors(100, 8));
-        Assert.Equal(mode == GrantMode.Persistent ? 1 : mode == GrantMode.Map ? 5 : 0, rig.Witness.MappedPages);
+        Assert.Equal(
+            mode == GrantMode.Persistent ? 1
+                : mode == GrantMode.Map ? 5
+                : 0,
+            rig.Witness.MappedPages
+        );
         Assert.Equal(mode == GrantMode.Persistent, rig.Domain.IsMapped(new GrantReference(first.Seg[0].Gref)));
     }
 
@@ -229,11 +303,19 @@ public sealed unsafe class GrantModeTests
     {
         using Rig rig = new(protocol, With(GrantMode.Persistent));
         rig.Disk.Synchronous();
-        Blkif.DecodedRequest[] requests = [.. Enumerable.Range(0, 8).Select(i => rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, (ulong)i * 32, Requests.Pages(4)))];
+        Blkif.DecodedRequest[] requests =
+        [
+            .. Enumerable
+                .Range(0, 8)
+                .Select(i => rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, (ulong)i * 32, Requests.Pages(4))),
+        ];
         for (int round = 0; round < 10; round++)
             foreach (Blkif.DecodedRequest request in requests)
                 Assert.Equal(Blkif.RspOkay, rig.StatusOf(in request));
-        Assert.Equal((8, 32, 0, 0), (rig.Witness.MapCalls, rig.Witness.MappedPages, rig.Witness.UnmapCalls, rig.Witness.CopyCalls));
+        Assert.Equal(
+            (8, 32, 0, 0),
+            (rig.Witness.MapCalls, rig.Witness.MappedPages, rig.Witness.UnmapCalls, rig.Witness.CopyCalls)
+        );
         Assert.Equal(32, Mapped(rig, requests));
         rig.Queue.DetachDisk();
         Assert.Equal((1, 32), (rig.Witness.UnmapCalls, rig.Witness.UnmappedPages));
@@ -243,19 +325,32 @@ public sealed unsafe class GrantModeTests
     [Theory, EveryAbi]
     public void Pages_seen_first_in_the_same_pass_are_mapped_and_unmapped_together(BlkifProtocol protocol)
     {
-        using Rig rig = new(protocol, With(GrantMode.Persistent) with { MaxIndirectSegments = 64, MaxPersistentGrants = 64 });
+        using Rig rig = new(
+            protocol,
+            With(GrantMode.Persistent) with
+            {
+                MaxIndirectSegments = 64,
+                MaxPersistentGrants = 64,
+            }
+        );
         rig.Disk.Synchronous();
-        Blkif.DecodedRequest[] requests = [.. Enumerable.Range(0, 8).Select(i => rig.Request(Blkif.OpRead, (ulong)i * 88, Requests.Pages(11)))];
-        Blkif.DecodedRequest[] first = requests[..5], second = requests[5..];
+        Blkif.DecodedRequest[] requests =
+        [
+            .. Enumerable.Range(0, 8).Select(i => rig.Request(Blkif.OpRead, (ulong)i * 88, Requests.Pages(11))),
+        ];
+        Blkif.DecodedRequest[] first = requests[..5],
+            second = requests[5..];
         // 55 pages: one range of the most pages, and one of the rest.
-        foreach (ref Blkif.DecodedRequest request in first.AsSpan()) rig.Put(in request);
+        foreach (ref Blkif.DecodedRequest request in first.AsSpan())
+            rig.Put(in request);
         rig.PushAndRun();
         Assert.All(rig.Responses(), response => Assert.Equal(Blkif.RspOkay, response.Status));
         Assert.Equal((1, 2, 55), (rig.Witness.MapCalls, rig.Witness.Mapped.Count, rig.Witness.MappedPages));
 
         // They take the place of the range that was not used for longest, whole.
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(in first[4]));
-        foreach (ref Blkif.DecodedRequest request in second.AsSpan()) rig.Put(in request);
+        foreach (ref Blkif.DecodedRequest request in second.AsSpan())
+            rig.Put(in request);
         rig.PushAndRun();
         Assert.All(rig.Responses(), response => Assert.Equal(Blkif.RspOkay, response.Status));
         Assert.Equal((3, 56), (rig.Witness.Mapped.Count, rig.Witness.MappedPages - rig.Witness.UnmappedPages));
@@ -265,9 +360,19 @@ public sealed unsafe class GrantModeTests
     [Theory, EveryAbi]
     public void No_more_stay_mapped_than_allowed_and_those_used_last_stay(BlkifProtocol protocol)
     {
-        using Rig rig = new(protocol, With(GrantMode.Persistent) with { MaxIndirectSegments = 0, MaxPersistentGrants = 22 });
+        using Rig rig = new(
+            protocol,
+            With(GrantMode.Persistent) with
+            {
+                MaxIndirectSegments = 0,
+                MaxPersistentGrants = 22,
+            }
+        );
         rig.Disk.Synchronous();
-        Blkif.DecodedRequest[] requests = [.. Enumerable.Range(0, 30).Select(i => rig.Request(Blkif.OpRead, (ulong)i, Requests.Pages(11)))];
+        Blkif.DecodedRequest[] requests =
+        [
+            .. Enumerable.Range(0, 30).Select(i => rig.Request(Blkif.OpRead, (ulong)i, Requests.Pages(11))),
+        ];
         // Two fit; the first is used all the time, so that the others take turns with the second's place.
         for (int i = 1; i < 30; i++)
         {
@@ -282,13 +387,21 @@ public sealed unsafe class GrantModeTests
     [Theory, EveryAbi]
     public void Requests_wait_in_order_while_all_that_may_be_mapped_is_in_use(BlkifProtocol protocol)
     {
-        using Rig rig = new(protocol, With(GrantMode.Persistent) with { MaxIndirectSegments = 16, MaxPersistentGrants = 16 });
+        using Rig rig = new(
+            protocol,
+            With(GrantMode.Persistent) with
+            {
+                MaxIndirectSegments = 16,
+                MaxPersistentGrants = 16,
+            }
+        );
         List<ulong> posted = [];
         for (int i = 0; i < 12; i++)
         {
-            Blkif.DecodedRequest request = i % 3 == 0
-                ? rig.Indirect(Blkif.OpRead, (ulong)i, Requests.Pages(16))
-                : rig.Request(Blkif.OpRead, (ulong)i, Requests.Pages(1 + i % 3 * 5));
+            Blkif.DecodedRequest request =
+                i % 3 == 0
+                    ? rig.Indirect(Blkif.OpRead, (ulong)i, Requests.Pages(16))
+                    : rig.Request(Blkif.OpRead, (ulong)i, Requests.Pages(1 + i % 3 * 5));
             posted.Add(request.Id);
             rig.Put(in request);
         }
@@ -311,16 +424,26 @@ public sealed unsafe class GrantModeTests
     public void Neither_pages_nor_grants_are_waited_for_in_a_circle(BlkifProtocol protocol)
     {
         // The least there can be of both, and requests that take them in every order.
-        using Rig rig = new(protocol, With(GrantMode.Persistent) with { MaxIndirectSegments = 300, IndirectMemoryBytes = 0, MaxPersistentGrants = 0 });
+        using Rig rig = new(
+            protocol,
+            With(GrantMode.Persistent) with
+            {
+                MaxIndirectSegments = 300,
+                IndirectMemoryBytes = 0,
+                MaxPersistentGrants = 0,
+            }
+        );
         Random random = new(7);
         int answered = 0;
         for (int round = 0; round < 40; round++)
         {
             for (uint free = rig.Frontend.FreeRequests; free > 0; free--)
             {
-                rig.Put(random.Next(2) == 0
-                    ? rig.Indirect(Blkif.OpRead, 0, Requests.Pages(1 + random.Next(300)))
-                    : rig.Request(Blkif.OpWrite, 0, Requests.Pages(1 + random.Next(11))));
+                rig.Put(
+                    random.Next(2) == 0
+                        ? rig.Indirect(Blkif.OpRead, 0, Requests.Pages(1 + random.Next(300)))
+                        : rig.Request(Blkif.OpWrite, 0, Requests.Pages(1 + random.Next(11)))
+                );
             }
             rig.PushAndRun();
             for (int i = 0; i < 20 && rig.Disk.UnderWay is { Length: > 0 } underWay; i++)
@@ -329,7 +452,10 @@ public sealed unsafe class GrantModeTests
                 rig.Run();
             }
             answered += rig.Responses().Count(response => response.Status == Blkif.RspOkay);
-            Assert.True(rig.Queue.InFlight == 0 || rig.Disk.UnderWay.Length > 0, "requests wait and nothing is under way");
+            Assert.True(
+                rig.Queue.InFlight == 0 || rig.Disk.UnderWay.Length > 0,
+                "requests wait and nothing is under way"
+            );
         }
         rig.FinishDisk();
         Assert.Equal(0, rig.Queue.InFlight);
@@ -341,7 +467,8 @@ public sealed unsafe class GrantModeTests
     {
         using Rig rig = new(protocol, With(GrantMode.Persistent));
         rig.Disk.Synchronous();
-        Blkif.DecodedRequest early = rig.Request(Blkif.OpRead, 0, Requests.Pages(4)), late = rig.Request(Blkif.OpRead, 0, Requests.Pages(3));
+        Blkif.DecodedRequest early = rig.Request(Blkif.OpRead, 0, Requests.Pages(4)),
+            late = rig.Request(Blkif.OpRead, 0, Requests.Pages(3));
         Assert.False(rig.Queue.HoldsIdleGrants);
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(in early));
         long between = System.Diagnostics.Stopwatch.GetTimestamp();
@@ -360,12 +487,16 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi(GrantMode.Map, GrantMode.Persistent)]
-    public void Short_transfers_of_scattered_pages_are_continued_where_they_ended(BlkifProtocol protocol, GrantMode mode)
+    public void Short_transfers_of_scattered_pages_are_continued_where_they_ended(
+        BlkifProtocol protocol,
+        GrantMode mode
+    )
     {
         using Rig rig = new(protocol, With(mode));
         new Random(2).NextBytes(rig.Disk.Content);
         int step = 0;
-        rig.Disk.OnStart = operation => rig.Disk.Perform(operation, Math.Min(operation.LengthBytes, 512 * (1 + (step++ % 5))));
+        rig.Disk.OnStart = operation =>
+            rig.Disk.Perform(operation, Math.Min(operation.LengthBytes, 512 * (1 + (step++ % 5))));
         Blkif.DecodedRequest read = rig.Request(Blkif.OpRead, 9, (1, 2), (3, 7), (0, 7), (0, 1), (6, 6), (2, 5));
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(in read));
         Assert.Equal(rig.Disk.Sectors(9, 22), rig.GuestBytes(in read));
@@ -416,10 +547,14 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi(GrantMode.Map, GrantMode.Persistent)]
-    public void A_device_copies_where_the_process_may_map_no_more_until_another_stops(BlkifProtocol protocol, GrantMode mode)
+    public void A_device_copies_where_the_process_may_map_no_more_until_another_stops(
+        BlkifProtocol protocol,
+        GrantMode mode
+    )
     {
         using Reactor reactor = new();
-        // A ring of one page may come to need 32 ranges with Map; with Persistent one for each 16 pages, and the longest request's.
+        // A ring of one page may come to need 32 ranges with Map; with Persistent one for each 16 pages, and the
+        // longest request's.
         VbdQueueOptions queue = new() { GrantMode = mode, MaxIndirectSegments = new VbdOptions().MaxIndirectSegments };
         Assert.InRange(queue.MappedRanges(32), 32, queue.MappedPages(32) / 4);
         MappingBudget budget = new((2 * queue.MappedRanges(32)) - 1);
@@ -463,18 +598,20 @@ public sealed unsafe class GrantModeTests
         Wait.ForResponses(frontend, 1);
         Assert.True(domain.IsMapped(new GrantReference(write.Seg[2].Gref)));
         Assert.True(vbd.Stop(Wait.Limit));
-        for (int i = 0; i < 3; i++) Assert.False(domain.IsMapped(new GrantReference(write.Seg[i].Gref)));
+        for (int i = 0; i < 3; i++)
+            Assert.False(domain.IsMapped(new GrantReference(write.Seg[i].Gref)));
     }
 
     [Theory, EveryAbi]
     public void A_queue_that_nobody_turns_lets_go_of_its_pages_as_well(BlkifProtocol protocol)
     {
         using Reactor reactor = new(new ReactorOptions { IdleGrantsInterval = TimeSpan.FromMilliseconds(10) });
-        using Device device = new(reactor, protocol, new MemoryDisk(4096), options: new VbdOptions
-        {
-            GrantMode = GrantMode.Persistent,
-            PersistentIdle = TimeSpan.FromMilliseconds(30),
-        });
+        using Device device = new(
+            reactor,
+            protocol,
+            new MemoryDisk(4096),
+            options: new VbdOptions { GrantMode = GrantMode.Persistent, PersistentIdle = TimeSpan.FromMilliseconds(30) }
+        );
         device.Frontend.Put(Requests.Of(device.Frontend, 0, Blkif.OpWrite, 0, Requests.Pages(3)));
         device.Frontend.Push();
         Wait.ForResponses(device.Frontend, 1);
@@ -485,9 +622,9 @@ public sealed unsafe class GrantModeTests
     {
         TheoryData<BlkifProtocol, GrantMode, bool> rows = [];
         foreach (BlkifProtocol protocol in Enum.GetValues<BlkifProtocol>())
-            foreach (GrantMode mode in (GrantMode[])[GrantMode.Map, GrantMode.Persistent])
-                foreach (bool ioUring in (bool[])[true, false])
-                    rows.Add(protocol, mode, ioUring);
+        foreach (GrantMode mode in (GrantMode[])[GrantMode.Map, GrantMode.Persistent])
+        foreach (bool ioUring in (bool[])[true, false])
+            rows.Add(protocol, mode, ioUring);
         return rows;
     }
 
@@ -497,31 +634,53 @@ public sealed unsafe class GrantModeTests
         using TempImage image = new(16384);
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
         // Fewer persistent grants than the frontend has pages: some are evicted all the time.
-        using Device device = new(reactor, protocol, image.Open(), segments: 40, options: new VbdOptions
-        {
-            GrantMode = mode,
-            MaxPersistentGrants = 100,
-            MaxIndirectSegments = 40,
-        });
+        using Device device = new(
+            reactor,
+            protocol,
+            image.Open(),
+            segments: 40,
+            options: new VbdOptions
+            {
+                GrantMode = mode,
+                MaxPersistentGrants = 100,
+                MaxIndirectSegments = 40,
+            }
+        );
         WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(200), depth: 32, 16384, seed: 8);
         Assert.True(result.IsRight, result.FirstProblem);
         QueueStatistics statistics = device.Queue.Statistics;
         Assert.True(statistics.GrantMapPages > 0 && result.Indirect > 0);
-        Assert.InRange(statistics.GrantMapPages - statistics.GrantUnmapPages, mode == GrantMode.Map ? 0 : 1, mode == GrantMode.Map ? 0 : 100);
+        Assert.InRange(
+            statistics.GrantMapPages - statistics.GrantUnmapPages,
+            mode == GrantMode.Map ? 0 : 1,
+            mode == GrantMode.Map ? 0 : 100
+        );
     }
 
     [Theory]
     [InlineData("auto", null, true), InlineData("copy", GrantMode.Copy, true), InlineData("map", GrantMode.Map, true)]
-    [InlineData("persistent", GrantMode.Persistent, true), InlineData("Copy", null, false), InlineData("", null, false), InlineData(null, null, false)]
+    [
+        InlineData("persistent", GrantMode.Persistent, true),
+        InlineData("Copy", null, false),
+        InlineData("", null, false),
+        InlineData(null, null, false)
+    ]
     public void A_mode_has_a_name(string? text, GrantMode? expected, bool known)
     {
         Assert.Equal(known, GrantModes.TryParse(text, out GrantMode? mode));
         Assert.Equal(expected, mode);
-        if (!known) return;
-        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false, losesPinnedPages: false));
+        if (!known)
+            return;
+        Assert.Equal(
+            expected ?? GrantMode.Persistent,
+            GrantModes.Resolve(mode, pinsPages: false, losesPinnedPages: false)
+        );
         Assert.Equal(expected ?? GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, losesPinnedPages: false));
         // What was asked for is done, but for where the kernel cannot.
-        Assert.Equal(expected ?? GrantMode.Persistent, GrantModes.Resolve(mode, pinsPages: false, losesPinnedPages: true));
+        Assert.Equal(
+            expected ?? GrantMode.Persistent,
+            GrantModes.Resolve(mode, pinsPages: false, losesPinnedPages: true)
+        );
         Assert.Equal(GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, losesPinnedPages: true));
     }
 
@@ -531,7 +690,8 @@ public sealed unsafe class GrantModeTests
         int mapped = 0;
         foreach (Blkif.DecodedRequest request in requests)
             for (int i = 0; i < request.NrSegments; i++)
-                if (rig.Domain.IsMapped(new GrantReference(rig.SegmentOf(in request, i).Gref))) mapped++;
+                if (rig.Domain.IsMapped(new GrantReference(rig.SegmentOf(in request, i).Gref)))
+                    mapped++;
         return mapped;
     }
 }

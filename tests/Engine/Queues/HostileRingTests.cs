@@ -17,21 +17,26 @@ public sealed unsafe class HostileRingTests
     {
         TheoryData<BlkifProtocol, uint, int> rows = [];
         foreach (BlkifProtocol protocol in Enum.GetValues<BlkifProtocol>())
-            foreach (int inFlight in (int[])[0, 3, 32])
-                foreach (uint distance in (uint[])[1, 1u << 31, uint.MaxValue - 32])
-                    rows.Add(protocol, distance, inFlight);
+        foreach (int inFlight in (int[])[0, 3, 32])
+        foreach (uint distance in (uint[])[1, 1u << 31, uint.MaxValue - 32])
+            rows.Add(protocol, distance, inFlight);
         return rows;
     }
 
     [Theory, MemberData(nameof(ProducersThatCannotBe))]
     public void A_producer_more_than_a_ring_ahead_stops_the_queue_for_good_and_is_reported_once(
-        BlkifProtocol protocol, uint distance, int inFlight)
+        BlkifProtocol protocol,
+        uint distance,
+        int inFlight
+    )
     {
         using Rig rig = new(protocol);
-        for (int i = 0; i < inFlight; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
+        for (int i = 0; i < inFlight; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
 
-        // The last honest index is a ring past the responses; uint.MaxValue - 32 past it is one before the responses: backwards.
+        // The last honest index is a ring past the responses; uint.MaxValue - 32 past it is one before the responses:
+        // backwards.
         rig.Frontend.SharedRequestProducer = 32 + distance;
         rig.Run();
         rig.Run();
@@ -59,7 +64,8 @@ public sealed unsafe class HostileRingTests
     public void A_full_ring_is_no_overflow(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
-        for (int i = 0; i < 32; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
+        for (int i = 0; i < 32; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
         Assert.False(rig.Queue.IsBroken);
         Assert.Equal(32, rig.Queue.InFlight);
@@ -85,17 +91,21 @@ public sealed unsafe class HostileRingTests
     }
 
     [Theory, EveryAbi]
-    public void A_guest_that_scribbles_over_the_entries_gets_one_answer_a_request_and_nothing_outside_its_disk(BlkifProtocol protocol)
+    public void A_guest_that_scribbles_over_the_entries_gets_one_answer_a_request_and_nothing_outside_its_disk(
+        BlkifProtocol protocol
+    )
     {
         using Rig rig = new(protocol);
         rig.Disk.Synchronous();
         // A scribbled reference may name any grant: with the ring's own, a READ would write to the indices.
-        foreach (GrantReference reference in rig.Frontend.RingReferences) rig.Domain.Revoke(reference);
+        foreach (GrantReference reference in rig.Frontend.RingReferences)
+            rig.Domain.Revoke(reference);
         using Scribbler scribbler = new(rig.Frontend, firstByte: sizeof(Blkif.Sring), protocol);
         uint posted = 0;
         for (int round = 0; round < 3000; round++)
         {
-            for (uint free = rig.Frontend.FreeRequests; free > 0; free--, posted++) rig.Put(MostlyValid(rig, posted));
+            for (uint free = rig.Frontend.FreeRequests; free > 0; free--, posted++)
+                rig.Put(MostlyValid(rig, posted));
             rig.PushAndRun();
             rig.Responses();
         }
@@ -123,7 +133,8 @@ public sealed unsafe class HostileRingTests
         {
             for (int turn = 0; turn < 1000 && !rig.Queue.IsBroken; turn++)
             {
-                if (turn % 3 == 0) rig.Frontend.SharedRequestProducer = (uint)rig.Statistics.Answered + ((uint)turn % 33);
+                if (turn % 3 == 0)
+                    rig.Frontend.SharedRequestProducer = (uint)rig.Statistics.Answered + ((uint)turn % 33);
                 rig.Queue.Turn();
                 rig.Queue.FinalCheckForRequests();
                 // Whatever was taken is answered or in flight: no response without a request.
@@ -158,7 +169,10 @@ public sealed unsafe class HostileRingTests
                     byte value = (byte)(random.Next(2) == 0 ? random.Next(12) : random.Next(256));
                     *(byte*)(ring + random.Next(firstByte, GuestMemory.PageBytes)) = value;
                 }
-            }) { IsBackground = true };
+            })
+            {
+                IsBackground = true,
+            };
             _thread.Start();
         }
 

@@ -9,7 +9,9 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>INDIRECT: lists of segments in pages of their own, copied once, checked, and served with one disk operation.</summary>
+/// <summary>
+/// INDIRECT: lists of segments in pages of their own, copied once, checked, and served with one disk operation.
+/// </summary>
 public sealed unsafe class IndirectTests
 {
     private static readonly RigOptions s_offered = new() { MaxIndirectSegments = 256, Sectors = 1 << 14 };
@@ -29,14 +31,23 @@ public sealed unsafe class IndirectTests
         Assert.Equal(written, rig.GuestBytes(in read));
         Assert.Equal(
             [(DiskOperationKind.Write, segments * 4096), (DiskOperationKind.Read, segments * 4096)],
-            rig.Disk.Started.Select(operation => (operation.Kind, operation.LengthBytes)));
+            rig.Disk.Started.Select(operation => (operation.Kind, operation.LengthBytes))
+        );
         Assert.Equal((segments * 4096L, segments * 4096L), (rig.Statistics.Write.Bytes, rig.Statistics.Read.Bytes));
     }
 
     [Theory, EveryAbi]
     public void Four_thousand_and_ninety_six_segments_take_eight_pages_of_list(BlkifProtocol protocol)
     {
-        using Rig rig = new(protocol, new RigOptions { MaxIndirectSegments = 4096, MaxInFlight = 2, Sectors = 1 << 16 });
+        using Rig rig = new(
+            protocol,
+            new RigOptions
+            {
+                MaxIndirectSegments = 4096,
+                MaxInFlight = 2,
+                Sectors = 1 << 16,
+            }
+        );
         // Half a page each, so that the disk of the test need not be larger.
         (int, int)[] segments = [.. Enumerable.Repeat((2, 5), 4096)];
         Blkif.DecodedRequest write = rig.Indirect(Blkif.OpWrite, 0, segments);
@@ -91,7 +102,8 @@ public sealed unsafe class IndirectTests
         Assert.Equal(bad, operation == Blkif.OpRead ? rig.Statistics.Read.Invalid : rig.Statistics.Write.Invalid);
         // All that was lent has come back: the longest goes through, several times over.
         rig.Disk.Synchronous();
-        for (int i = 0; i < 40; i++) Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Indirect(operation, 0, Requests.Pages(256))));
+        for (int i = 0; i < 40; i++)
+            Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Indirect(operation, 0, Requests.Pages(256))));
     }
 
     [Theory, EveryAbi]
@@ -115,7 +127,10 @@ public sealed unsafe class IndirectTests
     }
 
     [Theory, EveryAbi(Blkif.OpRead, Blkif.OpWrite)]
-    public void A_bad_grant_of_the_list_or_of_a_segment_is_an_error_for_its_request_alone(BlkifProtocol protocol, int operation)
+    public void A_bad_grant_of_the_list_or_of_a_segment_is_an_error_for_its_request_alone(
+        BlkifProtocol protocol,
+        int operation
+    )
     {
         using Rig rig = new(protocol, s_offered);
         rig.Disk.Synchronous();
@@ -124,13 +139,18 @@ public sealed unsafe class IndirectTests
         Blkif.DecodedRequest badSegment = rig.Indirect(operation, 0, Requests.Pages(20));
         rig.Frontend.SegmentListOf(rig.NumberOf(in badSegment))[19].Gref = 0;
         Blkif.DecodedRequest good = rig.Indirect(operation, 0, Requests.Pages(20));
-        foreach (Blkif.DecodedRequest request in (Blkif.DecodedRequest[])[badList, badSegment, good]) rig.Put(in request);
+        foreach (Blkif.DecodedRequest request in (Blkif.DecodedRequest[])[badList, badSegment, good])
+            rig.Put(in request);
         rig.PushAndRun();
         Assert.Equal(2, rig.Witness.CopyCalls);
         Assert.Equal(
             [(badList.Id, Blkif.RspError), (badSegment.Id, Blkif.RspError), (good.Id, Blkif.RspOkay)],
-            rig.Responses().Select(response => (response.Id, (int)response.Status)).Order());
-        Assert.Equal([GrantTable.GntstGeneralError, GrantTable.GntstBadGntref], rig.Faults().Select(fault => fault.Code).OrderDescending());
+            rig.Responses().Select(response => (response.Id, (int)response.Status)).Order()
+        );
+        Assert.Equal(
+            [GrantTable.GntstGeneralError, GrantTable.GntstBadGntref],
+            rig.Faults().Select(fault => fault.Code).OrderDescending()
+        );
     }
 
     [Theory, EveryAbi]
@@ -140,12 +160,20 @@ public sealed unsafe class IndirectTests
         Blkif.DecodedRequest write = rig.Indirect(Blkif.OpWrite, 8, Requests.Pages(100));
         rig.FillGuest(in write);
         byte[] written = rig.GuestBytes(in write);
-        int number = rig.NumberOf(in write), calls = 0;
+        int number = rig.NumberOf(in write),
+            calls = 0;
         rig.Witness.BeforeCopy = _ =>
         {
             // Between the copy of the list and that of the segments.
-            if (++calls != 2) return;
-            for (int i = 0; i < 100; i++) rig.Frontend.SegmentListOf(number)[i] = new Blkif.RequestSegment { Gref = 0, FirstSect = 9, LastSect = 3 };
+            if (++calls != 2)
+                return;
+            for (int i = 0; i < 100; i++)
+                rig.Frontend.SegmentListOf(number)[i] = new Blkif.RequestSegment
+                {
+                    Gref = 0,
+                    FirstSect = 9,
+                    LastSect = 3,
+                };
         };
         rig.Put(in write);
         rig.PushAndRun();
@@ -185,7 +213,8 @@ public sealed unsafe class IndirectTests
         Blkif.DecodedRequest direct = rig.Request(Blkif.OpRead, 99, Requests.Pages(1));
         rig.Put(in direct);
         rig.PushAndRun();
-        // A direct one needs no room and passes; of the others only the first has it, and the third must not pass the second.
+        // A direct one needs no room and passes; of the others only the first has it, and the third must not pass the
+        // second.
         Assert.Equal([0, 99 * 512], rig.Disk.UnderWay.Select(operation => operation.OffsetBytes).Order());
         Assert.Equal(9, rig.Queue.InFlight);
         List<ulong> answered = [];
@@ -197,14 +226,20 @@ public sealed unsafe class IndirectTests
         }
         Assert.True(answered.Remove(direct.Id));
         Assert.Equal(posted, answered);
-        Assert.Equal(posted.Select((_, i) => (long)i * 512), rig.Disk.Started.Select(operation => operation.OffsetBytes).Where(offset => offset != 99 * 512));
+        Assert.Equal(
+            posted.Select((_, i) => (long)i * 512),
+            rig.Disk.Started.Select(operation => operation.OffsetBytes).Where(offset => offset != 99 * 512)
+        );
     }
 
     [Theory, EveryAbi]
-    public void Waiting_requests_are_served_when_the_queue_is_drained_and_when_a_barrier_comes_behind_them(BlkifProtocol protocol)
+    public void Waiting_requests_are_served_when_the_queue_is_drained_and_when_a_barrier_comes_behind_them(
+        BlkifProtocol protocol
+    )
     {
         using Rig rig = new(protocol, s_offered with { IndirectMemoryBytes = 0 });
-        for (int i = 0; i < 4; i++) rig.Put(rig.Indirect(Blkif.OpWrite, (ulong)i * 2048, Requests.Pages(256)));
+        for (int i = 0; i < 4; i++)
+            rig.Put(rig.Indirect(Blkif.OpWrite, (ulong)i * 2048, Requests.Pages(256)));
         rig.Put(rig.Request(Blkif.OpWriteBarrier, 0));
         rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
@@ -236,7 +271,8 @@ public sealed unsafe class IndirectTests
     {
         using Rig rig = new(protocol, s_offered with { IndirectMemoryBytes = 0 });
         rig.Disk.OnStart = _ => -Errno.EIO;
-        for (int i = 0; i < 3; i++) Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Indirect(Blkif.OpWrite, 0, Requests.Pages(256))));
+        for (int i = 0; i < 3; i++)
+            Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Indirect(Blkif.OpWrite, 0, Requests.Pages(256))));
         Assert.Equal(3, rig.Statistics.Write.Failed);
     }
 
@@ -245,7 +281,13 @@ public sealed unsafe class IndirectTests
     {
         using TempImage image = new(16384);
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
-        using Device device = new(reactor, protocol, image.Open(), segments: 64, options: new VbdOptions { IndirectMemoryBytes = 1 << 20 });
+        using Device device = new(
+            reactor,
+            protocol,
+            image.Open(),
+            segments: 64,
+            options: new VbdOptions { IndirectMemoryBytes = 1 << 20 }
+        );
         WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(200), depth: 32, 16384, seed: 5);
         Assert.True(result.IsRight, result.FirstProblem);
         Assert.True(result.Indirect > 0);

@@ -10,23 +10,37 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>A daemon is killed at any step; the next one answers what was under way, each request once, and nothing is lost.</summary>
+/// <summary>
+/// A daemon is killed at any step; the next one answers what was under way, each request once, and nothing is lost.
+/// </summary>
 public sealed unsafe class JournalTests
 {
     private const int Rounds = 3;
 
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
-    public void Killed_at_any_step_every_request_is_answered_once_by_the_next_daemon(BlkifProtocol protocol, GrantMode mode)
+    public void Killed_at_any_step_every_request_is_answered_once_by_the_next_daemon(
+        BlkifProtocol protocol,
+        GrantMode mode
+    )
     {
-        foreach (bool outOfOrder in (bool[])[true, false]) KillAtEveryStep(protocol, mode, outOfOrder);
+        foreach (bool outOfOrder in (bool[])[true, false])
+            KillAtEveryStep(protocol, mode, outOfOrder);
     }
 
-    /// <summary>Every write shares a block with the one before it: what one daemon read of a block and the next one writes must not undo the other's.</summary>
+    /// <summary>
+    /// Every write shares a block with the one before it: what one daemon read of a block and the next one writes must
+    /// not undo the other's.
+    /// </summary>
     [Theory, EveryAbi]
     public void Killed_at_any_step_between_the_parts_of_blocks_no_part_is_lost(BlkifProtocol protocol) =>
         KillAtEveryStep(protocol, GrantMode.Copy, outOfOrder: true, new Placement(Sector: 4, AlignmentBytes: 4096));
 
-    private static void KillAtEveryStep(BlkifProtocol protocol, GrantMode mode, bool outOfOrder, Placement? placement = null)
+    private static void KillAtEveryStep(
+        BlkifProtocol protocol,
+        GrantMode mode,
+        bool outOfOrder,
+        Placement? placement = null
+    )
     {
         int steps = 0;
         for (int killAt = 0; ; killAt++)
@@ -40,7 +54,8 @@ public sealed unsafe class JournalTests
                 world.CheckAnswers();
             }
             world.CheckDisk();
-            if (!world.Life.Died) break;
+            if (!world.Life.Died)
+                break;
             steps++;
         }
         // Each request takes several steps: the kill was tried at all of them.
@@ -65,7 +80,10 @@ public sealed unsafe class JournalTests
         }
     }
 
-    /// <summary>A barrier that was done and not yet told is done again: what came behind it must not be overtaken by that, nor wait for ever.</summary>
+    /// <summary>
+    /// A barrier that was done and not yet told is done again: what came behind it must not be overtaken by that, nor
+    /// wait for ever.
+    /// </summary>
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
     public void Killed_behind_a_barrier_the_next_daemon_keeps_its_order(BlkifProtocol protocol, GrantMode mode)
     {
@@ -73,8 +91,10 @@ public sealed unsafe class JournalTests
         using Rig rig = new(protocol, new RigOptions { JournalPath = folder.PathOf("journal"), GrantMode = mode });
         Blkif.DecodedRequest[] requests =
         [
-            rig.Request(Blkif.OpWriteBarrier, 0, Requests.Pages(1)), rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)),
-            rig.Request(Blkif.OpWriteBarrier, 0, Requests.Pages(1)), rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)),
+            rig.Request(Blkif.OpWriteBarrier, 0, Requests.Pages(1)),
+            rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)),
+            rig.Request(Blkif.OpWriteBarrier, 0, Requests.Pages(1)),
+            rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)),
         ];
         foreach (ref Blkif.DecodedRequest request in requests.AsSpan())
         {
@@ -99,7 +119,10 @@ public sealed unsafe class JournalTests
         rig.NextDaemon(new ScriptedDisk(4096, content: rig.Disk.Content));
         rig.Run();
         rig.FinishDisk();
-        Assert.Equal(requests.Select(request => request.Id), rig.Responses().Where(response => response.Status == Blkif.RspOkay).Select(response => response.Id));
+        Assert.Equal(
+            requests.Select(request => request.Id),
+            rig.Responses().Where(response => response.Status == Blkif.RspOkay).Select(response => response.Id)
+        );
         Assert.Equal(rig.GuestBytes(in requests[3]), rig.Disk.Sectors(0, 8));
     }
 
@@ -152,7 +175,11 @@ public sealed unsafe class JournalTests
             file.WriteByte(77);
         }
         using RingJournal journal = new(world.JournalPath, world.Identity);
-        Assert.Contains("another version", Assert.Throws<VbdConnectException>(() => journal.FindLeft()).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "another version",
+            Assert.Throws<VbdConnectException>(() => journal.FindLeft()).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -177,13 +204,26 @@ public sealed unsafe class JournalTests
         using TempImage folder = new(8);
         string path = folder.PathOf("7-51712");
         using Reactor reactor = new();
-        using (Device device = new(reactor, BlkifProtocol.X86_64, new MemoryDisk(4096), options: new VbdOptions { JournalPath = path }))
+        using (
+            Device device = new(
+                reactor,
+                BlkifProtocol.X86_64,
+                new MemoryDisk(4096),
+                options: new VbdOptions { JournalPath = path }
+            )
+        )
         {
             WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(50));
             Assert.True(result.IsRight, result.FirstProblem);
             Assert.True(device.Vbd.Stop(Wait.Limit));
             Assert.True(File.Exists(path + "-0"));
-            device.Vbd.Connect(device.Frontend.Connection with { Resume = true }, new LoopbackHypervisor(device.Domain));
+            device.Vbd.Connect(
+                device.Frontend.Connection with
+                {
+                    Resume = true,
+                },
+                new LoopbackHypervisor(device.Domain)
+            );
             device.Frontend.Put(Requests.Of(device.Frontend, 0, Blkif.OpRead, 0, Requests.Pages(1)));
             device.Frontend.Push();
             Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(device.Frontend, 1)).Status);
@@ -194,7 +234,10 @@ public sealed unsafe class JournalTests
 
     private sealed class KilledException : Exception;
 
-    /// <summary>Dies at one step, or at that and every so many further ones. A step is whatever the queue asks of its neighbours.</summary>
+    /// <summary>
+    /// Dies at one step, or at that and every so many further ones. A step is whatever the queue asks of its
+    /// neighbours.
+    /// </summary>
     private sealed class Mortality
     {
         public int StepsLeft { get; set; }
@@ -207,13 +250,15 @@ public sealed unsafe class JournalTests
 
         public void Bury()
         {
-            foreach ((nint address, int pages) in Mapped) Libc.Munmap((void*)address, (nuint)(pages * GuestMemory.PageBytes));
+            foreach ((nint address, int pages) in Mapped)
+                Libc.Munmap((void*)address, (nuint)(pages * GuestMemory.PageBytes));
             Mapped.Clear();
         }
 
         public void Step()
         {
-            if (StepsLeft-- != 0) return;
+            if (StepsLeft-- != 0)
+                return;
             Deaths++;
             // A little later each time: a daemon that never lives long enough for one request gets nowhere.
             StepsLeft = EveryFurther > 0 ? EveryFurther++ : int.MaxValue;
@@ -283,15 +328,25 @@ public sealed unsafe class JournalTests
                     continue;
                 }
                 bool indirect = operation == Blkif.OpIndirect;
-                if (indirect) operation = Blkif.OpWrite;
-                Blkif.DecodedRequest request = Requests.Of(Frontend, _posted, operation, sector, operation == Blkif.OpFlushDiskcache ? [] : Requests.Pages(1));
+                if (indirect)
+                    operation = Blkif.OpWrite;
+                Blkif.DecodedRequest request = Requests.Of(
+                    Frontend,
+                    _posted,
+                    operation,
+                    sector,
+                    operation == Blkif.OpFlushDiskcache ? [] : Requests.Pages(1)
+                );
                 if (operation is Blkif.OpWrite or Blkif.OpWriteBarrier)
                 {
                     _expected[_posted] = (byte)(_posted + 1);
-                    new Span<byte>(Frontend.BufferOf(_posted % Entries, 0), GuestMemory.PageBytes).Fill((byte)(_posted + 1));
+                    new Span<byte>(Frontend.BufferOf(_posted % Entries, 0), GuestMemory.PageBytes).Fill(
+                        (byte)(_posted + 1)
+                    );
                 }
                 // A frontend that lets its grants be kept grants them for reading and writing.
-                if (Mode == GrantMode.Persistent && request.NrSegments > 0) request.Seg[0].Gref = Frontend.GrantOf(_posted % Entries, 0, readOnly: false).Value;
+                if (Mode == GrantMode.Persistent && request.NrSegments > 0)
+                    request.Seg[0].Gref = Frontend.GrantOf(_posted % Entries, 0, readOnly: false).Value;
                 if (indirect)
                 {
                     Frontend.SegmentListOf(_posted % Entries)[0] = request.Seg[0];
@@ -302,7 +357,9 @@ public sealed unsafe class JournalTests
             Frontend.Push();
         }
 
-        /// <summary>Turns the queue until the frontend has all its answers; each time it dies, the next daemon takes over.</summary>
+        /// <summary>
+        /// Turns the queue until the frontend has all its answers; each time it dies, the next daemon takes over.
+        /// </summary>
         public void ServeUntilAnswered()
         {
             for (int turns = 0; _answers.Count < _posted; turns++)
@@ -328,14 +385,23 @@ public sealed unsafe class JournalTests
 
         public void CheckAnswers()
         {
-            for (int i = 0; i < _posted; i++) Assert.Contains(0xF1E2D3C4B5A60000 + (ulong)i, _answers);
+            for (int i = 0; i < _posted; i++)
+                Assert.Contains(0xF1E2D3C4B5A60000 + (ulong)i, _answers);
             Assert.Equal(0, Queue.InFlight);
         }
 
         public void CheckDisk()
         {
             for (int page = 0; page < _expected.Length; page++)
-                Assert.Equal(-1, _content.Content.Slice((_placement.Sector * 512) + (page * GuestMemory.PageBytes), GuestMemory.PageBytes).IndexOfAnyExcept(_expected[page]));
+                Assert.Equal(
+                    -1,
+                    _content
+                        .Content.Slice(
+                            (_placement.Sector * 512) + (page * GuestMemory.PageBytes),
+                            GuestMemory.PageBytes
+                        )
+                        .IndexOfAnyExcept(_expected[page])
+                );
         }
 
         /// <summary>Of the one before nothing is left but its journal, as it was when it was killed.</summary>
@@ -358,7 +424,8 @@ public sealed unsafe class JournalTests
         }
 
         // What the daemon before had under way on it never ends.
-        private MortalDisk OpenDisk() => new(_content, Life, () => OutOfOrder) { BlockBytes = _placement.AlignmentBytes };
+        private MortalDisk OpenDisk() =>
+            new(_content, Life, () => OutOfOrder) { BlockBytes = _placement.AlignmentBytes };
 
         private VbdQueue Create(bool takesOver)
         {
@@ -372,7 +439,9 @@ public sealed unsafe class JournalTests
                 RingIndex = takesOver ? Frontend.Header.RspProd : 0,
             };
             VbdQueue queue = new VbdQueueFactory(Frontend.Sring, Protocol, options, Disk).Visit(
-                new MortalGrants(new LoopbackGrants(Domain.Memory, Domain.Id, Domain.Backend), Life), new MortalEvents(Life));
+                new MortalGrants(new LoopbackGrants(Domain.Memory, Domain.Id, Domain.Backend), Life),
+                new MortalEvents(Life)
+            );
             queue.AttachDisk(0, ring: null);
             queue.AttachRing();
             return queue;
@@ -398,14 +467,16 @@ public sealed unsafe class JournalTests
             life.Step();
             grants.Map(mappings, count);
             for (int i = 0; i < count; i++)
-                if (mappings[i].Status == GrantTable.GntstOkay) life.Mapped.Add((nint)mappings[i].Address, mappings[i].Count);
+                if (mappings[i].Status == GrantTable.GntstOkay)
+                    life.Mapped.Add((nint)mappings[i].Address, mappings[i].Count);
             life.Step();
         }
 
         public void Unmap(GrantMapping* mappings, int count)
         {
             life.Step();
-            for (int i = 0; i < count; i++) life.Mapped.Remove((nint)mappings[i].Address);
+            for (int i = 0; i < count; i++)
+                life.Mapped.Remove((nint)mappings[i].Address);
             grants.Unmap(mappings, count);
             life.Step();
         }
@@ -414,40 +485,37 @@ public sealed unsafe class JournalTests
     private readonly struct MortalEvents(Mortality life) : IEventChannel
     {
         public int Descriptor => -1;
+
         public void Notify() => life.Step();
 
-        public void PrepareWait(io_uring_sqe* sqe)
-        {
-        }
+        public void PrepareWait(io_uring_sqe* sqe) { }
 
-        public void CompleteWait(int result)
-        {
-        }
+        public void CompleteWait(int result) { }
 
-        public void Consume()
-        {
-        }
+        public void Consume() { }
 
-        public void Unmask()
-        {
-        }
+        public void Unmask() { }
     }
 
-    /// <summary>A memory disk on which every operation is two steps, and which may finish them later and in another order.</summary>
-    private sealed class MortalDisk(MemoryDisk content, Mortality life, Func<bool> outOfOrder) : Disk(content.CapacitySectors, readOnly: false)
+    /// <summary>
+    /// A memory disk on which every operation is two steps, and which may finish them later and in another order.
+    /// </summary>
+    private sealed class MortalDisk(MemoryDisk content, Mortality life, Func<bool> outOfOrder)
+        : Disk(content.CapacitySectors, readOnly: false)
     {
         private readonly List<DiskOperation> _underWay = [];
 
         public override bool DiscardZeroes => true;
-        public int BlockBytes { init => AlignmentBytes = value; }
+        public int BlockBytes
+        {
+            init => AlignmentBytes = value;
+        }
 
         public override string Describe() => "a disk whose daemon dies";
 
         public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new Io(this));
 
-        protected override void Dispose(bool disposing)
-        {
-        }
+        protected override void Dispose(bool disposing) { }
 
         private bool IsOutOfOrder => outOfOrder();
 
@@ -466,17 +534,14 @@ public sealed unsafe class JournalTests
         {
             public static bool MovesData => true;
 
-            public void Attach(in DiskAttachment attachment)
-            {
-            }
+            public void Attach(in DiskAttachment attachment) { }
 
-            public void Detach()
-            {
-            }
+            public void Detach() { }
 
             public int Start(in DiskOperation operation)
             {
-                if (!disk.IsOutOfOrder) return disk.Do(in operation);
+                if (!disk.IsOutOfOrder)
+                    return disk.Do(in operation);
                 disk._underWay.Add(operation);
                 return IDiskIo.Pending;
             }

@@ -17,7 +17,12 @@ public sealed class OperationTests
         {
             Blkif.DecodedRequest request = rig.Request(operation, 8, Requests.Pages(1));
             request.NrSectors = 8;
-            int expected = operation is Blkif.OpRead or Blkif.OpWrite or Blkif.OpWriteBarrier or Blkif.OpFlushDiskcache or Blkif.OpDiscard
+            int expected = operation
+                is Blkif.OpRead
+                    or Blkif.OpWrite
+                    or Blkif.OpWriteBarrier
+                    or Blkif.OpFlushDiskcache
+                    or Blkif.OpDiscard
                 ? Blkif.RspOkay
                 : Blkif.RspEopnotsupp;
             Assert.Equal(expected, rig.StatusOf(in request));
@@ -60,7 +65,10 @@ public sealed class OperationTests
         Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Discard(0, 0)));
         Assert.Empty(rig.Disk.Started);
         Assert.Equal(0, rig.Witness.CopyCalls);
-        Assert.Equal((1, 4, 2), (rig.Statistics.Write.Invalid, rig.Statistics.Flush.Invalid, rig.Statistics.Discard.Invalid));
+        Assert.Equal(
+            (1, 4, 2),
+            (rig.Statistics.Write.Invalid, rig.Statistics.Flush.Invalid, rig.Statistics.Discard.Invalid)
+        );
 
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpRead, 0, Requests.Pages(1))));
         Assert.Equal(DiskOperationKind.Read, Assert.Single(rig.Disk.Started).Kind);

@@ -6,7 +6,9 @@ using Blkring.Engine.Tests.Kit;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>B7 and B8: requests that can never be served are answered at once, with their own id, and counted for their kind.</summary>
+/// <summary>
+/// B7 and B8: requests that can never be served are answered at once, with their own id, and counted for their kind.
+/// </summary>
 public sealed class RequestValidationTests
 {
     private const int Capacity = 4096;
@@ -35,7 +37,10 @@ public sealed class RequestValidationTests
     ];
 
     [Theory, EveryAbi(Blkif.OpRead, Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier)]
-    public void What_can_never_be_served_is_an_error_for_its_own_id_and_touches_nothing(BlkifProtocol protocol, int operation)
+    public void What_can_never_be_served_is_an_error_for_its_own_id_and_touches_nothing(
+        BlkifProtocol protocol,
+        int operation
+    )
     {
         using Rig rig = new(protocol, new RigOptions { Sectors = Capacity });
         foreach ((string name, ulong sector, (int, int)[] segments) in s_bad)
@@ -67,8 +72,18 @@ public sealed class RequestValidationTests
         Assert.Equal(expected.Order(), rig.Responses().Select(response => (response.Id, (int)response.Status)).Order());
         Assert.Equal(
             (3, 3, 6, 1, 1),
-            (rig.Statistics.Read.Invalid, rig.Statistics.Write.Invalid, rig.Statistics.Flush.Invalid, rig.Statistics.Discard.Invalid, rig.Statistics.Other.Invalid));
-        Assert.Equal((3, 3, 6), (rig.Statistics.Read.Operations, rig.Statistics.Write.Operations, rig.Statistics.Flush.Operations));
+            (
+                rig.Statistics.Read.Invalid,
+                rig.Statistics.Write.Invalid,
+                rig.Statistics.Flush.Invalid,
+                rig.Statistics.Discard.Invalid,
+                rig.Statistics.Other.Invalid
+            )
+        );
+        Assert.Equal(
+            (3, 3, 6),
+            (rig.Statistics.Read.Operations, rig.Statistics.Write.Operations, rig.Statistics.Flush.Operations)
+        );
         Assert.Equal((0, 0, 0), (rig.Statistics.Read.Failed, rig.Statistics.Write.Failed, rig.Statistics.Flush.Failed));
         Assert.All(rig.Faults(), fault => Assert.Equal(FaultKind.InvalidRequest, fault.Kind));
 

@@ -14,7 +14,8 @@ public sealed unsafe class ResponseTests
     {
         using Rig rig = new(protocol);
         int entryBytes = (int)(rig.Frontend.EntryAt(1) - rig.Frontend.EntryAt(0));
-        for (uint entry = 0; entry < 32; entry++) new Span<byte>(rig.Frontend.EntryAt(entry), entryBytes).Fill(0xA5);
+        for (uint entry = 0; entry < 32; entry++)
+            new Span<byte>(rig.Frontend.EntryAt(entry), entryBytes).Fill(0xA5);
         rig.Disk.OnStart = operation => operation.OffsetBytes == 0 ? -Interop.Errno.EIO : rig.Disk.Perform(operation);
 
         (Blkif.DecodedRequest Request, short Status)[] posted =
@@ -25,9 +26,13 @@ public sealed unsafe class ResponseTests
             (rig.Request(Blkif.OpIndirect, 0), Blkif.RspEopnotsupp),
             (rig.Discard(8, 8), Blkif.RspOkay),
         ];
-        foreach ((Blkif.DecodedRequest request, _) in posted) rig.Put(in request);
+        foreach ((Blkif.DecodedRequest request, _) in posted)
+            rig.Put(in request);
         byte[] header = Bytes(rig.Frontend.Sring + 16, 48);
-        byte[][] before = [.. Enumerable.Range(0, 32).Select(entry => Bytes(rig.Frontend.EntryAt((uint)entry), entryBytes))];
+        byte[][] before =
+        [
+            .. Enumerable.Range(0, 32).Select(entry => Bytes(rig.Frontend.EntryAt((uint)entry), entryBytes)),
+        ];
         rig.PushAndRun();
 
         // In the order of answers: the write has its grants copied first.
@@ -57,7 +62,8 @@ public sealed unsafe class ResponseTests
         ref uint wanted = ref rig.Frontend.Header.RspEvent;
         void Serve(int requests)
         {
-            for (int i = 0; i < requests; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
+            for (int i = 0; i < requests; i++)
+                rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
             rig.PushAndRun();
             rig.Responses();
         }

@@ -5,7 +5,9 @@ using Blkring.Engine.Tests.Kit;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>B1 and B2: as many requests in flight as the ring has entries, and nothing dropped when there are fewer slots.</summary>
+/// <summary>
+/// B1 and B2: as many requests in flight as the ring has entries, and nothing dropped when there are fewer slots.
+/// </summary>
 public sealed unsafe class SlotPoolTests
 {
     [Theory, EveryAbi(1, 2, 4, 8, 16)]
@@ -17,7 +19,8 @@ public sealed unsafe class SlotPoolTests
 
         for (int round = 0; round < 3; round++)
         {
-            for (int i = 0; i < entries; i++) rig.Put(rig.Request(Blkif.OpRead, (ulong)(i * 88), Requests.Pages(11)));
+            for (int i = 0; i < entries; i++)
+                rig.Put(rig.Request(Blkif.OpRead, (ulong)(i * 88), Requests.Pages(11)));
             rig.PushAndRun();
             Assert.Equal(entries, rig.Queue.InFlight);
             Assert.Equal(entries, rig.Disk.UnderWay.Length);
@@ -31,11 +34,16 @@ public sealed unsafe class SlotPoolTests
     public void A_slot_owns_eleven_pages_of_its_own_that_are_used_again(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { Sectors = 1 << 16 });
-        HashSet<nint>[] rounds = [[], []];
+        HashSet<nint>[] rounds =
+        [
+            [],
+            [],
+        ];
         foreach (HashSet<nint> buffers in rounds)
         {
             int first = rig.Disk.Started.Length;
-            for (int i = 0; i < 32; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
+            for (int i = 0; i < 32; i++)
+                rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
             rig.PushAndRun();
             foreach (ScriptedOperation operation in rig.Disk.Started[first..])
             {
@@ -58,7 +66,11 @@ public sealed unsafe class SlotPoolTests
         HashSet<ulong> posted = [];
         for (int i = 0; i < 32; i++)
         {
-            Blkif.DecodedRequest request = rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, (ulong)i * 8, Requests.Pages(1));
+            Blkif.DecodedRequest request = rig.Request(
+                i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite,
+                (ulong)i * 8,
+                Requests.Pages(1)
+            );
             posted.Add(request.Id);
             rig.Put(in request);
         }
@@ -69,7 +81,8 @@ public sealed unsafe class SlotPoolTests
         {
             Assert.InRange(rig.Queue.InFlight, 1, slots);
             // Asleep with no free slot, an event for a new request would be in vain.
-            if (rig.Queue.InFlight == slots) Assert.False(rig.Queue.FinalCheckForRequests());
+            if (rig.Queue.InFlight == slots)
+                Assert.False(rig.Queue.FinalCheckForRequests());
             rig.Disk.Complete(first);
             rig.Run();
             foreach (Blkif.DecodedResponse response in rig.Responses())
@@ -82,11 +95,15 @@ public sealed unsafe class SlotPoolTests
     }
 
     [Theory, EveryAbi(1, 2)]
-    public void With_fewer_slots_a_disk_that_answers_at_once_still_gets_the_whole_ring(BlkifProtocol protocol, int slots)
+    public void With_fewer_slots_a_disk_that_answers_at_once_still_gets_the_whole_ring(
+        BlkifProtocol protocol,
+        int slots
+    )
     {
         using Rig rig = new(protocol, new RigOptions { MaxInFlight = slots });
         rig.Disk.Synchronous();
-        for (int i = 0; i < 32; i++) rig.Put(rig.Request(Blkif.OpWrite, (ulong)i * 8, Requests.Pages(1)));
+        for (int i = 0; i < 32; i++)
+            rig.Put(rig.Request(Blkif.OpWrite, (ulong)i * 8, Requests.Pages(1)));
         rig.PushAndRun();
         Assert.Equal(32, rig.Responses().Count);
         Assert.Equal(slots, rig.Statistics.BatchSize.Max);
@@ -96,7 +113,8 @@ public sealed unsafe class SlotPoolTests
     public void A_pool_size_out_of_range_is_brought_into_it(BlkifProtocol protocol, int slots)
     {
         using Rig rig = new(protocol, new RigOptions { MaxInFlight = slots });
-        for (int i = 0; i < 32; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
+        for (int i = 0; i < 32; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
         Assert.Equal(Math.Clamp(slots, 1, 32), rig.Queue.InFlight);
         rig.FinishDisk();
@@ -114,7 +132,13 @@ public sealed unsafe class SlotPoolTests
             List<ulong> posted = [];
             for (int i = 0; i < 1 + (round * 7 % 32); i++)
             {
-                Blkif.DecodedRequest request = Requests.Of(rig.Frontend, number++, Blkif.OpWrite, (ulong)(i * 8), Requests.Pages(1));
+                Blkif.DecodedRequest request = Requests.Of(
+                    rig.Frontend,
+                    number++,
+                    Blkif.OpWrite,
+                    (ulong)(i * 8),
+                    Requests.Pages(1)
+                );
                 posted.Add(request.Id);
                 rig.Put(in request);
             }

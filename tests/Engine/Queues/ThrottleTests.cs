@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Blkring.Engine.Queues;
-using Blkring.Engine.Tests.Kit;
 
 namespace Blkring.Engine.Tests.Queues;
 
@@ -16,7 +15,10 @@ public sealed class ThrottleTests
     [InlineData(250_000, 10_000, 250_000 + 10_000)]
     public void In_the_first_second_a_burst_and_the_steady_rate_pass(long iops, long burst, long expected)
     {
-        Throttle throttle = new() { Limits = new ThrottleLimits { Iops = iops, IopsBurst = burst } };
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { Iops = iops, IopsBurst = burst },
+        };
         Assert.InRange(Count(throttle, s_second, s_second, bytes: 4096), expected - 2, expected);
         // The burst is used up: from now on the steady rate alone.
         Assert.InRange(Count(throttle, 2 * s_second, s_second, bytes: 4096), iops - 2, iops + 1);
@@ -24,7 +26,8 @@ public sealed class ThrottleTests
         Assert.InRange(Count(throttle, 3600 * s_second, s_second, bytes: 4096), expected - 2, expected);
     }
 
-    // A queue that is held back is looked at again after a millisecond, or later on a busy machine; what was allowed meanwhile is not lost.
+    // A queue that is held back is looked at again after a millisecond, or later on a busy machine; what was allowed
+    // meanwhile is not lost.
     [Theory]
     [InlineData(1)]
     [InlineData(4)]
@@ -37,7 +40,8 @@ public sealed class ThrottleTests
         for (int look = 0; look < 1000; look++)
         {
             long now = s_second + (look * (s_second / 1000) * msBetweenLooks);
-            for (; throttle.MayStart(now); taken++) throttle.ChargeRequest(now);
+            for (; throttle.MayStart(now); taken++)
+                throttle.ChargeRequest(now);
         }
         double seconds = 999 * msBetweenLooks / 1000.0;
         Assert.InRange(taken, 0.999 * Iops * seconds, (1.001 * Iops * seconds) + (Iops / 100));
@@ -48,7 +52,10 @@ public sealed class ThrottleTests
     {
         foreach (int bytes in (int[])[512, 4096, 45056, 1 << 20])
         {
-            Throttle throttle = new() { Limits = new ThrottleLimits { BytesPerSecond = 10 << 20, BytesBurst = 1 << 20 } };
+            Throttle throttle = new()
+            {
+                Limits = new ThrottleLimits { BytesPerSecond = 10 << 20, BytesBurst = 1 << 20 },
+            };
             long moved = Count(throttle, s_second, 10 * s_second, bytes) * bytes;
             // The last request may be charged past the end.
             Assert.InRange(moved, (101L << 20) - bytes - 4096, (101L << 20) + bytes);
@@ -58,7 +65,10 @@ public sealed class ThrottleTests
     [Fact]
     public void A_request_larger_than_the_burst_passes_and_the_next_waits_the_longer()
     {
-        Throttle throttle = new() { Limits = new ThrottleLimits { BytesPerSecond = 1 << 20, BytesBurst = 4096 } };
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { BytesPerSecond = 1 << 20, BytesBurst = 4096 },
+        };
         Assert.True(throttle.MayStart(s_second));
         throttle.ChargeBytes(s_second, 4 << 20);
         Assert.False(throttle.MayStart((s_second * 4) + (s_second / 2)));
@@ -68,7 +78,10 @@ public sealed class ThrottleTests
     [Fact]
     public void Both_limits_hold_and_the_tighter_one_decides()
     {
-        Throttle throttle = new() { Limits = new ThrottleLimits { Iops = 1000, BytesPerSecond = 100 * 4096 } };
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { Iops = 1000, BytesPerSecond = 100 * 4096 },
+        };
         Assert.InRange(Count(throttle, s_second, s_second, bytes: 4096), 99, 102);
         throttle.Limits = new ThrottleLimits { Iops = 10, BytesPerSecond = 100 * 4096 };
         Assert.InRange(Count(throttle, 10 * s_second, s_second, bytes: 4096), 9, 12);
@@ -91,7 +104,16 @@ public sealed class ThrottleTests
     [Fact]
     public void A_limit_at_the_end_of_the_range_does_not_wrap()
     {
-        Throttle throttle = new() { Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = long.MaxValue, Iops = long.MaxValue, IopsBurst = long.MaxValue } };
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits
+            {
+                BytesPerSecond = 1,
+                BytesBurst = long.MaxValue,
+                Iops = long.MaxValue,
+                IopsBurst = long.MaxValue,
+            },
+        };
         for (int i = 0; i < 10; i++)
         {
             throttle.ChargeRequest(s_second);
@@ -104,7 +126,8 @@ public sealed class ThrottleTests
     /// <summary>Requests that pass in a time when one more is always waiting.</summary>
     private static long Count(Throttle throttle, long start, long length, long bytes)
     {
-        long count = 0, step = Math.Max(s_second / 1_000_000, 1);
+        long count = 0,
+            step = Math.Max(s_second / 1_000_000, 1);
         for (long now = start; now < start + length; now += step)
         {
             while (throttle.MayStart(now))

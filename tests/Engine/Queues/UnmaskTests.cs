@@ -4,7 +4,10 @@ using Blkring.Engine.Tests.Kit;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>When a masked event channel is unmasked: after the work, never while there is more of it, never for a queue that takes nothing.</summary>
+/// <summary>
+/// When a masked event channel is unmasked: after the work, never while there is more of it, never for a queue that
+/// takes nothing.
+/// </summary>
 public sealed class UnmaskTests
 {
     [Theory, EveryAbi]
@@ -96,7 +99,8 @@ public sealed class UnmaskTests
     public void A_queue_without_a_free_slot_stays_masked_until_it_has_one(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { MaxInFlight = 1 });
-        for (int i = 0; i < 2; i++) rig.Put(rig.Request(Blkif.OpRead, 0, (0, 7)));
+        for (int i = 0; i < 2; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, (0, 7)));
         rig.Frontend.Push();
         rig.Queue.ConsumeEvent();
         Rest(rig);

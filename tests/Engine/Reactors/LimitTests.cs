@@ -9,16 +9,22 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Reactors;
 
-/// <summary>What keeps a queue from taking all that is posted: the limits of its device, and the others on its thread.</summary>
+/// <summary>
+/// What keeps a queue from taking all that is posted: the limits of its device, and the others on its thread.
+/// </summary>
 public sealed class LimitTests
 {
     [Theory, EveryAbi]
     public void Requests_beyond_the_burst_wait_on_the_ring_and_nothing_is_dropped(BlkifProtocol protocol)
     {
-        Throttle throttle = new() { Limits = new ThrottleLimits { Iops = 1, IopsBurst = 5 } };
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { Iops = 1, IopsBurst = 5 },
+        };
         using Rig rig = new(protocol, new RigOptions { Throttle = throttle });
         rig.Disk.Synchronous();
-        for (int i = 0; i < 32; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
+        for (int i = 0; i < 32; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.Frontend.Push();
         Assert.Equal(TurnResult.Retry, rig.Queue.Turn());
         Assert.Equal(5, rig.Responses().Count);
@@ -35,10 +41,19 @@ public sealed class LimitTests
     [Theory, EveryAbi]
     public void A_device_whose_guest_posts_without_end_moves_what_it_may(BlkifProtocol protocol)
     {
-        const int Iops = 500, Burst = 50;
-        Throttle throttle = new() { Limits = new ThrottleLimits { Iops = Iops, IopsBurst = Burst } };
+        const int Iops = 500,
+            Burst = 50;
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { Iops = Iops, IopsBurst = Burst },
+        };
         using Reactor reactor = new();
-        using Device device = new(reactor, protocol, new MemoryDisk(4096), options: new VbdOptions { Throttle = throttle });
+        using Device device = new(
+            reactor,
+            protocol,
+            new MemoryDisk(4096),
+            options: new VbdOptions { Throttle = throttle }
+        );
         long start = Stopwatch.GetTimestamp();
         WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(500), depth: 32);
         double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
@@ -50,12 +65,17 @@ public sealed class LimitTests
     [Theory, EveryAbi]
     public void The_rings_of_a_device_share_its_limit(BlkifProtocol protocol)
     {
-        Throttle throttle = new() { Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = 10 * 4096 } };
-        using Rig first = new(protocol, new RigOptions { Throttle = throttle }), second = new(protocol, new RigOptions { Throttle = throttle });
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = 10 * 4096 },
+        };
+        using Rig first = new(protocol, new RigOptions { Throttle = throttle }),
+            second = new(protocol, new RigOptions { Throttle = throttle });
         foreach (Rig rig in (Rig[])[first, second])
         {
             rig.Disk.Synchronous();
-            for (int i = 0; i < 8; i++) rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
+            for (int i = 0; i < 8; i++)
+                rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
             rig.Frontend.Push();
             rig.Queue.Turn();
         }
@@ -66,10 +86,14 @@ public sealed class LimitTests
     [Theory, EveryAbi]
     public void Long_requests_are_limited_before_their_lists_are_read(BlkifProtocol protocol)
     {
-        Throttle throttle = new() { Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = 2 * 64 * 1024 } };
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = 2 * 64 * 1024 },
+        };
         using Rig rig = new(protocol, new RigOptions { Throttle = throttle, MaxIndirectSegments = 16 });
         rig.Disk.Synchronous();
-        for (int i = 0; i < 8; i++) rig.Put(rig.Indirect(Blkif.OpRead, 0, Requests.Pages(16)));
+        for (int i = 0; i < 8; i++)
+            rig.Put(rig.Indirect(Blkif.OpRead, 0, Requests.Pages(16)));
         Assert.Equal(TurnResult.Retry, rig.PushAndRun());
         Assert.Equal(2, rig.Responses().Count);
     }
@@ -77,7 +101,10 @@ public sealed class LimitTests
     [Theory, EveryAbi]
     public void Long_requests_that_move_little_or_nothing_cost_what_they_move(BlkifProtocol protocol)
     {
-        Throttle throttle = new() { Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = 64 * 1024 } };
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = 64 * 1024 },
+        };
         using Rig rig = new(protocol, new RigOptions { Throttle = throttle, MaxIndirectSegments = 16 });
         rig.Disk.Synchronous();
         for (int i = 0; i < 4; i++)
@@ -95,7 +122,10 @@ public sealed class LimitTests
     [Fact]
     public void A_limit_costs_no_garbage()
     {
-        Throttle throttle = new() { Limits = new ThrottleLimits { Iops = 1_000_000, BytesPerSecond = 1L << 40 } };
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { Iops = 1_000_000, BytesPerSecond = 1L << 40 },
+        };
         using Rig rig = new(BlkifProtocol.X86_64, new RigOptions { Throttle = throttle });
         rig.Disk.Synchronous();
         Round();
@@ -122,8 +152,12 @@ public sealed class LimitTests
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = 16 });
         rig.Disk.Synchronous();
-        int entries = rig.Frontend.EntryCount, largest = 0, turns = 0, answered = 0;
-        for (int i = 0; i < entries; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
+        int entries = rig.Frontend.EntryCount,
+            largest = 0,
+            turns = 0,
+            answered = 0;
+        for (int i = 0; i < entries; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
         rig.Frontend.Push();
         for (bool more = true; more; turns++)
         {
@@ -151,9 +185,7 @@ public sealed class LimitTests
             expected.Add(request.Id);
         }
         rig.Frontend.Push();
-        while (rig.Queue.Turn() == TurnResult.More)
-        {
-        }
+        while (rig.Queue.Turn() == TurnResult.More) { }
         Assert.Empty(rig.Responses());
         rig.Disk.CompleteAll();
 
@@ -166,8 +198,7 @@ public sealed class LimitTests
             result = rig.Queue.Turn();
             largest = Math.Max(largest, (int)(rig.Queue.Statistics.GrantCopySegments - before));
             answered.AddRange(rig.Responses().Select(response => response.Id));
-        }
-        while (result == TurnResult.More);
+        } while (result == TurnResult.More);
         Assert.Equal(TurnResult.Idle, result);
         // As the disk finished them, none left behind.
         Assert.Equal(expected, answered);
@@ -180,16 +211,13 @@ public sealed class LimitTests
     {
         using Rig rig = new(BlkifProtocol.X86_64, new RigOptions { RingPages = 4 });
         int entries = rig.Frontend.EntryCount;
-        for (int i = 0; i < entries; i++) rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
+        for (int i = 0; i < entries; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
         rig.Frontend.Push();
-        while (rig.Queue.Turn() == TurnResult.More)
-        {
-        }
+        while (rig.Queue.Turn() == TurnResult.More) { }
         rig.Queue.DetachRing();
         rig.Disk.CompleteAll();
-        while (rig.Queue.Turn() == TurnResult.More)
-        {
-        }
+        while (rig.Queue.Turn() == TurnResult.More) { }
         Assert.Equal(entries, rig.Responses().Count);
         Assert.Equal(0, rig.Queue.InFlight);
     }

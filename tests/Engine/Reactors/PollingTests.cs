@@ -7,7 +7,9 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Reactors;
 
-/// <summary>Looking for work before sleeping: when it is done, when it is given up, and that an idle device costs nothing.</summary>
+/// <summary>
+/// Looking for work before sleeping: when it is done, when it is given up, and that an idle device costs nothing.
+/// </summary>
 public sealed class PollingTests
 {
     private const long Window = 50_000;
@@ -54,7 +56,8 @@ public sealed class PollingTests
     public void Without_a_window_it_never_looks()
     {
         AdaptivePolling polling = new(0);
-        for (int i = 0; i < 100; i++) polling.Worked(Window);
+        for (int i = 0; i < 100; i++)
+            polling.Worked(Window);
         polling.Slept(0);
         Assert.Equal(0, polling.WindowNs);
     }
@@ -67,7 +70,8 @@ public sealed class PollingTests
     public void Where_work_takes_long_looking_does_too_within_bounds(long work, long window)
     {
         AdaptivePolling polling = new(Window);
-        for (int i = 0; i < 200; i++) polling.Worked(work);
+        for (int i = 0; i < 200; i++)
+            polling.Worked(work);
         polling.Slept(1);
         Assert.InRange(polling.WindowNs, window * 99 / 100, window);
         // And it is the measure of sleeps as well.
@@ -76,7 +80,8 @@ public sealed class PollingTests
         polling.Slept(window);
         Assert.Equal(0, polling.WindowNs);
         // Short work is noticed soon.
-        for (int i = 0; i < 100; i++) polling.Worked(1);
+        for (int i = 0; i < 100; i++)
+            polling.Worked(1);
         polling.Slept(1);
         Assert.Equal(Window, polling.WindowNs);
     }
@@ -92,30 +97,45 @@ public sealed class PollingTests
 
         // The thread may still be looking; then it sleeps and nothing makes it come round again.
         ulong calls = 0;
-        Wait.Until(() =>
-        {
-            ulong before = calls;
-            calls = reactor.EnterCount;
-            return calls == before;
-        }, "the thread to sleep");
+        Wait.Until(
+            () =>
+            {
+                ulong before = calls;
+                calls = reactor.EnterCount;
+                return calls == before;
+            },
+            "the thread to sleep"
+        );
         Thread.Sleep(200);
         Assert.Equal(calls, reactor.EnterCount);
         Assert.Equal(0, device.Queue.InFlight);
     }
 
-    // A guest that has just been answered is looked at without having been asked for an event: its request must be found all the same,
-    // whatever else keeps the thread busy.
+    // A guest that has just been answered is looked at without having been asked for an event: its request must be
+    // found all the same, whatever else keeps the thread busy.
     [Theory, EveryAbi]
     public void Requests_are_found_with_any_window_and_any_number_of_devices(BlkifProtocol protocol)
     {
-        foreach (TimeSpan window in (TimeSpan[])[TimeSpan.Zero, TimeSpan.FromMicroseconds(50), TimeSpan.FromMilliseconds(20)])
+        foreach (
+            TimeSpan window in (TimeSpan[])[TimeSpan.Zero, TimeSpan.FromMicroseconds(50), TimeSpan.FromMilliseconds(20)]
+        )
         {
             using Reactor reactor = new(new ReactorOptions { PollWindow = window });
-            List<Device> devices = [.. Enumerable.Range(1, 20).Select(domain => new Device(reactor, protocol, new MemoryDisk(4096), domain: (ushort)domain))];
+            List<Device> devices =
+            [
+                .. Enumerable
+                    .Range(1, 20)
+                    .Select(domain => new Device(reactor, protocol, new MemoryDisk(4096), domain: (ushort)domain)),
+            ];
             WorkloadResult[] results = new WorkloadResult[devices.Count];
-            Parallel.For(0, devices.Count, i => results[i] = devices[i].Work(TimeSpan.FromMilliseconds(100), depth: 1 + (i % 4)));
+            Parallel.For(
+                0,
+                devices.Count,
+                i => results[i] = devices[i].Work(TimeSpan.FromMilliseconds(100), depth: 1 + (i % 4))
+            );
             Assert.All(results, result => Assert.True(result.IsRight, result.FirstProblem));
-            foreach (Device device in devices) device.Dispose();
+            foreach (Device device in devices)
+                device.Dispose();
         }
     }
 }

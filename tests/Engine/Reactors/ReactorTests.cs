@@ -41,7 +41,8 @@ public sealed class ReactorTests
     {
         Assert.Throws<IOException>(() => new Reactor(new ReactorOptions { Cpu = 8191 }));
         int before = ThisProcess.OpenDescriptors();
-        for (int i = 0; i < 5; i++) Assert.Throws<IOException>(() => new Reactor(new ReactorOptions { Cpu = 8191, Name = "nowhere" }));
+        for (int i = 0; i < 5; i++)
+            Assert.Throws<IOException>(() => new Reactor(new ReactorOptions { Cpu = 8191, Name = "nowhere" }));
         Assert.Equal(before, ThisProcess.OpenDescriptors());
         Assert.DoesNotContain("nowhere", ThreadNames());
     }
@@ -49,9 +50,11 @@ public sealed class ReactorTests
     [Fact]
     public void A_reactor_that_goes_takes_its_thread_and_descriptors_along()
     {
-        using (new Reactor(new ReactorOptions { Name = "passing" })) Assert.Contains("passing", ThreadNames());
+        using (new Reactor(new ReactorOptions { Name = "passing" }))
+            Assert.Contains("passing", ThreadNames());
         int before = ThisProcess.OpenDescriptors();
-        for (int i = 0; i < 5; i++) new Reactor(new ReactorOptions { Name = "passing" }).Dispose();
+        for (int i = 0; i < 5; i++)
+            new Reactor(new ReactorOptions { Name = "passing" }).Dispose();
         Assert.Equal(before, ThisProcess.OpenDescriptors());
         Assert.DoesNotContain("passing", ThreadNames());
     }
@@ -64,7 +67,9 @@ public sealed class ReactorTests
         for (int round = 0; round < 5; round++)
         {
             using Device comes = new(reactor, BlkifProtocol.X86_32, new MemoryDisk(4096));
-            Assert.Throws<InvalidOperationException>(() => new Device(reactor, BlkifProtocol.X86_64, new MemoryDisk(8)));
+            Assert.Throws<InvalidOperationException>(() =>
+                new Device(reactor, BlkifProtocol.X86_64, new MemoryDisk(8))
+            );
             Assert.True(comes.Work(TimeSpan.FromMilliseconds(5)).IsRight);
         }
         Assert.True(stays.Work(TimeSpan.FromMilliseconds(5)).IsRight);
@@ -118,21 +123,24 @@ public sealed class ReactorTests
         public override int InFlight => 0;
         public override bool IsBroken => false;
         public override bool IsAttached => _attached;
+
         public override void AttachRing() => _attached = true;
+
         public override void DetachRing() => _attached = false;
+
         public override TurnResult Turn(bool overlaps) => _attached ? TurnResult.More : TurnResult.Idle;
+
         public override bool HasRequests => true;
         public override bool HasUnanswered => true;
+
         public override bool FinalCheckForRequests() => false;
 
-        public override void NotifyFrontend()
-        {
-        }
+        public override void NotifyFrontend() { }
 
-        internal override void AttachDisk(ushort queueIndex, IoUring? ring, Action? wake = null) => _tag = (ulong)queueIndex << 48 | (ulong)EventSlot << 32;
-        internal override void DetachDisk()
-        {
-        }
+        internal override void AttachDisk(ushort queueIndex, IoUring? ring, Action? wake = null) =>
+            _tag = (ulong)queueIndex << 48 | (ulong)EventSlot << 32;
+
+        internal override void DetachDisk() { }
 
         private ulong _tag;
 
@@ -152,13 +160,9 @@ public sealed class ReactorTests
             sqe->user_data = _tag;
         }
 
-        internal override void ConsumeEvent()
-        {
-        }
+        internal override void ConsumeEvent() { }
 
-        internal override void UnmaskEvents()
-        {
-        }
+        internal override void UnmaskEvents() { }
 
         protected override void Dispose(bool disposing) => _silence.Dispose();
     }
@@ -177,7 +181,10 @@ public sealed class ReactorTests
             for (int i = 0; i < device.Frontend.EntryCount; i++)
                 device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpRead, 0, Requests.Pages(1)));
             device.Frontend.Push();
-            Assert.All(Wait.ForResponses(device.Frontend, device.Frontend.EntryCount), response => Assert.Equal(Blkif.RspOkay, response.Status));
+            Assert.All(
+                Wait.ForResponses(device.Frontend, device.Frontend.EntryCount),
+                response => Assert.Equal(Blkif.RspOkay, response.Status)
+            );
         }
         Assert.Equal(largest, device.Queue.Statistics.BatchSize.Max);
     }
@@ -186,7 +193,18 @@ public sealed class ReactorTests
     public void A_submission_queue_smaller_than_the_ring_of_requests_is_no_limit()
     {
         using TempImage image = new(4096);
-        using Reactor reactor = new(new ReactorOptions { Ring = new IoUringOptions { SubmissionEntries = 2, CompletionEntries = 4, RegisteredFiles = 0, RegisteredBuffers = 0 } });
+        using Reactor reactor = new(
+            new ReactorOptions
+            {
+                Ring = new IoUringOptions
+                {
+                    SubmissionEntries = 2,
+                    CompletionEntries = 4,
+                    RegisteredFiles = 0,
+                    RegisteredBuffers = 0,
+                },
+            }
+        );
         Assert.True(reactor.UsesIoUring, reactor.Describe());
         using Device device = new(reactor, BlkifProtocol.X86_64, image.Open(), ringPages: 16);
         WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(300), depth: 512);
@@ -197,7 +215,10 @@ public sealed class ReactorTests
     public void What_a_command_throws_is_thrown_where_it_was_given()
     {
         using Reactor reactor = new();
-        Assert.Equal("as asked", Assert.Throws<FormatException>(() => reactor.Invoke(() => throw new FormatException("as asked"))).Message);
+        Assert.Equal(
+            "as asked",
+            Assert.Throws<FormatException>(() => reactor.Invoke(() => throw new FormatException("as asked"))).Message
+        );
         using Rig stranger = new(BlkifProtocol.X86_64);
         Assert.Throws<InvalidOperationException>(() => reactor.Resume(stranger.Queue));
         Assert.Throws<InvalidOperationException>(() => reactor.Kick(stranger.Queue));
@@ -210,7 +231,9 @@ public sealed class ReactorTests
         Assert.True(ran);
     }
 
-    /// <summary>Serves a disk on each reactor at the same time; the names of the threads that touched the disks.</summary>
+    /// <summary>
+    /// Serves a disk on each reactor at the same time; the names of the threads that touched the disks.
+    /// </summary>
     private static string[] ServeTwo(BlkifProtocol protocol, Reactor first, Reactor second)
     {
         System.Collections.Concurrent.ConcurrentDictionary<string, bool> threads = new();

@@ -1,8 +1,6 @@
 using System.Reflection;
 using System.Text.RegularExpressions;
-using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
-using Blkring.Engine.Telemetry;
 using Blkring.Engine.Tests.Kit;
 
 namespace Blkring.Engine.Tests.Tables;
@@ -12,17 +10,29 @@ public sealed partial class BehaviourTableTests
 {
     private const int Facts = 23;
 
-    private const BindingFlags Any = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Instance | BindingFlags.Static | BindingFlags.DeclaredOnly;
+    private const BindingFlags Any =
+        BindingFlags.Public
+        | BindingFlags.NonPublic
+        | BindingFlags.Instance
+        | BindingFlags.Static
+        | BindingFlags.DeclaredOnly;
 
     private sealed record Row(string Number, string Holds, string[] Places, string[] Tests);
 
     [Fact]
-    public void Every_fact_has_one_row_with_a_place_and_a_test() => Assert.All(Rows(), row =>
-    {
-        Assert.True(row.Holds.Length > 30, $"{row.Number} says too little");
-        Assert.Contains(row.Places, place => place.Contains('/', StringComparison.Ordinal) || TypesCalled(place.Split('.')[0]).Any());
-        Assert.NotEmpty(row.Tests);
-    });
+    public void Every_fact_has_one_row_with_a_place_and_a_test() =>
+        Assert.All(
+            Rows(),
+            row =>
+            {
+                Assert.True(row.Holds.Length > 30, $"{row.Number} says too little");
+                Assert.Contains(
+                    row.Places,
+                    place => place.Contains('/', StringComparison.Ordinal) || TypesCalled(place.Split('.')[0]).Any()
+                );
+                Assert.NotEmpty(row.Tests);
+            }
+        );
 
     [Fact]
     public void The_rows_are_those_of_the_reference_in_order() =>
@@ -37,7 +47,9 @@ public sealed partial class BehaviourTableTests
             {
                 string[] name = test.Split('.');
                 Assert.True(name.Length == 2, $"{row.Number}: '{test}' is not Class.Method");
-                MethodInfo? method = typeof(BehaviourTableTests).Assembly.GetType($"{typeof(BehaviourTableTests).Namespace}.{name[0]}")?.GetMethod(name[1]);
+                MethodInfo? method = typeof(BehaviourTableTests)
+                    .Assembly.GetType($"{typeof(BehaviourTableTests).Namespace}.{name[0]}")
+                    ?.GetMethod(name[1]);
                 Assert.True(method is not null, $"{row.Number}: there is no test {test}");
                 FactAttribute? fact = method.GetCustomAttribute<FactAttribute>();
                 Assert.True(fact is { Skip: null }, $"{row.Number}: {test} is no test that runs");
@@ -52,7 +64,9 @@ public sealed partial class BehaviourTableTests
         {
             foreach (string place in row.Places)
             {
-                bool exists = place.Contains('/', StringComparison.Ordinal) ? File.Exists(Repository.PathOf(place)) : IsMember(place);
+                bool exists = place.Contains('/', StringComparison.Ordinal)
+                    ? File.Exists(Repository.PathOf(place))
+                    : IsMember(place);
                 Assert.True(exists, $"{row.Number}: there is no {place}");
             }
         }
@@ -72,14 +86,16 @@ public sealed partial class BehaviourTableTests
     }
 
     // A generic type and its base may share a name: either may have the member.
-    private static IEnumerable<Type> TypesCalled(string name) => typeof(VbdQueue).Assembly.GetTypes().Where(type => type.Name.Split('`')[0] == name);
+    private static IEnumerable<Type> TypesCalled(string name) =>
+        typeof(VbdQueue).Assembly.GetTypes().Where(type => type.Name.Split('`')[0] == name);
 
     private static List<Row> Rows()
     {
         List<Row> rows = [];
         foreach (string line in File.ReadLines(Repository.PathOf("docs/behaviour.md")))
         {
-            if (!RowStart().IsMatch(line)) continue;
+            if (!RowStart().IsMatch(line))
+                continue;
             string[] cells = line.Trim().Trim('|').Split('|');
             Assert.True(cells.Length == 4, $"a row of {cells.Length} cells: {line[..20]}");
             rows.Add(new Row(cells[0].Trim(), cells[1].Trim(), Quoted(cells[2]), Quoted(cells[3])));

@@ -13,9 +13,13 @@ public sealed class FaultLogTests
     {
         FaultLog log = new();
         long now = 100 * s_second;
-        for (int i = 0; i < 50; i++) log.Report(FaultKind.Disk, 1, 5, (ulong)i, now);
+        for (int i = 0; i < 50; i++)
+            log.Report(FaultKind.Disk, 1, 5, (ulong)i, now);
         List<Fault> kept = ReadAll(log);
-        Assert.Equal(Enumerable.Range(0, FaultLog.Burst).Select(i => new Fault(FaultKind.Disk, 1, 5, (ulong)i, 0)), kept);
+        Assert.Equal(
+            Enumerable.Range(0, FaultLog.Burst).Select(i => new Fault(FaultKind.Disk, 1, 5, (ulong)i, 0)),
+            kept
+        );
         Assert.Equal(50 - FaultLog.Burst, log.Suppressed);
 
         // Not quite a second later nothing, a second later one.
@@ -26,7 +30,8 @@ public sealed class FaultLogTests
         Assert.Equal([new Fault(FaultKind.GrantCopy, 0, -3, 51, 51 - FaultLog.Burst)], ReadAll(log));
 
         // Quiet for long, a burst again and no more.
-        for (int i = 0; i < 50; i++) log.Report(FaultKind.Disk, 1, 5, 0, now + (1000 * s_second));
+        for (int i = 0; i < 50; i++)
+            log.Report(FaultKind.Disk, 1, 5, 0, now + (1000 * s_second));
         Assert.Equal(FaultLog.Burst, ReadAll(log).Count);
     }
 
@@ -34,7 +39,8 @@ public sealed class FaultLogTests
     public void A_reader_that_does_not_come_loses_records_and_no_count()
     {
         FaultLog log = new();
-        for (int i = 0; i < 1000; i++) log.Report(FaultKind.Disk, 1, 5, (ulong)i, (100 + i) * s_second);
+        for (int i = 0; i < 1000; i++)
+            log.Report(FaultKind.Disk, 1, 5, (ulong)i, (100 + i) * s_second);
         List<Fault> kept = ReadAll(log);
         Assert.InRange(kept.Count, FaultLog.Burst, 16);
         Assert.Equal(1000, kept.Count + log.Suppressed);
@@ -44,7 +50,8 @@ public sealed class FaultLogTests
     public void A_broken_ring_is_reported_however_full_the_log_is()
     {
         FaultLog log = new();
-        for (int i = 0; i < 1000; i++) log.Report(FaultKind.InvalidRequest, 1, 5, 0, (100 + i) * s_second);
+        for (int i = 0; i < 1000; i++)
+            log.Report(FaultKind.InvalidRequest, 1, 5, 0, (100 + i) * s_second);
         long missing = log.Suppressed;
         log.Report(FaultKind.BrokenRing, 0, 0, 77, 1100 * s_second);
         Assert.Equal(new Fault(FaultKind.BrokenRing, 0, 0, 77, missing), ReadAll(log)[^1]);
@@ -57,11 +64,12 @@ public sealed class FaultLogTests
         const int Faults = 20_000;
         Thread writer = new(() =>
         {
-            for (int i = 1; i <= Faults; i++) log.Report(FaultKind.Disk, (byte)i, i, (ulong)i, i * s_second);
+            for (int i = 1; i <= Faults; i++)
+                log.Report(FaultKind.Disk, (byte)i, i, (ulong)i, i * s_second);
         });
         writer.Start();
         List<Fault> read = [];
-        for (bool last = false; !last;)
+        for (bool last = false; !last; )
         {
             last = !writer.IsAlive;
             read.AddRange(ReadAll(log));
@@ -75,7 +83,8 @@ public sealed class FaultLogTests
     private static List<Fault> ReadAll(FaultLog log)
     {
         List<Fault> faults = [];
-        while (log.TryRead(out Fault fault)) faults.Add(fault);
+        while (log.TryRead(out Fault fault))
+            faults.Add(fault);
         return faults;
     }
 }

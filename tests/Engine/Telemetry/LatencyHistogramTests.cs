@@ -18,7 +18,8 @@ public sealed class LatencyHistogramTests
             Random random = new(7);
             LatencyHistogram histogram = new();
             long[] values = new long[20_000];
-            for (int i = 0; i < values.Length; i++) histogram.Record(values[i] = (long)Math.Exp(random.NextDouble() * spread));
+            for (int i = 0; i < values.Length; i++)
+                histogram.Record(values[i] = (long)Math.Exp(random.NextDouble() * spread));
             Array.Sort(values);
             long exact = values[(int)Math.Ceiling(quantile * values.Length) - 1];
             Assert.InRange(histogram.ValueAt(quantile), exact, exact + (exact / 32) + 1);
@@ -45,8 +46,10 @@ public sealed class LatencyHistogramTests
     public void Small_values_are_exact()
     {
         LatencyHistogram histogram = new();
-        for (int value = 0; value < 32; value++) histogram.Record(value);
-        for (int value = 0; value < 32; value++) Assert.Equal(value, histogram.ValueAt((value + 1) / 32.0));
+        for (int value = 0; value < 32; value++)
+            histogram.Record(value);
+        for (int value = 0; value < 32; value++)
+            Assert.Equal(value, histogram.ValueAt((value + 1) / 32.0));
     }
 
     [Fact]
@@ -64,10 +67,13 @@ public sealed class LatencyHistogramTests
     [Fact]
     public void Sum_mean_adding_and_clearing()
     {
-        LatencyHistogram one = new(), other = new();
+        LatencyHistogram one = new(),
+            other = new();
         Assert.Equal((0, 0d, 0L), (one.Count, one.Mean, one.ValueAt(0.5)));
-        for (int i = 1; i <= 10; i++) one.Record(i);
-        for (int i = 11; i <= 20; i++) other.Record(i);
+        for (int i = 1; i <= 10; i++)
+            one.Record(i);
+        for (int i = 11; i <= 20; i++)
+            other.Record(i);
         one.Add(other);
         Assert.Equal((20L, 210L, 20L, 10.5), (one.Count, one.Sum, one.Max, one.Mean));
         Assert.Equal(10, one.ValueAt(0.5));

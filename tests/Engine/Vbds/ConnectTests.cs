@@ -26,7 +26,10 @@ public sealed unsafe class ConnectTests
 
         // Native is what this host calls its own: the name does not tell it from X86_64.
         BlkifProtocol expected = protocol == BlkifProtocol.X86_32 ? BlkifProtocol.X86_32 : BlkifProtocol.Native;
-        Assert.Equal([$"SetGrantLimit {pages}", "MapRing", "BindEventChannel", $"CreateQueue {expected}"], access.Steps);
+        Assert.Equal(
+            [$"SetGrantLimit {pages}", "MapRing", "BindEventChannel", $"CreateQueue {expected}"],
+            access.Steps
+        );
         Assert.All(frontend.RingReferences, reference => Assert.True(domain.IsMapped(reference)));
         Assert.True(vbd.IsConnected && vbd.Queue!.IsAttached);
 
@@ -53,7 +56,8 @@ public sealed unsafe class ConnectTests
             // The reactor carries one queue and has it: adding is the step that fails.
             Fail("the first failure opens what the runtime keeps open");
             int before = ThisProcess.OpenDescriptors();
-            for (int i = 0; i < 10; i++) Fail("again");
+            for (int i = 0; i < 10; i++)
+                Fail("again");
             Assert.Equal(before, ThisProcess.OpenDescriptors());
         }
 
@@ -115,9 +119,12 @@ public sealed unsafe class ConnectTests
                 break;
         }
         using Vbd vbd = new(disk, reactor);
-        VbdConnectException error = Assert.Throws<VbdConnectException>(() => vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain)));
+        VbdConnectException error = Assert.Throws<VbdConnectException>(() =>
+            vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain))
+        );
         Assert.Contains($"grant {frontend.RingReferences[2]} of domain 3", error.Message, StringComparison.Ordinal);
-        foreach (int page in (int[])[0, 1, 3]) Assert.False(domain.IsMapped(frontend.RingReferences[page]));
+        foreach (int page in (int[])[0, 1, 3])
+            Assert.False(domain.IsMapped(frontend.RingReferences[page]));
     }
 
     [Fact]
@@ -128,8 +135,15 @@ public sealed unsafe class ConnectTests
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(3), 1);
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_64, 1);
         using Vbd vbd = new(disk, reactor);
-        VbdConnectException error = Assert.Throws<VbdConnectException>(() => vbd.Connect(
-            frontend.Connection with { Rings = [frontend.Connection.Rings[0] with { EventChannel = new EventChannelPort(42) }] }, new LoopbackHypervisor(domain)));
+        VbdConnectException error = Assert.Throws<VbdConnectException>(() =>
+            vbd.Connect(
+                frontend.Connection with
+                {
+                    Rings = [frontend.Connection.Rings[0] with { EventChannel = new EventChannelPort(42) }],
+                },
+                new LoopbackHypervisor(domain)
+            )
+        );
         Assert.Contains("event channel 42", error.Message, StringComparison.Ordinal);
         Assert.False(domain.IsMapped(frontend.RingReferences[0]));
     }
@@ -147,8 +161,15 @@ public sealed unsafe class ConnectTests
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(3), 32);
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_64, 32);
         using Vbd vbd = new(disk, reactor);
-        VbdConnectException error = Assert.Throws<VbdConnectException>(() => vbd.Connect(
-            frontend.Connection with { Rings = [frontend.Connection.Rings[0] with { References = frontend.RingReferences[..pages] }] }, new LoopbackHypervisor(domain)));
+        VbdConnectException error = Assert.Throws<VbdConnectException>(() =>
+            vbd.Connect(
+                frontend.Connection with
+                {
+                    Rings = [frontend.Connection.Rings[0] with { References = frontend.RingReferences[..pages] }],
+                },
+                new LoopbackHypervisor(domain)
+            )
+        );
         Assert.Contains($"{pages} pages", error.Message, StringComparison.Ordinal);
     }
 
@@ -157,16 +178,23 @@ public sealed unsafe class ConnectTests
     [InlineData("", "''")]
     [InlineData("X86_64-ABI", "'X86_64-ABI'")]
     [InlineData("evil\n\u001b[31m; rm -rf /", "'evil???31m??rm?-rf??'")]
-    [InlineData("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'")]
-    public void An_unknown_protocol_is_a_clear_error_that_shows_no_more_of_it_than_is_safe(string protocol, string shown)
+    [InlineData(
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'"
+    )]
+    public void An_unknown_protocol_is_a_clear_error_that_shows_no_more_of_it_than_is_safe(
+        string protocol,
+        string shown
+    )
     {
         using Reactor reactor = new();
         using MemoryDisk disk = new(4096);
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(3), 1);
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_64, 1);
         using Vbd vbd = new(disk, reactor);
-        VbdConnectException error = Assert.Throws<VbdConnectException>(() => vbd.Connect(
-            frontend.Connection with { Protocol = protocol }, new LoopbackHypervisor(domain)));
+        VbdConnectException error = Assert.Throws<VbdConnectException>(() =>
+            vbd.Connect(frontend.Connection with { Protocol = protocol }, new LoopbackHypervisor(domain))
+        );
         Assert.Contains(shown, error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', error.Message);
         Assert.EndsWith($": {BlkifProtocols.ServedNames} are served", error.Message, StringComparison.Ordinal);
@@ -182,7 +210,9 @@ public sealed unsafe class ConnectTests
         using LoopbackDomain domain = Frontend.CreateDomain(new DomainId(3), 1);
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_64, 1);
         VbdQueue queue = device.Queue;
-        Assert.Throws<InvalidOperationException>(() => device.Vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain)));
+        Assert.Throws<InvalidOperationException>(() =>
+            device.Vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain))
+        );
         Assert.Same(queue, device.Queue);
         Assert.True(device.Work(TimeSpan.FromMilliseconds(20)).IsRight);
     }
@@ -190,7 +220,9 @@ public sealed unsafe class ConnectTests
     [Fact]
     public void An_absent_protocol_is_x86_32_on_x86_and_native_elsewhere()
     {
-        Assert.True(BlkifProtocols.TryParse(null, System.Runtime.InteropServices.Architecture.X64, out BlkifProtocol protocol));
+        Assert.True(
+            BlkifProtocols.TryParse(null, System.Runtime.InteropServices.Architecture.X64, out BlkifProtocol protocol)
+        );
         Assert.Equal(BlkifProtocol.X86_32, protocol);
         Assert.True(BlkifProtocols.TryParse(null, System.Runtime.InteropServices.Architecture.X86, out protocol));
         Assert.Equal(BlkifProtocol.Native, protocol);
@@ -198,9 +230,13 @@ public sealed unsafe class ConnectTests
         Assert.Equal(BlkifProtocol.Native, protocol);
 
         // On arm the x86 names are names all the same.
-        Assert.True(BlkifProtocols.TryParse("x86_32-abi", System.Runtime.InteropServices.Architecture.Arm64, out protocol));
+        Assert.True(
+            BlkifProtocols.TryParse("x86_32-abi", System.Runtime.InteropServices.Architecture.Arm64, out protocol)
+        );
         Assert.Equal(BlkifProtocol.X86_32, protocol);
-        Assert.True(BlkifProtocols.TryParse("x86_64-abi", System.Runtime.InteropServices.Architecture.Arm64, out protocol));
+        Assert.True(
+            BlkifProtocols.TryParse("x86_64-abi", System.Runtime.InteropServices.Architecture.Arm64, out protocol)
+        );
         Assert.Equal(BlkifProtocol.X86_64, protocol);
         Assert.False(BlkifProtocols.TryParse("arm-abi", System.Runtime.InteropServices.Architecture.X64, out _));
     }
@@ -219,6 +255,8 @@ public sealed unsafe class ConnectTests
         frontend.Put(Requests.Of(frontend, 0, Blkif.OpRead, 77, Requests.Pages(1)));
         frontend.Push();
         Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(frontend, 1)).Status);
-        Assert.True(disk.Content.Slice(77 * 512, 4096).SequenceEqual(new ReadOnlySpan<byte>(frontend.BufferOf(0, 0), 4096)));
+        Assert.True(
+            disk.Content.Slice(77 * 512, 4096).SequenceEqual(new ReadOnlySpan<byte>(frontend.BufferOf(0, 0), 4096))
+        );
     }
 }

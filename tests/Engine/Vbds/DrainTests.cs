@@ -59,7 +59,8 @@ public sealed class DrainTests
 
         // Nothing is taken however often it is turned or notified.
         device.Frontend.Notify();
-        for (int i = 0; i < 3; i++) reactor.Kick(device.Queue);
+        for (int i = 0; i < 3; i++)
+            reactor.Kick(device.Queue);
         Assert.Equal(3, disk.Started.Length);
         Assert.Equal(0, disk.DetachCount);
 
@@ -101,7 +102,8 @@ public sealed class DrainTests
 
     private static void Post(Device device, int first, int count)
     {
-        for (int i = first; i < first + count; i++) device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpRead, 0, Requests.Pages(1)));
+        for (int i = first; i < first + count; i++)
+            device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpRead, 0, Requests.Pages(1)));
         device.Frontend.Push();
     }
 }

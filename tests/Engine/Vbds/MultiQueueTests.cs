@@ -9,7 +9,9 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Vbds;
 
-/// <summary>A device with several rings: connected and stopped as one, each ring served by itself, spread over threads.</summary>
+/// <summary>
+/// A device with several rings: connected and stopped as one, each ring served by itself, spread over threads.
+/// </summary>
 public sealed unsafe class MultiQueueTests
 {
     private const int SectorsPerRing = 2048;
@@ -31,7 +33,10 @@ public sealed unsafe class MultiQueueTests
 
         Assert.All(vbd.Queues, queue => Assert.True(queue.Statistics.Answered > 0));
         Assert.True(vbd.Stop(Wait.Limit));
-        Assert.All(guest.Frontends, frontend => Assert.All(frontend.RingReferences, reference => Assert.False(guest.Domain.IsMapped(reference))));
+        Assert.All(
+            guest.Frontends,
+            frontend => Assert.All(frontend.RingReferences, reference => Assert.False(guest.Domain.IsMapped(reference)))
+        );
         Assert.All(guest.Domain.Channels, channel => Assert.False(channel.IsBound));
     }
 
@@ -56,9 +61,17 @@ public sealed unsafe class MultiQueueTests
         using Reactor reactor = new();
         using MemoryDisk disk = new(8);
         using Vbd vbd = new(disk, reactor);
-        VbdRing first = guest.Connection.Rings[0], second = guest.Connection.Rings[1];
-        VbdConnectException error = Assert.Throws<VbdConnectException>(
-            () => vbd.Connect(guest.Connection with { Rings = [first, second with { EventChannel = first.EventChannel }] }, guest.Hypervisor));
+        VbdRing first = guest.Connection.Rings[0],
+            second = guest.Connection.Rings[1];
+        VbdConnectException error = Assert.Throws<VbdConnectException>(() =>
+            vbd.Connect(
+                guest.Connection with
+                {
+                    Rings = [first, second with { EventChannel = first.EventChannel }],
+                },
+                guest.Hypervisor
+            )
+        );
         Assert.Contains("bound already", error.Message, StringComparison.Ordinal);
         vbd.Connect(guest.Connection, guest.Hypervisor);
     }
@@ -71,9 +84,14 @@ public sealed unsafe class MultiQueueTests
         using MemoryDisk disk = new(8);
         using Vbd vbd = new(disk, reactor);
         Assert.Contains("no ring", Refusal(guest.Connection with { Rings = [] }), StringComparison.Ordinal);
-        Assert.Contains("no domain 9", Refusal(guest.Connection with { Frontend = new DomainId(9) }), StringComparison.Ordinal);
+        Assert.Contains(
+            "no domain 9",
+            Refusal(guest.Connection with { Frontend = new DomainId(9) }),
+            StringComparison.Ordinal
+        );
 
-        string Refusal(VbdConnection connection) => Assert.Throws<VbdConnectException>(() => vbd.Connect(connection, guest.Hypervisor)).Message;
+        string Refusal(VbdConnection connection) =>
+            Assert.Throws<VbdConnectException>(() => vbd.Connect(connection, guest.Hypervisor)).Message;
     }
 
     /// <summary>It would order its own ring alone, and a file system above it would believe more.</summary>
@@ -90,7 +108,10 @@ public sealed unsafe class MultiQueueTests
             Frontend frontend = guest.Frontends[^1];
             frontend.Put(Requests.Of(frontend, 0, Blkif.OpWriteBarrier, 0, Requests.Pages(1)));
             frontend.Push();
-            Assert.Equal(rings == 1 ? Blkif.RspOkay : Blkif.RspEopnotsupp, Assert.Single(Wait.ForResponses(frontend, 1)).Status);
+            Assert.Equal(
+                rings == 1 ? Blkif.RspOkay : Blkif.RspEopnotsupp,
+                Assert.Single(Wait.ForResponses(frontend, 1)).Status
+            );
             frontend.Put(Requests.Of(frontend, 1, Blkif.OpFlushDiskcache, 0, Requests.Pages(1)));
             frontend.Push();
             Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(frontend, 1)).Status);
@@ -109,7 +130,8 @@ public sealed unsafe class MultiQueueTests
         Assert.True(vbd.Pause(Wait.Limit));
         Assert.All(vbd.Queues, queue => Assert.False(queue.IsAttached));
         vbd.Resume();
-        for (int ring = 0; ring < 3; ring++) WriteAndReadBack(guest.Frontends[ring], ring);
+        for (int ring = 0; ring < 3; ring++)
+            WriteAndReadBack(guest.Frontends[ring], ring);
         Assert.True(vbd.Stop(Wait.Limit));
         Assert.Empty(reactors.Reactors);
     }
@@ -128,11 +150,14 @@ public sealed unsafe class MultiQueueTests
 
         try
         {
-            Wait.Until(() =>
-            {
-                Assert.False(vbd.Stop(TimeSpan.FromMilliseconds(20)));
-                return !guest.Domain.IsMapped(guest.Frontends[1].RingReferences[0]);
-            }, "the other ring to be let go");
+            Wait.Until(
+                () =>
+                {
+                    Assert.False(vbd.Stop(TimeSpan.FromMilliseconds(20)));
+                    return !guest.Domain.IsMapped(guest.Frontends[1].RingReferences[0]);
+                },
+                "the other ring to be let go"
+            );
             Assert.True(guest.Domain.IsMapped(guest.Frontends[0].RingReferences[0]));
         }
         finally
@@ -157,13 +182,12 @@ public sealed unsafe class MultiQueueTests
             WriteAndReadBack(frontend, 0);
             Assert.True(before.Pause(Wait.Limit));
             // Posted to nobody: the next backend finds them.
-            for (int i = 0; i < 5; i++) frontend.Put(Requests.Of(frontend, i, Blkif.OpRead, (ulong)i * 8, Requests.Pages(1)));
+            for (int i = 0; i < 5; i++)
+                frontend.Put(Requests.Of(frontend, i, Blkif.OpRead, (ulong)i * 8, Requests.Pages(1)));
             frontend.Push();
             Assert.True(before.Stop(Wait.Limit));
         }
-        while (frontend.WaitForEvent(0))
-        {
-        }
+        while (frontend.WaitForEvent(0)) { }
 
         using Vbd after = new(disk, reactor);
         after.Connect(guest.Connection with { Resume = true }, guest.Hypervisor);
@@ -174,7 +198,9 @@ public sealed unsafe class MultiQueueTests
         Assert.False(after.Queue!.IsBroken);
     }
 
-    /// <summary>Fills the ring's own part of the disk with a pattern of its own, a page a request, and compares what comes back.</summary>
+    /// <summary>
+    /// Fills the ring's own part of the disk with a pattern of its own, a page a request, and compares what comes back.
+    /// </summary>
     private static void WriteAndReadBack(Frontend frontend, int ring)
     {
         foreach (byte operation in (byte[])[Blkif.OpWrite, Blkif.OpRead])
@@ -185,10 +211,19 @@ public sealed unsafe class MultiQueueTests
                 Span<byte> buffer = new(frontend.BufferOf(number, 0), GuestMemory.PageBytes);
                 byte pattern = (byte)((page * 7) + ring + 1);
                 buffer.Fill(operation == Blkif.OpWrite ? pattern : (byte)0);
-                frontend.Put(Requests.Of(frontend, number, operation, ((ulong)ring * SectorsPerRing) + ((ulong)page * 8), Requests.Pages(1)));
+                frontend.Put(
+                    Requests.Of(
+                        frontend,
+                        number,
+                        operation,
+                        ((ulong)ring * SectorsPerRing) + ((ulong)page * 8),
+                        Requests.Pages(1)
+                    )
+                );
                 frontend.Push();
                 Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(frontend, 1)).Status);
-                if (operation == Blkif.OpRead) Assert.Equal(-1, buffer.IndexOfAnyExcept(pattern));
+                if (operation == Blkif.OpRead)
+                    Assert.Equal(-1, buffer.IndexOfAnyExcept(pattern));
             }
         }
     }
@@ -200,7 +235,10 @@ public sealed unsafe class MultiQueueTests
         {
             Domain = Frontend.CreateDomain(new DomainId(7), ringPages, rings: rings);
             Frontends = [.. Enumerable.Range(0, rings).Select(_ => Frontend.Create(Domain, protocol, ringPages))];
-            Connection = Frontends[0].Connection with { Rings = [.. Frontends.Select(frontend => frontend.Connection.Rings[0])] };
+            Connection = Frontends[0].Connection with
+            {
+                Rings = [.. Frontends.Select(frontend => frontend.Connection.Rings[0])],
+            };
             Hypervisor = new LoopbackHypervisor(Domain);
         }
 

@@ -11,7 +11,12 @@ public sealed class ResizeTests
 {
     [Theory]
     [InlineData(512, 8192, 16), InlineData(512, 8192 + 512, 17), InlineData(512, 8192 + 511, 16)]
-    [InlineData(4096, 8192, 16), InlineData(4096, 8192 + 512, 16), InlineData(4096, 4095, 0), InlineData(4096, long.MaxValue, (long.MaxValue >> 12) << 3)]
+    [
+        InlineData(4096, 8192, 16),
+        InlineData(4096, 8192 + 512, 16),
+        InlineData(4096, 4095, 0),
+        InlineData(4096, long.MaxValue, (long.MaxValue >> 12) << 3)
+    ]
     public void Of_a_store_of_larger_blocks_whole_ones_are_served(int blockBytes, long lengthBytes, long sectors)
     {
         using MemoryDisk disk = new(8, sectorBytes: blockBytes);
@@ -53,11 +58,14 @@ public sealed class ResizeTests
             device.Frontend.Push();
             return Assert.Single(Wait.ForResponses(device.Frontend, 1)).Status;
         }
-        // What the control plane does here: write sectors, then the same state again. The guest may use the new length at once.
-        device.Vbd.CapacityChanged += sectors => events.Add($"told {sectors}, disk {device.Vbd.Disk.CapacitySectors}, last {Read((ulong)sectors - 1)}");
+        // What the control plane does here: write sectors, then the same state again. The guest may use the new length
+        // at once.
+        device.Vbd.CapacityChanged += sectors =>
+            events.Add($"told {sectors}, disk {device.Vbd.Disk.CapacitySectors}, last {Read((ulong)sectors - 1)}");
 
         Assert.Equal(Blkif.RspError, Read(64));
-        using (FileStream file = new(image.Path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) file.SetLength(128 * 512);
+        using (FileStream file = new(image.Path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+            file.SetLength(128 * 512);
         device.Vbd.Resize(128);
         Assert.Equal(Blkif.RspOkay, Read(127));
         device.Vbd.Resize(32);
@@ -71,11 +79,13 @@ public sealed class ResizeTests
         using TempImage image = new(64);
         using Reactor reactor = new();
         using Device device = new(reactor, protocol, image.Open());
-        using (FileStream file = new(image.Path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite)) file.SetLength(32 * 512);
+        using (FileStream file = new(image.Path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+            file.SetLength(32 * 512);
         device.Frontend.Put(Requests.Of(device.Frontend, 0, Blkif.OpRead, 24, Requests.Pages(2)));
         device.Frontend.Put(Requests.Of(device.Frontend, 1, Blkif.OpRead, 16, Requests.Pages(2)));
         device.Frontend.Push();
-        Dictionary<ulong, short> statuses = Wait.ForResponses(device.Frontend, 2).ToDictionary(response => response.Id & 0xffff, response => response.Status);
+        Dictionary<ulong, short> statuses = Wait.ForResponses(device.Frontend, 2)
+            .ToDictionary(response => response.Id & 0xffff, response => response.Status);
         Assert.Equal((Blkif.RspError, Blkif.RspOkay), ((int)statuses[0], (int)statuses[1]));
     }
 

@@ -13,7 +13,10 @@ namespace Blkring.Engine.Tests.Vbds;
 public sealed class StopTests
 {
     [Theory, EveryAbi(true, false)]
-    public void Stopped_under_load_everything_taken_is_answered_and_everything_mapped_is_let_go(BlkifProtocol protocol, bool ioUring)
+    public void Stopped_under_load_everything_taken_is_answered_and_everything_mapped_is_let_go(
+        BlkifProtocol protocol,
+        bool ioUring
+    )
     {
         using TempImage image = new(4096);
         using FileDisk disk = image.Open();
@@ -40,18 +43,22 @@ public sealed class StopTests
     }
 
     [Theory, EveryAbi]
-    public void What_a_frontend_that_closes_has_left_on_its_ring_is_answered_also_by_a_paused_device(BlkifProtocol protocol)
+    public void What_a_frontend_that_closes_has_left_on_its_ring_is_answered_also_by_a_paused_device(
+        BlkifProtocol protocol
+    )
     {
         using Reactor reactor = new();
         using Device device = new(reactor, protocol, new MemoryDisk(4096));
         Assert.True(device.Vbd.Pause(Wait.Limit));
-        for (int i = 0; i < 5; i++) device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpRead, 0, Requests.Pages(1)));
+        for (int i = 0; i < 5; i++)
+            device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpRead, 0, Requests.Pages(1)));
         device.Frontend.Push();
 
         Assert.True(device.Vbd.ServeToTheEnd(Wait.Limit));
         Assert.True(device.Vbd.Stop(Wait.Limit));
         Blkif.DecodedResponse response = default;
-        for (int i = 0; i < 5; i++) Assert.True(device.Frontend.TryTake(ref response));
+        for (int i = 0; i < 5; i++)
+            Assert.True(device.Frontend.TryTake(ref response));
     }
 
     [Fact]
@@ -75,7 +82,8 @@ public sealed class StopTests
         using Reactor reactor = new();
         Serve();
         int before = ThisProcess.OpenDescriptors();
-        for (int i = 0; i < 10; i++) Serve();
+        for (int i = 0; i < 10; i++)
+            Serve();
         Assert.Equal(before, ThisProcess.OpenDescriptors());
 
         void Serve()
@@ -96,7 +104,9 @@ public sealed class StopTests
         Frontend frontend = Frontend.Create(domain, BlkifProtocol.X86_64, 1);
         using Vbd vbd = new(disk, reactor);
         Assert.True(vbd.Stop(TimeSpan.Zero));
-        Assert.Throws<VbdConnectException>(() => vbd.Connect(frontend.Connection, new StepAccess(domain, "BindEventChannel")));
+        Assert.Throws<VbdConnectException>(() =>
+            vbd.Connect(frontend.Connection, new StepAccess(domain, "BindEventChannel"))
+        );
         Assert.True(vbd.Stop(TimeSpan.Zero));
 
         for (int round = 0; round < 3; round++)
@@ -116,11 +126,13 @@ public sealed class StopTests
         new Random(4).NextBytes(sick.Content);
         using Device device = new(reactor, protocol, sick);
         using Device other = new(reactor, protocol, new MemoryDisk(4096));
-        for (int i = 0; i < 3; i++) device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpRead, (ulong)i * 8, Requests.Pages(1)));
+        for (int i = 0; i < 3; i++)
+            device.Frontend.Put(Requests.Of(device.Frontend, i, Blkif.OpRead, (ulong)i * 8, Requests.Pages(1)));
         device.Frontend.Push();
         Wait.Until(() => sick.UnderWay.Length == 3, "three reads to start");
 
-        for (int attempt = 0; attempt < 3; attempt++) Assert.False(device.Vbd.Stop(TimeSpan.FromMilliseconds(2)), "stopped with reads under way");
+        for (int attempt = 0; attempt < 3; attempt++)
+            Assert.False(device.Vbd.Stop(TimeSpan.FromMilliseconds(2)), "stopped with reads under way");
         Assert.True(device.Vbd.IsConnected);
         Assert.True(device.Domain.IsMapped(device.Frontend.RingReferences[0]));
         Assert.Equal(0, sick.DetachCount);
@@ -167,7 +179,9 @@ public sealed class StopTests
         Assert.True(device.Vbd.Stop(Wait.Limit));
     }
 
-    /// <summary>A guest that posts and takes as fast as it can until it is told to end, and does not mind when nobody answers.</summary>
+    /// <summary>
+    /// A guest that posts and takes as fast as it can until it is told to end, and does not mind when nobody answers.
+    /// </summary>
     private sealed class Load : IDisposable
     {
         private readonly Thread _thread;
@@ -178,14 +192,20 @@ public sealed class StopTests
             _thread = new Thread(() =>
             {
                 Blkif.DecodedResponse response = default;
-                for (int number = 0; !_end;)
+                for (int number = 0; !_end; )
                 {
                     for (uint free = frontend.FreeRequests; free > 0; free--, number++)
-                        frontend.Put(Requests.Of(frontend, number, number % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, (ulong)(number % 500) * 8, Requests.Pages(1)));
+                        frontend.Put(
+                            Requests.Of(
+                                frontend,
+                                number,
+                                number % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite,
+                                (ulong)(number % 500) * 8,
+                                Requests.Pages(1)
+                            )
+                        );
                     frontend.Push();
-                    while (frontend.TryTake(ref response))
-                    {
-                    }
+                    while (frontend.TryTake(ref response)) { }
                 }
             });
             _thread.Start();

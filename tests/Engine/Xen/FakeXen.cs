@@ -37,8 +37,13 @@ internal static unsafe class FakeXen
     private const string Needs = "needs Xen's headers and a compiler: install the packages libxen-dev and gcc. ";
 
     private static readonly nint s_library = Load();
-    private static readonly delegate* unmanaged[Cdecl]<int, int, void> s_fail = (delegate* unmanaged[Cdecl]<int, int, void>)NativeLibrary.GetExport(s_library, "fake_fail");
-    private static readonly delegate* unmanaged[Cdecl]<int, int> s_count = (delegate* unmanaged[Cdecl]<int, int>)NativeLibrary.GetExport(s_library, "fake_count");
+    private static readonly delegate* unmanaged[Cdecl]<int, int, void> s_fail = (delegate* unmanaged[Cdecl]<
+        int,
+        int,
+        void>)
+        NativeLibrary.GetExport(s_library, "fake_fail");
+    private static readonly delegate* unmanaged[Cdecl]<int, int> s_count = (delegate* unmanaged[Cdecl]<int, int>)
+        NativeLibrary.GetExport(s_library, "fake_count");
 
     /// <summary>0 for errno lets the call succeed again.</summary>
     public static void Fail(FakeFailure what, int errno) => s_fail((int)what, errno);
@@ -49,11 +54,22 @@ internal static unsafe class FakeXen
     public static void Attach(LoopbackDomain domain)
     {
         GuestMemory memory = domain.Memory;
-        var guest = (delegate* unmanaged[Cdecl]<ushort, int, ulong, void*, uint, void*, uint, void>)NativeLibrary.GetExport(s_library, "fake_guest");
-        guest(domain.Id.Value, memory.Descriptor, (ulong)memory.OffsetOf(0), memory.Table, (uint)memory.Grants, memory.FirstFrame, (uint)memory.Frames);
+        var guest = (delegate* unmanaged[Cdecl]<ushort, int, ulong, void*, uint, void*, uint, void>)
+            NativeLibrary.GetExport(s_library, "fake_guest");
+        guest(
+            domain.Id.Value,
+            memory.Descriptor,
+            (ulong)memory.OffsetOf(0),
+            memory.Table,
+            (uint)memory.Grants,
+            memory.FirstFrame,
+            (uint)memory.Frames
+        );
         var port = (delegate* unmanaged[Cdecl]<uint, int, int, void>)NativeLibrary.GetExport(s_library, "fake_port");
-        foreach (LoopbackChannel channel in domain.Channels) port(channel.Port.Value, channel.Outgoing.Value, channel.Incoming.Value);
-        foreach (FakeFailure what in Enum.GetValues<FakeFailure>()) Fail(what, 0);
+        foreach (LoopbackChannel channel in domain.Channels)
+            port(channel.Port.Value, channel.Outgoing.Value, channel.Incoming.Value);
+        foreach (FakeFailure what in Enum.GetValues<FakeFailure>())
+            Fail(what, 0);
     }
 
     private static nint Load()
@@ -66,8 +82,10 @@ internal static unsafe class FakeXen
         gcc.WaitForExit();
         Assert.True(gcc.ExitCode == 0, Needs + errors);
         nint handle = NativeLibrary.Load(library);
-        NativeLibrary.SetDllImportResolver(typeof(LibXenEvtchn).Assembly,
-            (name, _, _) => name is XenLibraries.EvtchnLibrary or XenLibraries.GnttabLibrary ? handle : 0);
+        NativeLibrary.SetDllImportResolver(
+            typeof(LibXenEvtchn).Assembly,
+            (name, _, _) => name is XenLibraries.EvtchnLibrary or XenLibraries.GnttabLibrary ? handle : 0
+        );
         return handle;
     }
 
@@ -76,10 +94,15 @@ internal static unsafe class FakeXen
         try
         {
             string source = Repository.PathOf("tests/Engine/Xen/fakexen.c");
-            return Process.Start(new ProcessStartInfo("gcc", ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", library, source])
-            {
-                RedirectStandardError = true,
-            })!;
+            return Process.Start(
+                new ProcessStartInfo(
+                    "gcc",
+                    ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", library, source]
+                )
+                {
+                    RedirectStandardError = true,
+                }
+            )!;
         }
         catch (System.ComponentModel.Win32Exception error)
         {

@@ -12,7 +12,10 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Xen;
 
-/// <summary>A guest reached through Xen's libraries, which fakexen.c stands in for: their errors, their masked events, what they hold.</summary>
+/// <summary>
+/// A guest reached through Xen's libraries, which fakexen.c stands in for: their errors, their masked events, what they
+/// hold.
+/// </summary>
 public sealed class XenTests
 {
     [Theory, EveryAbi(true, false)]
@@ -26,7 +29,9 @@ public sealed class XenTests
         {
             guest.Connect();
             Assert.Equal((4, 1), (FakeXen.Count(FakeCount.Mapped), FakeXen.Count(FakeCount.Bound)));
-            int copies = FakeXen.Count(FakeCount.Copies), notifies = FakeXen.Count(FakeCount.Notifies), unmasks = FakeXen.Count(FakeCount.Unmasks);
+            int copies = FakeXen.Count(FakeCount.Copies),
+                notifies = FakeXen.Count(FakeCount.Notifies),
+                unmasks = FakeXen.Count(FakeCount.Unmasks);
             guest.Work(depth: 1);
             guest.Work(depth: 32);
             QueueStatistics statistics = guest.Vbd.Queue!.Statistics;
@@ -34,7 +39,10 @@ public sealed class XenTests
             Assert.Equal(statistics.Notifications, FakeXen.Count(FakeCount.Notifies) - notifies);
             Assert.True(FakeXen.Count(FakeCount.Unmasks) - unmasks > 100);
             guest.Disconnect();
-            Assert.Equal((0, 0, 0), (FakeXen.Count(FakeCount.Mapped), FakeXen.Count(FakeCount.Bound), FakeXen.Count(FakeCount.Handles)));
+            Assert.Equal(
+                (0, 0, 0),
+                (FakeXen.Count(FakeCount.Mapped), FakeXen.Count(FakeCount.Bound), FakeXen.Count(FakeCount.Handles))
+            );
         }
     }
 
@@ -53,20 +61,32 @@ public sealed class XenTests
             Assert.True(statistics.GrantMapPages > 0);
             Assert.Equal(0, statistics.GrantCopyCalls);
             Assert.Equal(mode == GrantMode.Persistent, statistics.GrantMapPages > statistics.GrantUnmapPages);
-            Assert.Equal(ringPages + statistics.GrantMapPages - statistics.GrantUnmapPages, FakeXen.Count(FakeCount.Mapped));
+            Assert.Equal(
+                ringPages + statistics.GrantMapPages - statistics.GrantUnmapPages,
+                FakeXen.Count(FakeCount.Mapped)
+            );
             guest.Disconnect();
-            Assert.Equal((0, 0, 0), (FakeXen.Count(FakeCount.Mapped), FakeXen.Count(FakeCount.Bound), FakeXen.Count(FakeCount.Handles)));
+            Assert.Equal(
+                (0, 0, 0),
+                (FakeXen.Count(FakeCount.Mapped), FakeXen.Count(FakeCount.Bound), FakeXen.Count(FakeCount.Handles))
+            );
         }
     }
 
     [Theory, EveryAbi(GrantMode.Map, GrantMode.Persistent)]
-    public void Pages_that_cannot_be_mapped_fail_their_requests_and_the_next_are_served(BlkifProtocol protocol, GrantMode mode)
+    public void Pages_that_cannot_be_mapped_fail_their_requests_and_the_next_are_served(
+        BlkifProtocol protocol,
+        GrantMode mode
+    )
     {
         using Reactor reactor = new();
         using Guest guest = new(reactor, protocol, ringPages: 1, mode);
         guest.Connect();
         FakeXen.Fail(FakeFailure.Map, Errno.ENOMEM);
-        int[] statuses = [.. Post(guest.Frontend, Blkif.OpRead, Blkif.OpWrite, Blkif.OpRead).Select(response => (int)response.Status)];
+        int[] statuses =
+        [
+            .. Post(guest.Frontend, Blkif.OpRead, Blkif.OpWrite, Blkif.OpRead).Select(response => (int)response.Status),
+        ];
         Assert.Equal([Blkif.RspError, Blkif.RspError, Blkif.RspError], statuses);
         Assert.Equal(1, FakeXen.Count(FakeCount.Mapped));
 
@@ -102,8 +122,10 @@ public sealed class XenTests
         guest.Connect();
         VerifiedWorkload workload = guest.NewWorkload();
         // Until every method is compiled for good.
-        for (int part = 0; part < 4; part++) Assert.True(workload.Run(16, TimeSpan.FromMilliseconds(300)).IsRight);
-        long before = reactor.AllocatedBytes, answered = guest.Vbd.Queue!.Statistics.Answered;
+        for (int part = 0; part < 4; part++)
+            Assert.True(workload.Run(16, TimeSpan.FromMilliseconds(300)).IsRight);
+        long before = reactor.AllocatedBytes,
+            answered = guest.Vbd.Queue!.Statistics.Answered;
         Assert.True(workload.Run(1, TimeSpan.FromMilliseconds(200)).IsRight);
         Assert.True(workload.Run(16, TimeSpan.FromMilliseconds(200)).IsRight);
         Assert.True(guest.Vbd.Queue.Statistics.Answered - answered > 1000);
@@ -171,7 +193,10 @@ public sealed class XenTests
         using Guest guest = new(reactor, protocol, ringPages: 1);
         guest.Connect();
         FakeXen.Fail(FakeFailure.Copy, Errno.EFAULT);
-        int[] statuses = [.. Post(guest.Frontend, Blkif.OpRead, Blkif.OpWrite, Blkif.OpRead).Select(response => (int)response.Status)];
+        int[] statuses =
+        [
+            .. Post(guest.Frontend, Blkif.OpRead, Blkif.OpWrite, Blkif.OpRead).Select(response => (int)response.Status),
+        ];
         Assert.Equal([Blkif.RspError, Blkif.RspError, Blkif.RspError], statuses);
 
         FakeXen.Fail(FakeFailure.Copy, 0);
@@ -229,7 +254,8 @@ public sealed class XenTests
         // The thread is kept from turning; whatever comes meanwhile is one event, and one more may lie behind it.
         reactor.Invoke(() =>
         {
-            for (int i = 0; i < 1000; i++) guest.Frontend.Notify();
+            for (int i = 0; i < 1000; i++)
+                guest.Frontend.Notify();
         });
         guest.Work(depth: 1, TimeSpan.Zero);
         AwaitPendingAfter(before);
@@ -250,20 +276,24 @@ public sealed class XenTests
         guest.Work(depth: 1);
     }
 
-    // A thread that is busy answers an Invoke before it asks the kernel for events: to have come round is not to have heard.
-    private static void AwaitPendingAfter(int before) => Wait.Until(() => FakeXen.Count(FakeCount.Pendings) > before, "the event was never heard");
+    // A thread that is busy answers an Invoke before it asks the kernel for events: to have come round is not to have
+    // heard.
+    private static void AwaitPendingAfter(int before) =>
+        Wait.Until(() => FakeXen.Count(FakeCount.Pendings) > before, "the event was never heard");
 
     /// <summary>Lets the reactor come round twice: what was to be heard has been heard.</summary>
     private static void Settle(Reactor reactor)
     {
-        for (int i = 0; i < 3; i++) reactor.Invoke(() => { });
+        for (int i = 0; i < 3; i++)
+            reactor.Invoke(() => { });
     }
 
     private static void AssertRefused(Guest guest, string message)
     {
         Refuse();
         int before = ThisProcess.OpenDescriptors();
-        for (int i = 0; i < 3; i++) Refuse();
+        for (int i = 0; i < 3; i++)
+            Refuse();
         Assert.Equal(before, ThisProcess.OpenDescriptors());
 
         void Refuse()
@@ -271,13 +301,17 @@ public sealed class XenTests
             VbdConnectException error = Assert.Throws<VbdConnectException>(guest.Connect);
             Assert.Contains(message, error.Message, StringComparison.Ordinal);
             Assert.DoesNotContain('\n', error.Message);
-            Assert.Equal((0, 0, 0), (FakeXen.Count(FakeCount.Mapped), FakeXen.Count(FakeCount.Bound), FakeXen.Count(FakeCount.Handles)));
+            Assert.Equal(
+                (0, 0, 0),
+                (FakeXen.Count(FakeCount.Mapped), FakeXen.Count(FakeCount.Bound), FakeXen.Count(FakeCount.Handles))
+            );
         }
     }
 
     private static List<Blkif.DecodedResponse> Post(Frontend frontend, params int[] operations)
     {
-        for (int i = 0; i < operations.Length; i++) frontend.Put(Requests.Of(frontend, i, operations[i], (ulong)(i * 8), Requests.Pages(1)));
+        for (int i = 0; i < operations.Length; i++)
+            frontend.Put(Requests.Of(frontend, i, operations[i], (ulong)(i * 8), Requests.Pages(1)));
         frontend.Push();
         return Wait.ForResponses(frontend, operations.Length);
     }
@@ -313,13 +347,17 @@ public sealed class XenTests
 
         public void Disconnect() => Assert.True(Vbd.Stop(Wait.Limit));
 
-        public VerifiedWorkload NewWorkload() => _workload = new VerifiedWorkload(Frontend, new WorkloadOptions
-        {
-            Sectors = Sectors,
-            Model = _model,
-            DiscardZeroes = Vbd.Disk.DiscardZeroes,
-            SilenceMs = Wait.LimitMs,
-        });
+        public VerifiedWorkload NewWorkload() =>
+            _workload = new VerifiedWorkload(
+                Frontend,
+                new WorkloadOptions
+                {
+                    Sectors = Sectors,
+                    Model = _model,
+                    DiscardZeroes = Vbd.Disk.DiscardZeroes,
+                    SilenceMs = Wait.LimitMs,
+                }
+            );
 
         public void Work(int depth, TimeSpan? duration = null)
         {

@@ -3,7 +3,6 @@ using System.Text;
 using Blkring.Commands;
 using Blkring.Commands.Control;
 using Blkring.Engine.Queues;
-using Blkring.Engine.Xenbus;
 
 namespace Blkring.Integration.Tests;
 
@@ -31,34 +30,63 @@ public sealed class ControlServerTests : IAsyncDisposable
     }
 
     [Fact]
-    public void The_socket_is_for_its_owner_only() => Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_path));
+    public void The_socket_is_for_its_owner_only() =>
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_path));
 
     [Fact]
     public void Every_command_reaches_the_device_by_number_and_by_name()
     {
-        foreach (ControlRequest request in (ControlRequest[])
-        [
-            new() { Command = "resize", Device = "7/xvda", Bytes = 4096 },
-            new() { Command = "resize", Device = "7/51712" },
-            new() { Command = "pause", Device = "7/xvda" },
-            new() { Command = "resume", Device = "7/xvda" },
-            new() { Command = "eject", Device = "7/xvda" },
-            new() { Command = "insert", Device = "7/xvda", Path = "/images/cd.iso" },
-            new() { Command = "limit", Device = "7/xvda", Limits = new LimitsReport { BytesPerSecond = 4096, BytesBurst = 0 } },
-        ])
+        foreach (
+            ControlRequest request in (ControlRequest[])
+                [
+                    new()
+                    {
+                        Command = "resize",
+                        Device = "7/xvda",
+                        Bytes = 4096,
+                    },
+                    new() { Command = "resize", Device = "7/51712" },
+                    new() { Command = "pause", Device = "7/xvda" },
+                    new() { Command = "resume", Device = "7/xvda" },
+                    new() { Command = "eject", Device = "7/xvda" },
+                    new()
+                    {
+                        Command = "insert",
+                        Device = "7/xvda",
+                        Path = "/images/cd.iso",
+                    },
+                    new()
+                    {
+                        Command = "limit",
+                        Device = "7/xvda",
+                        Limits = new LimitsReport { BytesPerSecond = 4096, BytesBurst = 0 },
+                    },
+                ]
+        )
         {
             Assert.Null(ControlClient.Ask(_path, request).Error);
         }
 
         Assert.Equal(
-            ["resize 7/51712 4096", "resize 7/51712 ", "pause 7/51712", "resume 7/51712", "eject 7/51712", "insert 7/51712 /images/cd.iso",
-                "limit 7/51712 " + new ThrottleLimits { Iops = 5, BytesPerSecond = 4096 }], _control.Calls);
+            [
+                "resize 7/51712 4096",
+                "resize 7/51712 ",
+                "pause 7/51712",
+                "resume 7/51712",
+                "eject 7/51712",
+                "insert 7/51712 /images/cd.iso",
+                "limit 7/51712 " + new ThrottleLimits { Iops = 5, BytesPerSecond = 4096 },
+            ],
+            _control.Calls
+        );
     }
 
     [Fact]
     public void A_list_comes_back_as_it_was()
     {
-        DeviceReport device = Assert.Single(ControlClient.Ask(_path, new ControlRequest { Command = ControlRequest.List }).Devices!);
+        DeviceReport device = Assert.Single(
+            ControlClient.Ask(_path, new ControlRequest { Command = ControlRequest.List }).Devices!
+        );
 
         Assert.Equal(RecordingControl.Report with { Features = [] }, device with { Features = [] });
         Assert.Equal(RecordingControl.Report.Features, device.Features);
@@ -67,7 +95,9 @@ public sealed class ControlServerTests : IAsyncDisposable
     [Fact]
     public void What_the_device_refuses_the_person_reads()
     {
-        UsageException refusal = Assert.Throws<UsageException>(() => ControlClient.Ask(_path, new ControlRequest { Command = "pause", Device = "9/xvda" }));
+        UsageException refusal = Assert.Throws<UsageException>(() =>
+            ControlClient.Ask(_path, new ControlRequest { Command = "pause", Device = "9/xvda" })
+        );
 
         Assert.Equal("there is no device 9/51712", refusal.Message);
     }
@@ -109,7 +139,8 @@ public sealed class ControlServerTests : IAsyncDisposable
     {
         using Client client = new(_path);
 
-        foreach (char c in ListRequest) client.Send($"{c}");
+        foreach (char c in ListRequest)
+            client.Send($"{c}");
         client.Send("\n" + ListRequest + "\nnonsense\n");
 
         Assert.Contains("devices", client.ReadLine(), StringComparison.Ordinal);
@@ -137,11 +168,14 @@ public sealed class ControlServerTests : IAsyncDisposable
         silent[^1].Send(ListRequest + "\n");
         Assert.Contains("devices", silent[^1].ReadLine(), StringComparison.Ordinal);
 
-        using (Client surplus = new(_path)) Assert.Contains("try again", surplus.ReadLine(), StringComparison.Ordinal);
-        foreach (Client client in silent) Assert.Null(client.ReadLine());
+        using (Client surplus = new(_path))
+            Assert.Contains("try again", surplus.ReadLine(), StringComparison.Ordinal);
+        foreach (Client client in silent)
+            Assert.Null(client.ReadLine());
 
         AssertServes();
-        foreach (Client client in silent) client.Dispose();
+        foreach (Client client in silent)
+            client.Dispose();
     }
 
     [Fact]
@@ -166,7 +200,17 @@ public sealed class ControlServerTests : IAsyncDisposable
         }
 
         // A moment: those that left are noticed when they are read from.
-        Assert.True(SpinWait.SpinUntil(() => { using Client client = new(_path); client.Send(ListRequest + "\n"); return client.ReadLine()?.Contains("devices", StringComparison.Ordinal) == true; }, 10_000));
+        Assert.True(
+            SpinWait.SpinUntil(
+                () =>
+                {
+                    using Client client = new(_path);
+                    client.Send(ListRequest + "\n");
+                    return client.ReadLine()?.Contains("devices", StringComparison.Ordinal) == true;
+                },
+                10_000
+            )
+        );
     }
 
     [Fact]
@@ -201,9 +245,14 @@ public sealed class ControlServerTests : IAsyncDisposable
 
     [Fact]
     public void A_folder_that_is_missing_is_told_in_one_line() =>
-        Assert.Contains("its folder does not exist; name another with --control-socket", Assert.Throws<UsageException>(() => ControlServer.Start(_folder.File("missing/x.sock"), _control)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "its folder does not exist; name another with --control-socket",
+            Assert.Throws<UsageException>(() => ControlServer.Start(_folder.File("missing/x.sock"), _control)).Message,
+            StringComparison.Ordinal
+        );
 
-    private void AssertServes() => Assert.NotNull(ControlClient.Ask(_path, new ControlRequest { Command = ControlRequest.List }).Devices);
+    private void AssertServes() =>
+        Assert.NotNull(ControlClient.Ask(_path, new ControlRequest { Command = ControlRequest.List }).Devices);
 
     private sealed class Client : IDisposable
     {
@@ -215,7 +264,8 @@ public sealed class ControlServerTests : IAsyncDisposable
             _reader = new StreamReader(new NetworkStream(Socket));
         }
 
-        public Socket Socket { get; } = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { ReceiveTimeout = 20_000 };
+        public Socket Socket { get; } =
+            new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) { ReceiveTimeout = 20_000 };
 
         public void Send(string text) => Socket.Send(Encoding.UTF8.GetBytes(text));
 
@@ -226,7 +276,8 @@ public sealed class ControlServerTests : IAsyncDisposable
             {
                 return _reader.ReadLine();
             }
-            catch (IOException e) when (e.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionReset })
+            catch (IOException e)
+                when (e.InnerException is SocketException { SocketErrorCode: SocketError.ConnectionReset })
             {
                 return null;
             }
@@ -243,15 +294,28 @@ public sealed class ControlServerTests : IAsyncDisposable
     {
         public static readonly DeviceReport Report = new()
         {
-            Device = "7/51712", Name = "xvda", Image = "/images/a \"b\" <c>.img", State = "connected", FrontendState = "connected",
-            CapacityBytes = 1 << 30, Protocol = "x86_64-abi", Queues = 4, RingPages = 16, Features = ["flush", "discard"], Limits = new LimitsReport { Iops = 5 },
+            Device = "7/51712",
+            Name = "xvda",
+            Image = "/images/a \"b\" <c>.img",
+            State = "connected",
+            FrontendState = "connected",
+            CapacityBytes = 1 << 30,
+            Protocol = "x86_64-abi",
+            Queues = 4,
+            RingPages = 16,
+            Features = ["flush", "discard"],
+            Limits = new LimitsReport { Iops = 5 },
         };
 
         private readonly List<string> _calls = [];
 
         public string[] Calls
         {
-            get { lock (_calls) return [.. _calls]; }
+            get
+            {
+                lock (_calls)
+                    return [.. _calls];
+            }
         }
 
         public IReadOnlyList<DeviceReport> List() => [Report];
@@ -259,19 +323,30 @@ public sealed class ControlServerTests : IAsyncDisposable
         public void Resize(DeviceName device, long? bytes) => Take($"resize {device} {bytes}");
 
         public void Pause(DeviceName device) =>
-            Take(device.Frontend.Value == 7 ? $"pause {device}" : throw new ControlException($"there is no device {device}"));
+            Take(
+                device.Frontend.Value == 7
+                    ? $"pause {device}"
+                    : throw new ControlException($"there is no device {device}")
+            );
 
         public void Resume(DeviceName device) => Take($"resume {device}");
 
-        public void Eject(DeviceName device) => Take(device.Frontend.Value == 7 ? $"eject {device}" : throw new InvalidOperationException("a mistake of ours"));
+        public void Eject(DeviceName device) =>
+            Take(
+                device.Frontend.Value == 7
+                    ? $"eject {device}"
+                    : throw new InvalidOperationException("a mistake of ours")
+            );
 
         public void Insert(DeviceName device, string path) => Take($"insert {device} {path}");
 
-        public void Limit(DeviceName device, LimitsReport change) => Take($"limit {device} {change.ApplyTo(new ThrottleLimits { Iops = 5, BytesBurst = 6 })}");
+        public void Limit(DeviceName device, LimitsReport change) =>
+            Take($"limit {device} {change.ApplyTo(new ThrottleLimits { Iops = 5, BytesBurst = 6 })}");
 
         private void Take(string call)
         {
-            lock (_calls) _calls.Add(call);
+            lock (_calls)
+                _calls.Add(call);
         }
     }
 }

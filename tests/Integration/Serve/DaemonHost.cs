@@ -7,8 +7,8 @@ using Blkring.Xenbus.Tests.Kit;
 namespace Blkring.Integration.Tests;
 
 /// <summary>
-/// A host for daemons: a real xenstored, and libraries of Xen that open and then know no guest. Devices come and go there; none can
-/// connect.
+/// A host for daemons: a real xenstored, and libraries of Xen that open and then know no guest. Devices come and go
+/// there; none can connect.
 /// </summary>
 public sealed class DaemonHost : IDisposable
 {
@@ -18,9 +18,15 @@ public sealed class DaemonHost : IDisposable
     public DaemonHost()
     {
         Directory.CreateDirectory(Libraries);
-        string first = Path.Combine(Libraries, "libxenevtchn.so.1"), second = Path.Combine(Libraries, "libxengnttab.so.1");
+        string first = Path.Combine(Libraries, "libxenevtchn.so.1"),
+            second = Path.Combine(Libraries, "libxengnttab.so.1");
         string source = Path.Combine(Repository.Root, "tests", "Engine", "Xen", "fakexen.c");
-        using Process gcc = Process.Start(new ProcessStartInfo("gcc", ["-std=gnu11", "-O1", "-shared", "-fPIC", "-o", first, source]) { RedirectStandardError = true })!;
+        using Process gcc = Process.Start(
+            new ProcessStartInfo("gcc", ["-std=gnu11", "-O1", "-shared", "-fPIC", "-o", first, source])
+            {
+                RedirectStandardError = true,
+            }
+        )!;
         string errors = gcc.StandardError.ReadToEnd();
         gcc.WaitForExit();
         Assert.True(gcc.ExitCode == 0, errors);
@@ -38,11 +44,14 @@ public sealed class DaemonHost : IDisposable
 
     public string NewImage(string name, int lengthBytes) => _folder.MakeImage(name, lengthBytes);
 
-    internal BlkringProcess Start(params string[] arguments) => BlkringProcess.StartWith(Environment(), _folder.Path, arguments);
+    internal BlkringProcess Start(params string[] arguments) =>
+        BlkringProcess.StartWith(Environment(), _folder.Path, arguments);
 
-    internal BlkringProcess StartWith((string, string)[] more, params string[] arguments) => BlkringProcess.StartWith([.. Environment(), .. more], _folder.Path, arguments);
+    internal BlkringProcess StartWith((string, string)[] more, params string[] arguments) =>
+        BlkringProcess.StartWith([.. Environment(), .. more], _folder.Path, arguments);
 
-    internal BlkringProcess Run(params string[] arguments) => BlkringProcess.RunWith(Environment(), _folder.Path, arguments);
+    internal BlkringProcess Run(params string[] arguments) =>
+        BlkringProcess.RunWith(Environment(), _folder.Path, arguments);
 
     /// <summary>A daemon that is ready: its control socket answers.</summary>
     internal BlkringProcess StartDaemon(params (string, string)[] more)
@@ -53,7 +62,8 @@ public sealed class DaemonHost : IDisposable
         return daemon;
     }
 
-    public string? BackendState(string device, string directory = "vbd3") => Store.Read($"/local/domain/0/backend/{directory}/{device}/state");
+    public string? BackendState(string device, string directory = "vbd3") =>
+        Store.Read($"/local/domain/0/backend/{directory}/{device}/state");
 
     public void Dispose()
     {
@@ -69,7 +79,10 @@ public sealed class DaemonHost : IDisposable
 /// <summary>systemd's end of NOTIFY_SOCKET.</summary>
 internal sealed class NotifySocket : IDisposable
 {
-    private readonly Socket _socket = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified) { ReceiveTimeout = 30_000 };
+    private readonly Socket _socket = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified)
+    {
+        ReceiveTimeout = 30_000,
+    };
 
     public NotifySocket(string path) => _socket.Bind(new UnixDomainSocketEndPoint(path));
 
@@ -80,7 +93,8 @@ internal sealed class NotifySocket : IDisposable
         while (true)
         {
             string message = Encoding.UTF8.GetString(buffer, 0, _socket.Receive(buffer));
-            if (message.StartsWith(beginning, StringComparison.Ordinal)) return message;
+            if (message.StartsWith(beginning, StringComparison.Ordinal))
+                return message;
         }
     }
 

@@ -11,7 +11,10 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     {
         string path = Path.Combine(host.Folder, "notify");
         using NotifySocket systemd = new(path);
-        using BlkringProcess daemon = host.StartWith([("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "400000"), ("JOURNAL_STREAM", "8:1")], "serve");
+        using BlkringProcess daemon = host.StartWith(
+            [("NOTIFY_SOCKET", path), ("WATCHDOG_USEC", "400000"), ("JOURNAL_STREAM", "8:1")],
+            "serve"
+        );
 
         Assert.Equal("READY=1\nSTATUS=serving vbd3: 0 devices", systemd.WaitFor("READY=1"));
         systemd.WaitFor("WATCHDOG=1");
@@ -39,9 +42,18 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
         using BlkringProcess again = host.Run("attach", "7/51712", image);
         Assert.Equal((2, "blkring: 7/51712 is attached already: detach it first\n"), (again.ExitCode, again.Errors));
 
-        JsonElement device = Assert.Single(JsonDocument.Parse(host.Run("list", "--json").Output).RootElement.EnumerateArray());
-        Assert.Equal(("7/51712", "xvda", "initwait", 1 << 20), (device.GetProperty("device").GetString(), device.GetProperty("name").GetString(),
-            device.GetProperty("state").GetString(), device.GetProperty("capacityBytes").GetInt32()));
+        JsonElement device = Assert.Single(
+            JsonDocument.Parse(host.Run("list", "--json").Output).RootElement.EnumerateArray()
+        );
+        Assert.Equal(
+            ("7/51712", "xvda", "initwait", 1 << 20),
+            (
+                device.GetProperty("device").GetString(),
+                device.GetProperty("name").GetString(),
+                device.GetProperty("state").GetString(),
+                device.GetProperty("capacityBytes").GetInt32()
+            )
+        );
         Assert.Matches($"7/51712 +xvda +initwait .* 1 MiB +w .*{image}", host.Run("list").Output);
         Assert.Contains("no device is connected", host.Run("stats", "7/xvda").Output, StringComparison.Ordinal);
         AssertRefused("the daemon has no device 7/51728", "stats", "7/xvdb");
@@ -67,7 +79,11 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
 
         Change("--bandwidth", "200M/s", "--bandwidth-burst", "1M");
         Assert.Equal((500, 9, 200 << 20, 1 << 20), Limits());
-        Assert.Contains("7/51712: at most 500 requests/s and 9 at once, 200 MiB/s and 1 MiB at once\n", host.Run("list").Output, StringComparison.Ordinal);
+        Assert.Contains(
+            "7/51712: at most 500 requests/s and 9 at once, 200 MiB/s and 1 MiB at once\n",
+            host.Run("list").Output,
+            StringComparison.Ordinal
+        );
         Change("--iops", "0");
         Assert.Equal((0, 9, 200 << 20, 1 << 20), Limits());
         Change("--none");
@@ -88,10 +104,18 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
 
         (int, int, int, int)? Limits()
         {
-            JsonElement limits = JsonDocument.Parse(host.Run("stats", "7/xvda", "--json").Output).RootElement[0].GetProperty("limits");
+            JsonElement limits = JsonDocument
+                .Parse(host.Run("stats", "7/xvda", "--json").Output)
+                .RootElement[0]
+                .GetProperty("limits");
             return limits.ValueKind == JsonValueKind.Null
                 ? null
-                : (limits.GetProperty("iops").GetInt32(), limits.GetProperty("iopsBurst").GetInt32(), limits.GetProperty("bytesPerSecond").GetInt32(), limits.GetProperty("bytesBurst").GetInt32());
+                : (
+                    limits.GetProperty("iops").GetInt32(),
+                    limits.GetProperty("iopsBurst").GetInt32(),
+                    limits.GetProperty("bytesPerSecond").GetInt32(),
+                    limits.GetProperty("bytesBurst").GetInt32()
+                );
         }
     }
 
@@ -99,7 +123,10 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     public void Each_device_is_served_as_it_is_configured()
     {
         using BlkringProcess daemon = host.StartDaemon(
-            ("BLKRING_GRANTS", "persistent"), ("BLKRING_Devices__7/xvdb__Grants", "map"), ("BLKRING_Devices__7/xvdd__Lock", "no"));
+            ("BLKRING_GRANTS", "persistent"),
+            ("BLKRING_Devices__7/xvdb__Grants", "map"),
+            ("BLKRING_Devices__7/xvdd__Lock", "no")
+        );
         string image = host.NewImage("shared.img", 1 << 20);
         foreach (string device in (string[])["7/xvdb", "7/xvdc", "7/xvdd"])
         {
@@ -119,17 +146,29 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
 
         string? KeyOf(int device) => host.Store.Read($"/local/domain/0/backend/vbd3/7/{device}/feature-persistent");
 
-        string[] WaitForTheImage() => [.. JsonDocument.Parse(host.Run("list", "--json").Output).RootElement.EnumerateArray()
-            .Where(device => device.GetProperty("error").GetString()?.Contains("is in use", StringComparison.Ordinal) == true)
-            .Select(device => device.GetProperty("device").GetString()![2..])];
+        string[] WaitForTheImage() =>
+            [
+                .. JsonDocument
+                    .Parse(host.Run("list", "--json").Output)
+                    .RootElement.EnumerateArray()
+                    .Where(device =>
+                        device.GetProperty("error").GetString()?.Contains("is in use", StringComparison.Ordinal) == true
+                    )
+                    .Select(device => device.GetProperty("device").GetString()![2..]),
+            ];
     }
 
     [Fact]
     public void Journals_have_a_folder_of_their_own_that_is_cleared_of_devices_that_are_gone()
     {
-        string folder = Path.Combine(host.Runtime, "journal", "vbd3"), stale = Path.Combine(folder, "backend-vbd3-9-51712-0");
-        using (BlkringProcess first = host.StartDaemon()) Stop(first);
-        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute, File.GetUnixFileMode(folder));
+        string folder = Path.Combine(host.Runtime, "journal", "vbd3"),
+            stale = Path.Combine(folder, "backend-vbd3-9-51712-0");
+        using (BlkringProcess first = host.StartDaemon())
+            Stop(first);
+        Assert.Equal(
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute,
+            File.GetUnixFileMode(folder)
+        );
         File.WriteAllText(stale, "");
         using (BlkringProcess next = host.StartDaemon())
         {
@@ -189,9 +228,16 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     {
         using BlkringProcess daemon = host.StartDaemon();
 
-        using BlkringProcess second = host.Run("serve"), single = host.Run("serve", "--frontend", "7");
+        using BlkringProcess second = host.Run("serve"),
+            single = host.Run("serve", "--frontend", "7");
 
-        Assert.Equal((2, $"blkring: another daemon (process {daemon.Id}) serves vbd3: stop it, or choose with --backend or --frontend\n"), (second.ExitCode, second.Errors));
+        Assert.Equal(
+            (
+                2,
+                $"blkring: another daemon (process {daemon.Id}) serves vbd3: stop it, or choose with --backend or --frontend\n"
+            ),
+            (second.ExitCode, second.Errors)
+        );
         Assert.Equal(2, single.ExitCode);
         Assert.Equal(0, host.Run("list").ExitCode);
         Stop(daemon);
@@ -201,15 +247,23 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     public void A_control_socket_that_cannot_be_had_is_told_before_any_device_is_touched()
     {
         string image = host.NewImage("untouched.img", 1 << 20);
-        using BlkringProcess daemon = host.StartDaemon(), attach = host.Run("attach", "7/xvda", image);
+        using BlkringProcess daemon = host.StartDaemon(),
+            attach = host.Run("attach", "7/xvda", image);
         Stop(daemon);
         host.Store.Write("/local/domain/0/backend/vbd3/7/51712/state", "1");
 
         using BlkringProcess refused = host.Run("serve", "--control-socket", "/nowhere/x.sock");
 
-        Assert.Equal((2, "blkring: the control socket /nowhere/x.sock cannot be made: its folder does not exist; name another with --control-socket\n"), (refused.ExitCode, refused.Errors));
+        Assert.Equal(
+            (
+                2,
+                "blkring: the control socket /nowhere/x.sock cannot be made: its folder does not exist; name another with --control-socket\n"
+            ),
+            (refused.ExitCode, refused.Errors)
+        );
         Assert.Equal("1", host.BackendState("7/51712"));
-        using BlkringProcess next = host.StartDaemon(), detach = host.Run("detach", "7/xvda");
+        using BlkringProcess next = host.StartDaemon(),
+            detach = host.Run("detach", "7/xvda");
         Assert.Equal((0, ""), (detach.ExitCode, detach.Errors));
         Stop(next);
     }
@@ -217,10 +271,16 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     [Fact]
     public void Daemons_for_one_domain_each_share_a_directory()
     {
-        using BlkringProcess seventh = host.Start("serve", "--frontend", "7"), eighth = host.Start("serve", "--frontend", "8");
-        Wait.Until(() => host.Run("list", "--frontend", "7").ExitCode == 0 && host.Run("list", "--frontend", "8").ExitCode == 0, () => seventh.Errors + eighth.Errors);
+        using BlkringProcess seventh = host.Start("serve", "--frontend", "7"),
+            eighth = host.Start("serve", "--frontend", "8");
+        Wait.Until(
+            () =>
+                host.Run("list", "--frontend", "7").ExitCode == 0 && host.Run("list", "--frontend", "8").ExitCode == 0,
+            () => seventh.Errors + eighth.Errors
+        );
 
-        using BlkringProcess again = host.Run("serve", "--frontend", "8"), whole = host.Run("serve");
+        using BlkringProcess again = host.Run("serve", "--frontend", "8"),
+            whole = host.Run("serve");
 
         Assert.Contains($"(process {eighth.Id}) serves domain 8 of vbd3", again.Errors, StringComparison.Ordinal);
         Assert.Equal((2, 2), (again.ExitCode, whole.ExitCode));
@@ -242,11 +302,18 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     }
 
     [Fact]
-    public void A_store_that_is_missing_is_told_in_one_line() => AssertUnavailable("start xenstored", ("XENSTORED_PATH", "/nowhere/socket"), "serve");
+    public void A_store_that_is_missing_is_told_in_one_line() =>
+        AssertUnavailable("start xenstored", ("XENSTORED_PATH", "/nowhere/socket"), "serve");
 
     [Fact]
     public void Attach_says_the_same() =>
-        AssertUnavailable("start xenstored", ("XENSTORED_PATH", "/nowhere/socket"), "attach", "7/xvda", host.NewImage("unserved.img", 512));
+        AssertUnavailable(
+            "start xenstored",
+            ("XENSTORED_PATH", "/nowhere/socket"),
+            "attach",
+            "7/xvda",
+            host.NewImage("unserved.img", 512)
+        );
 
     [Theory]
     [InlineData("libxenevtchn.so.1", "libxenevtchn1")]
@@ -256,7 +323,8 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     {
         // What is found first cannot be loaded: to the loader that is the same as absent.
         string folder = Directory.CreateDirectory(Path.Combine(host.Folder, "without-" + library)).FullName;
-        foreach (string other in Directory.GetFiles(host.Libraries)) File.Copy(other, Path.Combine(folder, Path.GetFileName(other)));
+        foreach (string other in Directory.GetFiles(host.Libraries))
+            File.Copy(other, Path.Combine(folder, Path.GetFileName(other)));
         File.WriteAllText(Path.Combine(folder, library), "");
 
         AssertUnavailable(package, ("LD_LIBRARY_PATH", folder), "serve");

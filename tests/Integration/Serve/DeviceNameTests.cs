@@ -33,7 +33,8 @@ public sealed class DeviceNameTests
     [InlineData("7/d0", 51712)]
     [InlineData("7/d1p2", 51730)]
     [InlineData("7/d16", 0x10001000)]
-    public void A_number_is_a_name_as_well(string text, int number) => Assert.Equal($"7/{number}", DeviceName.Parse(text).ToString());
+    public void A_number_is_a_name_as_well(string text, int number) =>
+        Assert.Equal($"7/{number}", DeviceName.Parse(text).ToString());
 
     [Theory]
     [InlineData("")]
@@ -60,7 +61,11 @@ public sealed class DeviceNameTests
     public void What_is_no_device_is_refused_with_an_example(string text)
     {
         Assert.False(DeviceName.TryParse(text, out _));
-        Assert.Contains("7/xvda", Assert.Throws<UsageException>(() => DeviceName.Parse(text)).Message, StringComparison.Ordinal);
+        Assert.Contains(
+            "7/xvda",
+            Assert.Throws<UsageException>(() => DeviceName.Parse(text)).Message,
+            StringComparison.Ordinal
+        );
     }
 
     [Theory]
@@ -68,5 +73,6 @@ public sealed class DeviceNameTests
     [InlineData(65535)]
     [InlineData(0x20000000)]
     [InlineData((3 << 8) | 128)]
-    public void A_number_without_a_name_stays_a_number(int number) => Assert.Equal($"{number}", DeviceName.NameOf(number));
+    public void A_number_without_a_name_stays_a_number(int number) =>
+        Assert.Equal($"{number}", DeviceName.NameOf(number));
 }

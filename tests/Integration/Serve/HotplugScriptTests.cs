@@ -16,7 +16,12 @@ public sealed class HotplugScriptTests : IDisposable
         WriteTool("xenstore-read", "cat \"$STORE/$1\"");
         WriteTool("xenstore-write", "while [ $# -gt 0 ]; do printf %s \"$2\" >\"$STORE/$1\"; shift 2; done");
         // Waiting is counted, not done.
-        WriteTool("sleep", "echo \"$1\" >>\"$STORE/slept\"; [ ! -e \"$STORE/then\" ] || cat \"$STORE/then\" >\"$STORE/" + Device + "/state\"");
+        WriteTool(
+            "sleep",
+            "echo \"$1\" >>\"$STORE/slept\"; [ ! -e \"$STORE/then\" ] || cat \"$STORE/then\" >\"$STORE/"
+                + Device
+                + "/state\""
+        );
     }
 
     public void Dispose() => _folder.Dispose();
@@ -69,7 +74,10 @@ public sealed class HotplugScriptTests : IDisposable
     {
         Write("state", "1");
 
-        Assert.Equal((1, "block-blkring: no daemon serves backend/vbd3: start it with 'systemctl start blkring'\n"), Run("add"));
+        Assert.Equal(
+            (1, "block-blkring: no daemon serves backend/vbd3: start it with 'systemctl start blkring'\n"),
+            Run("add")
+        );
         Assert.Equal(5, File.ReadAllLines(Store("slept")).Length);
     }
 
@@ -116,7 +124,10 @@ public sealed class HotplugScriptTests : IDisposable
 
     private (int ExitCode, string Errors) Run(string word)
     {
-        ProcessStartInfo start = new(Path.Combine(Repository.Root, "packaging", "hotplug", "block-blkring"), [word]) { RedirectStandardError = true };
+        ProcessStartInfo start = new(Path.Combine(Repository.Root, "packaging", "hotplug", "block-blkring"), [word])
+        {
+            RedirectStandardError = true,
+        };
         start.Environment["PATH"] = _folder.File("bin") + ":" + start.Environment["PATH"];
         start.Environment["STORE"] = _folder.File("store");
         start.Environment["XENBUS_PATH"] = Device;

@@ -3,7 +3,9 @@ using System.Text.RegularExpressions;
 
 namespace Blkring.Integration.Tests;
 
-/// <summary>What is installed on a host: the installer, the unit, the scripts, and the document that tells of them.</summary>
+/// <summary>
+/// What is installed on a host: the installer, the unit, the scripts, and the document that tells of them.
+/// </summary>
 public sealed class PackagingTests : IDisposable
 {
     private static readonly string[] s_scripts = ["packaging/install", "packaging/hotplug/block-blkring"];
@@ -22,9 +24,21 @@ public sealed class PackagingTests : IDisposable
 
         Assert.Equal("""{ "Cache": "writeback" }""", File.ReadAllText(config));
         Assert.Equal("/opt/blkring/lib/blkring/blkring", new FileInfo(Installed("opt/blkring/bin/blkring")).LinkTarget);
-        Assert.Contains("\nExecStart=/opt/blkring/bin/blkring serve\n", File.ReadAllText(Installed("etc/systemd/system/blkring.service")), StringComparison.Ordinal);
-        Assert.True(File.GetUnixFileMode(Installed("etc/xen/scripts/block-blkring")).HasFlag(UnixFileMode.OtherExecute));
-        (int code, string output, _) = Run(Installed("opt/blkring/lib/blkring/blkring"), "serve", "--check-config", "--config", config);
+        Assert.Contains(
+            "\nExecStart=/opt/blkring/bin/blkring serve\n",
+            File.ReadAllText(Installed("etc/systemd/system/blkring.service")),
+            StringComparison.Ordinal
+        );
+        Assert.True(
+            File.GetUnixFileMode(Installed("etc/xen/scripts/block-blkring")).HasFlag(UnixFileMode.OtherExecute)
+        );
+        (int code, string output, _) = Run(
+            Installed("opt/blkring/lib/blkring/blkring"),
+            "serve",
+            "--check-config",
+            "--config",
+            config
+        );
         Assert.Equal(0, code);
         Assert.Matches("Cache +writeback +file", output);
 
@@ -50,7 +64,12 @@ public sealed class PackagingTests : IDisposable
     {
         Assert.SkipUnless(File.Exists("/usr/bin/systemd-analyze"), "systemd-analyze is not installed");
         string unit = _folder.File("blkring.service");
-        File.WriteAllText(unit, Repository.Read("packaging/systemd/blkring.service").Replace("@PREFIX@/bin/blkring", Repository.Executable, StringComparison.Ordinal));
+        File.WriteAllText(
+            unit,
+            Repository
+                .Read("packaging/systemd/blkring.service")
+                .Replace("@PREFIX@/bin/blkring", Repository.Executable, StringComparison.Ordinal)
+        );
         Directory.CreateDirectory(unit + ".d");
         foreach (string dropIn in (string[])["images.conf", "driver-domain.conf"])
             File.Copy(Path.Combine(Repository.Root, "packaging/systemd", dropIn), Path.Combine(unit + ".d", dropIn));
@@ -66,10 +85,16 @@ public sealed class PackagingTests : IDisposable
     public void The_scripts_are_clean_and_executable()
     {
         foreach (string script in s_scripts)
-            Assert.True(File.GetUnixFileMode(Path.Combine(Repository.Root, script)).HasFlag(UnixFileMode.UserExecute), script);
+            Assert.True(
+                File.GetUnixFileMode(Path.Combine(Repository.Root, script)).HasFlag(UnixFileMode.UserExecute),
+                script
+            );
         Assert.SkipUnless(File.Exists("/usr/bin/shellcheck"), "shellcheck is not installed");
 
-        (int code, string output, _) = Run("shellcheck", [.. s_scripts.Select(script => Path.Combine(Repository.Root, script))]);
+        (int code, string output, _) = Run(
+            "shellcheck",
+            [.. s_scripts.Select(script => Path.Combine(Repository.Root, script))]
+        );
 
         Assert.Equal("", output);
         Assert.Equal(0, code);
@@ -88,7 +113,15 @@ public sealed class PackagingTests : IDisposable
     public void Every_command_and_option_in_the_document_exists()
     {
         string document = Repository.Read("docs/deploy.md");
-        string[] calls = [.. Regex.Matches(document, @"\bblkring ((?:serve|list|stats|resize|pause|resume|eject|insert|limit|attach|detach|demo)\b[^`\n|]*)").Select(call => call.Groups[1].Value)];
+        string[] calls =
+        [
+            .. Regex
+                .Matches(
+                    document,
+                    @"\bblkring ((?:serve|list|stats|resize|pause|resume|eject|insert|limit|attach|detach|demo)\b[^`\n|]*)"
+                )
+                .Select(call => call.Groups[1].Value),
+        ];
         Assert.True(calls.Length > 10, "the document names no commands");
         foreach (IGrouping<string, string> command in calls.GroupBy(call => call.Split(' ')[0]))
         {
@@ -106,7 +139,13 @@ public sealed class PackagingTests : IDisposable
     {
         string document = Repository.Read("docs/deploy.md");
 
-        Assert.Empty(Commands.Serve.ServeKey.All.Where(key => !document.Contains($"| `{key.Name}` | `{key.Option}` |", StringComparison.Ordinal)).Select(key => key.Name));
+        Assert.Empty(
+            Commands
+                .Serve.ServeKey.All.Where(key =>
+                    !document.Contains($"| `{key.Name}` | `{key.Option}` |", StringComparison.Ordinal)
+                )
+                .Select(key => key.Name)
+        );
     }
 
     private string Installed(string path) => _folder.File("root/" + path);
@@ -118,11 +157,16 @@ public sealed class PackagingTests : IDisposable
         Assert.Contains("systemctl enable --now blkring", output, StringComparison.Ordinal);
     }
 
-    private (int Code, string Output, string Errors) Installer(params string[] arguments) => Run(Path.Combine(Repository.Root, "packaging", "install"), arguments);
+    private (int Code, string Output, string Errors) Installer(params string[] arguments) =>
+        Run(Path.Combine(Repository.Root, "packaging", "install"), arguments);
 
     private (int Code, string Output, string Errors) Run(string program, params string[] arguments)
     {
-        ProcessStartInfo start = new(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         start.Environment["DESTDIR"] = Installed("").TrimEnd('/');
         start.Environment["PREFIX"] = "/opt/blkring";
         using Process process = Process.Start(start)!;

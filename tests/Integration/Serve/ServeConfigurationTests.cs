@@ -2,12 +2,12 @@ using System.Text.Json;
 using Blkring.Commands;
 using Blkring.Commands.Serve;
 using Blkring.Engine.Queues;
-using Blkring.Engine.Xenbus;
-using Blkring.Loopback;
 
 namespace Blkring.Integration.Tests;
 
-/// <summary><c>blkring serve --check-config</c>: what is in force, where it comes from, and everything that is wrong.</summary>
+/// <summary>
+/// <c>blkring serve --check-config</c>: what is in force, where it comes from, and everything that is wrong.
+/// </summary>
 public sealed class ServeConfigurationTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
@@ -19,7 +19,14 @@ public sealed class ServeConfigurationTests : IDisposable
     {
         string file = Write("""{ "Backend": "qdisk", "Cache": "writeback", "MaxQueues": 2 }""");
 
-        JsonElement report = Check(0, [("BLKRING_CACHE", "writethrough"), ("BLKRING_MaxQueues", "3")], "--config", file, "--max-queues", "8");
+        JsonElement report = Check(
+            0,
+            [("BLKRING_CACHE", "writethrough"), ("BLKRING_MaxQueues", "3")],
+            "--config",
+            file,
+            "--max-queues",
+            "8"
+        );
 
         Assert.Equal(("vbd3", "default"), Find(Check(0, [], "--config", Write("{}")), "Backend"));
         Assert.Equal(("qdisk", $"file {file}"), Find(report, "Backend"));
@@ -31,20 +38,42 @@ public sealed class ServeConfigurationTests : IDisposable
     [Fact]
     public void What_a_device_is_served_with_is_its_own_word_and_else_the_daemons()
     {
-        string file = Write("""
+        string file = Write(
+            """
             {
               "Grants": "map", "Iops": 1000, "Bandwidth": "200M", "NativeSectors": "yes",
               "Devices": { "7/xvda": { "Grants": "persistent", "Iops": 0, "BandwidthBurst": "1G", "NativeSectors": "no", "Lock": "no" } }
             }
-            """);
+            """
+        );
 
-        ServeSettings settings = ServeConfiguration.Load(file, new Dictionary<string, string?> { ["IopsBurst"] = "20" }).Settings!;
-        DeviceSettings own = settings.ForDevice(DeviceName.Parse("7/51712")), other = settings.ForDevice(DeviceName.Parse("7/xvdb"));
+        ServeSettings settings = ServeConfiguration
+            .Load(file, new Dictionary<string, string?> { ["IopsBurst"] = "20" })
+            .Settings!;
+        DeviceSettings own = settings.ForDevice(DeviceName.Parse("7/51712")),
+            other = settings.ForDevice(DeviceName.Parse("7/xvdb"));
 
         Assert.Equal((GrantChoice.Persistent, false, false), (own.Grants, own.NativeSectors, own.Lock));
-        Assert.Equal(new ThrottleLimits { Iops = 0, IopsBurst = 20, BytesPerSecond = 200 << 20, BytesBurst = 1 << 30 }, own.Limits);
+        Assert.Equal(
+            new ThrottleLimits
+            {
+                Iops = 0,
+                IopsBurst = 20,
+                BytesPerSecond = 200 << 20,
+                BytesBurst = 1 << 30,
+            },
+            own.Limits
+        );
         Assert.Equal((GrantChoice.Map, true, true), (other.Grants, other.NativeSectors, other.Lock));
-        Assert.Equal(new ThrottleLimits { Iops = 1000, IopsBurst = 20, BytesPerSecond = 200 << 20 }, other.Limits);
+        Assert.Equal(
+            new ThrottleLimits
+            {
+                Iops = 1000,
+                IopsBurst = 20,
+                BytesPerSecond = 200 << 20,
+            },
+            other.Limits
+        );
         Assert.Equal(50, settings.PollWindowMicroseconds);
     }
 
@@ -63,10 +92,16 @@ public sealed class ServeConfigurationTests : IDisposable
     [InlineData("""{ "Cahce": "none" }""", "Cahce: there is no such key; the nearest is Cache")]
     [InlineData("""{ "max-queues": 4 }""", "the nearest is MaxQueues")]
     [InlineData("""{ "Device": { } }""", "the nearest is Devices")]
-    [InlineData("""{ "Devices": { "7/xvda": { "Backend": "qdisk" } } }""", "Devices:7/xvda:Backend: there is no such key; the nearest is")]
+    [InlineData(
+        """{ "Devices": { "7/xvda": { "Backend": "qdisk" } } }""",
+        "Devices:7/xvda:Backend: there is no such key; the nearest is"
+    )]
     [InlineData("""{ "Devices": { "xvda": { "Cache": "none" } } }""", "'xvda' is no device")]
     [InlineData("""{ "Devices": { "7/xvda": "none" } }""", "give \"Devices\": { \"7/xvda\"")]
-    [InlineData("""{ "Devices": { "7/xvda": { "Cache": "none" }, "7/51712": { "Cache": "none" } } }""", "7/51712 and 7/xvda are the same device")]
+    [InlineData(
+        """{ "Devices": { "7/xvda": { "Cache": "none" }, "7/51712": { "Cache": "none" } } }""",
+        "7/51712 and 7/xvda are the same device"
+    )]
     [InlineData("""{ "Cache": "all" }""", "Cache: 'all': give none, writeback or writethrough")]
     [InlineData("""{ "Cache": null }""", "Cache: is null: leave it out")]
     [InlineData("""{ "Cache": ["none"] }""", "Cache:0: there is no such key")]
@@ -113,7 +148,10 @@ public sealed class ServeConfigurationTests : IDisposable
 
         Assert.Equal((2, 3), (blkring.ExitCode, blkring.ErrorLines.Length));
         Assert.Equal(3, JsonDocument.Parse(blkring.Output).RootElement.GetProperty("problems").GetArrayLength());
-        Assert.Contains(blkring.ErrorLines, line => line.Contains("environment BLKRING_MAXQUEUES: 'many'", StringComparison.Ordinal));
+        Assert.Contains(
+            blkring.ErrorLines,
+            line => line.Contains("environment BLKRING_MAXQUEUES: 'many'", StringComparison.Ordinal)
+        );
     }
 
     [Theory]
@@ -146,12 +184,18 @@ public sealed class ServeConfigurationTests : IDisposable
     {
         string shipped = Path.Combine(Repository.Root, "packaging", "config", "blkring.json");
 
-        JsonElement with = Check(0, [], "--config", shipped), without = Check(0, [], "--config", Write("{}"));
+        JsonElement with = Check(0, [], "--config", shipped),
+            without = Check(0, [], "--config", Write("{}"));
 
         Assert.Equal(ValuesOf(without), ValuesOf(with));
 
         static string[] ValuesOf(JsonElement report) =>
-            [.. report.GetProperty("values").EnumerateArray().Select(value => $"{value.GetProperty("key")}={value.GetProperty("value")}")];
+            [
+                .. report
+                    .GetProperty("values")
+                    .EnumerateArray()
+                    .Select(value => $"{value.GetProperty("key")}={value.GetProperty("value")}"),
+            ];
     }
 
     private string Write(string json)
@@ -172,7 +216,10 @@ public sealed class ServeConfigurationTests : IDisposable
 
     private static (string Value, string Source) Find(JsonElement report, string key)
     {
-        JsonElement value = report.GetProperty("values").EnumerateArray().Single(value => value.GetProperty("key").GetString() == key);
+        JsonElement value = report
+            .GetProperty("values")
+            .EnumerateArray()
+            .Single(value => value.GetProperty("key").GetString() == key);
         return (value.GetProperty("value").GetString()!, value.GetProperty("source").GetString()!);
     }
 }

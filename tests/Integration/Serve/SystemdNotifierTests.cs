@@ -17,7 +17,10 @@ public sealed class SystemdNotifierTests : IDisposable
     public void Every_word_arrives_on_a_path_and_on_an_abstract_socket(bool isAbstract)
     {
         string name = _folder.File("notify");
-        using Socket systemd = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified) { ReceiveTimeout = 5000 };
+        using Socket systemd = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified)
+        {
+            ReceiveTimeout = 5000,
+        };
         systemd.Bind(new UnixDomainSocketEndPoint(isAbstract ? "\0" + name : name));
         using SystemdNotifier notifier = new(isAbstract ? "@" + name : name, null, null);
 
@@ -41,7 +44,11 @@ public sealed class SystemdNotifierTests : IDisposable
     [InlineData("-5", null, null)]
     [InlineData("soon", null, null)]
     [InlineData(null, null, null)]
-    public void The_watchdog_is_fed_twice_as_often_as_it_must_be_if_it_is_ours(string? usec, string? pid, double? periodMs)
+    public void The_watchdog_is_fed_twice_as_often_as_it_must_be_if_it_is_ours(
+        string? usec,
+        string? pid,
+        double? periodMs
+    )
     {
         using SystemdNotifier notifier = new(_folder.File("notify"), usec, pid);
 

@@ -6,19 +6,36 @@ using Blkring.Loopback;
 
 namespace Blkring.Xenbus.Tests.Kit;
 
-/// <summary>A guest's end of one device: the frontend area in the real store, and rings with real I/O on a loopback domain.</summary>
+/// <summary>
+/// A guest's end of one device: the frontend area in the real store, and rings with real I/O on a loopback domain.
+/// </summary>
 internal sealed class Guest : IDisposable
 {
     private readonly Func<IXenstore> _connection;
     private readonly LoopbackHypervisor _hypervisor;
     private readonly BlkifProtocol _protocol;
-    private readonly int _ringPages, _rings;
+    private readonly int _ringPages,
+        _rings;
 
     /// <param name="spare">How often it can make new rings in the same memory.</param>
     public Guest(
-        Func<IXenstore> connection, LoopbackHypervisor hypervisor, DeviceId id, BlkifProtocol protocol = BlkifProtocol.X86_64, int ringPages = 1, int rings = 1, int spare = 2)
+        Func<IXenstore> connection,
+        LoopbackHypervisor hypervisor,
+        DeviceId id,
+        BlkifProtocol protocol = BlkifProtocol.X86_64,
+        int ringPages = 1,
+        int rings = 1,
+        int spare = 2
+    )
     {
-        (_connection, _hypervisor, Id, _protocol, _ringPages, _rings) = (connection, hypervisor, id, protocol, ringPages, rings);
+        (_connection, _hypervisor, Id, _protocol, _ringPages, _rings) = (
+            connection,
+            hypervisor,
+            id,
+            protocol,
+            ringPages,
+            rings
+        );
         Domain = Frontend.CreateDomain(id.Frontend, ringPages, rings: rings * (1 + spare));
         hypervisor.Add(Domain);
         MakeRings();
@@ -33,19 +50,26 @@ internal sealed class Guest : IDisposable
     public string Path => Toolstack.FrontendPath(Id);
 
     /// <summary>New rings and channels, as a driver makes them each time it connects.</summary>
-    public void MakeRings() => Frontends = [.. Enumerable.Range(0, _rings).Select(_ => Frontend.Create(Domain, _protocol, _ringPages))];
+    public void MakeRings() =>
+        Frontends = [.. Enumerable.Range(0, _rings).Select(_ => Frontend.Create(Domain, _protocol, _ringPages))];
 
     /// <summary>What a driver writes, in blkfront's way: one transaction, then the state.</summary>
-    public void Publish(IReadOnlyDictionary<string, string?>? changes = null, XenbusState state = XenbusState.Initialised)
+    public void Publish(
+        IReadOnlyDictionary<string, string?>? changes = null,
+        XenbusState state = XenbusState.Initialised
+    )
     {
         Dictionary<string, string?> keys = Keys();
-        foreach ((string key, string? value) in changes ?? new Dictionary<string, string?>()) keys[key] = value;
+        foreach ((string key, string? value) in changes ?? new Dictionary<string, string?>())
+            keys[key] = value;
         Store.Transact(transaction =>
         {
             foreach ((string key, string? value) in keys)
             {
-                if (value is null) Store.Remove($"{Path}/{key}", transaction);
-                else Store.Write($"{Path}/{key}", value, transaction);
+                if (value is null)
+                    Store.Remove($"{Path}/{key}", transaction);
+                else
+                    Store.Write($"{Path}/{key}", value, transaction);
             }
             return true;
         });
@@ -54,15 +78,22 @@ internal sealed class Guest : IDisposable
 
     public Dictionary<string, string?> Keys()
     {
-        Dictionary<string, string?> keys = new() { ["protocol"] = Frontend.Connection.Protocol, ["feature-persistent"] = "1" };
-        if (_ringPages > 1) keys["ring-page-order"] = int.Log2(_ringPages).ToString(CultureInfo.InvariantCulture);
-        if (_rings > 1) keys["multi-queue-num-queues"] = _rings.ToString(CultureInfo.InvariantCulture);
+        Dictionary<string, string?> keys = new()
+        {
+            ["protocol"] = Frontend.Connection.Protocol,
+            ["feature-persistent"] = "1",
+        };
+        if (_ringPages > 1)
+            keys["ring-page-order"] = int.Log2(_ringPages).ToString(CultureInfo.InvariantCulture);
+        if (_rings > 1)
+            keys["multi-queue-num-queues"] = _rings.ToString(CultureInfo.InvariantCulture);
         for (int queue = 0; queue < _rings; queue++)
         {
             string folder = _rings > 1 ? $"queue-{queue}/" : "";
             VbdRing ring = Frontends[queue].Connection.Rings[0];
             keys[folder + "event-channel"] = ring.EventChannel.ToString();
-            for (int page = 0; page < _ringPages; page++) keys[folder + (_ringPages > 1 ? $"ring-ref{page}" : "ring-ref")] = ring.References[page].ToString();
+            for (int page = 0; page < _ringPages; page++)
+                keys[folder + (_ringPages > 1 ? $"ring-ref{page}" : "ring-ref")] = ring.References[page].ToString();
         }
         return keys;
     }
@@ -74,7 +105,8 @@ internal sealed class Guest : IDisposable
     {
         toolstack.WaitFor(Id, XenbusState.InitWait);
         // A driver says that it can; it does so where it was offered.
-        foreach (Frontend frontend in Frontends) frontend.PersistentGrants = toolstack.Read(Id, "feature-persistent") == "1";
+        foreach (Frontend frontend in Frontends)
+            frontend.PersistentGrants = toolstack.Read(Id, "feature-persistent") == "1";
         Publish();
         toolstack.WaitFor(Id, XenbusState.Connected);
         SetState(XenbusState.Connected);
@@ -96,20 +128,29 @@ internal sealed class Guest : IDisposable
         return operations;
     }
 
-    public VerifiedWorkload NewWorkload(Frontend frontend) => new(frontend, new WorkloadOptions
-    {
-        Sectors = Model.Sectors,
-        Model = Model,
-        Barrier = Frontends.Count == 1,
-    });
+    public VerifiedWorkload NewWorkload(Frontend frontend) =>
+        new(
+            frontend,
+            new WorkloadOptions
+            {
+                Sectors = Model.Sectors,
+                Model = Model,
+                Barrier = Frontends.Count == 1,
+            }
+        );
 
     public static long Right(WorkloadResult result)
     {
-        Assert.True(result.IsRight, result.FirstProblem ?? $"{result.Errors} errors, {result.WrongSectors} wrong sectors");
+        Assert.True(
+            result.IsRight,
+            result.FirstProblem ?? $"{result.Errors} errors, {result.WrongSectors} wrong sectors"
+        );
         return result.Operations;
     }
 
-    public bool AnyMapped => Frontends.Any(frontend => frontend.RingReferences.Any(Domain.IsMapped)) || Domain.Channels.Any(channel => channel.IsBound);
+    public bool AnyMapped =>
+        Frontends.Any(frontend => frontend.RingReferences.Any(Domain.IsMapped))
+        || Domain.Channels.Any(channel => channel.IsBound);
 
     public void Dispose()
     {

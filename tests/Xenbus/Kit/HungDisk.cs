@@ -30,7 +30,8 @@ internal sealed class HungDisk(long capacitySectors) : Disk(capacitySectors, rea
     internal int Reap(Span<DiskCompletion> completions)
     {
         int count = 0;
-        while (_released && count < completions.Length && _underWay.TryDequeue(out DiskCompletion completion)) completions[count++] = completion;
+        while (_released && count < completions.Length && _underWay.TryDequeue(out DiskCompletion completion))
+            completions[count++] = completion;
         return count;
     }
 
@@ -40,13 +41,9 @@ internal sealed class HungDisk(long capacitySectors) : Disk(capacitySectors, rea
     {
         public static bool MovesData => true;
 
-        public void Attach(in DiskAttachment attachment)
-        {
-        }
+        public void Attach(in DiskAttachment attachment) { }
 
-        public void Detach()
-        {
-        }
+        public void Detach() { }
 
         public int Start(in DiskOperation operation) => disk.Start(in operation);
 

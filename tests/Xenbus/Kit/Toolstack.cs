@@ -16,24 +16,30 @@ internal sealed record DiskRequest
     public string DeviceType { get; init; } = "disk";
     public bool Removable { get; init; }
     public bool DiscardEnable { get; init; } = true;
+
     /// <summary>Keys that are to have another value, or with null be absent.</summary>
     public IReadOnlyDictionary<string, string?> Changes { get; init; } = new Dictionary<string, string?>();
 }
 
-/// <summary>Plays xl: writes and removes both areas of a device, in one transaction each, permissions included, as was seen on Xen 4.20.</summary>
+/// <summary>
+/// Plays xl: writes and removes both areas of a device, in one transaction each, permissions included, as was seen on
+/// Xen 4.20.
+/// </summary>
 /// <param name="connection">The store as it is reached now: a test may restart it.</param>
 internal sealed class Toolstack(Func<IXenstore> connection)
 {
     private IXenstore Store => connection();
 
-    public static string BackendPath(DeviceId id, string directory = "vbd3") => $"/local/domain/0/backend/{directory}/{id}";
+    public static string BackendPath(DeviceId id, string directory = "vbd3") =>
+        $"/local/domain/0/backend/{directory}/{id}";
 
     public static string FrontendPath(DeviceId id) =>
         string.Create(CultureInfo.InvariantCulture, $"/local/domain/{id.Frontend}/device/vbd/{id.Number}");
 
     public void Attach(DeviceId id, DiskRequest disk)
     {
-        string backend = BackendPath(id, disk.Directory), frontend = FrontendPath(id);
+        string backend = BackendPath(id, disk.Directory),
+            frontend = FrontendPath(id);
         Dictionary<string, string?> keys = new()
         {
             ["frontend"] = frontend,
@@ -51,22 +57,27 @@ internal sealed class Toolstack(Func<IXenstore> connection)
             ["discard-enable"] = disk.DiscardEnable ? "1" : "0",
             ["specification"] = "xen",
         };
-        foreach ((string key, string? value) in disk.Changes) keys[key] = value;
+        foreach ((string key, string? value) in disk.Changes)
+            keys[key] = value;
         Store.Transact(transaction =>
         {
             Store.Remove(frontend, transaction);
             Store.Remove(backend, transaction);
             Create(frontend, transaction, owner: id.Frontend.Value, reader: 0);
-            Write(frontend, transaction, new()
-            {
-                ["backend"] = backend,
-                ["backend-id"] = "0",
-                ["state"] = "1",
-                ["virtual-device"] = id.Number.ToString(CultureInfo.InvariantCulture),
-                ["device-type"] = disk.DeviceType,
-                ["trusted"] = "1",
-                ["protocol"] = "x86_64-abi",
-            });
+            Write(
+                frontend,
+                transaction,
+                new()
+                {
+                    ["backend"] = backend,
+                    ["backend-id"] = "0",
+                    ["state"] = "1",
+                    ["virtual-device"] = id.Number.ToString(CultureInfo.InvariantCulture),
+                    ["device-type"] = disk.DeviceType,
+                    ["trusted"] = "1",
+                    ["protocol"] = "x86_64-abi",
+                }
+            );
             Create(backend, transaction, owner: 0, reader: id.Frontend.Value);
             Write(backend, transaction, keys);
             return true;
@@ -74,44 +85,56 @@ internal sealed class Toolstack(Func<IXenstore> connection)
     }
 
     /// <summary>Asks for the removal; the areas go with <see cref="RemoveAreas"/>.</summary>
-    public void Detach(DeviceId id, string directory = "vbd3") => Store.Transact(transaction =>
-    {
-        Store.Write(BackendPath(id, directory) + "/online", "0", transaction);
-        Store.Write(BackendPath(id, directory) + "/state", "5", transaction);
-        return true;
-    });
+    public void Detach(DeviceId id, string directory = "vbd3") =>
+        Store.Transact(transaction =>
+        {
+            Store.Write(BackendPath(id, directory) + "/online", "0", transaction);
+            Store.Write(BackendPath(id, directory) + "/state", "5", transaction);
+            return true;
+        });
 
-    public void RemoveAreas(DeviceId id, string directory = "vbd3") => Store.Transact(transaction =>
-    {
-        Store.Remove(FrontendPath(id), transaction);
-        Store.Remove(BackendPath(id, directory), transaction);
-        return true;
-    });
+    public void RemoveAreas(DeviceId id, string directory = "vbd3") =>
+        Store.Transact(transaction =>
+        {
+            Store.Remove(FrontendPath(id), transaction);
+            Store.Remove(BackendPath(id, directory), transaction);
+            return true;
+        });
 
     public void RemoveFrontend(DeviceId id) => Store.Remove(FrontendPath(id));
 
     public XenbusState BackendState(DeviceId id, string directory = "vbd3") =>
         XenbusStates.Parse(Store.Read(BackendPath(id, directory) + "/state"));
 
-    public void WaitFor(DeviceId id, XenbusState state, string directory = "vbd3") => Wait.Until(
-        () => BackendState(id, directory) == state, () => $"backend {id} goes to {state}, it is {BackendState(id, directory)}, error: {Error(id, directory)}");
+    public void WaitFor(DeviceId id, XenbusState state, string directory = "vbd3") =>
+        Wait.Until(
+            () => BackendState(id, directory) == state,
+            () => $"backend {id} goes to {state}, it is {BackendState(id, directory)}, error: {Error(id, directory)}"
+        );
 
-    public string? Read(DeviceId id, string key, string directory = "vbd3") => Store.Read($"{BackendPath(id, directory)}/{key}");
+    public string? Read(DeviceId id, string key, string directory = "vbd3") =>
+        Store.Read($"{BackendPath(id, directory)}/{key}");
 
     /// <summary>Where Linux's backends put it.</summary>
-    public string? Error(DeviceId id, string directory = "vbd3") => Store.Read($"/local/domain/0/error/backend/{directory}/{id}/error");
+    public string? Error(DeviceId id, string directory = "vbd3") =>
+        Store.Read($"/local/domain/0/error/backend/{directory}/{id}/error");
 
     /// <summary>A folder whose keys inherit its permissions.</summary>
     private void Create(string path, uint transaction, uint owner, uint reader)
     {
         Store.Write(path, "", transaction);
-        xs_permissions[] permissions = [new() { id = owner, perms = xs_permissions.XS_PERM_NONE }, new() { id = reader, perms = xs_permissions.XS_PERM_READ }];
+        xs_permissions[] permissions =
+        [
+            new() { id = owner, perms = xs_permissions.XS_PERM_NONE },
+            new() { id = reader, perms = xs_permissions.XS_PERM_READ },
+        ];
         ((LibXenstore)Store).SetPermissions(path, permissions, transaction);
     }
 
     private void Write(string folder, uint transaction, Dictionary<string, string?> keys)
     {
         foreach ((string key, string? value) in keys)
-            if (value is not null) Store.Write($"{folder}/{key}", value, transaction);
+            if (value is not null)
+                Store.Write($"{folder}/{key}", value, transaction);
     }
 }

@@ -25,7 +25,8 @@ internal sealed class World : IDisposable
         Toolstack = new Toolstack(() => Store);
         Options = options ?? new BackendOptions();
         Reactors = reactors ?? Reactor;
-        if (start) StartBackend();
+        if (start)
+            StartBackend();
     }
 
     public const long Sectors = 2048;
@@ -60,7 +61,8 @@ internal sealed class World : IDisposable
     }
 
     /// <summary>No two tests have the same domain: what one left behind cannot be taken for another's.</summary>
-    public static DeviceId NewId(int number = 51712) => new(new DomainId((ushort)(1 + (Interlocked.Increment(ref s_nextDomain) % 30000))), number);
+    public static DeviceId NewId(int number = 51712) =>
+        new(new DomainId((ushort)(1 + (Interlocked.Increment(ref s_nextDomain) % 30000))), number);
 
     public string NewImage(string name = "disk.img", long sectors = Sectors)
     {
@@ -71,21 +73,41 @@ internal sealed class World : IDisposable
     }
 
     /// <summary>A guest whose device the toolstack has attached.</summary>
-    public Guest Attach(DiskRequest? disk = null, BlkifProtocol protocol = BlkifProtocol.X86_64, int ringPages = 1, int rings = 1, DeviceId? id = null)
+    public Guest Attach(
+        DiskRequest? disk = null,
+        BlkifProtocol protocol = BlkifProtocol.X86_64,
+        int ringPages = 1,
+        int rings = 1,
+        DeviceId? id = null
+    )
     {
         Guest guest = NewGuest(protocol, ringPages, rings, id);
-        Toolstack.Attach(guest.Id, disk ?? new DiskRequest { Params = "aio:" + NewImage($"disk-{guest.Id.Frontend}.img") });
+        Toolstack.Attach(
+            guest.Id,
+            disk ?? new DiskRequest { Params = "aio:" + NewImage($"disk-{guest.Id.Frontend}.img") }
+        );
         return guest;
     }
 
-    public Guest NewGuest(BlkifProtocol protocol = BlkifProtocol.X86_64, int ringPages = 1, int rings = 1, DeviceId? id = null, int spare = 3)
+    public Guest NewGuest(
+        BlkifProtocol protocol = BlkifProtocol.X86_64,
+        int ringPages = 1,
+        int rings = 1,
+        DeviceId? id = null,
+        int spare = 3
+    )
     {
         Guest guest = new(() => Store, Hypervisor, id ?? NewId(), protocol, ringPages, rings, spare);
         _guests.Add(guest);
         return guest;
     }
 
-    public Guest Connected(DiskRequest? disk = null, BlkifProtocol protocol = BlkifProtocol.X86_64, int ringPages = 1, int rings = 1)
+    public Guest Connected(
+        DiskRequest? disk = null,
+        BlkifProtocol protocol = BlkifProtocol.X86_64,
+        int ringPages = 1,
+        int rings = 1
+    )
     {
         Guest guest = Attach(disk, protocol, ringPages, rings);
         guest.Connect(Toolstack);
@@ -100,7 +122,8 @@ internal sealed class World : IDisposable
     {
         Backend?.Dispose();
         Reactor.Dispose();
-        foreach (Guest guest in _guests) guest.Dispose();
+        foreach (Guest guest in _guests)
+            guest.Dispose();
         Store.Dispose();
         _folder.Delete(recursive: true);
     }

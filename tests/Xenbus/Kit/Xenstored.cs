@@ -36,7 +36,8 @@ public sealed partial class Xenstored : IDisposable
     /// <summary>Kills it and takes its socket away.</summary>
     public void Kill()
     {
-        if (_process is null) return;
+        if (_process is null)
+            return;
         _process.Kill();
         _process.WaitForExit();
         _process.Dispose();
@@ -44,14 +45,17 @@ public sealed partial class Xenstored : IDisposable
         File.Delete(SocketPath);
     }
 
-    /// <summary>A new one where the old one was, with a content that is there before anybody can connect to it.</summary>
+    /// <summary>
+    /// A new one where the old one was, with a content that is there before anybody can connect to it.
+    /// </summary>
     public void StartAgain(Action<IXenstore>? fill = null)
     {
         string hidden = Path.Combine(_folder.FullName, "hidden");
         Directory.CreateDirectory(hidden);
         string socket = Path.Combine(hidden, "socket");
         Start(socket);
-        using (IXenstore store = Connect(socket)) fill?.Invoke(store);
+        using (IXenstore store = Connect(socket))
+            fill?.Invoke(store);
         File.Move(socket, SocketPath);
     }
 
@@ -64,13 +68,21 @@ public sealed partial class Xenstored : IDisposable
     private void Start(string socketPath)
     {
         string folder = Path.GetDirectoryName(socketPath)!;
-        ProcessStartInfo start = new(FindDaemon(), ["-N"]) { RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true };
+        ProcessStartInfo start = new(FindDaemon(), ["-N"])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
         start.Environment["LD_PRELOAD"] = s_preload.Value;
         start.Environment["XENSTORED_RUNDIR"] = folder;
         start.Environment["XENSTORED_ROOTDIR"] = folder;
         _process = Process.Start(start)!;
         Wait.Until(() => _process.HasExited || CanConnect(socketPath), "xenstored listens");
-        Assert.False(_process.HasExited, "xenstored ended at once: " + (_process.HasExited ? _process.StandardError.ReadToEnd() : ""));
+        Assert.False(
+            _process.HasExited,
+            "xenstored ended at once: " + (_process.HasExited ? _process.StandardError.ReadToEnd() : "")
+        );
     }
 
     private static bool CanConnect(string socketPath)
@@ -98,22 +110,30 @@ public sealed partial class Xenstored : IDisposable
         return daemon;
 
         static IEnumerable<string> Candidates(string root) =>
-        [
-            // The one in Debian's sbin is a script that asks for a running Xen first.
-            .. Directory.Exists(root + "/lib") ? Directory.GetDirectories(root + "/lib", "xen-*").Select(xen => xen + "/bin/xenstored") : [],
-            root + "/libexec/xen/bin/xenstored",
-        ];
+            [
+                // The one in Debian's sbin is a script that asks for a running Xen first.
+                .. Directory.Exists(root + "/lib")
+                    ? Directory.GetDirectories(root + "/lib", "xen-*").Select(xen => xen + "/bin/xenstored")
+                    : [],
+                root + "/libexec/xen/bin/xenstored",
+            ];
     }
 
     private static string CompilePreload()
     {
-        string output = Path.Combine(Directory.CreateTempSubdirectory("blkring-xs-preload-").FullName, "nohypervisor.so");
-        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(Path.GetDirectoryName(output)!, recursive: true);
+        string output = Path.Combine(
+            Directory.CreateTempSubdirectory("blkring-xs-preload-").FullName,
+            "nohypervisor.so"
+        );
+        AppDomain.CurrentDomain.ProcessExit += (_, _) =>
+            Directory.Delete(Path.GetDirectoryName(output)!, recursive: true);
         string source = Repository.PathOf("tests/Xenbus/Kit/nohypervisor.c");
-        using Process gcc = Process.Start(new ProcessStartInfo("gcc", ["-shared", "-fPIC", "-O1", "-Wall", "-o", output, source, "-ldl", "-lpthread"])
-        {
-            RedirectStandardError = true,
-        })!;
+        using Process gcc = Process.Start(
+            new ProcessStartInfo("gcc", ["-shared", "-fPIC", "-O1", "-Wall", "-o", output, source, "-ldl", "-lpthread"])
+            {
+                RedirectStandardError = true,
+            }
+        )!;
         string errors = gcc.StandardError.ReadToEnd();
         gcc.WaitForExit();
         Assert.True(gcc.ExitCode == 0, errors);

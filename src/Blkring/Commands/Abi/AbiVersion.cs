@@ -4,20 +4,30 @@ using Blkring.AbiTools.Layouts;
 
 namespace Blkring.Commands.Abi;
 
-/// <summary>One side of a comparison: the protocols of a spec, a header, or a folder of either, and the headers of a folder that could not be read.</summary>
+/// <summary>
+/// One side of a comparison: the protocols of a spec, a header, or a folder of either, and the headers of a folder that
+/// could not be read.
+/// </summary>
 internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<AbiRefusal> Refused)
 {
     /// <summary>Not a protocol but what protocols are made with.</summary>
     private const string RingMacros = "ring.h";
 
-    /// <summary>How frames are granted is part of every ring's protocol, though its header lies beside the folder of theirs.</summary>
+    /// <summary>
+    /// How frames are granted is part of every ring's protocol, though its header lies beside the folder of theirs.
+    /// </summary>
     private const string Grants = "grant_table.h";
 
-    /// <summary>Two versions to compare. Two files are versions of one protocol, whatever they are called: blkif.h and blkif-4.17.h.</summary>
+    /// <summary>
+    /// Two versions to compare. Two files are versions of one protocol, whatever they are called: blkif.h and
+    /// blkif-4.17.h.
+    /// </summary>
     public static (AbiVersion Before, AbiVersion After) ReadBoth(string before, string after)
     {
-        if (before.Length == 0 || after.Length == 0) throw new UsageException("a name is empty: name a spec, a header, or a folder of either");
-        if (Directory.Exists(before) || Directory.Exists(after)) return (Read(before), Read(after));
+        if (before.Length == 0 || after.Length == 0)
+            throw new UsageException("a name is empty: name a spec, a header, or a folder of either");
+        if (Directory.Exists(before) || Directory.Exists(after))
+            return (Read(before), Read(after));
         // A spec knows its protocol's name; a header is named by its file.
         if (IsHeader(before) && !IsHeader(after))
         {
@@ -32,11 +42,16 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
 
     private static AbiVersion Read(string path)
     {
-        if (!Directory.Exists(path)) return Of(ReadFile(path));
+        if (!Directory.Exists(path))
+            return Of(ReadFile(path));
         string[] specs = Files(path, "*.xml");
-        if (specs.Length > 0) return ReadFiles(specs);
+        if (specs.Length > 0)
+            return ReadFiles(specs);
         string[] headers = [.. RingHeaders(path)];
-        if (headers.Length == 0) throw new UsageException($"{path} holds no spec (*.xml) and no header (io/*.h): name a folder of specs, or a tree such as xen/include/public");
+        if (headers.Length == 0)
+            throw new UsageException(
+                $"{path} holds no spec (*.xml) and no header (io/*.h): name a folder of specs, or a tree such as xen/include/public"
+            );
         return ReadFiles(headers);
     }
 
@@ -46,17 +61,33 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
         AbiRefusal[] refused = [.. before.Refused, .. after.Refused];
         HashSet<string> left = [.. refused.Select(r => r.Protocol)];
         return AbiComparer.Compare(
-            [.. before.Models.Where(m => !left.Contains(m.Protocol))], [.. after.Models.Where(m => !left.Contains(m.Protocol))]) with { Refused = refused };
+            [.. before.Models.Where(m => !left.Contains(m.Protocol))],
+            [.. after.Models.Where(m => !left.Contains(m.Protocol))]
+        ) with
+        {
+            Refused = refused,
+        };
     }
 
     /// <summary>The file of a header that a spec names, such as xen/io/blkif.h, in a tree of headers.</summary>
     public static string Find(string folder, string header)
     {
-        if (!Directory.Exists(folder)) throw new UsageException($"{folder} is no folder: name a tree of headers, such as /usr/include/xen or xen/include/public");
+        if (!Directory.Exists(folder))
+            throw new UsageException(
+                $"{folder} is no folder: name a tree of headers, such as /usr/include/xen or xen/include/public"
+            );
         // The tree may begin at xen/, at what holds xen/, or be the whole of Xen's sources.
         string inner = header.StartsWith("xen/", StringComparison.Ordinal) ? header["xen/".Length..] : header;
-        string[] places = [Path.Combine(folder, inner), Path.Combine(folder, header), Path.Combine(folder, "xen/include/public", inner)];
-        return places.FirstOrDefault(File.Exists) ?? throw new UsageException($"{folder} has no {inner}: name a tree of headers, such as /usr/include/xen or xen/include/public");
+        string[] places =
+        [
+            Path.Combine(folder, inner),
+            Path.Combine(folder, header),
+            Path.Combine(folder, "xen/include/public", inner),
+        ];
+        return places.FirstOrDefault(File.Exists)
+            ?? throw new UsageException(
+                $"{folder} has no {inner}: name a tree of headers, such as /usr/include/xen or xen/include/public"
+            );
     }
 
     private static AbiVersion ReadFiles(string[] files)
@@ -69,7 +100,9 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
             {
                 AbiModel model = ReadFile(file);
                 if (read.Find(r => r.Model.Protocol == model.Protocol).File is { } other)
-                    throw new UsageException($"{other} and {file} are both of the protocol {model.Protocol}: remove one");
+                    throw new UsageException(
+                        $"{other} and {file} are both of the protocol {model.Protocol}: remove one"
+                    );
                 read.Add((file, model));
             }
             catch (HeaderImportException error)
@@ -92,11 +125,19 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
 
     private static IEnumerable<string> RingHeaders(string tree)
     {
-        string[] folders = [Path.Combine(tree, "io"), Path.Combine(tree, "xen/io"), Path.Combine(tree, "xen/include/public/io"), tree];
+        string[] folders =
+        [
+            Path.Combine(tree, "io"),
+            Path.Combine(tree, "xen/io"),
+            Path.Combine(tree, "xen/include/public/io"),
+            tree,
+        ];
         string folder = folders.First(Directory.Exists);
-        IEnumerable<string> grants = folder == tree ? [] : Files(Path.Combine(folder, ".."), Grants).Select(Path.GetFullPath);
+        IEnumerable<string> grants =
+            folder == tree ? [] : Files(Path.Combine(folder, ".."), Grants).Select(Path.GetFullPath);
         return Files(folder, "*.h").Where(file => Path.GetFileName(file) != RingMacros).Concat(grants);
     }
 
-    private static string[] Files(string folder, string pattern) => [.. Directory.EnumerateFiles(folder, pattern).Order(StringComparer.Ordinal)];
+    private static string[] Files(string folder, string pattern) =>
+        [.. Directory.EnumerateFiles(folder, pattern).Order(StringComparer.Ordinal)];
 }

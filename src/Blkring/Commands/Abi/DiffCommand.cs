@@ -7,13 +7,21 @@ namespace Blkring.Commands.Abi;
 /// <summary><c>blkring abi diff</c>: what changed between two versions, and what of it breaks the wire.</summary>
 internal static class DiffCommand
 {
-    private static readonly Argument<string> s_old = new("OLD") { Description = "A spec, a C header, a folder of specs, or a tree of headers (xen/include/public)" };
+    private static readonly Argument<string> s_old = new("OLD")
+    {
+        Description = "A spec, a C header, a folder of specs, or a tree of headers (xen/include/public)",
+    };
     private static readonly Argument<string> s_new = new("NEW") { Description = "The same in another version" };
-    private static readonly Option<bool> s_json = new("--json") { Description = "Print one JSON object instead of lines" };
+    private static readonly Option<bool> s_json = new("--json")
+    {
+        Description = "Print one JSON object instead of lines",
+    };
 
     public static Command Create()
     {
-        Command command = new("diff", """
+        Command command = new(
+            "diff",
+            """
             Compares two versions, ABI by ABI, and says what is wire-compatible and what is not. Two files are versions of one
             protocol, whatever they are called.
             Exit code 0: identical; 1: different; 2: could not compare, or not all: a header of a tree that is refused is
@@ -21,17 +29,27 @@ internal static class DiffCommand
 
             Example:
               blkring abi diff xen-4.17/xen/include/public xen-4.20/xen/include/public
-            """)
+            """
+        )
         {
-            s_old, s_new, s_json,
+            s_old,
+            s_new,
+            s_json,
         };
         command.SetAction(parsed =>
         {
-            (AbiVersion before, AbiVersion after) = AbiVersion.ReadBoth(parsed.GetRequiredValue(s_old), parsed.GetRequiredValue(s_new));
+            (AbiVersion before, AbiVersion after) = AbiVersion.ReadBoth(
+                parsed.GetRequiredValue(s_old),
+                parsed.GetRequiredValue(s_new)
+            );
             AbiComparison comparison = AbiVersion.Compare(before, after);
-            if (parsed.GetValue(s_json)) Console.Out.WriteLine(DiffJson.Write(comparison));
-            else AbiText.WriteComparison(comparison, "identical");
-            return comparison.Refused.Count > 0 ? ExitCode.Usage : comparison.IsIdentical ? ExitCode.Ok : ExitCode.Failed;
+            if (parsed.GetValue(s_json))
+                Console.Out.WriteLine(DiffJson.Write(comparison));
+            else
+                AbiText.WriteComparison(comparison, "identical");
+            return comparison.Refused.Count > 0 ? ExitCode.Usage
+                : comparison.IsIdentical ? ExitCode.Ok
+                : ExitCode.Failed;
         });
         return command;
     }

@@ -6,30 +6,56 @@ namespace Blkring.Commands.Abi;
 /// <summary><c>blkring abi import</c>: C headers to a spec.</summary>
 internal static class ImportCommand
 {
-    private static readonly Argument<string[]> s_headers = new("HEADER") { Description = "C headers of one protocol; the first names it", Arity = ArgumentArity.OneOrMore };
-    private static readonly Option<string[]> s_include = new("-I") { Description = "A folder to search for included headers", HelpName = "DIR", Arity = ArgumentArity.OneOrMore };
-    private static readonly Option<string?> s_name = new("--name") { Description = "The protocol's name. Without it: the header's", HelpName = "NAME" };
-    private static readonly Option<string> s_output = new("-o") { Description = "The spec to write", HelpName = "FILE", Required = true };
+    private static readonly Argument<string[]> s_headers = new("HEADER")
+    {
+        Description = "C headers of one protocol; the first names it",
+        Arity = ArgumentArity.OneOrMore,
+    };
+    private static readonly Option<string[]> s_include = new("-I")
+    {
+        Description = "A folder to search for included headers",
+        HelpName = "DIR",
+        Arity = ArgumentArity.OneOrMore,
+    };
+    private static readonly Option<string?> s_name = new("--name")
+    {
+        Description = "The protocol's name. Without it: the header's",
+        HelpName = "NAME",
+    };
+    private static readonly Option<string> s_output = new("-o")
+    {
+        Description = "The spec to write",
+        HelpName = "FILE",
+        Required = true,
+    };
 
     public static Command Create()
     {
-        Command command = new("import", """
+        Command command = new(
+            "import",
+            """
             Writes the spec of a protocol from its C headers, as libclang reads them for each target.
 
             Example:
               blkring abi import /usr/include/xen/io/netif.h -o abi/netif.xml
-            """)
+            """
+        )
         {
-            s_headers, s_include, s_name, s_output,
+            s_headers,
+            s_include,
+            s_name,
+            s_output,
         };
         command.SetAction(parsed =>
         {
-            string spec = HeaderImport.Import(new ImportOptions
-            {
-                Headers = parsed.GetRequiredValue(s_headers),
-                IncludeFolders = parsed.GetValue(s_include) ?? [],
-                Name = parsed.GetValue(s_name),
-            });
+            string spec = HeaderImport.Import(
+                new ImportOptions
+                {
+                    Headers = parsed.GetRequiredValue(s_headers),
+                    IncludeFolders = parsed.GetValue(s_include) ?? [],
+                    Name = parsed.GetValue(s_name),
+                }
+            );
             Write(parsed.GetRequiredValue(s_output), spec);
             return ExitCode.Ok;
         });

@@ -7,26 +7,56 @@ namespace Blkring.Commands.Abi;
 /// <summary><c>blkring abi show</c>: a layout as a table, JSON, C, C# or a picture.</summary>
 internal static class ShowCommand
 {
-    private static readonly Option<string?> s_spec = new("--spec") { Description = "The spec to show. Without it: those that Blkring was built from", HelpName = "FILE" };
-    private static readonly Option<string?> s_abi = new("--abi") { Description = "One ABI only, such as x86_32", HelpName = "ABI" };
-    private static readonly Option<string?> s_struct = new("--struct") { Description = "One struct or union only, by its C name", HelpName = "NAME" };
-    private static readonly Option<bool> s_json = new("--json") { Description = "An array of {struct, abi, size, alignment, members: [{name, type, offset, size}]}" };
-    private static readonly Option<bool> s_c = new("--c") { Description = "C declarations with this layout on any machine" };
-    private static readonly Option<bool> s_csharp = new("--csharp") { Description = "The C# that the generator makes of it" };
+    private static readonly Option<string?> s_spec = new("--spec")
+    {
+        Description = "The spec to show. Without it: those that Blkring was built from",
+        HelpName = "FILE",
+    };
+    private static readonly Option<string?> s_abi = new("--abi")
+    {
+        Description = "One ABI only, such as x86_32",
+        HelpName = "ABI",
+    };
+    private static readonly Option<string?> s_struct = new("--struct")
+    {
+        Description = "One struct or union only, by its C name",
+        HelpName = "NAME",
+    };
+    private static readonly Option<bool> s_json = new("--json")
+    {
+        Description = "An array of {struct, abi, size, alignment, members: [{name, type, offset, size}]}",
+    };
+    private static readonly Option<bool> s_c = new("--c")
+    {
+        Description = "C declarations with this layout on any machine",
+    };
+    private static readonly Option<bool> s_csharp = new("--csharp")
+    {
+        Description = "The C# that the generator makes of it",
+    };
     private static readonly Option<bool> s_svg = new("--svg") { Description = "A picture: a map of the bytes" };
 
     private static readonly Option<bool>[] s_formats = [s_json, s_c, s_csharp, s_svg];
 
     public static Command Create()
     {
-        Command command = new("show", """
+        Command command = new(
+            "show",
+            """
             Shows where every member lies, in each ABI.
 
             Example:
               blkring abi show --struct blkif_request_indirect --abi x86_32
-            """)
+            """
+        )
         {
-            s_spec, s_abi, s_struct, s_json, s_c, s_csharp, s_svg,
+            s_spec,
+            s_abi,
+            s_struct,
+            s_json,
+            s_c,
+            s_csharp,
+            s_svg,
         };
         command.SetAction(Execute);
         return command;
@@ -35,9 +65,12 @@ internal static class ShowCommand
     private static int Execute(ParseResult parsed)
     {
         Option<bool>[] asked = [.. s_formats.Where(parsed.GetValue)];
-        if (asked.Length > 1) throw new UsageException($"{asked[0].Name} and {asked[1].Name} exclude each other: leave one out");
+        if (asked.Length > 1)
+            throw new UsageException($"{asked[0].Name} and {asked[1].Name} exclude each other: leave one out");
 
-        IReadOnlyList<AbiSource> sources = parsed.GetValue(s_spec) is { } path ? [AbiSource.Read(path)] : AbiSource.Shipped();
+        IReadOnlyList<AbiSource> sources = parsed.GetValue(s_spec) is { } path
+            ? [AbiSource.Read(path)]
+            : AbiSource.Shipped();
         AbiSelection selection = new(parsed.GetValue(s_abi), parsed.GetValue(s_struct));
         selection.Check(sources);
         AbiModel[] models = [.. sources.Select(s => s.Model)];
@@ -53,7 +86,8 @@ internal static class ShowCommand
                 Console.Out.Write(CDeclarations.Write(sources, selection));
                 break;
             case [var format] when format == s_csharp:
-                foreach (AbiSource source in sources) Console.Out.Write(GeneratedCSharp.Write(source, selection));
+                foreach (AbiSource source in sources)
+                    Console.Out.Write(GeneratedCSharp.Write(source, selection));
                 break;
             default:
                 Console.Out.Write(ByteMap.Write(models, selection));

@@ -1,11 +1,12 @@
 using System.CommandLine;
 using Blkring.Commands.Serve;
 using Blkring.Engine.Disks;
-using Blkring.Engine.Xenbus;
 
 namespace Blkring.Commands.Control;
 
-/// <summary>What all commands that speak to the daemon have in common: how they find it, and how they name a device.</summary>
+/// <summary>
+/// What all commands that speak to the daemon have in common: how they find it, and how they name a device.
+/// </summary>
 internal sealed class ControlOptions
 {
     private readonly Option<string> _backend = new(ServeKey.Backend.Option)
@@ -34,18 +35,24 @@ internal sealed class ControlOptions
         command.Options.Add(_socket);
     }
 
-    public ControlResponse Ask(ParseResult parsed, ControlRequest request) => ControlClient.Ask(SocketOf(parsed), request);
+    public ControlResponse Ask(ParseResult parsed, ControlRequest request) =>
+        ControlClient.Ask(SocketOf(parsed), request);
 
     private string SocketOf(ParseResult parsed) =>
-        parsed.GetValue(_socket) ?? ControlSocketPath.Standard(parsed.GetRequiredValue(_backend), parsed.GetValue(_frontend));
+        parsed.GetValue(_socket)
+        ?? ControlSocketPath.Standard(parsed.GetRequiredValue(_backend), parsed.GetValue(_frontend));
 
-    public static Argument<string> Device { get; } = new("DEVICE") { Description = "Domain id and virtual device: 7/51712 or 7/xvda" };
+    public static Argument<string> Device { get; } =
+        new("DEVICE") { Description = "Domain id and virtual device: 7/51712 or 7/xvda" };
 
     /// <summary>Checked here, so that a slip of the finger is told without a daemon.</summary>
     public static string DeviceOf(ParseResult parsed) => DeviceName.Parse(parsed.GetRequiredValue(Device)).ToString();
 
     /// <summary>A disk's length.</summary>
-    public static long ParseLength(string text) => Sizes.TryParse(text, out long bytes) && bytes > 0 && bytes % Disk.SectorBytes == 0
-        ? bytes
-        : throw new UsageException($"'{text}' is no size: give a multiple of 512 bytes, as 20G, 512M or 1073741824");
+    public static long ParseLength(string text) =>
+        Sizes.TryParse(text, out long bytes) && bytes > 0 && bytes % Disk.SectorBytes == 0
+            ? bytes
+            : throw new UsageException(
+                $"'{text}' is no size: give a multiple of 512 bytes, as 20G, 512M or 1073741824"
+            );
 }

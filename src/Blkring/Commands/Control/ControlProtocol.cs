@@ -2,16 +2,22 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Telemetry;
-using Blkring.Engine.Xenbus;
 
 namespace Blkring.Commands.Control;
 
 /// <summary>
-/// What goes over the control socket: one JSON object a line from the client, one a line back, any number of them on a connection.
+/// What goes over the control socket: one JSON object a line from the client, one a line back, any number of them on a
+/// connection.
 /// </summary>
 internal sealed record ControlRequest
 {
-    public const string List = "list", Resize = "resize", Pause = "pause", Resume = "resume", Eject = "eject", Insert = "insert", Limit = "limit";
+    public const string List = "list",
+        Resize = "resize",
+        Pause = "pause",
+        Resume = "resume",
+        Eject = "eject",
+        Insert = "insert",
+        Limit = "limit";
 
     /// <summary>All but <see cref="List"/> are about one device.</summary>
     public static readonly IReadOnlyList<string> OfDevice = [Resize, Pause, Resume, Eject, Insert, Limit];
@@ -20,12 +26,16 @@ internal sealed record ControlRequest
     public const int MostBytes = 8192;
 
     public string Command { get; init; } = "";
+
     /// <summary>7/51712 or 7/xvda</summary>
     public string? Device { get; init; }
+
     /// <summary>For resize: the new length, at most the image's. Absent: as long as the image now is.</summary>
     public long? Bytes { get; init; }
+
     /// <summary>For insert: absolute.</summary>
     public string? Path { get; init; }
+
     /// <summary>For limit: what is absent stays as it is.</summary>
     public LimitsReport? Limits { get; init; }
 }
@@ -34,38 +44,45 @@ internal sealed record ControlRequest
 internal sealed record LimitsReport
 {
     public long? Iops { get; init; }
+
     /// <summary>At once after a rest, as <see cref="BytesBurst"/>.</summary>
     public long? IopsBurst { get; init; }
     public long? BytesPerSecond { get; init; }
     public long? BytesBurst { get; init; }
 
     /// <summary>Null for a device without limits.</summary>
-    public static LimitsReport? Of(ThrottleLimits limits) => limits.Iops == 0 && limits.BytesPerSecond == 0 ? null : new LimitsReport
-    {
-        Iops = limits.Iops,
-        IopsBurst = limits.IopsBurst,
-        BytesPerSecond = limits.BytesPerSecond,
-        BytesBurst = limits.BytesBurst,
-    };
+    public static LimitsReport? Of(ThrottleLimits limits) =>
+        limits.Iops == 0 && limits.BytesPerSecond == 0
+            ? null
+            : new LimitsReport
+            {
+                Iops = limits.Iops,
+                IopsBurst = limits.IopsBurst,
+                BytesPerSecond = limits.BytesPerSecond,
+                BytesBurst = limits.BytesBurst,
+            };
 
     /// <summary>Says something, and nothing that cannot be.</summary>
     [JsonIgnore]
-    public bool IsChange => this is not { Iops: null, IopsBurst: null, BytesPerSecond: null, BytesBurst: null }
+    public bool IsChange =>
+        this is not { Iops: null, IopsBurst: null, BytesPerSecond: null, BytesBurst: null }
         && this is not ({ Iops: < 0 } or { IopsBurst: < 0 } or { BytesPerSecond: < 0 } or { BytesBurst: < 0 });
 
-    public ThrottleLimits ApplyTo(ThrottleLimits limits) => new()
-    {
-        Iops = Iops ?? limits.Iops,
-        IopsBurst = IopsBurst ?? limits.IopsBurst,
-        BytesPerSecond = BytesPerSecond ?? limits.BytesPerSecond,
-        BytesBurst = BytesBurst ?? limits.BytesBurst,
-    };
+    public ThrottleLimits ApplyTo(ThrottleLimits limits) =>
+        new()
+        {
+            Iops = Iops ?? limits.Iops,
+            IopsBurst = IopsBurst ?? limits.IopsBurst,
+            BytesPerSecond = BytesPerSecond ?? limits.BytesPerSecond,
+            BytesBurst = BytesBurst ?? limits.BytesBurst,
+        };
 }
 
 internal sealed record ControlResponse
 {
     /// <summary>Null when the request was carried out, else one line that says why it was not.</summary>
     public string? Error { get; init; }
+
     /// <summary>For list.</summary>
     public IReadOnlyList<DeviceReport>? Devices { get; init; }
 }
@@ -75,24 +92,31 @@ internal sealed record DeviceReport
 {
     /// <summary>7/51712</summary>
     public required string Device { get; init; }
+
     /// <summary>xvda</summary>
     public required string Name { get; init; }
     public required string Image { get; init; }
+
     /// <summary>Of the backend, by its name in xenbus.h, lower case: connected, closed, …, or paused.</summary>
     public required string State { get; init; }
     public required string FrontendState { get; init; }
     public long? CapacityBytes { get; init; }
     public bool ReadOnly { get; init; }
+
     /// <summary>The ABI that the frontend speaks; null while it is not connected, as the next two.</summary>
     public string? Protocol { get; init; }
     public int? Queues { get; init; }
     public int? RingPages { get; init; }
+
     /// <summary>flush, barrier, discard, indirect, persistent: what the frontend may use.</summary>
     public IReadOnlyList<string> Features { get; init; } = [];
+
     /// <summary>Null without any.</summary>
     public LimitsReport? Limits { get; init; }
+
     /// <summary>What went wrong last, as it stands in xenstore.</summary>
     public string? Error { get; init; }
+
     /// <summary>Null while not connected.</summary>
     public DeviceStatistics? Statistics { get; init; }
 }
@@ -104,22 +128,27 @@ internal sealed record DeviceStatistics
     public required KindReport Write { get; init; }
     public required KindReport Flush { get; init; }
     public required KindReport Discard { get; init; }
+
     /// <summary>Requests refused unseen: guests that misbehave.</summary>
     public long Invalid { get; init; }
+
     /// <summary>Requests in flight, sampled once a pass.</summary>
     public double QueueDepthMean { get; init; }
     public long QueueDepthMax { get; init; }
+
     /// <summary>Requests taken by one pass.</summary>
     public double BatchMean { get; init; }
     public long GrantCopyCalls { get; init; }
     public long GrantMapCalls { get; init; }
+
     /// <summary>Of the guest's, for requests; now.</summary>
     public long MappedPages { get; init; }
     public long Notifications { get; init; }
 
     public static DeviceStatistics Sum(IReadOnlyList<QueueStatistics> queues)
     {
-        LatencyHistogram depth = new(), batch = new();
+        LatencyHistogram depth = new(),
+            batch = new();
         foreach (QueueStatistics queue in queues)
         {
             depth.Add(queue.QueueDepth);
@@ -131,7 +160,13 @@ internal sealed record DeviceStatistics
             Write = KindReport.Sum(queues, RequestKind.Write),
             Flush = KindReport.Sum(queues, RequestKind.Flush),
             Discard = KindReport.Sum(queues, RequestKind.Discard),
-            Invalid = queues.Sum(queue => queue.Read.Invalid + queue.Write.Invalid + queue.Flush.Invalid + queue.Discard.Invalid + queue.Other.Invalid),
+            Invalid = queues.Sum(queue =>
+                queue.Read.Invalid
+                + queue.Write.Invalid
+                + queue.Flush.Invalid
+                + queue.Discard.Invalid
+                + queue.Other.Invalid
+            ),
             QueueDepthMean = Math.Round(depth.Mean, 2),
             QueueDepthMax = depth.Max,
             BatchMean = Math.Round(batch.Mean, 2),
@@ -149,6 +184,7 @@ internal sealed record KindReport
     public long Operations { get; init; }
     public long Bytes { get; init; }
     public long Failed { get; init; }
+
     /// <summary>Microseconds from taking a request off the ring to its response, as the two after it.</summary>
     public double P50Us { get; init; }
     public double P99Us { get; init; }
@@ -157,7 +193,8 @@ internal sealed record KindReport
     public static KindReport Sum(IReadOnlyList<QueueStatistics> queues, RequestKind kind)
     {
         LatencyHistogram latency = new();
-        foreach (QueueStatistics queue in queues) latency.Add(queue[kind].LatencyNs);
+        foreach (QueueStatistics queue in queues)
+            latency.Add(queue[kind].LatencyNs);
         return new KindReport
         {
             Operations = queues.Sum(queue => queue[kind].Operations),
@@ -169,7 +206,8 @@ internal sealed record KindReport
         };
     }
 
-    private static double Microseconds(LatencyHistogram latencyNs, double quantile) => Math.Round(latencyNs.ValueAt(quantile) / 1000.0, 1);
+    private static double Microseconds(LatencyHistogram latencyNs, double quantile) =>
+        Math.Round(latencyNs.ValueAt(quantile) / 1000.0, 1);
 }
 
 [JsonSerializable(typeof(ControlRequest))]
@@ -177,7 +215,8 @@ internal sealed record KindReport
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull
+)]
 internal sealed partial class ControlJson : JsonSerializerContext;
 
 /// <summary>As <see cref="ControlJson"/>, for people and scripts on standard output.</summary>
@@ -185,5 +224,6 @@ internal sealed partial class ControlJson : JsonSerializerContext;
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 internal sealed partial class DeviceJson : JsonSerializerContext
 {
-    public static void Write(IReadOnlyList<DeviceReport> devices) => Console.Out.WriteLine(JsonSerializer.Serialize(devices, Default.IReadOnlyListDeviceReport));
+    public static void Write(IReadOnlyList<DeviceReport> devices) =>
+        Console.Out.WriteLine(JsonSerializer.Serialize(devices, Default.IReadOnlyListDeviceReport));
 }

@@ -5,8 +5,8 @@ using Blkring.Interop;
 namespace Blkring.Commands.Control;
 
 /// <summary>
-/// The daemon's end of the control socket (unix, mode 0600). Nothing a client sends can harm it: clients are few, requests short, and a
-/// client that neither asks nor reads is let go.
+/// The daemon's end of the control socket (unix, mode 0600). Nothing a client sends can harm it: clients are few,
+/// requests short, and a client that neither asks nor reads is let go.
 /// </summary>
 internal sealed class ControlServer : IAsyncDisposable
 {
@@ -45,7 +45,9 @@ internal sealed class ControlServer : IAsyncDisposable
             listener.Dispose();
             // EADDRNOTAVAIL is what the runtime makes of a folder that is not there.
             string why = Directory.Exists(Path.GetDirectoryName(path)) ? e.Message : "its folder does not exist";
-            throw new UsageException($"the control socket {path} cannot be made: {why}; name another with --control-socket");
+            throw new UsageException(
+                $"the control socket {path} cannot be made: {why}; name another with --control-socket"
+            );
         }
         return new ControlServer(listener, path, control, idle ?? s_patience);
     }
@@ -53,7 +55,8 @@ internal sealed class ControlServer : IAsyncDisposable
     /// <summary>A daemon that was killed leaves its socket behind; one that answers belongs to somebody.</summary>
     private static void RemoveStale(string path)
     {
-        if (!Path.Exists(path)) return;
+        if (!Path.Exists(path))
+            return;
         using Socket probe = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
@@ -66,12 +69,15 @@ internal sealed class ControlServer : IAsyncDisposable
         }
         catch (SocketException)
         {
-            throw new UsageException($"{path} is in the way of the control socket: remove it, or name another with --control-socket");
+            throw new UsageException(
+                $"{path} is in the way of the control socket: remove it, or name another with --control-socket"
+            );
         }
         throw new UsageException($"another daemon answers on {path}: stop it, or name another with --control-socket");
     }
 
-    // Connecting to a regular file is refused as a dead socket is. FileAttributes cannot tell them apart, a look at the inode can.
+    // Connecting to a regular file is refused as a dead socket is. FileAttributes cannot tell them apart, a look at the
+    // inode can.
     private static bool IsSocket(string path) =>
         Libc.Statx(path, 0, Libc.STATX_TYPE, out statx status) == 0 && (status.stx_mode & Libc.S_IFMT) == Libc.S_IFSOCK;
 
@@ -106,10 +112,14 @@ internal sealed class ControlServer : IAsyncDisposable
         try
         {
             using NetworkStream stream = new(socket, ownsSocket: true);
-            if (tooMany) await SendAsync(stream, Refuse($"{MostClients} clients are connected already: try again")).ConfigureAwait(false);
-            else await ConverseAsync(stream).ConfigureAwait(false);
+            if (tooMany)
+                await SendAsync(stream, Refuse($"{MostClients} clients are connected already: try again"))
+                    .ConfigureAwait(false);
+            else
+                await ConverseAsync(stream).ConfigureAwait(false);
         }
-        catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
+        catch (Exception e)
+            when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
         {
             // The client is gone, or was waited for long enough.
         }
@@ -141,14 +151,19 @@ internal sealed class ControlServer : IAsyncDisposable
             int count;
             using (CancellationTokenSource patience = Patience())
                 count = await stream.ReadAsync(buffer.AsMemory(filled), patience.Token).ConfigureAwait(false);
-            if (count == 0) return;
+            if (count == 0)
+                return;
             filled += count;
         }
     }
 
     private async Task SendAsync(NetworkStream stream, ControlResponse response)
     {
-        byte[] line = [.. JsonSerializer.SerializeToUtf8Bytes(response, ControlJson.Default.ControlResponse), (byte)'\n'];
+        byte[] line =
+        [
+            .. JsonSerializer.SerializeToUtf8Bytes(response, ControlJson.Default.ControlResponse),
+            (byte)'\n',
+        ];
         using CancellationTokenSource patience = Patience();
         await stream.WriteAsync(line, patience.Token).ConfigureAwait(false);
     }
@@ -171,7 +186,8 @@ internal sealed class ControlServer : IAsyncDisposable
         {
             request = null;
         }
-        if (request is null) return Refuse("""a request is one line of JSON, as {"command":"list"}""");
+        if (request is null)
+            return Refuse("""a request is one line of JSON, as {"command":"list"}""");
         try
         {
             return CarryOut(request);
@@ -189,20 +205,37 @@ internal sealed class ControlServer : IAsyncDisposable
 
     private ControlResponse CarryOut(ControlRequest request)
     {
-        if (request.Command == ControlRequest.List) return new ControlResponse { Devices = _control.List() };
-        if (!ControlRequest.OfDevice.Contains(request.Command)) return Refuse($"the command is none of list, {string.Join(", ", ControlRequest.OfDevice)}");
+        if (request.Command == ControlRequest.List)
+            return new ControlResponse { Devices = _control.List() };
+        if (!ControlRequest.OfDevice.Contains(request.Command))
+            return Refuse($"the command is none of list, {string.Join(", ", ControlRequest.OfDevice)}");
         DeviceName device = DeviceName.Parse(request.Device ?? "");
         switch (request.Command)
         {
-            case ControlRequest.Resize when request.Bytes is null or > 0: _control.Resize(device, request.Bytes); break;
-            case ControlRequest.Resize: return Refuse("give a size of at least one sector");
-            case ControlRequest.Pause: _control.Pause(device); break;
-            case ControlRequest.Resume: _control.Resume(device); break;
-            case ControlRequest.Eject: _control.Eject(device); break;
-            case ControlRequest.Insert when request.Path is ['/', ..]: _control.Insert(device, request.Path); break;
-            case ControlRequest.Insert: return Refuse("give the absolute path of an image");
-            case ControlRequest.Limit when request.Limits is { IsChange: true } change: _control.Limit(device, change); break;
-            case ControlRequest.Limit: return Refuse("give at least one limit, and none below 0");
+            case ControlRequest.Resize when request.Bytes is null or > 0:
+                _control.Resize(device, request.Bytes);
+                break;
+            case ControlRequest.Resize:
+                return Refuse("give a size of at least one sector");
+            case ControlRequest.Pause:
+                _control.Pause(device);
+                break;
+            case ControlRequest.Resume:
+                _control.Resume(device);
+                break;
+            case ControlRequest.Eject:
+                _control.Eject(device);
+                break;
+            case ControlRequest.Insert when request.Path is ['/', ..]:
+                _control.Insert(device, request.Path);
+                break;
+            case ControlRequest.Insert:
+                return Refuse("give the absolute path of an image");
+            case ControlRequest.Limit when request.Limits is { IsChange: true } change:
+                _control.Limit(device, change);
+                break;
+            case ControlRequest.Limit:
+                return Refuse("give at least one limit, and none below 0");
         }
         return new ControlResponse();
     }

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Blkring.Engine.Hypervisor;
-using Blkring.Loopback;
 
 namespace Blkring.Commands;
 
@@ -10,22 +9,40 @@ namespace Blkring.Commands;
 /// </summary>
 internal readonly record struct DeviceName(DomainId Frontend, int Number)
 {
-    private const int XvdMajor = 202, ScsiMajor = 8, Ide0Major = 3, Ide1Major = 22;
+    private const int XvdMajor = 202,
+        ScsiMajor = 8,
+        Ide0Major = 3,
+        Ide1Major = 22;
+
     // Disks beyond xvdp and partitions beyond 15: bit 28, 20 bits of disk, 8 of partition.
     private const int Extended = 1 << 28;
-    private const int MostExtendedDisks = 1 << 20, MostExtendedPartitions = 256, MostPartitions = 16, MostIdePartitions = 64;
+    private const int MostExtendedDisks = 1 << 20,
+        MostExtendedPartitions = 256,
+        MostPartitions = 16,
+        MostIdePartitions = 64;
 
     public static DeviceName Parse(string text) =>
         TryParse(text, out DeviceName device) ? device : throw new UsageException(Complaint(text));
 
-    public static string Complaint(string text) => $"'{text}' is no device: give the guest's domain id and the virtual device, as 7/51712 or 7/xvda";
+    public static string Complaint(string text) =>
+        $"'{text}' is no device: give the guest's domain id and the virtual device, as 7/51712 or 7/xvda";
 
     public static bool TryParse(string text, out DeviceName device)
     {
         device = default;
         int slash = text.IndexOf('/', StringComparison.Ordinal);
-        if (slash <= 0 || !ushort.TryParse(text.AsSpan(0, slash), NumberStyles.None, CultureInfo.InvariantCulture, out ushort domain)) return false;
-        if (!TryParseVirtualDevice(text[(slash + 1)..], out int number)) return false;
+        if (
+            slash <= 0
+            || !ushort.TryParse(
+                text.AsSpan(0, slash),
+                NumberStyles.None,
+                CultureInfo.InvariantCulture,
+                out ushort domain
+            )
+        )
+            return false;
+        if (!TryParseVirtualDevice(text[(slash + 1)..], out int number))
+            return false;
         device = new DeviceName(new DomainId(domain), number);
         return true;
     }
@@ -33,10 +50,18 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
     /// <summary>51712, 0xca00, xvda, xvda1, sdb, hdc2 or d0p1.</summary>
     public static bool TryParseVirtualDevice(string text, out int number)
     {
-        if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number)) return true;
+        if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number))
+            return true;
         if (text.StartsWith("0x", StringComparison.Ordinal))
-            return int.TryParse(text.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out number) && number >= 0;
-        return TryParseName(text, out string kind, out int disk, out int partition) && TryNumber(kind, disk, partition, out number);
+            return int.TryParse(
+                    text.AsSpan(2),
+                    NumberStyles.AllowHexSpecifier,
+                    CultureInfo.InvariantCulture,
+                    out number
+                )
+                && number >= 0;
+        return TryParseName(text, out string kind, out int disk, out int partition)
+            && TryNumber(kind, disk, partition, out number);
     }
 
     /// <summary>The name of a virtual device: xvda for 51712. A number that has none stays a number.</summary>
@@ -49,7 +74,9 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
             ScsiMajor => Name("sd", minor >> 4, minor & 15),
             Ide0Major => minor < 128 ? Name("hd", minor >> 6, minor & 63) : Text(number),
             Ide1Major => minor < 128 ? Name("hd", 2 + (minor >> 6), minor & 63) : Text(number),
-            _ => (number & ~(Extended - 1)) == Extended ? Name("xvd", (number >> 8) & (MostExtendedDisks - 1), minor) : Text(number),
+            _ => (number & ~(Extended - 1)) == Extended
+                ? Name("xvd", (number >> 8) & (MostExtendedDisks - 1), minor)
+                : Text(number),
         };
     }
 
@@ -60,7 +87,8 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
     private static string Name(string kind, int disk, int partition)
     {
         string letters = "";
-        for (int rest = disk; rest >= 0; rest = rest / 26 - 1) letters = (char)('a' + rest % 26) + letters;
+        for (int rest = disk; rest >= 0; rest = rest / 26 - 1)
+            letters = (char)('a' + rest % 26) + letters;
         return kind + letters + (partition == 0 ? "" : Text(partition));
     }
 
@@ -72,20 +100,34 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
         {
             int p = text.IndexOf('p', StringComparison.Ordinal);
             kind = "d";
-            return int.TryParse(text.AsSpan(1, (p < 0 ? text.Length : p) - 1), NumberStyles.None, CultureInfo.InvariantCulture, out disk)
-                && (p < 0 || int.TryParse(text.AsSpan(p + 1), NumberStyles.None, CultureInfo.InvariantCulture, out partition));
+            return int.TryParse(
+                    text.AsSpan(1, (p < 0 ? text.Length : p) - 1),
+                    NumberStyles.None,
+                    CultureInfo.InvariantCulture,
+                    out disk
+                )
+                && (
+                    p < 0
+                    || int.TryParse(text.AsSpan(p + 1), NumberStyles.None, CultureInfo.InvariantCulture, out partition)
+                );
         }
-        if (text.StartsWith("xvd", StringComparison.Ordinal)) (kind, rest) = ("xvd", text[3..]);
-        else if (text.StartsWith("sd", StringComparison.Ordinal)) (kind, rest) = ("sd", text[2..]);
-        else if (text.StartsWith("hd", StringComparison.Ordinal)) (kind, rest) = ("hd", text[2..]);
-        else return false;
+        if (text.StartsWith("xvd", StringComparison.Ordinal))
+            (kind, rest) = ("xvd", text[3..]);
+        else if (text.StartsWith("sd", StringComparison.Ordinal))
+            (kind, rest) = ("sd", text[2..]);
+        else if (text.StartsWith("hd", StringComparison.Ordinal))
+            (kind, rest) = ("hd", text[2..]);
+        else
+            return false;
 
         string letters = new([.. rest.TakeWhile(char.IsAsciiLetterLower)]);
         string digits = rest[letters.Length..];
         // Five letters are past what any number can hold.
-        if (letters.Length is 0 or > 5 || digits.StartsWith('0')) return false;
+        if (letters.Length is 0 or > 5 || digits.StartsWith('0'))
+            return false;
         disk = letters.Aggregate(0, (sum, letter) => sum * 26 + letter - 'a' + 1) - 1;
-        return digits.Length == 0 || int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out partition);
+        return digits.Length == 0
+            || int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out partition);
     }
 
     private static bool TryNumber(string kind, int disk, int partition, out int number)
@@ -96,7 +138,9 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
             "hd" when disk < 2 && partition < MostIdePartitions => (Ide0Major << 8) | (disk << 6) | partition,
             "hd" when disk < 4 && partition < MostIdePartitions => (Ide1Major << 8) | ((disk - 2) << 6) | partition,
             "xvd" or "d" when disk < 16 && partition < MostPartitions => (XvdMajor << 8) | (disk << 4) | partition,
-            "xvd" or "d" when disk < MostExtendedDisks && partition < MostExtendedPartitions => Extended | (disk << 8) | partition,
+            "xvd" or "d" when disk < MostExtendedDisks && partition < MostExtendedPartitions => Extended
+                | (disk << 8)
+                | partition,
             _ => -1,
         };
         return number >= 0;

@@ -4,6 +4,7 @@ namespace Blkring.Commands.Control;
 internal interface IDeviceControl
 {
     IReadOnlyList<DeviceReport> List();
+
     /// <param name="bytes">Null: as long as the image now is.</param>
     void Resize(DeviceName device, long? bytes);
     void Pause(DeviceName device);

@@ -7,7 +7,10 @@ namespace Blkring.Commands.Control;
 internal static class ListCommand
 {
     private static readonly ControlOptions s_options = new();
-    private static readonly Option<bool> s_json = new("--json") { Description = "Print a JSON array instead of the table" };
+    private static readonly Option<bool> s_json = new("--json")
+    {
+        Description = "Print a JSON array instead of the table",
+    };
 
     public static Command Create()
     {
@@ -15,9 +18,12 @@ internal static class ListCommand
         s_options.AddTo(command);
         command.SetAction(parsed =>
         {
-            IReadOnlyList<DeviceReport> devices = s_options.Ask(parsed, new ControlRequest { Command = ControlRequest.List }).Devices ?? [];
-            if (parsed.GetValue(s_json)) DeviceJson.Write(devices);
-            else DeviceText.WriteList(devices);
+            IReadOnlyList<DeviceReport> devices =
+                s_options.Ask(parsed, new ControlRequest { Command = ControlRequest.List }).Devices ?? [];
+            if (parsed.GetValue(s_json))
+                DeviceJson.Write(devices);
+            else
+                DeviceText.WriteList(devices);
             return ExitCode.Ok;
         });
         return command;

@@ -8,7 +8,8 @@ namespace Blkring.Commands.Control;
 /// <summary><c>blkring stats</c>: how fast devices are, from two looks at their counters.</summary>
 internal static class StatsCommand
 {
-    private const double StandardSeconds = 1, MostSeconds = 86_400;
+    private const double StandardSeconds = 1,
+        MostSeconds = 86_400;
 
     private static readonly ControlOptions s_options = new();
 
@@ -25,21 +26,36 @@ internal static class StatsCommand
         CustomParser = result =>
         {
             string text = result.Tokens[0].Value;
-            if (double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds) && seconds is >= 0.1 and <= MostSeconds) return seconds;
+            if (
+                double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds)
+                && seconds is >= 0.1 and <= MostSeconds
+            )
+                return seconds;
             result.AddError($"--interval {text}: give seconds from 0.1 to {MostSeconds:F0}");
             return null;
         },
     };
 
-    private static readonly Option<bool> s_json = new("--json") { Description = "Print the counters as they are, in a JSON array, at once" };
+    private static readonly Option<bool> s_json = new("--json")
+    {
+        Description = "Print the counters as they are, in a JSON array, at once",
+    };
 
     public static Command Create()
     {
-        Command command = new("stats", """
+        Command command = new(
+            "stats",
+            """
             Shows rates, latencies, queue depth and batches of the connected devices of a running daemon.
 
             Rates are of the measured time; latencies, depth and batches are since the frontend connected.
-            """) { s_device, s_interval, s_json };
+            """
+        )
+        {
+            s_device,
+            s_interval,
+            s_json,
+        };
         s_options.AddTo(command);
         command.SetAction(Run);
         return command;
@@ -62,15 +78,16 @@ internal static class StatsCommand
             IReadOnlyList<DeviceReport> after = Look(parsed, device);
             DeviceText.WriteStatistics(before, after, Stopwatch.GetElapsedTime(startedAt).TotalSeconds);
             (before, startedAt) = (after, Stopwatch.GetTimestamp());
-        }
-        while (interval is not null);
+        } while (interval is not null);
         return ExitCode.Ok;
     }
 
     private static IReadOnlyList<DeviceReport> Look(ParseResult parsed, string? device)
     {
-        IReadOnlyList<DeviceReport> devices = s_options.Ask(parsed, new ControlRequest { Command = ControlRequest.List }).Devices ?? [];
-        if (device is null) return devices;
+        IReadOnlyList<DeviceReport> devices =
+            s_options.Ask(parsed, new ControlRequest { Command = ControlRequest.List }).Devices ?? [];
+        if (device is null)
+            return devices;
         DeviceReport? one = devices.FirstOrDefault(report => report.Device == device);
         return one is null ? throw new UsageException($"the daemon has no device {device}: see 'blkring list'") : [one];
     }

@@ -5,8 +5,8 @@ using Blkring.Output;
 namespace Blkring.Commands.Demo;
 
 /// <summary>
-/// A feature with and without: two devices, each with a disk, threads and a guest of its own, measured in turn, so that a machine that
-/// slows down slows both. The one that is not measured is idle, which costs nothing.
+/// A feature with and without: two devices, each with a disk, threads and a guest of its own, measured in turn, so that
+/// a machine that slows down slows both. The one that is not measured is idle, which costs nothing.
 /// </summary>
 internal sealed class DemoComparison : IDisposable
 {
@@ -36,7 +36,13 @@ internal sealed class DemoComparison : IDisposable
     private DemoDevice Off { get; }
 
     /// <summary>Measures each ABI and adds what was found to the lists.</summary>
-    public void Run(Interruption interruption, List<DemoComparisonRow> rows, List<DemoSweep> sweeps, List<string> faults, List<string> problems)
+    public void Run(
+        Interruption interruption,
+        List<DemoComparisonRow> rows,
+        List<DemoSweep> sweeps,
+        List<string> faults,
+        List<string> problems
+    )
     {
         On.StartGuest(interruption);
         Off.StartGuest(interruption);
@@ -47,20 +53,26 @@ internal sealed class DemoComparison : IDisposable
             string abi = DemoOptions.NameOf(protocol);
             try
             {
-                foreach (DemoDevice device in Both) device.Connect(protocol);
+                foreach (DemoDevice device in Both)
+                    device.Connect(protocol);
                 WarmUp(abi, problems);
                 progress.Begin(abi, _trial.Depth);
-                if (problems.Count == 0) rows.Add(Measure(abi, problems));
+                if (problems.Count == 0)
+                    rows.Add(Measure(abi, problems));
                 progress.Hide();
-                if (problems.Count == 0) ReadBack(abi, sweeps, problems);
+                if (problems.Count == 0)
+                    ReadBack(abi, sweeps, problems);
             }
             finally
             {
                 progress.Hide();
-                foreach (DemoDevice device in Both) Stop(device, abi, faults, problems);
+                foreach (DemoDevice device in Both)
+                    Stop(device, abi, faults, problems);
             }
-            foreach (DemoDevice device in Both) device.Detach();
-            if (problems.Count > 0) return;
+            foreach (DemoDevice device in Both)
+                device.Detach();
+            if (problems.Count > 0)
+                return;
         }
     }
 
@@ -68,31 +80,40 @@ internal sealed class DemoComparison : IDisposable
 
     private int Depth => _options.IoDepth ?? _trial.Depth;
 
-    /// <summary>As many requests in flight altogether on either side, however many rings they are spread over.</summary>
+    /// <summary>
+    /// As many requests in flight altogether on either side, however many rings they are spread over.
+    /// </summary>
     private int DepthOf(DemoFeatures features) => Math.Max(1, Depth / features.Queues);
 
     private void WarmUp(string abi, List<string> problems)
     {
-        if (On.WarmUp(DepthOf(_trial.On)) is { } wrong) problems.Add(DemoRun.ProblemOf($"{abi}, {_trial.With}, warm-up", wrong));
-        if (Off.WarmUp(DepthOf(_trial.Off)) is { } alsoWrong) problems.Add(DemoRun.ProblemOf($"{abi}, {_trial.Without}, warm-up", alsoWrong));
+        if (On.WarmUp(DepthOf(_trial.On)) is { } wrong)
+            problems.Add(DemoRun.ProblemOf($"{abi}, {_trial.With}, warm-up", wrong));
+        if (Off.WarmUp(DepthOf(_trial.Off)) is { } alsoWrong)
+            problems.Add(DemoRun.ProblemOf($"{abi}, {_trial.Without}, warm-up", alsoWrong));
     }
 
     private DemoComparisonRow Measure(string abi, List<string> problems)
     {
-        List<DemoMeasurement> with = [], without = [];
+        List<DemoMeasurement> with = [],
+            without = [];
         for (int round = 0; round < Rounds && problems.Count == 0; round++)
         {
             // Each goes first as often as the other.
-            if (round % 2 == 0) with.Add(MeasureOn(abi, problems));
+            if (round % 2 == 0)
+                with.Add(MeasureOn(abi, problems));
             without.Add(MeasureOff(abi, problems));
-            if (round % 2 != 0) with.Add(MeasureOn(abi, problems));
+            if (round % 2 != 0)
+                with.Add(MeasureOn(abi, problems));
         }
         return DemoComparisonRow.From(_trial, abi, Depth, with, without);
     }
 
-    private DemoMeasurement MeasureOn(string abi, List<string> problems) => Measure(On, DepthOf(_trial.On), $"{abi}, {_trial.With}", problems);
+    private DemoMeasurement MeasureOn(string abi, List<string> problems) =>
+        Measure(On, DepthOf(_trial.On), $"{abi}, {_trial.With}", problems);
 
-    private DemoMeasurement MeasureOff(string abi, List<string> problems) => Measure(Off, DepthOf(_trial.Off), $"{abi}, {_trial.Without}", problems);
+    private DemoMeasurement MeasureOff(string abi, List<string> problems) =>
+        Measure(Off, DepthOf(_trial.Off), $"{abi}, {_trial.Without}", problems);
 
     private DemoMeasurement Measure(DemoDevice device, int depth, string where, List<string> problems)
     {
@@ -105,10 +126,14 @@ internal sealed class DemoComparison : IDisposable
     {
         foreach (DemoDevice device in Both)
         {
-            if (device.Disk.ReadOnly) continue;
+            if (device.Disk.ReadOnly)
+                continue;
             PhaseResult result = device.ReadBack();
             sweeps.Add(DemoSweep.From(abi, result));
-            if (!result.IsRight) problems.Add(DemoRun.ProblemOf($"{abi}, {(device == On ? _trial.With : _trial.Without)}, final sweep", result));
+            if (!result.IsRight)
+                problems.Add(
+                    DemoRun.ProblemOf($"{abi}, {(device == On ? _trial.With : _trial.Without)}, final sweep", result)
+                );
         }
     }
 
@@ -116,7 +141,8 @@ internal sealed class DemoComparison : IDisposable
     {
         string side = device == On ? _trial.With : _trial.Without;
         faults.AddRange(device.TakeFaults().Select(fault => $"{abi}, {side}: {fault}"));
-        if (!device.Stop()) problems.Add($"{abi}, {side}: the disk still holds requests after {DemoDevice.StopSeconds:F0} s");
+        if (!device.Stop())
+            problems.Add($"{abi}, {side}: the disk still holds requests after {DemoDevice.StopSeconds:F0} s");
     }
 
     public void Dispose()

@@ -3,17 +3,22 @@ using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
 using Blkring.Engine.Telemetry;
 using Blkring.Engine.Vbds;
-using Blkring.Output;
 
 namespace Blkring.Commands.Demo;
 
-/// <summary>A disk served in one way to a guest of its own: what the table's rows, or one side of a comparison, are measured on.</summary>
+/// <summary>
+/// A disk served in one way to a guest of its own: what the table's rows, or one side of a comparison, are measured on.
+/// </summary>
 internal sealed class DemoDevice : IDisposable
 {
-    /// <summary>The first requests make the runtime compile and load types, on the reactors' threads too: that is no cost of a request.</summary>
+    /// <summary>
+    /// The first requests make the runtime compile and load types, on the reactors' threads too: that is no cost of a
+    /// request.
+    /// </summary>
     private const double WarmUpSeconds = 0.25;
     private const int WarmUpOperations = 2_000;
     private const int WarmUpRounds = 6;
+
     /// <summary>Below this many of the longest requests a ring, they would mostly wait for each other.</summary>
     private const int LeastRequestsPerRing = 4;
 
@@ -34,15 +39,17 @@ internal sealed class DemoDevice : IDisposable
     {
         (_options, _features, _long) = (options, features, longRequests);
         _throttle = features.IsLimited ? new Throttle() : null;
-        _reactors = new ReactorPool(new ReactorPoolOptions
-        {
-            Threads = features.Threads,
-            Reactor = new ReactorOptions
+        _reactors = new ReactorPool(
+            new ReactorPoolOptions
             {
-                UseIoUring = options.Io != IoEngine.Sync,
-                PollWindow = TimeSpan.FromMicroseconds(features.PollWindowUs),
-            },
-        });
+                Threads = features.Threads,
+                Reactor = new ReactorOptions
+                {
+                    UseIoUring = options.Io != IoEngine.Sync,
+                    PollWindow = TimeSpan.FromMicroseconds(features.PollWindowUs),
+                },
+            }
+        );
         try
         {
             Engine = StartReactor();
@@ -58,6 +65,7 @@ internal sealed class DemoDevice : IDisposable
     }
 
     public Disk Disk { get; }
+
     /// <summary>How many of the disk's are used.</summary>
     public long Sectors { get; }
     public string Engine { get; }
@@ -75,7 +83,8 @@ internal sealed class DemoDevice : IDisposable
             Rings = _features.Queues,
             Segments = _features.Segments,
             PersistentGrants = _features.Grants == GrantMode.Persistent,
-            // Requests may share a block of a 4Kn disk: that their parts do not disturb each other is what is to be seen.
+            // Requests may share a block of a 4Kn disk: that their parts do not disturb each other is what is to be
+            // seen.
             BlockSectors = Disk.AlignmentBytes > Disk.SectorBytes ? 1 : RequestValidator.SectorsPerPage,
             LongRequests = _long,
             Seed = _options.Seed,
@@ -84,20 +93,27 @@ internal sealed class DemoDevice : IDisposable
             DiscardZeroes = Disk.DiscardZeroes,
             Baseline = _options.Image is null ? null : Path.GetFullPath(_options.Image),
         };
-        Volatile.Write(ref _guest, _options.Processes == 2 ? RemoteGuest.Start(guest, interruption) : new LocalGuest(guest));
+        Volatile.Write(
+            ref _guest,
+            _options.Processes == 2 ? RemoteGuest.Start(guest, interruption) : new LocalGuest(guest)
+        );
     }
 
     public void Connect(BlkifProtocol protocol)
     {
-        _vbd = new Vbd(Disk, _reactors, new VbdOptions
-        {
-            ReadOnly = Disk.ReadOnly,
-            MaxIndirectSegments = _features.Indirect,
-            GrantMode = _features.Grants,
-            // All that the guest has, or those of long requests would put each other out.
-            MaxPersistentGrants = DemoOptions.EntriesOf(_options.RingPages) * _features.Segments,
-            Throttle = _throttle,
-        });
+        _vbd = new Vbd(
+            Disk,
+            _reactors,
+            new VbdOptions
+            {
+                ReadOnly = Disk.ReadOnly,
+                MaxIndirectSegments = _features.Indirect,
+                GrantMode = _features.Grants,
+                // All that the guest has, or those of long requests would put each other out.
+                MaxPersistentGrants = DemoOptions.EntriesOf(_options.RingPages) * _features.Segments,
+                Throttle = _throttle,
+            }
+        );
         Guest.Connect(_vbd, protocol);
     }
 
@@ -109,7 +125,8 @@ internal sealed class DemoDevice : IDisposable
         {
             PhaseResult result = Guest.Run(depth, WarmUpSeconds);
             operations += result.Operations;
-            if (!result.IsRight) return result;
+            if (!result.IsRight)
+                return result;
         }
         return null;
     }
@@ -170,10 +187,14 @@ internal sealed class DemoDevice : IDisposable
 
     private void CheckLength()
     {
-        long least = (long)LeastRequestsPerRing * _features.Queues * _features.Segments * RequestValidator.SectorsPerPage;
-        if (Sectors >= least) return;
-        throw new UsageException($"the disk has {Sectors} sectors, {least} are needed for {_features.Queues} queue(s) of requests of {_features.Segments} pages: "
-            + "use a larger image, or fewer --queues or --indirect segments");
+        long least =
+            (long)LeastRequestsPerRing * _features.Queues * _features.Segments * RequestValidator.SectorsPerPage;
+        if (Sectors >= least)
+            return;
+        throw new UsageException(
+            $"the disk has {Sectors} sectors, {least} are needed for {_features.Queues} queue(s) of requests of {_features.Segments} pages: "
+                + "use a larger image, or fewer --queues or --indirect segments"
+        );
     }
 
     public void Dispose()

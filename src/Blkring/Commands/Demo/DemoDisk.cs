@@ -17,58 +17,92 @@ internal static class DemoDisk
     /// <exception cref="ImageException">The image cannot be served.</exception>
     public static Disk Open(DemoOptions options, int sectorBytes, Interruption interruption)
     {
-        if (options.Disk == DiskKind.Memory) return new MemoryDisk(TemporaryBytes >> Disk.SectorShift, sectorBytes: sectorBytes);
-        return options.Image is { } path ? OpenNamed(path, options, sectorBytes) : OpenTemporary(options, sectorBytes, interruption);
+        if (options.Disk == DiskKind.Memory)
+            return new MemoryDisk(TemporaryBytes >> Disk.SectorShift, sectorBytes: sectorBytes);
+        return options.Image is { } path
+            ? OpenNamed(path, options, sectorBytes)
+            : OpenTemporary(options, sectorBytes, interruption);
     }
 
     private static FileDisk OpenNamed(string path, DemoOptions options, int sectorBytes)
     {
-        if (options.Write) CheckNotInUse(path);
-        FileDisk disk = FileDisk.Open(path, new FileDiskOptions
-        {
-            Writable = options.Write,
-            Cache = options.Cache,
-            MinLengthBytes = MinImageBytes,
-            LeastAlignmentBytes = sectorBytes,
-        });
-        if (!options.Write || !disk.ReadOnly) return disk;
+        if (options.Write)
+            CheckNotInUse(path);
+        FileDisk disk = FileDisk.Open(
+            path,
+            new FileDiskOptions
+            {
+                Writable = options.Write,
+                Cache = options.Cache,
+                MinLengthBytes = MinImageBytes,
+                LeastAlignmentBytes = sectorBytes,
+            }
+        );
+        if (!options.Write || !disk.ReadOnly)
+            return disk;
         string description = disk.Describe();
         disk.Dispose();
-        throw new ImageException($"--write was given, but this is all that can be had: {description}; make it writable or leave --write out");
+        throw new ImageException(
+            $"--write was given, but this is all that can be had: {description}; make it writable or leave --write out"
+        );
     }
 
     /// <summary>A mounted device refuses O_EXCL: overwriting it would destroy a filesystem in use.</summary>
     private static void CheckNotInUse(string path)
     {
-        if (Libc.Statx(path, 0, Libc.STATX_TYPE, out statx status) < 0 || (status.stx_mode & Libc.S_IFMT) != Libc.S_IFBLK) return;
+        if (
+            Libc.Statx(path, 0, Libc.STATX_TYPE, out statx status) < 0
+            || (status.stx_mode & Libc.S_IFMT) != Libc.S_IFBLK
+        )
+            return;
         int fd = Libc.Open(path, Libc.O_RDWR | Libc.O_EXCL);
-        if (fd == -Errno.EBUSY) throw new ImageException($"{path} is in use (mounted, or part of another device): it is not written");
-        if (fd >= 0) Libc.Close(fd);
+        if (fd == -Errno.EBUSY)
+            throw new ImageException($"{path} is in use (mounted, or part of another device): it is not written");
+        if (fd >= 0)
+            Libc.Close(fd);
     }
 
     /// <summary>
-    /// The image loses its name as soon as it is open, so that nothing is left behind however the process ends; until then an
-    /// interruption removes it.
+    /// The image loses its name as soon as it is open, so that nothing is left behind however the process ends; until
+    /// then an interruption removes it.
     /// </summary>
     private static FileDisk OpenTemporary(DemoOptions options, int sectorBytes, Interruption interruption)
     {
         using TemporaryFolder folder = new(interruption);
         string path = folder.File("demo.img");
         MakeImage(path);
-        return FileDisk.Open(path, new FileDiskOptions { Writable = true, Cache = options.Cache, LeastAlignmentBytes = sectorBytes });
+        return FileDisk.Open(
+            path,
+            new FileDiskOptions
+            {
+                Writable = true,
+                Cache = options.Cache,
+                LeastAlignmentBytes = sectorBytes,
+            }
+        );
     }
 
     private static void MakeImage(string path)
     {
-        using FileDescriptor file = new(Libc.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_EXCL, mode: 0x180 /* 0600 */));
-        if (file.IsInvalid) throw new ImageException($"{path} cannot be made: name an image with --image, or set TMPDIR");
+        using FileDescriptor file = new(
+            Libc.Open(
+                path,
+                Libc.O_RDWR | Libc.O_CREAT | Libc.O_EXCL,
+                mode: 0x180 /* 0600 */
+            )
+        );
+        if (file.IsInvalid)
+            throw new ImageException($"{path} cannot be made: name an image with --image, or set TMPDIR");
         // Taken now: a filesystem that runs full in the middle of a run would look like a fault of the backend.
         int error = Libc.Fallocate(file.Value, 0, 0, TemporaryBytes);
-        if (error == -Errno.EOPNOTSUPP) error = Libc.Ftruncate(file.Value, TemporaryBytes);
+        if (error == -Errno.EOPNOTSUPP)
+            error = Libc.Ftruncate(file.Value, TemporaryBytes);
         if (error < 0)
         {
-            throw new ImageException($"{path} cannot be given {TemporaryBytes >> 20} MiB ({Errno.Describe(error)}): "
-                + "make room, set TMPDIR, name an image with --image, or use --disk memory");
+            throw new ImageException(
+                $"{path} cannot be given {TemporaryBytes >> 20} MiB ({Errno.Describe(error)}): "
+                    + "make room, set TMPDIR, name an image with --image, or use --disk memory"
+            );
         }
     }
 }

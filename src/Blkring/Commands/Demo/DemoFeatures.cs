@@ -12,15 +12,19 @@ internal sealed record DemoFeatures
 
     /// <summary>Rings of the device, each with a part of the disk.</summary>
     public int Queues { get; init; } = 1;
+
     /// <summary>Threads that serve them.</summary>
     public int Threads { get; init; } = 1;
     public GrantMode Grants { get; init; }
+
     /// <summary>Segments of an INDIRECT request; 0 offers none.</summary>
     public int Indirect { get; init; }
     public int PollWindowUs { get; init; } = StandardPollWindowUs;
+
     /// <summary>0 for no limit, as the next.</summary>
     public long Iops { get; init; }
     public long BytesPerSecond { get; init; }
+
     /// <summary>What the disk reads and writes in one piece; the guest counts in 512 bytes all the same.</summary>
     public int SectorBytes { get; init; } = Disk.SectorBytes;
 
@@ -33,14 +37,22 @@ internal sealed record DemoFeatures
     public string? Describe()
     {
         List<string> parts = [];
-        if (Queues > 1) parts.Add($"{Queues} queues, each with the depth shown");
-        if (Threads > 1) parts.Add($"{Threads} threads");
-        if (Grants != GrantMode.Copy) parts.Add(Grants == GrantMode.Map ? "pages mapped" : "persistent grants");
-        if (Indirect > 0) parts.Add($"INDIRECT of {Indirect} segments");
-        if (PollWindowUs != StandardPollWindowUs) parts.Add($"polls for {PollWindowUs} µs");
-        if (Iops > 0) parts.Add(string.Create(CultureInfo.InvariantCulture, $"at most {Iops:N0} requests a second"));
-        if (BytesPerSecond > 0) parts.Add(string.Create(CultureInfo.InvariantCulture, $"at most {BytesPerSecond / 1e6:N0} MB/s"));
-        if (SectorBytes != Disk.SectorBytes) parts.Add($"sectors of {SectorBytes} bytes");
+        if (Queues > 1)
+            parts.Add($"{Queues} queues, each with the depth shown");
+        if (Threads > 1)
+            parts.Add($"{Threads} threads");
+        if (Grants != GrantMode.Copy)
+            parts.Add(Grants == GrantMode.Map ? "pages mapped" : "persistent grants");
+        if (Indirect > 0)
+            parts.Add($"INDIRECT of {Indirect} segments");
+        if (PollWindowUs != StandardPollWindowUs)
+            parts.Add($"polls for {PollWindowUs} µs");
+        if (Iops > 0)
+            parts.Add(string.Create(CultureInfo.InvariantCulture, $"at most {Iops:N0} requests a second"));
+        if (BytesPerSecond > 0)
+            parts.Add(string.Create(CultureInfo.InvariantCulture, $"at most {BytesPerSecond / 1e6:N0} MB/s"));
+        if (SectorBytes != Disk.SectorBytes)
+            parts.Add($"sectors of {SectorBytes} bytes");
         return parts.Count == 0 ? null : string.Join(", ", parts);
     }
 }

@@ -20,7 +20,9 @@ internal sealed class DemoRun(DemoOptions options)
     public int Execute()
     {
         using Interruption interruption = new();
-        return options.Compare is { } name ? Compare(FeatureTrial.Named(name, options.Features), interruption) : MeasureDepths(interruption);
+        return options.Compare is { } name
+            ? Compare(FeatureTrial.Named(name, options.Features), interruption)
+            : MeasureDepths(interruption);
     }
 
     /// <summary>Each ABI at each depth, on one device.</summary>
@@ -29,7 +31,8 @@ internal sealed class DemoRun(DemoOptions options)
         using DemoDevice device = new(options, options.Features, longRequests: false, interruption);
         NoteWhatMatters(device);
         DemoReport report = CreateReport(device);
-        if (!options.Json) DemoText.WriteHead(report);
+        if (!options.Json)
+            DemoText.WriteHead(report);
         GuardGuest(() =>
         {
             device.StartGuest(interruption);
@@ -38,7 +41,8 @@ internal sealed class DemoRun(DemoOptions options)
             foreach (BlkifProtocol protocol in options.Protocols)
             {
                 MeasureProtocol(device, protocol, progress);
-                if (_problems.Count > 0) break;
+                if (_problems.Count > 0)
+                    break;
             }
         });
         return Finish(report);
@@ -55,44 +59,55 @@ internal sealed class DemoRun(DemoOptions options)
             {
                 NoteWhatMatters(comparison.On);
                 report = CreateReport(comparison.On);
-                if (!options.Json) DemoText.WriteHead(report);
+                if (!options.Json)
+                    DemoText.WriteHead(report);
             }
             GuardGuest(() => comparison.Run(interruption, _comparisons, _sweeps, _faults, _problems));
-            if (_problems.Count > 0) break;
+            if (_problems.Count > 0)
+                break;
         }
         return Finish(report!);
     }
 
-    private DemoReport CreateReport(DemoDevice device) => new()
-    {
-        Host = DescribeHost(),
-        Options = DemoOptionsReport.From(options),
-        Disk = device.Disk.Describe() + (options is { Disk: DiskKind.File, Image: null } ? ", temporary" : ""),
-        Engine = device.Engine,
-        Features = options.Features.Describe(),
-        Notes = _notes,
-        Rows = _rows,
-        Comparisons = _comparisons,
-        Sweeps = _sweeps,
-        Faults = _faults,
-        Problems = _problems,
-    };
+    private DemoReport CreateReport(DemoDevice device) =>
+        new()
+        {
+            Host = DescribeHost(),
+            Options = DemoOptionsReport.From(options),
+            Disk = device.Disk.Describe() + (options is { Disk: DiskKind.File, Image: null } ? ", temporary" : ""),
+            Engine = device.Engine,
+            Features = options.Features.Describe(),
+            Notes = _notes,
+            Rows = _rows,
+            Comparisons = _comparisons,
+            Sweeps = _sweeps,
+            Faults = _faults,
+            Problems = _problems,
+        };
 
     private int Finish(DemoReport report)
     {
-        if (options.Json) DemoJson.Write(report);
-        else DemoText.WriteResults(report);
+        if (options.Json)
+            DemoJson.Write(report);
+        else
+            DemoText.WriteResults(report);
         return report.Ok ? ExitCode.Ok : ExitCode.Failed;
     }
 
     private void NoteWhatMatters(DemoDevice device)
     {
         if (options.Image is { } path)
-            _notes.Add(device.Disk.ReadOnly ? "the image is only read (--write would overwrite it)" : $"the content of {path} is overwritten");
+            _notes.Add(
+                device.Disk.ReadOnly
+                    ? "the image is only read (--write would overwrite it)"
+                    : $"the content of {path} is overwritten"
+            );
         if (device.Sectors < device.Disk.CapacitySectors)
         {
-            _notes.Add($"only the first {device.Sectors >> 21} GiB of {device.Disk.CapacitySectors >> 21} are used: "
-                + "the memory of what each sector should hold takes 1/128 of the disk");
+            _notes.Add(
+                $"only the first {device.Sectors >> 21} GiB of {device.Disk.CapacitySectors >> 21} are used: "
+                    + "the memory of what each sector should hold takes 1/128 of the disk"
+            );
         }
     }
 
@@ -115,22 +130,26 @@ internal sealed class DemoRun(DemoOptions options)
         try
         {
             device.Connect(protocol);
-            if (device.WarmUp(options.Depths[^1]) is { } wrong) NoteProblem(abi, "warm-up", wrong);
+            if (device.WarmUp(options.Depths[^1]) is { } wrong)
+                NoteProblem(abi, "warm-up", wrong);
             foreach (int depth in options.Depths)
             {
-                if (_problems.Count > 0) return;
+                if (_problems.Count > 0)
+                    return;
                 progress.Begin(abi, depth);
                 Measure(device, abi, depth);
                 progress.Hide();
             }
-            if (_problems.Count == 0 && !device.Disk.ReadOnly) ReadBack(device, abi);
+            if (_problems.Count == 0 && !device.Disk.ReadOnly)
+                ReadBack(device, abi);
         }
         finally
         {
             progress.Hide();
             _faults.AddRange(device.TakeFaults().Select(fault => $"{abi}: {fault}"));
             // Also when the guest is lost: what it left in flight is waited for, then its memory is let go.
-            if (!device.Stop()) _problems.Add($"{abi}: the disk still holds requests after {DemoDevice.StopSeconds:F0} s");
+            if (!device.Stop())
+                _problems.Add($"{abi}: the disk still holds requests after {DemoDevice.StopSeconds:F0} s");
         }
         device.Detach();
     }
@@ -146,10 +165,12 @@ internal sealed class DemoRun(DemoOptions options)
     {
         PhaseResult result = device.ReadBack();
         _sweeps.Add(DemoSweep.From(abi, result));
-        if (!result.IsRight) NoteProblem(abi, "final sweep", result);
+        if (!result.IsRight)
+            NoteProblem(abi, "final sweep", result);
     }
 
-    private void NoteProblem(string abi, string where, PhaseResult result) => _problems.Add(ProblemOf($"{abi}, {where}", result));
+    private void NoteProblem(string abi, string where, PhaseResult result) =>
+        _problems.Add(ProblemOf($"{abi}, {where}", result));
 
     public static string ProblemOf(string where, PhaseResult result) =>
         $"{where}: {result.Problem ?? "wrong"} ({result.Errors} errors, {result.WrongSectors} wrong sectors)";
@@ -157,18 +178,23 @@ internal sealed class DemoRun(DemoOptions options)
     /// <summary>What a measured run must not show.</summary>
     public static void NoteProblems(List<string> problems, string where, DemoMeasurement measurement)
     {
-        if (!measurement.Result.IsRight) problems.Add(ProblemOf(where, measurement.Result));
-        if (measurement.AllocatedBytes != 0) problems.Add($"{where}: the data path allocated {measurement.AllocatedBytes} bytes");
-        if (measurement.Collections != 0) problems.Add($"{where}: {measurement.Collections} garbage collections during the run");
-        if (measurement.Result.Operations == 0) problems.Add($"{where}: no request was answered");
+        if (!measurement.Result.IsRight)
+            problems.Add(ProblemOf(where, measurement.Result));
+        if (measurement.AllocatedBytes != 0)
+            problems.Add($"{where}: the data path allocated {measurement.AllocatedBytes} bytes");
+        if (measurement.Collections != 0)
+            problems.Add($"{where}: {measurement.Collections} garbage collections during the run");
+        if (measurement.Result.Operations == 0)
+            problems.Add($"{where}: no request was answered");
     }
 
-    private static DemoHost DescribeHost() => new()
-    {
-        System = RuntimeInformation.OSDescription,
-        Kernel = Environment.OSVersion.Version.ToString(),
-        Runtime = RuntimeInformation.FrameworkDescription,
-        Architecture = RuntimeInformation.ProcessArchitecture.ToString(),
-        Processors = Environment.ProcessorCount,
-    };
+    private static DemoHost DescribeHost() =>
+        new()
+        {
+            System = RuntimeInformation.OSDescription,
+            Kernel = Environment.OSVersion.Version.ToString(),
+            Runtime = RuntimeInformation.FrameworkDescription,
+            Architecture = RuntimeInformation.ProcessArchitecture.ToString(),
+            Processors = Environment.ProcessorCount,
+        };
 }

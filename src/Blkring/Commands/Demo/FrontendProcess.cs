@@ -7,7 +7,9 @@ using Blkring.Loopback;
 
 namespace Blkring.Commands.Demo;
 
-/// <summary>The frontend's process: does what the demo orders over the socket, until the demo closes it or is gone.</summary>
+/// <summary>
+/// The frontend's process: does what the demo orders over the socket, until the demo closes it or is gone.
+/// </summary>
 internal sealed class FrontendProcess : IDisposable
 {
     private const int ProgressMs = 200;
@@ -22,7 +24,10 @@ internal sealed class FrontendProcess : IDisposable
     public static int Run(string socketPath)
     {
         // A terminal sends Ctrl-C to both processes; the demo ends this one, by closing the socket.
-        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = true);
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(
+            PosixSignal.SIGINT,
+            context => context.Cancel = true
+        );
         LoopbackSocket socket;
         try
         {
@@ -41,7 +46,8 @@ internal sealed class FrontendProcess : IDisposable
     {
         try
         {
-            while (_socket.Receive(_buffer, Timeout.Infinite) is > 0 and int length) Obey((GuestMessage)_buffer[0], _buffer.AsSpan(1, length - 1));
+            while (_socket.Receive(_buffer, Timeout.Infinite) is > 0 and int length)
+                Obey((GuestMessage)_buffer[0], _buffer.AsSpan(1, length - 1));
             return ExitCode.Ok;
         }
         catch (Exception e) when (e is not OutOfMemoryException)
@@ -85,7 +91,8 @@ internal sealed class FrontendProcess : IDisposable
     private void Report(Func<PhaseResult> phase)
     {
         PhaseResult result;
-        using (new Timer(_ => SendProgress(), null, ProgressMs, ProgressMs)) result = phase();
+        using (new Timer(_ => SendProgress(), null, ProgressMs, ProgressMs))
+            result = phase();
         // The demo counts the next phase from here.
         SendProgress();
         _socket.Send(GuestJson.Message(GuestMessage.Result, result, GuestJson.Default.PhaseResult));

@@ -9,18 +9,22 @@ internal sealed record GuestOptions
 {
     public long Sectors { get; init; }
     public int RingPages { get; init; } = 1;
+
     /// <summary>Rings of the device; each has a part of the disk, and a thread.</summary>
     public int Rings { get; init; } = 1;
+
     /// <summary>Of the longest request; more than 11 are for INDIRECT.</summary>
     public int Segments { get; init; }
     public bool PersistentGrants { get; init; }
     public int BlockSectors { get; init; }
+
     /// <summary>See <see cref="WorkloadOptions.LongRequests"/>.</summary>
     public bool LongRequests { get; init; }
     public ulong Seed { get; init; }
     public bool ReadOnly { get; init; }
     public bool Discard { get; init; }
     public bool DiscardZeroes { get; init; }
+
     /// <summary>The image whose untouched sectors are compared with the image itself; null: they hold zeros.</summary>
     public string? Baseline { get; init; }
 }
@@ -45,27 +49,28 @@ internal sealed record PhaseResult
     public long Operations => Reads + Writes + Flushes + Discards;
     public bool IsRight => Problem is null && Errors == 0 && WrongSectors == 0;
 
-    public static PhaseResult From(WorkloadResult result) => new()
-    {
-        Reads = result.Reads,
-        Writes = result.Writes,
-        Flushes = result.Flushes,
-        Discards = result.Discards,
-        Bytes = result.Bytes,
-        Verified = result.Verified,
-        Errors = result.Errors,
-        WrongSectors = result.WrongSectors,
-        Problem = result.FirstProblem,
-        Seconds = result.Seconds,
-        P50Ns = result.LatencyNs.ValueAt(0.5),
-        P99Ns = result.LatencyNs.ValueAt(0.99),
-        P999Ns = result.LatencyNs.ValueAt(0.999),
-    };
+    public static PhaseResult From(WorkloadResult result) =>
+        new()
+        {
+            Reads = result.Reads,
+            Writes = result.Writes,
+            Flushes = result.Flushes,
+            Discards = result.Discards,
+            Bytes = result.Bytes,
+            Verified = result.Verified,
+            Errors = result.Errors,
+            WrongSectors = result.WrongSectors,
+            Problem = result.FirstProblem,
+            Seconds = result.Seconds,
+            P50Ns = result.LatencyNs.ValueAt(0.5),
+            P99Ns = result.LatencyNs.ValueAt(0.99),
+            P999Ns = result.LatencyNs.ValueAt(0.999),
+        };
 }
 
 /// <summary>
-/// The guest's side of the demo, wherever it runs: one memory of what every sector should hold, and, for each ABI in turn, a domain with a
-/// frontend for each ring. What was written through one ABI is thus read back through the next.
+/// The guest's side of the demo, wherever it runs: one memory of what every sector should hold, and, for each ABI in
+/// turn, a domain with a frontend for each ring. What was written through one ABI is thus read back through the next.
 /// </summary>
 internal sealed class Guest : IDisposable
 {
@@ -82,15 +87,24 @@ internal sealed class Guest : IDisposable
     {
         _options = options;
         // Whole pages, so that no two rings meet in a block of the disk.
-        long sectors = options.Sectors / options.Rings / RequestValidator.SectorsPerPage * RequestValidator.SectorsPerPage;
-        if (options.Rings == 1) sectors = options.Sectors;
+        long sectors =
+            options.Sectors / options.Rings / RequestValidator.SectorsPerPage * RequestValidator.SectorsPerPage;
+        if (options.Rings == 1)
+            sectors = options.Sectors;
         _parts = [.. Enumerable.Range(0, options.Rings).Select(ring => CreatePart(options, ring * sectors, sectors))];
     }
 
     private static Part CreatePart(GuestOptions options, long first, long sectors)
     {
         ImageBaseline? baseline = options.Baseline is { } path ? new ImageBaseline(path) : null;
-        return new Part(new SectorModel(sectors, options.Seed) { FirstSector = first, Baseline = baseline is null ? null : baseline.TryRead }, baseline);
+        return new Part(
+            new SectorModel(sectors, options.Seed)
+            {
+                FirstSector = first,
+                Baseline = baseline is null ? null : baseline.TryRead,
+            },
+            baseline
+        );
     }
 
     /// <summary>Requests answered since <see cref="Attach"/>; for any thread.</summary>
@@ -100,7 +114,8 @@ internal sealed class Guest : IDisposable
         {
             // No LINQ: a progress line asks during a run that is watched for collections.
             long completed = 0;
-            foreach (VerifiedWorkload workload in Volatile.Read(ref _workloads)) completed += workload.Completed;
+            foreach (VerifiedWorkload workload in Volatile.Read(ref _workloads))
+                completed += workload.Completed;
             return completed;
         }
     }
@@ -108,7 +123,12 @@ internal sealed class Guest : IDisposable
     /// <summary>A frontend for each ring, all of one domain.</summary>
     public IReadOnlyList<Frontend> Attach(BlkifProtocol protocol)
     {
-        _domain = Frontend.CreateDomain(new DomainId(1), _options.RingPages, rings: _options.Rings, segments: _options.Segments);
+        _domain = Frontend.CreateDomain(
+            new DomainId(1),
+            _options.RingPages,
+            rings: _options.Rings,
+            segments: _options.Segments
+        );
         Frontend[] frontends = new Frontend[_parts.Length];
         VerifiedWorkload[] workloads = new VerifiedWorkload[_parts.Length];
         for (int ring = 0; ring < _parts.Length; ring++)
@@ -121,35 +141,49 @@ internal sealed class Guest : IDisposable
         return frontends;
     }
 
-    private WorkloadOptions WorkloadOf(SectorModel model) => new()
-    {
-        Sectors = model.Sectors,
-        FirstSector = model.FirstSector,
-        Model = model,
-        BlockSectors = _options.BlockSectors,
-        LongRequests = _options.LongRequests,
-        ReadOnly = _options.ReadOnly,
-        Barrier = _options.Rings == 1,
-        Discard = _options.Discard,
-        DiscardZeroes = _options.DiscardZeroes,
-        Seed = _options.Seed + ++_attachments,
-    };
+    private WorkloadOptions WorkloadOf(SectorModel model) =>
+        new()
+        {
+            Sectors = model.Sectors,
+            FirstSector = model.FirstSector,
+            Model = model,
+            BlockSectors = _options.BlockSectors,
+            LongRequests = _options.LongRequests,
+            ReadOnly = _options.ReadOnly,
+            Barrier = _options.Rings == 1,
+            Discard = _options.Discard,
+            DiscardZeroes = _options.DiscardZeroes,
+            Seed = _options.Seed + ++_attachments,
+        };
 
-    public PhaseResult Run(int depth, double seconds) => OnAllRings(workload => workload.Run(depth, TimeSpan.FromSeconds(seconds)));
+    public PhaseResult Run(int depth, double seconds) =>
+        OnAllRings(workload => workload.Run(depth, TimeSpan.FromSeconds(seconds)));
 
     public PhaseResult Sweep() => OnAllRings(workload => workload.Sweep());
 
-    /// <summary>The first ring is this thread's; the others have one each, as a guest's rings have a virtual CPU each.</summary>
+    /// <summary>
+    /// The first ring is this thread's; the others have one each, as a guest's rings have a virtual CPU each.
+    /// </summary>
     private PhaseResult OnAllRings(Func<VerifiedWorkload, WorkloadResult> phase)
     {
-        if (_workloads.Length == 0) throw new InvalidOperationException("no frontend is attached");
+        if (_workloads.Length == 0)
+            throw new InvalidOperationException("no frontend is attached");
         Task<WorkloadResult>[] others =
         [
-            .. _workloads.Skip(1).Select(workload => Task.Factory.StartNew(
-                () => phase(workload), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)),
+            .. _workloads
+                .Skip(1)
+                .Select(workload =>
+                    Task.Factory.StartNew(
+                        () => phase(workload),
+                        CancellationToken.None,
+                        TaskCreationOptions.LongRunning,
+                        TaskScheduler.Default
+                    )
+                ),
         ];
         WorkloadResult result = phase(_workloads[0]);
-        foreach (Task<WorkloadResult> other in others) result.Add(other.GetAwaiter().GetResult());
+        foreach (Task<WorkloadResult> other in others)
+            result.Add(other.GetAwaiter().GetResult());
         return PhaseResult.From(result);
     }
 
@@ -164,6 +198,7 @@ internal sealed class Guest : IDisposable
     public void Dispose()
     {
         Detach();
-        foreach (Part part in _parts) part.Baseline?.Dispose();
+        foreach (Part part in _parts)
+            part.Baseline?.Dispose();
     }
 }

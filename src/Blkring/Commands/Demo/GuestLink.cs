@@ -41,8 +41,12 @@ internal sealed class LocalGuest(GuestOptions options) : GuestLink
     {
         IReadOnlyList<Frontend> frontends = _guest.Attach(protocol);
         vbd.Connect(
-            frontends[0].Connection with { Rings = [.. frontends.SelectMany(frontend => frontend.Connection.Rings)] },
-            new LoopbackHypervisor(frontends[0].Domain));
+            frontends[0].Connection with
+            {
+                Rings = [.. frontends.SelectMany(frontend => frontend.Connection.Rings)],
+            },
+            new LoopbackHypervisor(frontends[0].Domain)
+        );
     }
 
     public override PhaseResult Run(int depth, double seconds) => _guest.Run(depth, seconds);
@@ -55,6 +59,7 @@ internal sealed class LocalGuest(GuestOptions options) : GuestLink
 
     protected override void Dispose(bool disposing)
     {
-        if (disposing) _guest.Dispose();
+        if (disposing)
+            _guest.Dispose();
     }
 }

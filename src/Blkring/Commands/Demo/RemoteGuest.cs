@@ -11,14 +11,17 @@ using Blkring.Loopback;
 namespace Blkring.Commands.Demo;
 
 /// <summary>
-/// The guest's side in a process of its own, as a guest is: it shares nothing with the backend but its memory and its event channel.
-/// Nothing it sends is believed, and nothing is waited for without an end.
+/// The guest's side in a process of its own, as a guest is: it shares nothing with the backend but its memory and its
+/// event channel. Nothing it sends is believed, and nothing is waited for without an end.
 /// </summary>
 internal sealed class RemoteGuest : GuestLink
 {
     private const int StartTimeoutMs = 20_000;
     private const int AnswerTimeoutMs = 20_000;
-    /// <summary>A phase may take this much longer than asked: the requests in flight at its end, and a workload's own patience.</summary>
+
+    /// <summary>
+    /// A phase may take this much longer than asked: the requests in flight at its end, and a workload's own patience.
+    /// </summary>
     private const int GraceMs = 40_000;
     private const int SweepTimeoutMs = 600_000;
     private const int ExitTimeoutMs = 1_000;
@@ -69,7 +72,8 @@ internal sealed class RemoteGuest : GuestLink
             vbd.Connect(offer.Connection with { PersistentGrants = _persistentGrants }, offer);
             LoopbackHandshake.Accept(_socket);
         }
-        catch (Exception e) when (e is LoopbackHandshakeException or VbdConnectException or TimeoutException or IOException)
+        catch (Exception e)
+            when (e is LoopbackHandshakeException or VbdConnectException or TimeoutException or IOException)
         {
             throw Lost(e.Message);
         }
@@ -93,7 +97,8 @@ internal sealed class RemoteGuest : GuestLink
     {
         Send(GuestMessage.Setup, options, GuestJson.Default.GuestOptions);
         int length = Receive();
-        if (length != 1 || Kind != GuestMessage.Ready) throw Unexpected(length);
+        if (length != 1 || Kind != GuestMessage.Ready)
+            throw Unexpected(length);
     }
 
     private PhaseResult AwaitResult(long timeoutMs)
@@ -127,7 +132,8 @@ internal sealed class RemoteGuest : GuestLink
         {
             // Said below.
         }
-        if (result is null || !IsPlausible(result)) throw Lost("its result makes no sense");
+        if (result is null || !IsPlausible(result))
+            throw Lost("its result makes no sense");
         return result with { Problem = result.Problem is { } problem ? Clean(problem) : null };
     }
 
@@ -135,11 +141,21 @@ internal sealed class RemoteGuest : GuestLink
     {
         ReadOnlySpan<long> counts =
         [
-            result.Reads, result.Writes, result.Flushes, result.Discards, result.Bytes, result.Verified, result.Errors, result.WrongSectors,
-            result.P50Ns, result.P99Ns, result.P999Ns,
+            result.Reads,
+            result.Writes,
+            result.Flushes,
+            result.Discards,
+            result.Bytes,
+            result.Verified,
+            result.Errors,
+            result.WrongSectors,
+            result.P50Ns,
+            result.P99Ns,
+            result.P999Ns,
         ];
         foreach (long count in counts)
-            if (count is < 0 or > long.MaxValue / 16) return false;
+            if (count is < 0 or > long.MaxValue / 16)
+                return false;
         return double.IsFinite(result.Seconds) && result.Seconds > 0 && result.Verified <= result.Operations;
     }
 
@@ -160,7 +176,8 @@ internal sealed class RemoteGuest : GuestLink
 
     private void Send(GuestMessage order) => Send([(byte)order]);
 
-    private void Send<T>(GuestMessage order, T body, JsonTypeInfo<T> type) => Send(GuestJson.Message(order, body, type));
+    private void Send<T>(GuestMessage order, T body, JsonTypeInfo<T> type) =>
+        Send(GuestJson.Message(order, body, type));
 
     private void Send(ReadOnlySpan<byte> message)
     {
@@ -174,9 +191,10 @@ internal sealed class RemoteGuest : GuestLink
         }
     }
 
-    private GuestLostException Unexpected(int length) => Kind == GuestMessage.Failed
-        ? Lost(Clean(Encoding.UTF8.GetString(_buffer, 1, length - 1)))
-        : Lost($"it sent a message ({(byte)Kind}, {length} bytes) that was not expected");
+    private GuestLostException Unexpected(int length) =>
+        Kind == GuestMessage.Failed
+            ? Lost(Clean(Encoding.UTF8.GetString(_buffer, 1, length - 1)))
+            : Lost($"it sent a message ({(byte)Kind}, {length} bytes) that was not expected");
 
     private GuestLostException Lost(string what)
     {
@@ -190,10 +208,13 @@ internal sealed class RemoteGuest : GuestLink
 
     private static Process StartProcess(string socketPath)
     {
-        string program = Environment.ProcessPath ?? throw new GuestLostException("the path of this program is not known, so it cannot be started again");
+        string program =
+            Environment.ProcessPath
+            ?? throw new GuestLostException("the path of this program is not known, so it cannot be started again");
         List<string> arguments = [DemoFrontendCommand.Name, DemoFrontendCommand.SocketOption, socketPath];
         // Started as 'dotnet blkring.dll': the program is then the runtime's host.
-        if (Path.GetFileNameWithoutExtension(program) == "dotnet") arguments.Insert(0, Path.Combine(AppContext.BaseDirectory, "blkring.dll"));
+        if (Path.GetFileNameWithoutExtension(program) == "dotnet")
+            arguments.Insert(0, Path.Combine(AppContext.BaseDirectory, "blkring.dll"));
         return Process.Start(new ProcessStartInfo(program, arguments) { UseShellExecute = false })
             ?? throw new GuestLostException($"{program} cannot be started");
     }
@@ -203,14 +224,18 @@ internal sealed class RemoteGuest : GuestLink
         const int sliceMs = 100;
         long end = Environment.TickCount64 + StartTimeoutMs;
         while (Environment.TickCount64 < end && !process.HasExited)
-            if (listener.TryAccept(sliceMs) is { } socket) return socket;
+            if (listener.TryAccept(sliceMs) is { } socket)
+                return socket;
         return null;
     }
 
     private static string DescribeEnd(Process process)
     {
-        if (!process.WaitForExit(ExitTimeoutMs)) return "it does not end";
-        return process.ExitCode > ExitCode.Signal ? $"it was killed by signal {process.ExitCode - ExitCode.Signal}" : $"it ended with status {process.ExitCode}";
+        if (!process.WaitForExit(ExitTimeoutMs))
+            return "it does not end";
+        return process.ExitCode > ExitCode.Signal
+            ? $"it was killed by signal {process.ExitCode - ExitCode.Signal}"
+            : $"it ended with status {process.ExitCode}";
     }
 
     private static void Kill(Process process)
@@ -227,10 +252,12 @@ internal sealed class RemoteGuest : GuestLink
 
     protected override void Dispose(bool disposing)
     {
-        if (!disposing) return;
+        if (!disposing)
+            return;
         _socket.Dispose();
         // It ends by itself when the socket is closed; one that does not is ended.
-        if (!_process.WaitForExit(ExitTimeoutMs)) Kill(_process);
+        if (!_process.WaitForExit(ExitTimeoutMs))
+            Kill(_process);
         _process.Dispose();
     }
 }

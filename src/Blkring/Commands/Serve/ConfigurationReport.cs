@@ -9,13 +9,18 @@ namespace Blkring.Commands.Serve;
 /// <param name="Problems">Empty when the daemon could start with it.</param>
 internal sealed record ConfigurationReport(IReadOnlyList<EffectiveValue> Values, IReadOnlyList<string> Problems)
 {
-    public void WriteJson() => Console.Out.WriteLine(JsonSerializer.Serialize(this, ConfigurationJson.Default.ConfigurationReport));
+    public void WriteJson() =>
+        Console.Out.WriteLine(JsonSerializer.Serialize(this, ConfigurationJson.Default.ConfigurationReport));
 
     public void WriteTable()
     {
         Table table = DeviceText.CreateTable(["key", "value", "from"]);
         foreach (EffectiveValue value in Values)
-            table.AddRow(DeviceText.Cell(value.Key), DeviceText.Cell(value.Value.Length == 0 ? "-" : value.Value), DeviceText.Cell(value.Source));
+            table.AddRow(
+                DeviceText.Cell(value.Key),
+                DeviceText.Cell(value.Value.Length == 0 ? "-" : value.Value),
+                DeviceText.Cell(value.Source)
+            );
         TextConsole.Create().Write(table);
     }
 }

@@ -12,7 +12,9 @@ internal static class CpuList
 
     /// <summary>Ascending as written; empty for an empty text.</summary>
     public static IReadOnlyList<int> Parse(string text) =>
-        text.Length == 0 ? [] : TryParse(text, out List<int> cpus) ? cpus : throw new FormatException($"'{text}' is no list of CPUs");
+        text.Length == 0 ? []
+        : TryParse(text, out List<int> cpus) ? cpus
+        : throw new FormatException($"'{text}' is no list of CPUs");
 
     private static bool TryParse(string text, out List<int> cpus)
     {
@@ -20,12 +22,20 @@ internal static class CpuList
         foreach (string part in text.Split(','))
         {
             string[] ends = part.Split('-');
-            if (ends.Length > 2 || !TryParseCpu(ends[0], out int first) || !TryParseCpu(ends[^1], out int last) || last < first) return false;
+            if (
+                ends.Length > 2
+                || !TryParseCpu(ends[0], out int first)
+                || !TryParseCpu(ends[^1], out int last)
+                || last < first
+            )
+                return false;
             for (int cpu = first; cpu <= last; cpu++)
-                if (!cpus.Contains(cpu)) cpus.Add(cpu);
+                if (!cpus.Contains(cpu))
+                    cpus.Add(cpu);
         }
         return true;
     }
 
-    private static bool TryParseCpu(string text, out int cpu) => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out cpu) && cpu <= MaxCpu;
+    private static bool TryParseCpu(string text, out int cpu) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out cpu) && cpu <= MaxCpu;
 }

@@ -6,7 +6,9 @@ using Microsoft.Extensions.Options;
 
 namespace Blkring.Commands.Serve;
 
-/// <summary>The generic host around a backend. Apart from the command, so that others do not pay for loading it.</summary>
+/// <summary>
+/// The generic host around a backend. Apart from the command, so that others do not pay for loading it.
+/// </summary>
 internal static class Daemon
 {
     // After the drain: closing devices and the log.
@@ -24,7 +26,9 @@ internal static class Daemon
         builder.Services.AddSingleton<IHostLifetime, SignalLifetime>();
         builder.Services.AddSingleton<BackendService>();
         builder.Services.AddHostedService(services => services.GetRequiredService<BackendService>());
-        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(settings.DrainTimeoutSeconds) + s_grace);
+        builder.Services.Configure<HostOptions>(host =>
+            host.ShutdownTimeout = TimeSpan.FromSeconds(settings.DrainTimeoutSeconds) + s_grace
+        );
 
         using IHost host = builder.Build();
         BackendService service = host.Services.GetRequiredService<BackendService>();

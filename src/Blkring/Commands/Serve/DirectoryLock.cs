@@ -6,8 +6,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// No two daemons serve the same device: a lock on the backend directory, held until the process ends, however it ends. A daemon for one
-/// domain shares the directory with those for others, and has a lock of its own.
+/// No two daemons serve the same device: a lock on the backend directory, held until the process ends, however it ends.
+/// A daemon for one domain shares the directory with those for others, and has a lock of its own.
 /// </summary>
 internal sealed class DirectoryLock : IDisposable
 {
@@ -28,14 +28,24 @@ internal sealed class DirectoryLock : IDisposable
             {
                 // FileShare.Read with FileAccess.Read is a shared flock(2), None an exclusive one.
                 _files.Add(Open(whole, FileAccess.Read, FileShare.Read, backend, null));
-                _files.Add(Open(Path.Combine(folder, RuntimeFolder.NameOf(backend, frontend) + ".lock"), FileAccess.ReadWrite, FileShare.None, backend, frontend));
+                _files.Add(
+                    Open(
+                        Path.Combine(folder, RuntimeFolder.NameOf(backend, frontend) + ".lock"),
+                        FileAccess.ReadWrite,
+                        FileShare.None,
+                        backend,
+                        frontend
+                    )
+                );
             }
             WriteProcess(_files[^1]);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             Dispose();
-            throw new UsageException($"{folder} cannot be written: {e.Message}; run this as root, or set RUNTIME_DIRECTORY");
+            throw new UsageException(
+                $"{folder} cannot be written: {e.Message}; run this as root, or set RUNTIME_DIRECTORY"
+            );
         }
         catch
         {
@@ -51,17 +61,24 @@ internal sealed class DirectoryLock : IDisposable
             return new FileStream(path, FileMode.OpenOrCreate, access, share);
         }
         // EWOULDBLOCK of flock(2), as the runtime tells it.
-        catch (IOException e) when (e is not (DirectoryNotFoundException or PathTooLongException or FileNotFoundException) && File.Exists(path))
+        catch (IOException e)
+            when (e is not (DirectoryNotFoundException or PathTooLongException or FileNotFoundException)
+                && File.Exists(path)
+            )
         {
             string whose = frontend is int domain ? $"domain {domain} of {backend}" : backend;
-            throw new UsageException($"another daemon{ProcessIn(path)} serves {whose}: stop it, or choose with --backend or --frontend");
+            throw new UsageException(
+                $"another daemon{ProcessIn(path)} serves {whose}: stop it, or choose with --backend or --frontend"
+            );
         }
     }
 
     private static void WriteProcess(FileStream file)
     {
         file.SetLength(0);
-        file.Write(System.Text.Encoding.ASCII.GetBytes(Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n"));
+        file.Write(
+            System.Text.Encoding.ASCII.GetBytes(Environment.ProcessId.ToString(CultureInfo.InvariantCulture) + "\n")
+        );
         file.Flush();
     }
 
@@ -76,7 +93,8 @@ internal sealed class DirectoryLock : IDisposable
 
     public void Dispose()
     {
-        foreach (FileStream file in _files) file.Dispose();
+        foreach (FileStream file in _files)
+            file.Dispose();
         _files.Clear();
     }
 }

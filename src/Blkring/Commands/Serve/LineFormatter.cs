@@ -6,8 +6,8 @@ using Microsoft.Extensions.Logging.Console;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// One line an entry. For the journal, which has its own clock, a priority (sd-daemon(3)) and the message; for anything else the time, the
-/// level and the message.
+/// One line an entry. For the journal, which has its own clock, a priority (sd-daemon(3)) and the message; for anything
+/// else the time, the level and the message.
 /// </summary>
 internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
 {
@@ -16,10 +16,15 @@ internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
     // systemd sets it for what is connected to the journal.
     private readonly bool _journal = !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("JOURNAL_STREAM"));
 
-    public override void Write<TState>(in LogEntry<TState> logEntry, IExternalScopeProvider? scopeProvider, TextWriter textWriter)
+    public override void Write<TState>(
+        in LogEntry<TState> logEntry,
+        IExternalScopeProvider? scopeProvider,
+        TextWriter textWriter
+    )
     {
         string message = logEntry.Formatter(logEntry.State, logEntry.Exception);
-        if (logEntry.Exception is Exception e) message += $": {e.GetType().Name}: {e.Message}";
+        if (logEntry.Exception is Exception e)
+            message += $": {e.GetType().Name}: {e.Message}";
         (int priority, string level) = logEntry.LogLevel switch
         {
             LogLevel.Critical => (2, "critical"),
@@ -28,11 +33,16 @@ internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
             LogLevel.Information => (6, "info"),
             _ => (7, "debug"),
         };
-        textWriter.Write(_journal ? $"<{priority}>" : $"{DateTime.Now.ToString("HH:mm:ss.fff", CultureInfo.InvariantCulture)} {level,-8}");
+        textWriter.Write(
+            _journal
+                ? $"<{priority}>"
+                : $"{DateTime.Now.ToString("HH:mm:ss.fff", CultureInfo.InvariantCulture)} {level, -8}"
+        );
         textWriter.Write(OnOneLine(message));
         textWriter.Write('\n');
     }
 
     // Some of it was written by guests: no line of theirs may look like one of ours, and no terminal obeys them.
-    private static string OnOneLine(string message) => message.Any(char.IsControl) ? new string([.. message.Select(c => char.IsControl(c) ? ' ' : c)]) : message;
+    private static string OnOneLine(string message) =>
+        message.Any(char.IsControl) ? new string([.. message.Select(c => char.IsControl(c) ? ' ' : c)]) : message;
 }

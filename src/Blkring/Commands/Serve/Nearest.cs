@@ -2,7 +2,9 @@ namespace Blkring.Commands.Serve;
 
 internal static class Nearest
 {
-    /// <summary>The candidate with the fewest letters to insert, remove or replace (Levenshtein), whatever their case.</summary>
+    /// <summary>
+    /// The candidate with the fewest letters to insert, remove or replace (Levenshtein), whatever their case.
+    /// </summary>
     public static string Of(string text, IReadOnlyList<string> candidates) =>
         candidates.MinBy(candidate => Distance(text.ToUpperInvariant(), candidate.ToUpperInvariant()))!;
 
@@ -10,7 +12,8 @@ internal static class Nearest
     {
         // Keys come from files and the environment: of a long one the beginning is enough.
         const int most = 64;
-        if (from.Length > most) from = from[..most];
+        if (from.Length > most)
+            from = from[..most];
         int[] row = [.. Enumerable.Range(0, to.Length + 1)];
         for (int i = 1; i <= from.Length; i++)
         {

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 
 namespace Blkring.Commands.Serve;
 
@@ -17,13 +16,21 @@ internal static class ServeCommand
         Description = "Print the effective configuration and where each value comes from, and end",
     };
 
-    private static readonly Option<bool> s_json = new("--json") { Description = "With --check-config: one JSON object instead of the table" };
+    private static readonly Option<bool> s_json = new("--json")
+    {
+        Description = "With --check-config: one JSON object instead of the table",
+    };
 
-    private static readonly (ServeKey Key, Option<string?> Option)[] s_keys = [.. ServeKey.All.Select(key => (key, CreateOption(key)))];
+    private static readonly (ServeKey Key, Option<string?> Option)[] s_keys =
+    [
+        .. ServeKey.All.Select(key => (key, CreateOption(key))),
+    ];
 
     public static Command Create()
     {
-        Command command = new("serve", $"""
+        Command command = new(
+            "serve",
+            $"""
             Serves the disks of Xen guests: every device that appears in a backend directory of xenstore.
 
             Each option is also a key of the configuration file, as "MaxQueues", and of the environment, as
@@ -34,11 +41,15 @@ internal static class ServeCommand
             Exit codes:
               0  drained and ended    1  something failed, or requests were still under way
               2  the configuration is wrong, or another daemon serves this    3  no Xen, or a library of it is missing
-            """)
+            """
+        )
         {
-            s_config, s_checkConfig, s_json,
+            s_config,
+            s_checkConfig,
+            s_json,
         };
-        foreach ((_, Option<string?> option) in s_keys) command.Options.Add(option);
+        foreach ((_, Option<string?> option) in s_keys)
+            command.Options.Add(option);
         command.SetAction(Run);
         return command;
     }
@@ -49,29 +60,38 @@ internal static class ServeCommand
         Option<string?> option = new(key.Option) { Description = key.Description + standard, HelpName = key.HelpName };
         option.Validators.Add(result =>
         {
-            if (result.Tokens is [var token] && key.Complain(token.Value) is string advice) result.AddError($"{key.Option} {token.Value}: {advice}");
+            if (result.Tokens is [var token] && key.Complain(token.Value) is string advice)
+                result.AddError($"{key.Option} {token.Value}: {advice}");
         });
         return option;
     }
 
     private static int Run(ParseResult parsed)
     {
-        bool check = parsed.GetValue(s_checkConfig), json = parsed.GetValue(s_json);
-        if (json && !check) throw new UsageException("--json means nothing without --check-config: leave it out");
+        bool check = parsed.GetValue(s_checkConfig),
+            json = parsed.GetValue(s_json);
+        if (json && !check)
+            throw new UsageException("--json means nothing without --check-config: leave it out");
 
-        Dictionary<string, string?> options = s_keys.Where(pair => parsed.GetValue(pair.Option) is not null)
+        Dictionary<string, string?> options = s_keys
+            .Where(pair => parsed.GetValue(pair.Option) is not null)
             .ToDictionary(pair => pair.Key.Name, pair => parsed.GetValue(pair.Option));
         ServeConfiguration configuration = ServeConfiguration.Load(parsed.GetValue(s_config), options);
-        if (check) Report(configuration, json);
-        foreach (string problem in configuration.Problems) Console.Error.WriteLine("blkring: " + problem);
-        if (configuration.Settings is not ServeSettings settings) return ExitCode.Usage;
+        if (check)
+            Report(configuration, json);
+        foreach (string problem in configuration.Problems)
+            Console.Error.WriteLine("blkring: " + problem);
+        if (configuration.Settings is not ServeSettings settings)
+            return ExitCode.Usage;
         return check ? ExitCode.Ok : Daemon.Run(settings, XenBackend.Open);
     }
 
     private static void Report(ServeConfiguration configuration, bool json)
     {
         ConfigurationReport report = new(configuration.Values, configuration.Problems);
-        if (json) report.WriteJson();
-        else report.WriteTable();
+        if (json)
+            report.WriteJson();
+        else
+            report.WriteTable();
     }
 }

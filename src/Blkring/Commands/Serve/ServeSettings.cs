@@ -1,5 +1,4 @@
 using Blkring.Engine.Queues;
-using Blkring.Loopback;
 
 namespace Blkring.Commands.Serve;
 
@@ -8,10 +7,13 @@ internal enum GrantChoice
 {
     /// <summary>What this host does best.</summary>
     Auto,
+
     /// <summary>The hypervisor copies between the guest's pages and the daemon's.</summary>
     Copy,
+
     /// <summary>A request's pages are mapped while the disk works on them.</summary>
     Map,
+
     /// <summary>Pages stay mapped; guests that can keep to the same ones.</summary>
     Persistent,
 }
@@ -36,7 +38,9 @@ internal enum ThreadChoice
     Dedicated,
 }
 
-/// <summary>What the daemon runs with. Every property is a <see cref="ServeKey"/>, where defaults and limits are written.</summary>
+/// <summary>
+/// What the daemon runs with. Every property is a <see cref="ServeKey"/>, where defaults and limits are written.
+/// </summary>
 internal sealed class ServeSettings
 {
     public string Backend { get; set; } = "";
@@ -50,16 +54,20 @@ internal sealed class ServeSettings
     public YesNo Lock { get; set; }
     public long Iops { get; set; }
     public long IopsBurst { get; set; }
+
     /// <summary>As <see cref="Sizes"/> reads it, as the next.</summary>
     public string Bandwidth { get; set; } = "";
     public string BandwidthBurst { get; set; } = "";
+
     /// <summary>Null: one for each CPU, at most <see cref="ServeKey.MostThreadsUnasked"/>.</summary>
     public int? IoThreads { get; set; }
+
     /// <summary>As <see cref="CpuList"/> reads it; empty for any.</summary>
     public string Cpus { get; set; } = "";
     public ThreadChoice ThreadsPerQueue { get; set; }
     public int PollWindowMicroseconds { get; set; }
     public int DrainTimeoutSeconds { get; set; }
+
     /// <summary>Empty: in the runtime folder, named as the backend.</summary>
     public string ControlSocket { get; set; } = "";
     public string LogLevel { get; set; } = "";
@@ -68,7 +76,10 @@ internal sealed class ServeSettings
     /// <summary>The settings of one device: its own where it has some, else the daemon's.</summary>
     public DeviceSettings ForDevice(DeviceName device)
     {
-        DeviceOverride? own = Devices.Where(entry => DeviceName.Parse(entry.Key) == device).Select(entry => entry.Value).FirstOrDefault();
+        DeviceOverride? own = Devices
+            .Where(entry => DeviceName.Parse(entry.Key) == device)
+            .Select(entry => entry.Value)
+            .FirstOrDefault();
         return new DeviceSettings
         {
             Cache = own?.Cache ?? Cache,

@@ -4,7 +4,8 @@ using Microsoft.Extensions.Hosting;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// SIGTERM, SIGINT or SIGHUP: the daemon drains and leaves. The second one does not wait: the process ends with 128 + signal.
+/// SIGTERM, SIGINT or SIGHUP: the daemon drains and leaves. The second one does not wait: the process ends with 128 +
+/// signal.
 /// </summary>
 internal sealed class SignalLifetime(IHostApplicationLifetime application) : IHostLifetime, IDisposable
 {
@@ -13,7 +14,10 @@ internal sealed class SignalLifetime(IHostApplicationLifetime application) : IHo
 
     public Task WaitForStartAsync(CancellationToken cancellationToken)
     {
-        foreach ((PosixSignal signal, int number) in (ReadOnlySpan<(PosixSignal, int)>)[(PosixSignal.SIGHUP, 1), (PosixSignal.SIGINT, 2), (PosixSignal.SIGTERM, 15)])
+        foreach (
+            (PosixSignal signal, int number) in (ReadOnlySpan<(PosixSignal, int)>)
+                [(PosixSignal.SIGHUP, 1), (PosixSignal.SIGINT, 2), (PosixSignal.SIGTERM, 15)]
+        )
             _registrations.Add(PosixSignalRegistration.Create(signal, context => Take(context, number)));
         return Task.CompletedTask;
     }
@@ -23,12 +27,14 @@ internal sealed class SignalLifetime(IHostApplicationLifetime application) : IHo
     private void Take(PosixSignalContext context, int number)
     {
         context.Cancel = true;
-        if (Interlocked.Increment(ref _signals) > 1) Environment.Exit(ExitCode.Signal + number);
+        if (Interlocked.Increment(ref _signals) > 1)
+            Environment.Exit(ExitCode.Signal + number);
         application.StopApplication();
     }
 
     public void Dispose()
     {
-        foreach (PosixSignalRegistration registration in _registrations) registration.Dispose();
+        foreach (PosixSignalRegistration registration in _registrations)
+            registration.Dispose();
     }
 }

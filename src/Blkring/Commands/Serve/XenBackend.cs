@@ -6,12 +6,13 @@ using Blkring.Engine.Reactors;
 using Blkring.Engine.Xen;
 using Blkring.Engine.Xenbus;
 using Blkring.Interop;
-using Blkring.Loopback;
 using Microsoft.Extensions.Logging;
 
 namespace Blkring.Commands.Serve;
 
-/// <summary>The engine under Xen: settings become its options, and its devices the reports of the control socket.</summary>
+/// <summary>
+/// The engine under Xen: settings become its options, and its devices the reports of the control socket.
+/// </summary>
 internal sealed partial class XenBackend : IBackend
 {
     private readonly ILogger _log;
@@ -26,7 +27,10 @@ internal sealed partial class XenBackend : IBackend
         _backend = new XenbusBackend(BackendOf(settings), LibXenstore.Open, hypervisor, _reactors, logger);
     }
 
-    /// <summary>Asks the libraries, and not the presence of device files, whether there is Xen: there are others that implement them.</summary>
+    /// <summary>
+    /// Asks the libraries, and not the presence of device files, whether there is Xen: there are others that implement
+    /// them.
+    /// </summary>
     /// <exception cref="XenMissingException">There is none.</exception>
     public static IBackend Open(ServeSettings settings, ILogger logger)
     {
@@ -52,7 +56,9 @@ internal sealed partial class XenBackend : IBackend
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new UsageException($"the journals in {RuntimeFolder.Path} cannot be kept: {e.Message}; run this as root, or set RUNTIME_DIRECTORY");
+            throw new UsageException(
+                $"the journals in {RuntimeFolder.Path} cannot be kept: {e.Message}; run this as root, or set RUNTIME_DIRECTORY"
+            );
         }
     }
 
@@ -74,7 +80,8 @@ internal sealed partial class XenBackend : IBackend
 
     public void Insert(DeviceName device, string path) => Command(device, id => _backend.Insert(id, path));
 
-    public void Limit(DeviceName device, LimitsReport change) => Command(device, id => _backend.Limit(id, change.ApplyTo));
+    public void Limit(DeviceName device, LimitsReport change) =>
+        Command(device, id => _backend.Limit(id, change.ApplyTo));
 
     public void Dispose()
     {
@@ -97,10 +104,13 @@ internal sealed partial class XenBackend : IBackend
     // All threads of a process get the same from the kernel, and guests cause threads: one line is enough.
     private void TellEngine(Reactor reactor)
     {
-        if (Interlocked.Exchange(ref _told, 1) == 1) return;
+        if (Interlocked.Exchange(ref _told, 1) == 1)
+            return;
         string engine = reactor.Describe();
-        if (reactor.UsesIoUring) LogEngine(engine);
-        else LogSlowEngine(engine);
+        if (reactor.UsesIoUring)
+            LogEngine(engine);
+        else
+            LogSlowEngine(engine);
     }
 
     private static ReactorPoolOptions ReactorsOf(ServeSettings settings, Action<Reactor> started)
@@ -117,54 +127,68 @@ internal sealed partial class XenBackend : IBackend
         };
     }
 
-    private static BackendOptions BackendOf(ServeSettings settings) => new()
-    {
-        Directory = settings.Backend,
-        Frontend = settings.Frontend is int domain ? new DomainId((ushort)domain) : null,
-        JournalFolder = RuntimeFolder.JournalsOf(settings.Backend),
-        Device = id => DeviceOf(settings.ForDevice(new DeviceName(id.Frontend, id.Number))),
-    };
-
-    private static DeviceOptions DeviceOf(DeviceSettings settings) => new()
-    {
-        Cache = settings.Cache switch
+    private static BackendOptions BackendOf(ServeSettings settings) =>
+        new()
         {
-            CacheChoice.Writeback => CacheMode.Writeback,
-            CacheChoice.Writethrough => CacheMode.Writethrough,
-            _ => CacheMode.None,
-        },
-        MaxQueues = settings.MaxQueues,
-        MaxRingPageOrder = settings.MaxRingPageOrder,
-        MaxIndirectSegments = settings.MaxIndirectSegments,
-        GrantMode = settings.Grants switch
-        {
-            GrantChoice.Copy => GrantMode.Copy,
-            GrantChoice.Map => GrantMode.Map,
-            GrantChoice.Persistent => GrantMode.Persistent,
-            _ => null,
-        },
-        NativeSectors = settings.NativeSectors,
-        Lock = settings.Lock,
-        Limits = settings.Limits,
-    };
+            Directory = settings.Backend,
+            Frontend = settings.Frontend is int domain ? new DomainId((ushort)domain) : null,
+            JournalFolder = RuntimeFolder.JournalsOf(settings.Backend),
+            Device = id => DeviceOf(settings.ForDevice(new DeviceName(id.Frontend, id.Number))),
+        };
 
-    private static DeviceReport Report(DeviceStatus device) => new()
-    {
-        Device = device.Id.ToString(),
-        Name = DeviceName.NameOf(device.Id.Number),
-        Image = device.Image ?? "",
-        State = device.IsPaused ? "paused" : device.IsStopping ? "stopping" : NameOf(device.BackendState),
-        FrontendState = NameOf(device.FrontendState),
-        CapacityBytes = device.Image is null ? null : device.CapacitySectors * Disk.SectorBytes,
-        ReadOnly = device.IsReadOnly,
-        Protocol = device.Protocol,
-        Queues = device.IsConnected ? device.Queues.Count : null,
-        RingPages = device.IsConnected ? device.RingPages : null,
-        Features = [.. FeaturesOf(device.Features)],
-        Limits = LimitsReport.Of(device.Limits),
-        Error = device.LastError ?? (device.IsOrphan ? "xenstore came back without this device: it is served on until its keys come back or the daemon ends" : null),
-        Statistics = device.IsConnected ? DeviceStatistics.Sum([.. device.Queues.Select(queue => queue.Statistics)]) : null,
-    };
+    private static DeviceOptions DeviceOf(DeviceSettings settings) =>
+        new()
+        {
+            Cache = settings.Cache switch
+            {
+                CacheChoice.Writeback => CacheMode.Writeback,
+                CacheChoice.Writethrough => CacheMode.Writethrough,
+                _ => CacheMode.None,
+            },
+            MaxQueues = settings.MaxQueues,
+            MaxRingPageOrder = settings.MaxRingPageOrder,
+            MaxIndirectSegments = settings.MaxIndirectSegments,
+            GrantMode = settings.Grants switch
+            {
+                GrantChoice.Copy => GrantMode.Copy,
+                GrantChoice.Map => GrantMode.Map,
+                GrantChoice.Persistent => GrantMode.Persistent,
+                _ => null,
+            },
+            NativeSectors = settings.NativeSectors,
+            Lock = settings.Lock,
+            Limits = settings.Limits,
+        };
+
+    private static DeviceReport Report(DeviceStatus device) =>
+        new()
+        {
+            Device = device.Id.ToString(),
+            Name = DeviceName.NameOf(device.Id.Number),
+            Image = device.Image ?? "",
+            State =
+                device.IsPaused ? "paused"
+                : device.IsStopping ? "stopping"
+                : NameOf(device.BackendState),
+            FrontendState = NameOf(device.FrontendState),
+            CapacityBytes = device.Image is null ? null : device.CapacitySectors * Disk.SectorBytes,
+            ReadOnly = device.IsReadOnly,
+            Protocol = device.Protocol,
+            Queues = device.IsConnected ? device.Queues.Count : null,
+            RingPages = device.IsConnected ? device.RingPages : null,
+            Features = [.. FeaturesOf(device.Features)],
+            Limits = LimitsReport.Of(device.Limits),
+            Error =
+                device.LastError
+                ?? (
+                    device.IsOrphan
+                        ? "xenstore came back without this device: it is served on until its keys come back or the daemon ends"
+                        : null
+                ),
+            Statistics = device.IsConnected
+                ? DeviceStatistics.Sum([.. device.Queues.Select(queue => queue.Statistics)])
+                : null,
+        };
 
     [LoggerMessage(Level = LogLevel.Information, Message = "disk I/O by {Engine}")]
     private partial void LogEngine(string engine);
@@ -176,10 +200,15 @@ internal sealed partial class XenBackend : IBackend
 
     private static IEnumerable<string> FeaturesOf(IReadOnlyDictionary<string, string> keys)
     {
-        if (keys.GetValueOrDefault("feature-flush-cache") == "1") yield return "flush";
-        if (keys.GetValueOrDefault("feature-barrier") == "1") yield return "barrier";
-        if (keys.GetValueOrDefault("feature-discard") == "1") yield return "discard";
-        if (keys.GetValueOrDefault("feature-persistent") == "1") yield return "persistent";
-        if (keys.TryGetValue("feature-max-indirect-segments", out string? segments)) yield return $"indirect:{segments}";
+        if (keys.GetValueOrDefault("feature-flush-cache") == "1")
+            yield return "flush";
+        if (keys.GetValueOrDefault("feature-barrier") == "1")
+            yield return "barrier";
+        if (keys.GetValueOrDefault("feature-discard") == "1")
+            yield return "discard";
+        if (keys.GetValueOrDefault("feature-persistent") == "1")
+            yield return "persistent";
+        if (keys.TryGetValue("feature-max-indirect-segments", out string? segments))
+            yield return $"indirect:{segments}";
     }
 }
