@@ -76,6 +76,7 @@ public sealed class TinyRunTests : IDisposable
     }
 
     [Fact]
+    [Proves("F18")]
     public void A_guest_runs_beside_one_that_floods_its_thread()
     {
         JsonElement result = RunLoad("fair", "--seconds", "0.1", "--rounds", "1", "--json");
@@ -94,6 +95,7 @@ public sealed class TinyRunTests : IDisposable
     }
 
     [Fact]
+    [Proves("F19")]
     public void Looking_before_sleeping_runs_beside_sleeping_at_once()
     {
         JsonElement result = RunLoad("poll", "--seconds", "0.1", "--rounds", "1", "--json");

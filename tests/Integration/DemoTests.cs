@@ -203,6 +203,7 @@ public sealed class DemoTests : IDisposable
         "--queues 2 --threads 2 --grants map --indirect 64 --poll-window 10 --iops 9000 --bandwidth 500 --sector-size 4096",
         "2 queues"
     )]
+    [Proves("F3", "F4", "F6", "F13", "F17")]
     public void Each_feature_serves_every_abi(string switches, string said)
     {
         using BlkringProcess blkring = BlkringProcess.Run(
@@ -238,6 +239,7 @@ public sealed class DemoTests : IDisposable
     }
 
     [Fact]
+    [Proves("F3")]
     public void Several_rings_read_a_named_image_as_it_is()
     {
         string image = _folder.MakeImage("disk.img", ImageBytes);
@@ -263,6 +265,7 @@ public sealed class DemoTests : IDisposable
     }
 
     [Fact]
+    [Proves("F21")]
     public void Every_feature_is_compared_with_its_absence()
     {
         using BlkringProcess blkring = BlkringProcess.Run(

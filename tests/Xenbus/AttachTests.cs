@@ -15,6 +15,7 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
     [InlineData(BlkifProtocol.X86_32, 1, 1)]
     [InlineData(BlkifProtocol.X86_64, 16, 1)]
     [InlineData(BlkifProtocol.X86_64, 2, 4)]
+    [Proves("F1")]
     public void A_device_is_attached_does_io_and_is_detached(BlkifProtocol protocol, int ringPages, int rings)
     {
         using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { MaxQueues = 4 } });

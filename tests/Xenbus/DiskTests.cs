@@ -59,6 +59,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     [InlineData("w", "disk", true, true, "2")]
     [InlineData("r", "cdrom", true, false, "7")]
     [InlineData("w", "cdrom", true, false, "7")]
+    [Proves("F15")]
     public void Mode_and_kind_of_the_disk_are_told_and_kept(
         string mode,
         string kind,
@@ -96,6 +97,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
+    [Proves("F10")]
     public void Discard_is_offered_unless_the_toolstack_disables_it(bool enabled)
     {
         using World world = new(xenstored);
@@ -111,6 +113,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     }
 
     [Fact]
+    [Proves("F16")]
     public void An_image_that_grew_is_told_to_the_guest_and_served_to_its_new_end()
     {
         using World world = new(xenstored, s_quick);
@@ -125,6 +128,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     }
 
     [Fact]
+    [Proves("F16")]
     public void A_resize_by_command_writes_sectors_and_the_same_state_again()
     {
         using World world = new(xenstored);
@@ -155,6 +159,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     }
 
     [Fact]
+    [Proves("F15")]
     public void A_disc_is_taken_out_and_another_put_in_while_the_guest_goes_on()
     {
         using World world = new(xenstored);
@@ -198,6 +203,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     }
 
     [Fact]
+    [Proves("F15")]
     public void An_empty_drive_is_attached_and_gets_its_disc_later()
     {
         using World world = new(xenstored);
@@ -244,6 +250,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     [Theory]
     [InlineData("aio:/nonexistent.iso")]
     [InlineData("vhd:/disc.vhd")]
+    [Proves("F15")]
     public void A_drive_whose_disc_went_while_no_daemon_was_there_is_empty_and_stays(string gone)
     {
         using World world = new(xenstored);
@@ -280,6 +287,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     }
 
     [Fact]
+    [Proves("F15")]
     public void A_disk_cannot_be_ejected()
     {
         using World world = new(xenstored);

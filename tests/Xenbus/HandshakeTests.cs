@@ -42,6 +42,7 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
         ];
 
     [Fact]
+    [Proves("F12")]
     public void Every_key_is_one_that_qdisk_writes_or_one_with_a_reason()
     {
         using World world = new(xenstored, new BackendOptions { Directory = "qdisk" });
@@ -76,6 +77,7 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
     [InlineData(GrantMode.Persistent, null, true)]
     [InlineData(GrantMode.Persistent, "1", true)]
     [InlineData(GrantMode.Persistent, "0", false)]
+    [Proves("F7")]
     public void Persistent_grants_are_offered_where_they_are_used(GrantMode mode, string? directIoSafe, bool offered)
     {
         using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { GrantMode = mode } });

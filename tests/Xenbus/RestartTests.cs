@@ -18,6 +18,7 @@ public sealed class RestartTests : IDisposable
     [Theory]
     [InlineData(1, 1)]
     [InlineData(4, 2)]
+    [Proves("F20")]
     public async Task A_guest_notices_a_restart_of_the_daemon_only_as_a_pause(int ringPages, int rings)
     {
         using World world = new(_xenstored);

@@ -24,6 +24,7 @@ public sealed unsafe class BlockTests
     };
 
     [Theory, EveryAbi]
+    [Proves("B7", "F13")]
     public void Every_place_and_length_is_read_and_written_right(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_4Kn);
@@ -89,6 +90,7 @@ public sealed unsafe class BlockTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B7")]
     public void Writes_of_parts_of_one_block_follow_each_other_and_others_do_not_wait(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_4Kn);
@@ -116,6 +118,7 @@ public sealed unsafe class BlockTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B7", "F13")]
     public void A_write_of_a_whole_block_and_of_a_part_exclude_each_other_also_from_two_queues(BlkifProtocol protocol)
     {
         using Rig one = new(protocol, s_4Kn);
@@ -175,6 +178,7 @@ public sealed unsafe class BlockTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B7", "F14")]
     public void With_native_sectors_what_is_not_whole_blocks_is_an_error(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_4Kn with { NativeSectors = true });
@@ -219,6 +223,7 @@ public sealed unsafe class BlockTests
     }
 
     [Theory, MemberData(nameof(EveryStore))]
+    [Proves("F13")]
     public void What_is_written_by_the_sector_is_read_back(BlkifProtocol protocol, string store)
     {
         using TempImage image = new(4096);

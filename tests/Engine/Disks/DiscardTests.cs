@@ -16,6 +16,7 @@ public sealed class DiscardTests
     private static readonly RigOptions s_huge = new() { Sectors = HugeSectors };
 
     [Theory, EveryAbi(512L, PieceBytes - 512, PieceBytes, PieceBytes + 512, (2 * PieceBytes) + 512, 1L << 35)]
+    [Proves("B12", "F10")]
     public void A_discard_is_split_into_pieces_of_at_most_2_GiB_less_a_sector(BlkifProtocol protocol, long bytes)
     {
         using Rig rig = new(protocol, s_huge);
@@ -37,6 +38,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B12")]
     public void It_is_answered_once_when_the_last_piece_is_done_in_whatever_order(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_huge);
@@ -58,6 +60,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi(0, 1, 2)]
+    [Proves("B12")]
     public void An_error_in_one_piece_makes_it_an_error_after_the_last(BlkifProtocol protocol, int failing)
     {
         foreach (bool synchronous in (bool[])[false, true])
@@ -84,6 +87,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B12", "F10")]
     public void A_range_that_wraps_or_leaves_the_disk_is_an_error_and_touches_nothing(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_huge);
@@ -109,6 +113,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B12")]
     public void Zero_sectors_are_nothing_to_do_and_okay(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_huge);
@@ -118,6 +123,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B12", "F11")]
     public void The_secure_flag_changes_nothing_as_it_is_not_offered(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -129,6 +135,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi(false, true)]
+    [Proves("B12", "F10")]
     public void A_store_that_cannot_discard_turns_it_off_with_eopnotsupp(BlkifProtocol protocol, bool synchronous)
     {
         using Rig rig = new(protocol);
@@ -151,6 +158,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi(Errno.EAGAIN, Errno.EINTR)]
+    [Proves("B12")]
     public void A_piece_that_may_be_tried_again_is(BlkifProtocol protocol, int errno)
     {
         using Rig rig = new(protocol, s_huge);
@@ -165,6 +173,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi(false, true)]
+    [Proves("B12")]
     public void A_way_of_discarding_that_the_store_refuses_gives_way_to_the_next(
         BlkifProtocol protocol,
         bool synchronous
@@ -210,6 +219,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi(false, true)]
+    [Proves("B12")]
     public void Only_a_store_that_refuses_every_way_turns_it_off(BlkifProtocol protocol, bool synchronous)
     {
         ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
@@ -260,6 +270,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B12")]
     public void A_queue_that_hears_late_of_a_refusal_gives_up_no_more_than_the_first_did(BlkifProtocol protocol)
     {
         ScriptedDisk device = new(4096) { LastMethod = DiscardMethod.Ioctl };
@@ -314,6 +325,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B12")]
     public void Pieces_end_where_the_units_of_the_store_do(BlkifProtocol protocol)
     {
         const int Unit = 192 << 10,
@@ -335,6 +347,7 @@ public sealed class DiscardTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B12")]
     public void A_device_behind_the_page_cache_is_asked_for_whole_blocks_of_its_own(BlkifProtocol protocol)
     {
         ScriptedDisk device = new(4096) { DiscardBlock = 4096 };

@@ -13,6 +13,7 @@ public sealed class DiscardThreadTests
     private const int Sectors = 4096;
 
     [Theory, EveryAbi(true, false)]
+    [Proves("B12")]
     public void A_discard_gives_the_space_of_a_file_back_also_without_io_uring(BlkifProtocol protocol, bool ioUring)
     {
         using TempImage image = new(Sectors);
@@ -68,6 +69,7 @@ public sealed class DiscardThreadTests
     }
 
     [Theory, EveryAbi(true, false)]
+    [Proves("B12")]
     public void A_slow_discard_of_one_disk_holds_up_no_other_request_of_the_same_thread(
         BlkifProtocol protocol,
         bool ioUring

@@ -11,6 +11,7 @@ namespace Blkring.Engine.Tests.Disks;
 public sealed class DiskFaultTests
 {
     [Theory, EveryAbi(Blkif.OpRead, Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier)]
+    [Proves("B13")]
     public void Short_transfers_of_every_length_are_continued(BlkifProtocol protocol, int operation)
     {
         using Rig rig = new(protocol);
@@ -41,6 +42,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi(Blkif.OpRead, Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier)]
+    [Proves("B13")]
     public void A_transfer_that_moves_nothing_is_an_error_and_ends(BlkifProtocol protocol, int operation)
     {
         foreach (int whole in (int[])[0, 512])
@@ -82,6 +84,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi(Errno.EINTR, Errno.EAGAIN)]
+    [Proves("B13")]
     public void An_interruption_is_tried_again_until_it_passes(BlkifProtocol protocol, int errno)
     {
         foreach (bool synchronous in (bool[])[false, true])
@@ -112,6 +115,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi(Errno.EINTR, Errno.EAGAIN)]
+    [Proves("B13")]
     public void An_interruption_that_never_passes_is_given_up(BlkifProtocol protocol, int errno)
     {
         using Rig rig = new(protocol);
@@ -143,6 +147,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi(Errno.ENOSPC, Errno.EIO, Errno.EBADF, Errno.ECANCELED)]
+    [Proves("B13")]
     public void Any_other_error_is_told_to_the_guest_at_once_and_reported(BlkifProtocol protocol, int errno)
     {
         foreach (bool synchronous in (bool[])[false, true])
@@ -171,6 +176,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B13")]
     public void Completions_out_of_order_answer_their_own_requests(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -201,6 +207,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B13")]
     public void A_completion_that_comes_twice_is_noticed_and_not_followed(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { MaxInFlight = 1 });
@@ -223,6 +230,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B13")]
     public void A_piece_of_a_transfer_that_completes_twice_is_not_taken_for_the_next_piece(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -240,6 +248,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B13")]
     public void A_piece_of_a_discard_that_completes_twice_is_not_taken_for_another(BlkifProtocol protocol)
     {
         const long PieceSectors = (int.MaxValue - 511) / 512;
@@ -264,6 +273,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B13")]
     public void Completions_that_belong_to_nothing_are_noticed_and_not_followed(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -297,6 +307,7 @@ public sealed class DiskFaultTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B13")]
     public void A_guest_cannot_make_us_report_more_than_a_burst(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);

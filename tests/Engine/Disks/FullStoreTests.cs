@@ -14,6 +14,7 @@ namespace Blkring.Engine.Tests.Disks;
 public sealed partial class FullStoreTests
 {
     [Theory, EveryAbi(true, false)]
+    [Proves("B13")]
     public void A_store_without_room_is_an_error_for_the_writes_it_hits_and_fatal_for_nothing(
         BlkifProtocol protocol,
         bool ioUring
@@ -103,6 +104,7 @@ public sealed partial class FullStoreTests
     }
 
     [Theory, EveryAbi(true, false)]
+    [Proves("B13")]
     public void A_device_that_is_full_for_everybody_fails_every_write(BlkifProtocol protocol, bool ioUring)
     {
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });

@@ -36,6 +36,7 @@ public sealed unsafe class GrantLayoutTests
         """;
 
     [Fact]
+    [Proves("B9")]
     public void The_grant_copy_segment_is_laid_out_as_xengnttab_h_says()
     {
         GrantCopySegment segment;

@@ -33,6 +33,7 @@ public sealed unsafe class WorkloadTests
     }
 
     [Theory, MemberData(nameof(EveryStore))]
+    [Proves("F2")]
     public void What_is_written_is_read_back(BlkifProtocol protocol, Store store, int ringPages)
     {
         const long Sectors = 16384;

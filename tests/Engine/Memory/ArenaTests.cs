@@ -6,6 +6,7 @@ namespace Blkring.Engine.Tests.Memory;
 public sealed unsafe class ArenaTests
 {
     [Fact]
+    [Proves("B1")]
     public void Pieces_are_zeroed_aligned_apart_and_inside()
     {
         using Arena arena = new(

@@ -10,6 +10,7 @@ namespace Blkring.Engine.Tests.Queues;
 public sealed class AccountingTests
 {
     [Theory, EveryAbi]
+    [Proves("B21")]
     public void Operations_bytes_failed_and_invalid_are_counted_for_each_kind(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -43,6 +44,7 @@ public sealed class AccountingTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B21")]
     public void Latency_is_recorded_for_what_was_served_and_not_for_what_was_rejected(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -66,6 +68,7 @@ public sealed class AccountingTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B21")]
     public void Queue_depth_and_batch_sizes_are_sampled(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);

@@ -26,6 +26,7 @@ public sealed class AdversaryTests
 
     /// <summary>As above, and the daemon is killed in the middle of what it does, at any step of any request.</summary>
     [Theory, EveryAbi]
+    [Proves("B19", "F20")]
     public void And_so_they_are_when_the_daemon_is_killed_over_and_over(BlkifProtocol protocol)
     {
         using TempImage folder = new(8);

@@ -31,6 +31,7 @@ public sealed class AllocationGate
     private const int WarmUpRequests = 200_000;
 
     [Theory, EveryAbi]
+    [Proves("B1")]
     public void The_null_disk_serves_millions_of_requests_without_garbage(BlkifProtocol protocol)
     {
         using NullDisk disk = new(1 << 20);
@@ -38,6 +39,7 @@ public sealed class AllocationGate
     }
 
     [Theory, EveryAbi]
+    [Proves("B1")]
     public void The_memory_disk_serves_millions_of_requests_without_garbage(BlkifProtocol protocol)
     {
         // Two ninths and one ninth for each of three ABIs: ten million and a few more together.
@@ -46,6 +48,7 @@ public sealed class AllocationGate
     }
 
     [Theory, EveryAbi]
+    [Proves("B1", "F21")]
     public void A_file_serves_requests_through_io_uring_without_garbage(BlkifProtocol protocol)
     {
         using TempImage image = new(1 << 14);
@@ -58,6 +61,7 @@ public sealed class AllocationGate
     /// eviction all the time.
     /// </summary>
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    [Proves("B1", "F21")]
     public void Long_requests_and_mapped_pages_leave_no_garbage(BlkifProtocol protocol, GrantMode mode)
     {
         using MemoryDisk disk = new(1 << 14);
@@ -72,6 +76,7 @@ public sealed class AllocationGate
     }
 
     [Theory, EveryAbi(true, false)]
+    [Proves("B1", "F21")]
     public void Parts_of_blocks_leave_no_garbage(BlkifProtocol protocol, bool useIoUring)
     {
         using MemoryDisk disk = new(1 << 14, sectorBytes: Arena.PageBytes);
@@ -94,6 +99,7 @@ public sealed class AllocationGate
     /// to the pages and each way to wait.
     /// </summary>
     [Theory, MemberData(nameof(EveryWay))]
+    [Proves("B1", "F21")]
     public void Requests_of_every_kind_and_their_faults_leave_no_garbage(
         BlkifProtocol protocol,
         GrantMode mode,
@@ -129,6 +135,7 @@ public sealed class AllocationGate
 
     /// <summary>Two rings on one thread, each of which gets a share of it.</summary>
     [Theory, MemberData(nameof(EveryWay))]
+    [Proves("B1", "F21")]
     public void Several_rings_of_a_file_leave_no_garbage(BlkifProtocol protocol, GrantMode mode, bool useIoUring)
     {
         using TempImage image = new(1 << 14);
@@ -158,6 +165,7 @@ public sealed class AllocationGate
     }
 
     [Theory, EveryAbi]
+    [Proves("B1")]
     public void A_disk_that_allocates_is_found_out(BlkifProtocol protocol)
     {
         using WrappedDisk<AllocatesNowAndThen> disk = new(1 << 14);

@@ -12,6 +12,7 @@ namespace Blkring.Engine.Tests.Queues;
 public sealed class BarrierTests
 {
     [Theory, EveryAbi]
+    [Proves("B5", "F9")]
     public void A_barrier_waits_for_what_came_before_and_holds_back_what_comes_after(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -52,6 +53,7 @@ public sealed class BarrierTests
     }
 
     [Theory, EveryAbi(0UL, ulong.MaxValue)]
+    [Proves("B5")]
     public void A_barrier_without_data_is_one_flush(BlkifProtocol protocol, ulong sector)
     {
         using Rig rig = new(protocol);
@@ -67,6 +69,7 @@ public sealed class BarrierTests
     }
 
     [Theory, EveryAbi(0, 1, 2)]
+    [Proves("B5", "F9")]
     public void A_barrier_that_fails_at_any_stage_lets_the_queue_go_on(BlkifProtocol protocol, int failing)
     {
         using Rig rig = new(protocol);
@@ -83,6 +86,7 @@ public sealed class BarrierTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B5")]
     public void A_barrier_whose_grant_is_bad_lets_the_queue_go_on(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -104,6 +108,7 @@ public sealed class BarrierTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B5")]
     public void A_barrier_rejected_lets_the_queue_go_on(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -115,6 +120,7 @@ public sealed class BarrierTests
     }
 
     [Theory, EveryAbi(1, 2, 32)]
+    [Proves("B5", "F9")]
     public void Barriers_in_a_row_are_served_one_after_the_other(BlkifProtocol protocol, int slots)
     {
         foreach (bool synchronous in (bool[])[false, true])

@@ -10,6 +10,7 @@ namespace Blkring.Engine.Tests.Queues;
 public sealed class BatchTests
 {
     [Theory, EveryAbi(1, 16)]
+    [Proves("B16", "F5")]
     public void A_pass_costs_one_grant_copy_one_push_and_at_most_one_notification(BlkifProtocol protocol, int pages)
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = pages });
@@ -78,6 +79,7 @@ public sealed class BatchTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B16")]
     public void Reads_that_complete_together_are_copied_and_answered_together(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -92,6 +94,7 @@ public sealed class BatchTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B16")]
     public void Completions_and_new_requests_share_the_grant_copy_and_the_push(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -109,6 +112,7 @@ public sealed class BatchTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B16")]
     public void A_request_that_needs_no_data_needs_no_grant_copy(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -123,6 +127,7 @@ public sealed class BatchTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B16")]
     public void A_whole_ring_of_requests_goes_to_the_kernel_with_few_system_calls(BlkifProtocol protocol)
     {
         const int Rounds = 50;

@@ -9,6 +9,7 @@ namespace Blkring.Engine.Tests.Queues;
 public sealed unsafe class ConsumeTests
 {
     [Theory, EveryAbi]
+    [Proves("B3")]
     public void A_request_changed_after_it_was_taken_is_served_as_it_was(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -35,6 +36,7 @@ public sealed unsafe class ConsumeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B3")]
     public void A_pass_takes_what_was_posted_when_it_looked_and_no_more(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -57,6 +59,7 @@ public sealed unsafe class ConsumeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B3")]
     public void A_request_counts_as_taken_before_it_is_processed(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);

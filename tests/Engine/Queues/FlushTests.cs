@@ -12,6 +12,7 @@ public sealed class FlushTests
     // Linux leaves -1 in sector_number of a flush without data: blk_rq_init of its block layer, which blkfront copies
     // as it is.
     [Theory, EveryAbi(0UL, 4096UL, 1UL << 55, ulong.MaxValue)]
+    [Proves("B11")]
     public void A_flush_without_segments_flushes_whatever_sector_it_names(BlkifProtocol protocol, ulong sector)
     {
         using Rig rig = new(protocol);
@@ -22,6 +23,7 @@ public sealed class FlushTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B11", "F8")]
     public void A_flush_with_segments_flushes_first_and_then_writes(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -46,6 +48,7 @@ public sealed class FlushTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B11")]
     public void A_flush_that_fails_writes_nothing(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -57,6 +60,7 @@ public sealed class FlushTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B11")]
     public void A_flush_holds_nothing_else_up(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -72,6 +76,7 @@ public sealed class FlushTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B11", "F8")]
     public void Flushes_that_are_posted_together_are_one(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -90,6 +95,7 @@ public sealed class FlushTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B11", "F8")]
     public void A_flush_does_not_ride_on_one_that_started_before_it(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -118,6 +124,7 @@ public sealed class FlushTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B11")]
     public void A_flush_that_fails_is_an_error_for_all_who_share_it_and_is_tried_again_once_for_all(
         BlkifProtocol protocol
     )
@@ -134,6 +141,7 @@ public sealed class FlushTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B11")]
     public void A_completion_of_an_earlier_operation_does_not_pass_for_a_flush(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);

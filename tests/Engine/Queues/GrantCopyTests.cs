@@ -39,6 +39,7 @@ public sealed unsafe class GrantCopyTests
     }
 
     [Theory, MemberData(nameof(EveryBadGrant))]
+    [Proves("B9", "B10")]
     public void A_bad_grant_in_any_segment_makes_the_request_an_error(
         BlkifProtocol protocol,
         int operation,
@@ -76,6 +77,7 @@ public sealed unsafe class GrantCopyTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B9")]
     public void A_bad_grant_spoils_no_other_request_of_the_pass(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -99,6 +101,7 @@ public sealed unsafe class GrantCopyTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B9")]
     public void A_copy_call_that_fails_as_a_whole_fails_every_request_of_the_pass(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -112,6 +115,7 @@ public sealed unsafe class GrantCopyTests
     }
 
     [Theory, EveryAbi(Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier)]
+    [Proves("B9", "F5")]
     public void The_guests_pages_are_copied_before_the_disk_is_touched_and_land_in_order(
         BlkifProtocol protocol,
         int operation
@@ -136,6 +140,7 @@ public sealed unsafe class GrantCopyTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B10")]
     public void A_read_fills_the_segments_and_nothing_beside_them(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -156,6 +161,7 @@ public sealed unsafe class GrantCopyTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B10")]
     public void A_read_that_fails_leaves_the_guests_pages_alone(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -171,6 +177,7 @@ public sealed unsafe class GrantCopyTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B10")]
     public void A_grant_revoked_while_the_disk_reads_makes_the_read_an_error(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);

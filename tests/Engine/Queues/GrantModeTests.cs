@@ -25,6 +25,7 @@ public sealed unsafe class GrantModeTests
         };
 
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    [Proves("B9", "F6")]
     public void What_is_written_is_read_back_whatever_the_segments(BlkifProtocol protocol, GrantMode mode)
     {
         using Rig rig = new(protocol, With(mode));
@@ -91,6 +92,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B10", "F6")]
     public void A_pass_maps_in_one_call_and_unmaps_in_one_before_a_response_can_be_seen(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, With(GrantMode.Map));
@@ -128,6 +130,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi(GrantMode.Map, GrantMode.Persistent)]
+    [Proves("B9")]
     public void A_bad_grant_fails_its_request_alone_and_what_was_mapped_of_it_is_unmapped(
         BlkifProtocol protocol,
         GrantMode mode
@@ -167,6 +170,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    [Proves("B9", "F7")]
     public void What_the_guest_writes_may_be_granted_read_only_and_what_it_reads_may_not(
         BlkifProtocol protocol,
         GrantMode mode
@@ -195,6 +199,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B9")]
     public void A_read_only_grant_serves_two_writes_at_a_time_and_no_read_beside_them(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, With(GrantMode.Persistent));
@@ -219,6 +224,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B5", "F9")]
     public void A_barrier_keeps_no_grants_from_those_that_it_waits_for(BlkifProtocol protocol)
     {
         using Rig rig = new(
@@ -249,6 +255,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    [Proves("B9")]
     public void The_same_grant_twice_in_a_request_and_in_two_is_served(BlkifProtocol protocol, GrantMode mode)
     {
         using Rig rig = new(protocol, With(mode));
@@ -283,6 +290,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi(GrantMode.Map, GrantMode.Persistent)]
+    [Proves("B10", "F6")]
     public void A_grant_revoked_while_mapped_hurts_nobody(BlkifProtocol protocol, GrantMode mode)
     {
         using Rig rig = new(protocol, With(mode));
@@ -299,6 +307,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B9", "F7")]
     public void A_persistent_grant_is_mapped_once_and_goes_with_the_queue(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, With(GrantMode.Persistent));
@@ -358,6 +367,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B9", "F7")]
     public void No_more_stay_mapped_than_allowed_and_those_used_last_stay(BlkifProtocol protocol)
     {
         using Rig rig = new(
@@ -463,6 +473,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B9", "F7")]
     public void Pages_that_nobody_uses_are_unmapped_after_a_while(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, With(GrantMode.Persistent));
@@ -583,6 +594,7 @@ public sealed unsafe class GrantModeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("F7")]
     public void Stopped_a_device_has_nothing_mapped(BlkifProtocol protocol)
     {
         using Reactor reactor = new();

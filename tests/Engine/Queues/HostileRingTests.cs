@@ -24,6 +24,7 @@ public sealed unsafe class HostileRingTests
     }
 
     [Theory, MemberData(nameof(ProducersThatCannotBe))]
+    [Proves("B4")]
     public void A_producer_more_than_a_ring_ahead_stops_the_queue_for_good_and_is_reported_once(
         BlkifProtocol protocol,
         uint distance,
@@ -61,6 +62,7 @@ public sealed unsafe class HostileRingTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B4")]
     public void A_full_ring_is_no_overflow(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -74,6 +76,7 @@ public sealed unsafe class HostileRingTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B4")]
     public void A_broken_ring_leaves_the_other_devices_of_its_reactor_alone(BlkifProtocol protocol)
     {
         using Reactor reactor = new();
@@ -91,6 +94,7 @@ public sealed unsafe class HostileRingTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B3")]
     public void A_guest_that_scribbles_over_the_entries_gets_one_answer_a_request_and_nothing_outside_its_disk(
         BlkifProtocol protocol
     )
@@ -118,6 +122,7 @@ public sealed unsafe class HostileRingTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B4")]
     public void A_guest_that_scribbles_over_the_indices_too_breaks_at_most_its_own_queue(BlkifProtocol protocol)
     {
         for (int guest = 0; guest < 10; guest++)

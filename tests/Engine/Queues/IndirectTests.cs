@@ -17,6 +17,7 @@ public sealed unsafe class IndirectTests
     private static readonly RigOptions s_offered = new() { MaxIndirectSegments = 256, Sectors = 1 << 14 };
 
     [Theory, EveryAbi(1, 11, 12, 255, 256)]
+    [Proves("B5", "F4")]
     public void A_request_of_any_length_is_one_disk_operation_each_way(BlkifProtocol protocol, int segments)
     {
         using Rig rig = new(protocol, s_offered);
@@ -37,6 +38,7 @@ public sealed unsafe class IndirectTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B7", "F4")]
     public void Four_thousand_and_ninety_six_segments_take_eight_pages_of_list(BlkifProtocol protocol)
     {
         using Rig rig = new(
@@ -74,6 +76,7 @@ public sealed unsafe class IndirectTests
     }
 
     [Theory, EveryAbi(Blkif.OpRead, Blkif.OpWrite)]
+    [Proves("B7", "F4")]
     public void What_can_never_be_served_is_an_error_and_touches_nothing(BlkifProtocol protocol, int operation)
     {
         using Rig rig = new(protocol, s_offered);
@@ -107,6 +110,7 @@ public sealed unsafe class IndirectTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B5")]
     public void An_indirect_operation_that_is_neither_read_nor_write_is_an_error(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_offered);
@@ -154,6 +158,7 @@ public sealed unsafe class IndirectTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B5", "F4")]
     public void A_list_that_changes_after_it_was_copied_changes_nothing(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_offered);
@@ -183,6 +188,7 @@ public sealed unsafe class IndirectTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B5")]
     public void A_pass_makes_one_grant_copy_for_all_lists_and_one_for_all_data(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, s_offered);
@@ -199,6 +205,7 @@ public sealed unsafe class IndirectTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B5")]
     public void Without_room_for_its_data_a_request_waits_in_order_and_nothing_is_dropped(BlkifProtocol protocol)
     {
         // Room for one of the longest, or for several shorter ones.
@@ -233,6 +240,7 @@ public sealed unsafe class IndirectTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B5")]
     public void Waiting_requests_are_served_when_the_queue_is_drained_and_when_a_barrier_comes_behind_them(
         BlkifProtocol protocol
     )

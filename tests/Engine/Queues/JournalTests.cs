@@ -18,6 +18,7 @@ public sealed unsafe class JournalTests
     private const int Rounds = 3;
 
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    [Proves("B19", "F20")]
     public void Killed_at_any_step_every_request_is_answered_once_by_the_next_daemon(
         BlkifProtocol protocol,
         GrantMode mode
@@ -63,6 +64,7 @@ public sealed unsafe class JournalTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B19")]
     public void Killed_again_while_it_does_the_requests_again_nothing_is_lost_either(BlkifProtocol protocol)
     {
         for (int gap = 1; gap < 40; gap += 3)
@@ -85,6 +87,7 @@ public sealed unsafe class JournalTests
     /// wait for ever.
     /// </summary>
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    [Proves("B19")]
     public void Killed_behind_a_barrier_the_next_daemon_keeps_its_order(BlkifProtocol protocol, GrantMode mode)
     {
         using TempImage folder = new(8);

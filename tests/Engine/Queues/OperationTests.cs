@@ -9,6 +9,7 @@ namespace Blkring.Engine.Tests.Queues;
 public sealed class OperationTests
 {
     [Theory, EveryAbi]
+    [Proves("B5")]
     public void Every_operation_is_served_or_answered_with_eopnotsupp(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -32,6 +33,7 @@ public sealed class OperationTests
     }
 
     [Theory, EveryAbi(0, 1, 11, 256, 65535)]
+    [Proves("B5")]
     public void Indirect_requests_that_are_not_offered_touch_nothing(BlkifProtocol protocol, int segments)
     {
         using Rig rig = new(protocol);
@@ -51,6 +53,7 @@ public sealed class OperationTests
     }
 
     [Theory, EveryAbi(false, true)]
+    [Proves("B6")]
     public void A_read_only_disk_refuses_all_but_read(BlkifProtocol protocol, bool diskItself)
     {
         using Rig rig = new(protocol, new RigOptions { ReadOnly = diskItself, ReadOnlyMode = !diskItself });

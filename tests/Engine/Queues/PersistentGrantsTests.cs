@@ -18,6 +18,7 @@ public sealed unsafe class PersistentGrantsTests
         InlineData(1056, 77, 4),
         InlineData(1056, 1056, 5)
     ]
+    [Proves("B9")]
     public void It_finds_what_it_holds_evicts_the_ranges_longest_unused_and_never_holds_more(
         int capacity,
         int ranges,

@@ -37,6 +37,7 @@ public sealed class RequestValidationTests
     ];
 
     [Theory, EveryAbi(Blkif.OpRead, Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier)]
+    [Proves("B7")]
     public void What_can_never_be_served_is_an_error_for_its_own_id_and_touches_nothing(
         BlkifProtocol protocol,
         int operation
@@ -52,6 +53,7 @@ public sealed class RequestValidationTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B8")]
     public void A_rejected_request_is_counted_for_its_kind_and_the_loop_goes_on(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { Sectors = Capacity });
@@ -95,6 +97,7 @@ public sealed class RequestValidationTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B8")]
     public void A_rejected_request_is_answered_before_one_that_waits_for_the_disk(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -108,6 +111,7 @@ public sealed class RequestValidationTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B7")]
     public void What_just_fits_is_served(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { Sectors = Capacity });
@@ -122,6 +126,7 @@ public sealed class RequestValidationTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B7", "F12")]
     public void The_length_is_the_sum_over_the_segments(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -131,6 +136,7 @@ public sealed class RequestValidationTests
     }
 
     [Theory, EveryAbi(Blkif.OpRead, Blkif.OpWrite)]
+    [Proves("B7")]
     public void A_transfer_without_segments_moves_nothing_and_is_okay(BlkifProtocol protocol, int operation)
     {
         using Rig rig = new(protocol);
@@ -152,6 +158,7 @@ public sealed class RequestValidationTests
     [InlineData((ulong)long.MaxValue - 1, 1UL, long.MaxValue, true)]
     [InlineData((ulong)long.MaxValue, 1UL, long.MaxValue, false)]
     [InlineData(1UL << 63, 1UL << 63, long.MaxValue, false)]
+    [Proves("B7")]
     public void A_range_fits_the_disk_or_not_and_nothing_wraps(ulong start, ulong length, long capacity, bool fits) =>
         Assert.Equal(fits, RequestValidator.FitsDisk(start, length, capacity));
 }

@@ -10,6 +10,7 @@ public sealed unsafe class ResponseTests
     private const int StatusOffset = 10;
 
     [Theory, EveryAbi]
+    [Proves("B14")]
     public void A_response_writes_its_three_fields_and_no_byte_beside_them(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -55,6 +56,7 @@ public sealed unsafe class ResponseTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B14")]
     public void The_frontend_is_notified_only_when_its_rsp_event_asks_for_it(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -88,6 +90,7 @@ public sealed unsafe class ResponseTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B15")]
     public void With_all_answered_the_final_check_asks_for_an_event_at_the_next_request(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -104,6 +107,7 @@ public sealed unsafe class ResponseTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B15")]
     public void A_request_posted_while_another_is_under_way_is_noticed(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -122,6 +126,7 @@ public sealed unsafe class ResponseTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B15")]
     public void A_request_posted_before_the_final_check_is_found_by_it(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
@@ -136,6 +141,7 @@ public sealed unsafe class ResponseTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B15")]
     public void After_a_push_the_ring_is_handled_again_if_it_holds_more(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);

@@ -11,6 +11,7 @@ namespace Blkring.Engine.Tests.Queues;
 public sealed unsafe class SlotPoolTests
 {
     [Theory, EveryAbi(1, 2, 4, 8, 16)]
+    [Proves("B1", "F1")]
     public void As_many_requests_are_in_flight_as_the_ring_has_entries(BlkifProtocol protocol, int pages)
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = pages, Sectors = 1 << 16 });
@@ -31,6 +32,7 @@ public sealed unsafe class SlotPoolTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B1")]
     public void A_slot_owns_eleven_pages_of_its_own_that_are_used_again(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { Sectors = 1 << 16 });
@@ -60,6 +62,7 @@ public sealed unsafe class SlotPoolTests
     }
 
     [Theory, EveryAbi(1, 3, 31)]
+    [Proves("B2")]
     public void With_fewer_slots_the_rest_waits_on_the_ring_and_nothing_is_dropped(BlkifProtocol protocol, int slots)
     {
         using Rig rig = new(protocol, new RigOptions { MaxInFlight = slots });
@@ -95,6 +98,7 @@ public sealed unsafe class SlotPoolTests
     }
 
     [Theory, EveryAbi(1, 2)]
+    [Proves("B2")]
     public void With_fewer_slots_a_disk_that_answers_at_once_still_gets_the_whole_ring(
         BlkifProtocol protocol,
         int slots
@@ -110,6 +114,7 @@ public sealed unsafe class SlotPoolTests
     }
 
     [Theory, EveryAbi(0, 33, 1000)]
+    [Proves("B1")]
     public void A_pool_size_out_of_range_is_brought_into_it(BlkifProtocol protocol, int slots)
     {
         using Rig rig = new(protocol, new RigOptions { MaxInFlight = slots });
@@ -122,6 +127,7 @@ public sealed unsafe class SlotPoolTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B3")]
     public void Ring_indices_run_past_two_to_the_32(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { RingIndex = 0xfffffff0 });

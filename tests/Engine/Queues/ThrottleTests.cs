@@ -13,6 +13,7 @@ public sealed class ThrottleTests
     [InlineData(100, 50, 100 + 50)]
     [InlineData(1, 1, 1 + 1)]
     [InlineData(250_000, 10_000, 250_000 + 10_000)]
+    [Proves("F17")]
     public void In_the_first_second_a_burst_and_the_steady_rate_pass(long iops, long burst, long expected)
     {
         Throttle throttle = new()
@@ -32,6 +33,7 @@ public sealed class ThrottleTests
     [InlineData(1)]
     [InlineData(4)]
     [InlineData(9)]
+    [Proves("F17")]
     public void A_steady_rate_of_many_requests_a_look_is_reached_without_a_burst(int msBetweenLooks)
     {
         const int Iops = 50_000;
@@ -88,6 +90,7 @@ public sealed class ThrottleTests
     }
 
     [Fact]
+    [Proves("F17")]
     public void Limits_change_live_and_what_was_owed_is_forgotten()
     {
         Throttle throttle = new() { Limits = new ThrottleLimits { Iops = 1 } };

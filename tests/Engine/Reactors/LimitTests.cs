@@ -15,6 +15,7 @@ namespace Blkring.Engine.Tests.Reactors;
 public sealed class LimitTests
 {
     [Theory, EveryAbi]
+    [Proves("B20")]
     public void Requests_beyond_the_burst_wait_on_the_ring_and_nothing_is_dropped(BlkifProtocol protocol)
     {
         Throttle throttle = new()
@@ -63,6 +64,7 @@ public sealed class LimitTests
     }
 
     [Theory, EveryAbi]
+    [Proves("F17")]
     public void The_rings_of_a_device_share_its_limit(BlkifProtocol protocol)
     {
         Throttle throttle = new()
@@ -84,6 +86,7 @@ public sealed class LimitTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B20", "F17")]
     public void Long_requests_are_limited_before_their_lists_are_read(BlkifProtocol protocol)
     {
         Throttle throttle = new()
@@ -99,6 +102,7 @@ public sealed class LimitTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B20")]
     public void Long_requests_that_move_little_or_nothing_cost_what_they_move(BlkifProtocol protocol)
     {
         Throttle throttle = new()
@@ -120,6 +124,7 @@ public sealed class LimitTests
     }
 
     [Fact]
+    [Proves("F21")]
     public void A_limit_costs_no_garbage()
     {
         Throttle throttle = new()
@@ -148,6 +153,7 @@ public sealed class LimitTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B20", "F18")]
     public void A_pass_over_a_flooded_ring_is_cut_short(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = 16 });
@@ -173,6 +179,7 @@ public sealed class LimitTests
     }
 
     [Theory, EveryAbi]
+    [Proves("F18")]
     public void Reads_that_complete_together_are_copied_a_share_a_pass(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = 16 });

@@ -28,6 +28,7 @@ public sealed class PollingTests
     }
 
     [Fact]
+    [Proves("F19")]
     public void Looking_in_vain_is_tried_ever_more_seldom_until_it_succeeds()
     {
         AdaptivePolling polling = new(Window);
@@ -67,6 +68,7 @@ public sealed class PollingTests
     [InlineData(Window / AdaptivePolling.WindowsOfWork, Window)]
     [InlineData(Window, Window * AdaptivePolling.WindowsOfWork)]
     [InlineData(Window * 1000, Window * AdaptivePolling.MaxGrowth)]
+    [Proves("F19")]
     public void Where_work_takes_long_looking_does_too_within_bounds(long work, long window)
     {
         AdaptivePolling polling = new(Window);
@@ -87,6 +89,7 @@ public sealed class PollingTests
     }
 
     [Fact]
+    [Proves("B15", "F19")]
     public void An_idle_device_wakes_nobody()
     {
         using Reactor reactor = new();
@@ -114,6 +117,7 @@ public sealed class PollingTests
     // A guest that has just been answered is looked at without having been asked for an event: its request must be
     // found all the same, whatever else keeps the thread busy.
     [Theory, EveryAbi]
+    [Proves("B15")]
     public void Requests_are_found_with_any_window_and_any_number_of_devices(BlkifProtocol protocol)
     {
         foreach (

@@ -12,6 +12,7 @@ namespace Blkring.Engine.Tests.Reactors;
 public sealed class ReactorTests
 {
     [Theory, EveryAbi(true, false)]
+    [Proves("B20")]
     public void Two_devices_share_one_thread(BlkifProtocol protocol, bool ioUring)
     {
         using Reactor reactor = new(new ReactorOptions { Name = "shared", UseIoUring = ioUring });
@@ -19,6 +20,7 @@ public sealed class ReactorTests
     }
 
     [Theory, EveryAbi(true, false)]
+    [Proves("B20")]
     public void Two_devices_have_a_thread_each(BlkifProtocol protocol, bool ioUring)
     {
         using Reactor first = new(new ReactorOptions { Name = "first", UseIoUring = ioUring });
@@ -27,6 +29,7 @@ public sealed class ReactorTests
     }
 
     [Fact]
+    [Proves("B20")]
     public void A_thread_stays_on_the_cpu_it_is_given()
     {
         int cpu = CpuAffinity.Allowed()[^1];
@@ -60,6 +63,7 @@ public sealed class ReactorTests
     }
 
     [Fact]
+    [Proves("B20")]
     public void It_carries_as_many_queues_as_it_was_made_for_and_their_places_are_used_again()
     {
         using Reactor reactor = new(new ReactorOptions { MaxQueues = 2 });
@@ -93,6 +97,7 @@ public sealed class ReactorTests
     [Theory]
     [InlineData(true)]
     [InlineData(false)]
+    [Proves("B15")]
     public void A_thread_that_never_sleeps_still_asks_for_the_event_behind_a_slow_request(bool ioUring)
     {
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });

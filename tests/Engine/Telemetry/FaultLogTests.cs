@@ -9,6 +9,7 @@ public sealed class FaultLogTests
     private static readonly long s_second = Stopwatch.Frequency;
 
     [Fact]
+    [Proves("B13")]
     public void A_burst_is_kept_then_one_a_second_and_the_next_record_says_how_many_are_missing()
     {
         FaultLog log = new();
@@ -47,6 +48,7 @@ public sealed class FaultLogTests
     }
 
     [Fact]
+    [Proves("B4")]
     public void A_broken_ring_is_reported_however_full_the_log_is()
     {
         FaultLog log = new();

@@ -11,6 +11,7 @@ public sealed class LatencyHistogramTests
     [InlineData(0.99)]
     [InlineData(0.999)]
     [InlineData(1.0)]
+    [Proves("B21")]
     public void A_quantile_is_that_of_the_sorted_values_to_three_percent(double quantile)
     {
         foreach (double spread in (double[])[1, 5, 10, 20, 27])

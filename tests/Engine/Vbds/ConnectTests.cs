@@ -13,6 +13,7 @@ namespace Blkring.Engine.Tests.Vbds;
 public sealed unsafe class ConnectTests
 {
     [Theory, EveryAbi(1, 2, 4, 8, 16)]
+    [Proves("B17", "F1")]
     public void Connecting_takes_its_steps_in_order_and_serves(BlkifProtocol protocol, int pages)
     {
         using Reactor reactor = new();
@@ -44,6 +45,7 @@ public sealed unsafe class ConnectTests
     [InlineData("BindEventChannel")]
     [InlineData("CreateQueue")]
     [InlineData("reactor")]
+    [Proves("B17")]
     public void A_step_that_fails_undoes_those_before_it(string failAt)
     {
         using Reactor reactor = new(new ReactorOptions { MaxQueues = 1 });
@@ -79,6 +81,7 @@ public sealed unsafe class ConnectTests
     }
 
     [Fact]
+    [Proves("B17")]
     public void A_reactor_that_is_gone_fails_the_connection_and_leaves_nothing_mapped()
     {
         Reactor reactor = new();
@@ -96,6 +99,7 @@ public sealed unsafe class ConnectTests
     [InlineData("read-only")]
     [InlineData("beyond the table")]
     [InlineData("of another domain")]
+    [Proves("B17")]
     public void A_ring_page_that_cannot_be_mapped_read_write_unmaps_the_others(string what)
     {
         using Reactor reactor = new();
@@ -128,6 +132,7 @@ public sealed unsafe class ConnectTests
     }
 
     [Fact]
+    [Proves("B17")]
     public void An_event_channel_that_does_not_exist_is_a_clear_error()
     {
         using Reactor reactor = new();
@@ -154,6 +159,7 @@ public sealed unsafe class ConnectTests
     [InlineData(5)]
     [InlineData(17)]
     [InlineData(32)]
+    [Proves("B17")]
     public void A_ring_of_another_number_of_pages_is_a_clear_error(int pages)
     {
         using Reactor reactor = new();
@@ -182,6 +188,7 @@ public sealed unsafe class ConnectTests
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'"
     )]
+    [Proves("B17")]
     public void An_unknown_protocol_is_a_clear_error_that_shows_no_more_of_it_than_is_safe(
         string protocol,
         string shown
@@ -203,6 +210,7 @@ public sealed unsafe class ConnectTests
     }
 
     [Fact]
+    [Proves("B17")]
     public void A_device_that_is_connected_is_not_connected_again()
     {
         using Reactor reactor = new();
@@ -218,6 +226,7 @@ public sealed unsafe class ConnectTests
     }
 
     [Fact]
+    [Proves("B22", "F2")]
     public void An_absent_protocol_is_x86_32_on_x86_and_native_elsewhere()
     {
         Assert.True(
@@ -242,6 +251,7 @@ public sealed unsafe class ConnectTests
     }
 
     [Fact]
+    [Proves("B22")]
     public void A_frontend_that_names_no_protocol_is_served_as_x86_32()
     {
         Assert.True(BlkifProtocols.TryParse(null, out BlkifProtocol absent));

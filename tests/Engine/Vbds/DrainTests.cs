@@ -12,6 +12,7 @@ namespace Blkring.Engine.Tests.Vbds;
 public sealed class DrainTests
 {
     [Theory, EveryAbi(true, false)]
+    [Proves("B18")]
     public void Drained_and_resumed_under_load_nothing_is_lost(BlkifProtocol protocol, bool ioUring)
     {
         using TempImage image = new(4096);
@@ -42,6 +43,7 @@ public sealed class DrainTests
     }
 
     [Theory, EveryAbi(true, false)]
+    [Proves("B18")]
     public void Drained_it_answers_what_is_under_way_and_takes_no_more(BlkifProtocol protocol, bool ioUring)
     {
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
@@ -73,6 +75,7 @@ public sealed class DrainTests
     }
 
     [Fact]
+    [Proves("B18")]
     public void A_drain_that_timed_out_is_taken_back_by_resuming()
     {
         using Reactor reactor = new();
@@ -90,6 +93,7 @@ public sealed class DrainTests
     }
 
     [Fact]
+    [Proves("B18")]
     public void Draining_and_resuming_what_is_not_connected_is_harmless()
     {
         using Reactor reactor = new();

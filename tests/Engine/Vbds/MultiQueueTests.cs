@@ -17,6 +17,7 @@ public sealed unsafe class MultiQueueTests
     private const int SectorsPerRing = 2048;
 
     [Theory, EveryAbi(1, 4)]
+    [Proves("B20", "F3")]
     public void Every_ring_of_a_device_is_served_at_the_same_time(BlkifProtocol protocol, int pages)
     {
         using Guest guest = new(protocol, pages, rings: 4);
@@ -41,6 +42,7 @@ public sealed unsafe class MultiQueueTests
     }
 
     [Fact]
+    [Proves("F3")]
     public void A_bad_ring_leaves_none_of_the_others_connected()
     {
         using Guest guest = new(BlkifProtocol.X86_64, 1, rings: 3);
@@ -96,6 +98,7 @@ public sealed unsafe class MultiQueueTests
 
     /// <summary>It would order its own ring alone, and a file system above it would believe more.</summary>
     [Fact]
+    [Proves("B5", "F9")]
     public void A_barrier_is_not_offered_over_several_rings_and_answered_so()
     {
         foreach (int rings in (int[])[1, 2])
@@ -119,6 +122,7 @@ public sealed unsafe class MultiQueueTests
     }
 
     [Fact]
+    [Proves("F3")]
     public void Pausing_stops_every_ring_and_resuming_starts_every_one()
     {
         using Guest guest = new(BlkifProtocol.X86_64, 1, rings: 3);
@@ -170,6 +174,7 @@ public sealed unsafe class MultiQueueTests
     }
 
     [Theory, EveryAbi(1)]
+    [Proves("B19")]
     public void A_backend_that_comes_after_another_goes_on_where_the_responses_ended(BlkifProtocol protocol, int pages)
     {
         using Guest guest = new(protocol, pages, rings: 1);

@@ -17,6 +17,7 @@ public sealed class ResizeTests
         InlineData(4096, 4095, 0),
         InlineData(4096, long.MaxValue, (long.MaxValue >> 12) << 3)
     ]
+    [Proves("B23")]
     public void Of_a_store_of_larger_blocks_whole_ones_are_served(int blockBytes, long lengthBytes, long sectors)
     {
         using MemoryDisk disk = new(8, sectorBytes: blockBytes);
@@ -24,6 +25,7 @@ public sealed class ResizeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B23")]
     public void Requests_are_measured_against_the_length_of_the_moment(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { Sectors = 100 });
@@ -45,6 +47,7 @@ public sealed class ResizeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B23", "F16")]
     public void The_data_path_serves_the_new_length_before_the_frontend_is_told(BlkifProtocol protocol)
     {
         using TempImage image = new(64);
@@ -74,6 +77,7 @@ public sealed class ResizeTests
     }
 
     [Theory, EveryAbi]
+    [Proves("B23")]
     public void A_store_shorter_than_announced_is_an_error_for_the_request_and_for_no_other(BlkifProtocol protocol)
     {
         using TempImage image = new(64);

@@ -13,6 +13,7 @@ namespace Blkring.Engine.Tests.Vbds;
 public sealed class StopTests
 {
     [Theory, EveryAbi(true, false)]
+    [Proves("B19")]
     public void Stopped_under_load_everything_taken_is_answered_and_everything_mapped_is_let_go(
         BlkifProtocol protocol,
         bool ioUring
@@ -77,6 +78,7 @@ public sealed class StopTests
     }
 
     [Fact]
+    [Proves("B19")]
     public void Connecting_and_stopping_leaks_no_descriptor()
     {
         using Reactor reactor = new();
@@ -96,6 +98,7 @@ public sealed class StopTests
     }
 
     [Fact]
+    [Proves("B19")]
     public void Stopping_twice_or_before_connecting_or_after_a_failed_connection_is_harmless()
     {
         using Reactor reactor = new();
@@ -119,6 +122,7 @@ public sealed class StopTests
     }
 
     [Theory, EveryAbi(true, false)]
+    [Proves("B19")]
     public void A_disk_that_never_answers_keeps_its_memory_and_stops_nobody_else(BlkifProtocol protocol, bool ioUring)
     {
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
@@ -153,6 +157,7 @@ public sealed class StopTests
     }
 
     [Fact]
+    [Proves("B19")]
     public void A_device_that_is_stopping_cannot_be_resumed()
     {
         using Reactor reactor = new();
@@ -169,6 +174,7 @@ public sealed class StopTests
     }
 
     [Fact]
+    [Proves("B19")]
     public void A_broken_queue_stops_like_any_other()
     {
         using Reactor reactor = new();

@@ -2,6 +2,7 @@
 # CD-ROM drives of dom0 and of a PV guest: read-only, their discs read byte for byte, taken out and changed while they are in use, also
 # under load and across restarts of the daemon.
 # limit: 1200
+# proves: F15
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
