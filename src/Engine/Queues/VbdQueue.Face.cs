@@ -1,0 +1,124 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Telemetry;
+using Blkring.Interop;
+
+namespace Blkring.Engine.Queues;
+
+/// <summary>
+/// One blkif ring being served. This is the face that a reactor sees, one call a turn; what is called for every request
+/// is in <see cref="VbdQueue{TAbi, TGrants, TEvents, TDisk}"/>, compiled for its ABI, grants, event channel and disk.
+/// </summary>
+/// <remarks>All members but the statistics belong to the thread that turns the queue.</remarks>
+public abstract unsafe class VbdQueue : IDisposable
+{
+    /// <summary>The slot number in tags of event-channel waits.</summary>
+    internal const ushort EventSlot = ushort.MaxValue;
+
+    /// <summary>
+    /// A pass takes no further request once it has this many segments, 512 KiB of data, and copies no further one that
+    /// the disk has finished. What is answered so far then goes out, and the frontend works on it while the next pass
+    /// works on the rest; and queues that share the thread get their turns, so a guest that floods a large ring cannot
+    /// keep them waiting for as long as all of it takes to copy.
+    /// </summary>
+    internal const int MaxSegmentsPerPass = 128;
+
+    /// <summary>
+    /// With fewer requests a pass costs more than it gains by ending before the frontend has to wait for it.
+    /// </summary>
+    internal const uint LeastOverlap = 8;
+
+    public QueueStatistics Statistics { get; } = new();
+    public FaultLog Faults { get; } = new();
+
+    /// <summary>Requests taken off the ring and not yet answered.</summary>
+    public abstract int InFlight { get; }
+
+    /// <summary>The frontend broke the ring: nothing is taken any more (B4).</summary>
+    public abstract bool IsBroken { get; }
+
+    /// <summary>Whether requests are taken. Detached, what is under way still ends and is answered (B18).</summary>
+    public abstract bool IsAttached { get; }
+
+    public abstract void AttachRing();
+    public abstract void DetachRing();
+
+    /// <summary>
+    /// One pass: finish what completed, take the requests, one grant copy, one push, at most one notification.
+    /// </summary>
+    /// <param name="overlaps">
+    /// The frontend has a CPU of its own: of many requests only a part is taken, so that it has responses to work on
+    /// while the next pass works on the rest. Otherwise the two take turns with the whole ring, each waiting for the
+    /// other. Where they share a CPU they do so anyway, and shorter passes are only more of them.
+    /// </param>
+    public abstract TurnResult Turn(bool overlaps = false);
+
+    /// <summary>
+    /// The ring holds requests that can be taken now: one look at the shared page, for a thread that does not sleep.
+    /// </summary>
+    public abstract bool HasRequests { get; }
+
+    /// <summary>Requests are under way, or on the ring, also those that cannot be taken now.</summary>
+    public abstract bool HasUnanswered { get; }
+
+    /// <summary>
+    /// To be called after a turn that did not end with <see cref="TurnResult.More"/>, before the thread does anything
+    /// else: re-arms req_event, so that the frontend notifies the next request, also with others in flight. True when
+    /// there is work after all.
+    /// </summary>
+    public abstract bool FinalCheckForRequests();
+
+    /// <summary>
+    /// Notifies the frontend whether it asked for that or not: after a restart nobody knows what it was told. From any
+    /// thread.
+    /// </summary>
+    public abstract void NotifyFrontend();
+
+    /// <summary>
+    /// Pages of the guest are mapped that no request uses: <see cref="ReleaseIdleGrants"/> is to be called from time to
+    /// time.
+    /// </summary>
+    public virtual bool HoldsIdleGrants => false;
+
+    /// <summary>
+    /// Between turns: unmaps pages that no request has used for <see cref="VbdQueueOptions.PersistentIdle"/>.
+    /// </summary>
+    /// <param name="now">A Stopwatch timestamp.</param>
+    public virtual void ReleaseIdleGrants(long now) { }
+
+    // The reactor's side of the disk and of the event channel.
+    /// <param name="wake">See <see cref="DiskAttachment.Wake"/>.</param>
+    internal abstract void AttachDisk(ushort queueIndex, IoUring? ring, Action? wake = null);
+    internal abstract void DetachDisk();
+
+    /// <summary>
+    /// Takes the run of completions of this queue that starts at <paramref name="head"/>; returns where it ended.
+    /// </summary>
+    internal abstract uint TakeCompletions(IoUring ring, uint head, uint tail);
+    internal abstract int EventDescriptor { get; }
+    internal abstract void PrepareEventWait(io_uring_sqe* sqe);
+    internal abstract void ConsumeEvent();
+
+    /// <summary>
+    /// To be called after a final check that found nothing, before the thread may sleep: unmasks the event channel, if
+    /// an event was taken since it was last unmasked.
+    /// </summary>
+    /// <remarks>
+    /// No wake-up is lost. A request posted before the final check is seen by it. One posted after it finds req_event
+    /// re-armed, so the frontend notifies: while the channel is masked the event is kept pending, and unmasking
+    /// delivers it; afterwards it comes by itself. Until here an event could tell nothing that the next look at the
+    /// ring does not. A queue that would take nothing stays masked: its next event waits until it is attached again or
+    /// has a slot free, and a guest's notifications cost it nothing meanwhile.
+    /// </remarks>
+    internal abstract void UnmaskEvents();
+
+    /// <summary>The wait's completion came since the flag was last cleared.</summary>
+    internal bool EventWaitCompleted { get; set; }
+
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    protected abstract void Dispose(bool disposing);
+}
