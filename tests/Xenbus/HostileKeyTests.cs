@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Xenbus;
 using Blkring.Xenbus.Tests.Kit;
 
@@ -288,7 +289,11 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         public void Watch(string path, string token)
         {
             if (full.Value && token.StartsWith("frontend/", StringComparison.Ordinal))
-                throw new XenstoreException($"xenstore watch {path}: E2BIG (Argument list too long)", 7);
+                throw new XenstoreException(
+                    ErrorCode.StoreCallFailed,
+                    $"xenstore watch {path}: E2BIG (Argument list too long)",
+                    7
+                );
             store.Watch(path, token);
         }
 

@@ -1,60 +1,11 @@
 using System.Globalization;
-using Blkring.Abi;
 using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
 
 namespace Blkring.Engine.Vbds;
-
-public sealed class VbdOptions
-{
-    /// <summary>The toolstack's <c>mode</c> is r, or the caller wants no writes.</summary>
-    public bool ReadOnly { get; init; }
-
-    /// <summary>See <see cref="VbdQueueOptions.MaxInFlight"/>.</summary>
-    public int? MaxInFlight { get; init; }
-
-    /// <summary>
-    /// Where the rings' journals are kept, a path that queue numbers are added to; null keeps none, and what is under
-    /// way when the process is killed is lost to the guest.
-    /// </summary>
-    public string? JournalPath { get; init; }
-
-    /// <summary>
-    /// What the device may do at most, all its rings together; its limits can change at any time. Null for none, ever.
-    /// </summary>
-    public Throttle? Throttle { get; init; }
-
-    /// <summary>
-    /// feature-max-indirect-segments; 0 does not offer INDIRECT. At most
-    /// <see cref="VbdQueueOptions.IndirectSegmentsLimit"/>.
-    /// </summary>
-    public int MaxIndirectSegments { get; init; } = 256;
-
-    /// <summary>See <see cref="VbdQueueOptions.IndirectMemoryBytes"/>; for each queue.</summary>
-    public int IndirectMemoryBytes { get; init; } = VbdQueueOptions.DefaultIndirectMemoryBytes;
-
-    /// <summary>
-    /// See <see cref="VbdQueueOptions.NativeSectors"/>: sector-size is <see cref="Disk.LogicalSectorBytes"/>, by
-    /// choice.
-    /// </summary>
-    public bool NativeSectors { get; init; }
-
-    /// <summary>
-    /// What <see cref="GrantModes.Resolve"/> says. A frontend without feature-persistent is served by copying instead.
-    /// </summary>
-    public GrantMode GrantMode { get; init; }
-
-    /// <summary>See <see cref="VbdQueueOptions.MaxPersistentGrants"/>; for each queue.</summary>
-    public int? MaxPersistentGrants { get; init; }
-
-    /// <summary>What mapping queues take of; where it does not suffice, a queue copies.</summary>
-    public MappingBudget MappingBudget { get; init; } = MappingBudget.OfProcess;
-
-    /// <summary>See <see cref="VbdQueueOptions.PersistentIdle"/>.</summary>
-    public TimeSpan PersistentIdle { get; init; } = VbdQueueOptions.DefaultPersistentIdle;
-}
 
 /// <summary>
 /// A virtual block device: one disk served to one frontend, over one ring or several. The control plane's handle on the
@@ -80,12 +31,6 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     public bool IsConnected => Volatile.Read(ref _rings).Length > 0;
 
     /// <summary>
-    /// The capacity changed: the data path already serves the new length, now tell the frontend: write <c>sectors</c>,
-    /// then the same <c>state</c> again (B23).
-    /// </summary>
-    public event Action<long>? CapacityChanged;
-
-    /// <summary>
     /// Connects to a frontend (B17). A step that fails undoes those before it, those of other rings too.
     /// </summary>
     /// <exception cref="VbdConnectException">
@@ -99,7 +44,7 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
                 throw new InvalidOperationException("the device is connected: stop it first");
             BlkifProtocol protocol = ParseProtocol(connection.Protocol);
             if (connection.Rings.Count == 0)
-                throw new VbdConnectException("the frontend offers no ring");
+                throw new VbdConnectException("the frontend offers no ring", ErrorCode.RingMissing);
             List<ServedRing> rings = [];
             try
             {
@@ -142,11 +87,12 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
         }
     }
 
-    /// <summary>Requests up to the new length are served, then <see cref="CapacityChanged"/> is raised (B23).</summary>
-    public void Resize(long capacitySectors)
+    /// <summary>Serves the new length, and only then tells the frontend, which may use it at once (B23).</summary>
+    /// <param name="announce">Writes <c>sectors</c>, then the same <c>state</c> again. Called with the length.</param>
+    public void Resize(long capacitySectors, Action<long> announce)
     {
         disk.Resize(capacitySectors);
-        CapacityChanged?.Invoke(capacitySectors);
+        announce(capacitySectors);
     }
 
     /// <summary>
@@ -295,134 +241,17 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
         // The guest chose the text: it goes into a log and into xenstore, so it is cut and cleaned.
         string shown = new([.. key!.Take(32).Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '?')]);
         throw new VbdConnectException(
-            $"the frontend's protocol '{shown}' is unknown: {BlkifProtocols.ServedNames} are served"
+            $"the frontend's protocol '{shown}' is unknown: {BlkifProtocols.ServedNames} are served",
+            ErrorCode.ProtocolUnknown
         );
     }
 
     private static void CheckRingPages(int pages)
     {
         if (pages is not (1 or 2 or 4 or 8 or 16))
-            throw new VbdConnectException($"the frontend offers a ring of {pages} pages: 1, 2, 4, 8 or 16 are served");
-    }
-
-    /// <summary>
-    /// One ring: mapped and bound from its constructor on, served by a reactor from <see cref="Serve"/> to
-    /// <see cref="Stop"/>.
-    /// </summary>
-    private sealed unsafe class ServedRing
-    {
-        private readonly RingAccess _access;
-        private readonly MappingBudget _budget;
-        private readonly int _mappedRanges;
-        private IReactors? _reactors;
-        private Reactor? _reactor;
-        private bool _stopped;
-
-        /// <param name="access">Owned from here on, whether this throws or not.</param>
-        public ServedRing(
-            RingAccess access,
-            VbdRing ring,
-            RingIdentity identity,
-            Disk disk,
-            VbdQueueOptions options,
-            string? journalPath,
-            MappingBudget budget
-        )
-        {
-            (_access, _budget) = (access, budget);
-            int pages = ring.References.Count,
-                slots = BlkifProtocols.MaxEntries(pages);
-            int ranges = options.MappedRanges(slots);
-            if (budget.TryTake(ranges))
-                _mappedRanges = ranges;
-            else
-                options = options with { GrantMode = GrantMode.Copy };
-            try
-            {
-                access.SetGrantLimit(pages + options.MappedPages(slots));
-                byte* shared = access.MapRing([.. ring.References]);
-                access.BindEventChannel(ring.EventChannel);
-                uint index = options.TakesOver ? Volatile.Read(ref ((Blkif.Sring*)shared)->RspProd) : 0;
-                Queue = CreateQueue(shared, identity, disk, options with { RingIndex = index }, journalPath);
-            }
-            catch
-            {
-                access.Dispose();
-                budget.Return(_mappedRanges);
-                throw;
-            }
-        }
-
-        public VbdQueue Queue { get; }
-
-        private VbdQueue CreateQueue(
-            byte* shared,
-            RingIdentity identity,
-            Disk disk,
-            VbdQueueOptions options,
-            string? journalPath
-        )
-        {
-            RingJournal? journal = journalPath is null ? null : new RingJournal(journalPath, identity);
-            try
-            {
-                return new VbdQueueFactory(shared, identity.Protocol, options with { Journal = journal }, disk).Create(
-                    _access
-                );
-            }
-            catch
-            {
-                journal?.Dispose();
-                throw;
-            }
-        }
-
-        public void Serve(IReactors reactors)
-        {
-            Reactor reactor = reactors.Take();
-            try
-            {
-                reactor.Add(Queue);
-            }
-            catch
-            {
-                reactors.Release(reactor);
-                throw;
-            }
-            (_reactors, _reactor) = (reactors, reactor);
-        }
-
-        public bool Drain(TimeSpan timeout) => _stopped || _reactor is null || _reactor.Drain(Queue, timeout);
-
-        public void Resume()
-        {
-            if (!_stopped)
-                _reactor?.Resume(Queue);
-        }
-
-        /// <summary>Null while there is a request to be answered.</summary>
-        public long? PassesWhenIdle()
-        {
-            if (_stopped || _reactor is null)
-                return 0;
-            long? passes = null;
-            _reactor.Invoke(() => passes = Queue.HasUnanswered ? null : Queue.Statistics.Passes);
-            return passes;
-        }
-
-        public bool Stop(TimeSpan timeout)
-        {
-            if (_stopped)
-                return true;
-            if (_reactor is not null && !_reactor.Remove(Queue, timeout))
-                return false;
-            _stopped = true;
-            _access.Dispose();
-            Queue.Dispose();
-            _budget.Return(_mappedRanges);
-            if (_reactor is not null)
-                _reactors!.Release(_reactor);
-            return true;
-        }
+            throw new VbdConnectException(
+                $"the frontend offers a ring of {pages} pages: 1, 2, 4, 8 or 16 are served",
+                ErrorCode.RingSizeUnsupported
+            );
     }
 }

@@ -1,3 +1,4 @@
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Interop;
 
@@ -37,14 +38,17 @@ public sealed unsafe class XenHypervisor : IHypervisor
     private static void Load(string library)
     {
         if (!XenLibraries.TryLoad(library, out string? advice))
-            throw new XenUnavailableException(advice);
+            throw new XenUnavailableException(ErrorCode.XenLibraryMissing, advice);
     }
 
     private static void TryEvents()
     {
         int result = LibXenEvtchn.Open(out LibXenEvtchn.xenevtchn_handle* handle);
         if (result < 0)
-            throw new XenUnavailableException(XenLibraries.ExplainRefusal(XenLibraries.EvtchnDevice, result));
+            throw new XenUnavailableException(
+                ErrorCode.XenDeviceRefused,
+                XenLibraries.ExplainRefusal(XenLibraries.EvtchnDevice, result)
+            );
         _ = LibXenEvtchn.Close(handle);
     }
 
@@ -52,16 +56,17 @@ public sealed unsafe class XenHypervisor : IHypervisor
     {
         int result = LibXenGnttab.Open(out LibXenGnttab.xengnttab_handle* handle);
         if (result < 0)
-            throw new XenUnavailableException(XenLibraries.ExplainRefusal(XenLibraries.GnttabDevice, result));
+            throw new XenUnavailableException(
+                ErrorCode.XenDeviceRefused,
+                XenLibraries.ExplainRefusal(XenLibraries.GnttabDevice, result)
+            );
         // An empty batch: a kernel that knows the call has nothing to do and says so.
         result = LibXenGnttab.GrantCopy(handle, null, 0);
         _ = LibXenGnttab.Close(handle);
         if (result < 0)
             throw new XenUnavailableException(
+                ErrorCode.GrantCopyUnsupported,
                 $"{XenLibraries.GnttabDevice}: grant copy: {Errno.Describe(result)}: Linux 4.8 or later is needed"
             );
     }
 }
-
-/// <summary>There is no Xen to work with; the message is one line of advice.</summary>
-public sealed class XenUnavailableException(string message) : Exception(message);

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Interop;
 
@@ -54,7 +55,10 @@ public sealed unsafe class XenRingAccess : RingAccess
     {
         int result = LibXenGnttab.SetMaxGrants(_grants, (uint)pages);
         if (result < 0)
-            throw new VbdConnectException($"{pages} grants cannot be mapped at a time: {Errno.Describe(result)}");
+            throw new VbdConnectException(
+                $"{pages} grants cannot be mapped at a time: {Errno.Describe(result)}",
+                ErrorCode.GrantLimitRefused
+            );
     }
 
     public override byte* MapRing(ReadOnlySpan<GrantReference> references)
@@ -70,7 +74,9 @@ public sealed unsafe class XenRingAccess : RingAccess
         if (mapped < 0)
         {
             throw new VbdConnectException(
-                $"the ring's grants {Describe(references)} of domain {Frontend} cannot be mapped read-write: {Errno.Describe((int)mapped)}"
+                $"the ring's grants {Describe(references)} of domain {Frontend} cannot be mapped read-write: "
+                    + Errno.Describe((int)mapped),
+                ErrorCode.GrantsNotMapped
             );
         }
         _ring = (byte*)mapped;
@@ -93,7 +99,8 @@ public sealed unsafe class XenRingAccess : RingAccess
         int bound = LibXenEvtchn.BindInterdomain(_events, Frontend.Value, port.Value);
         if (bound < 0)
             throw new VbdConnectException(
-                $"event channel {port} of domain {Frontend} cannot be bound: {Errno.Describe(bound)}"
+                $"event channel {port} of domain {Frontend} cannot be bound: {Errno.Describe(bound)}",
+                ErrorCode.EventChannelNotBound
             );
         _port = bound;
     }
@@ -126,7 +133,7 @@ public sealed unsafe class XenRingAccess : RingAccess
     private static void Require(int result, string device)
     {
         if (result < 0)
-            throw new VbdConnectException(XenLibraries.ExplainRefusal(device, result));
+            throw new VbdConnectException(XenLibraries.ExplainRefusal(device, result), ErrorCode.XenDeviceRefused);
     }
 
     /// <summary>At most sixteen numbers that the guest chose.</summary>

@@ -83,8 +83,8 @@ internal sealed partial class Device
 
     private Disk Open(DiskKeys keys)
     {
-        if (keys.Fault is { } fault)
-            throw new DeviceFaultException(fault);
+        if (keys.Problem is { } problem)
+            throw new DeviceException(problem);
         if (keys.Path is null)
             return EmptyDrive();
         Disk disk = _context.Options.OpenImage(

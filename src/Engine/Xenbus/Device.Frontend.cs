@@ -1,3 +1,5 @@
+using Blkring.Engine.Errors;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>The frontend's area: where it is, and the watch on its state.</summary>
@@ -32,20 +34,24 @@ internal sealed partial class Device
         _watchedBy = connection;
     }
 
-    /// <exception cref="DeviceFaultException">
+    /// <exception cref="DeviceException">
     /// The keys that name the frontend are missing, or contradict the area's own path.
     /// </exception>
     private void CheckFrontend()
     {
         string path =
             _store.Read($"{_area.Path}/frontend")
-            ?? throw new DeviceFaultException(
+            ?? throw new DeviceException(
+                ErrorCode.FrontendKeyMissing,
                 "the key frontend is missing: the toolstack has not said where the frontend is"
             );
         if (WrongFrontend(path) is { } wrong)
-            throw new DeviceFaultException(wrong);
+            throw new DeviceException(ErrorCode.FrontendKeyWrong, wrong);
         if (_store.Read($"{_area.Path}/frontend-id") is { } id && id != Id.Frontend.ToString())
-            throw new DeviceFaultException($"frontend-id is {Shown.Value(id)}, the area is of domain {Id.Frontend}");
+            throw new DeviceException(
+                ErrorCode.FrontendKeyWrong,
+                $"frontend-id is {LogText.Quote(id)}, the area is of domain {Id.Frontend}"
+            );
     }
 
     /// <summary>
@@ -64,12 +70,12 @@ internal sealed partial class Device
         string home = $"/local/domain/{Id.Frontend}/";
         bool inside = path.StartsWith(home, StringComparison.Ordinal) && path.Length > home.Length;
         if (!inside)
-            return $"the key frontend is {Shown.Value(path)}, which is not below {home[..^1]}";
+            return $"the key frontend is {LogText.Quote(path)}, which is not below {home[..^1]}";
         bool isPath =
             path.Length <= MaxFrontendPathLength
             && !path.EndsWith('/')
             && !path.Contains("//", StringComparison.Ordinal)
             && path.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '/' or '_' or '@');
-        return isPath ? null : $"the key frontend is {Shown.Value(path)}, which is no path of xenstore";
+        return isPath ? null : $"the key frontend is {LogText.Quote(path)}, which is no path of xenstore";
     }
 }

@@ -1,4 +1,5 @@
 using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Telemetry;
 using Blkring.Engine.Vbds;
@@ -72,11 +73,14 @@ internal sealed partial class Device
     {
         if (sectors == _disk!.CapacitySectors)
             return;
+        Action<long> announce = length => _area.AnnounceCapacity(store, length);
         if (_vbd is { } vbd)
-            vbd.Resize(sectors);
+            vbd.Resize(sectors, announce);
         else
+        {
             _disk.Resize(sectors);
-        _area.AnnounceCapacity(store, sectors);
+            announce(sectors);
+        }
         _context.Log.Resized(Id, sectors);
     }
 
@@ -112,7 +116,7 @@ internal sealed partial class Device
         {
             return locked ? OpenLocked(keys) : _context.Pool.Blocking(() => Open(keys));
         }
-        catch (Exception e) when (e is ImageException or DeviceFaultException)
+        catch (Exception e) when (e is ImageException or DeviceException)
         {
             if (MayLog())
                 _context.Log.DeviceWarning(Id, e.Message + "; the drive is empty");
@@ -140,15 +144,20 @@ internal sealed partial class Device
         Command(store =>
         {
             if (_disk is not FileDisk disk)
-                throw new XenbusCommandException($"device {Id} has no image that could have another length");
+                throw new XenbusCommandException(
+                    ErrorCode.DeviceWithoutImage,
+                    $"device {Id} has no image that could have another length"
+                );
             long length = _context.Pool.Blocking(disk.MeasureBytes);
             long wanted = bytes ?? length;
             if (wanted > length)
                 throw new XenbusCommandException(
+                    ErrorCode.ImageTooSmall,
                     $"{disk.Path} is {length} bytes long: lengthen it first, for example with 'truncate -s {wanted}'"
                 );
             if (disk.SectorsOf(wanted) < 1)
                 throw new XenbusCommandException(
+                    ErrorCode.ImageTooSmall,
                     $"a disk of {wanted} bytes has no sector: at least {disk.AlignmentBytes} are needed"
                 );
             _knownLengthBytes = length;
@@ -159,11 +168,12 @@ internal sealed partial class Device
         Command(_ =>
         {
             if (_vbd is not { } vbd)
-                throw new XenbusCommandException($"device {Id} is not connected");
+                throw new XenbusCommandException(ErrorCode.DeviceNotConnected, $"device {Id} is not connected");
             if (!_context.Pool.Blocking(() => vbd.Pause(_context.Options.DrainTimeout)))
             {
                 vbd.Resume();
                 throw new XenbusCommandException(
+                    ErrorCode.RequestsUnderWay,
                     $"device {Id} still has requests under way after {_context.Options.DrainTimeout.TotalSeconds:0.#} s: it goes on"
                 );
             }
@@ -174,7 +184,7 @@ internal sealed partial class Device
         Command(_ =>
         {
             if (_vbd is not { } vbd)
-                throw new XenbusCommandException($"device {Id} is not connected");
+                throw new XenbusCommandException(ErrorCode.DeviceNotConnected, $"device {Id} is not connected");
             if (!_isPaused)
                 return;
             vbd.Resume();
@@ -186,7 +196,10 @@ internal sealed partial class Device
     public void Insert(string path)
     {
         if (path is not ['/', ..])
-            throw new XenbusCommandException($"name the image by its whole path, from / on, not {Shown.Value(path)}");
+            throw new XenbusCommandException(
+                ErrorCode.ImagePathRelative,
+                $"name the image by its whole path, from / on, not {LogText.Quote(path)}"
+            );
         ChangeMedium(path);
     }
 
@@ -199,6 +212,7 @@ internal sealed partial class Device
         {
             if (!_diskKeys.IsDrive)
                 throw new XenbusCommandException(
+                    ErrorCode.MediumFixed,
                     $"device {Id} is no CD-ROM and not removable: its medium cannot be changed"
                 );
             if (path is not null)
@@ -215,19 +229,33 @@ internal sealed partial class Device
     private void Command(Action<IXenstore> action)
     {
         if (!_gate.TryEnter(s_commandPatience))
-            throw new XenbusCommandException($"device {Id} is busy: its disk does not answer");
+            throw new XenbusCommandException(ErrorCode.DeviceBusy, $"device {Id} is busy: its disk does not answer");
         try
         {
             if (_left)
-                throw new XenbusCommandException($"device {Id} is gone");
+                throw new XenbusCommandException(ErrorCode.DeviceGone, $"device {Id} is gone");
             if (_context.Store is not { } connection)
-                throw new XenbusCommandException("xenstore is away: try again when it is back");
+                throw new XenbusCommandException(
+                    ErrorCode.StoreDisconnected,
+                    "xenstore is away: try again when it is back"
+                );
             _store = connection.Store;
             action(connection.Store);
         }
-        catch (Exception e) when (e is XenstoreException or ImageException or ObjectDisposedException)
+        catch (EngineException e) when (e is XenstoreException)
         {
-            throw new XenbusCommandException(e.Message);
+            throw new XenbusCommandException(e.Error);
+        }
+        catch (ImageException e)
+        {
+            throw new XenbusCommandException(ErrorCode.ImageNotOpened, e.Message);
+        }
+        catch (ObjectDisposedException)
+        {
+            throw new XenbusCommandException(
+                ErrorCode.StoreDisconnected,
+                "xenstore is away: try again when it is back"
+            );
         }
         finally
         {

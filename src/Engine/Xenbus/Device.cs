@@ -1,4 +1,5 @@
 using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Vbds;
 
@@ -118,7 +119,7 @@ internal sealed partial class Device : Step
             catch (Exception e) when (e is not (XenstoreException or ObjectDisposedException or OutOfMemoryException))
             {
                 // Anything else than the three that are meant for it is a bug, but of one device.
-                bool expected = e is DeviceFaultException or VbdConnectException or ImageException;
+                bool expected = e is DeviceException or VbdConnectException or ImageException;
                 Fail(expected ? e.Message : $"unexpected {e.GetType().Name}: {e.Message}");
             }
         }
@@ -206,7 +207,10 @@ internal sealed partial class Device : Step
         if (_states.Frontend == XenbusState.Initialised && HasNewRings())
             return StopServing(_context.Options.DrainTimeout) && Connect();
         if (IsBroken)
-            throw new DeviceFaultException("the frontend broke its ring: a request index that cannot be true");
+            throw new DeviceException(
+                ErrorCode.RingBroken,
+                "the frontend broke its ring: a request index that cannot be true"
+            );
         ChangeMediumIfAsked();
         return false;
     }
@@ -264,7 +268,7 @@ internal sealed partial class Device : Step
     /// </summary>
     private void Fail(string reason)
     {
-        string line = Shown.Ends(reason, MaxReasonLength);
+        string line = LogText.Shorten(reason, MaxReasonLength);
         _fault = new Fault(line, DiskKeys.ReadSource(_store, _area.Path));
         if (MayLog())
             _context.Log.DeviceFailed(Id, line);

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Blkring.Engine.Errors;
 
 namespace Blkring.Engine.Xenbus;
 
@@ -35,7 +36,7 @@ internal sealed record DiskKeys
     public string Source { get; private init; } = "";
 
     /// <summary>Why nothing that the keys name can be served; null when something can be tried.</summary>
-    public string? Fault { get; private init; }
+    public EngineError? Problem { get; private init; }
 
     /// <summary>A drive, whose medium may be changed or missing.</summary>
     public bool IsDrive => IsCdRom || IsRemovable;
@@ -91,12 +92,15 @@ internal sealed record DiskKeys
                 }
                 : keys with
                 {
-                    Fault = "params names no image: only a CD-ROM or a removable drive may be empty",
+                    Problem = new EngineError(
+                        ErrorCode.MediumMissing,
+                        "params names no image: only a CD-ROM or a removable drive may be empty"
+                    ),
                 };
         }
-        catch (DeviceFaultException e)
+        catch (DeviceException e)
         {
-            return keys with { Fault = e.Message };
+            return keys with { Problem = e.Error };
         }
     }
 
@@ -110,7 +114,10 @@ internal sealed record DiskKeys
             return null;
         // The kernel would end the path there, and open something else than was named.
         if (text.Contains('\0', StringComparison.Ordinal))
-            throw new DeviceFaultException($"params is {Shown.Value(text)}: a path has no zero byte");
+            throw new DeviceException(
+                ErrorCode.ImageKeyWrong,
+                $"params is {LogText.Quote(text)}: a path has no zero byte"
+            );
         if (text[0] == '/')
             return text;
         int colon = text.IndexOf(':', StringComparison.Ordinal);
@@ -123,16 +130,19 @@ internal sealed record DiskKeys
                     return null;
                 return path[0] == '/'
                     ? path
-                    : throw new DeviceFaultException(
-                        $"params names {Shown.Value(path)}: name the image by its whole path, from / on"
+                    : throw new DeviceException(
+                        ErrorCode.ImagePathRelative,
+                        $"params names {LogText.Quote(path)}: name the image by its whole path, from / on"
                     );
             case "vhd" or "vhdx" or "qcow" or "qcow2" or "qed" or "vmdk" or "vdi":
-                throw new DeviceFaultException(
+                throw new DeviceException(
+                    ErrorCode.ImageFormatUnsupported,
                     $"params asks for the format {format}, raw images are served: convert it with 'qemu-img convert -O raw'"
                 );
             default:
-                throw new DeviceFaultException(
-                    $"params is {Shown.Value(text)}: aio:PATH, raw:PATH, file:PATH or a path from / on are served"
+                throw new DeviceException(
+                    ErrorCode.ImageKeyWrong,
+                    $"params is {LogText.Quote(text)}: aio:PATH, raw:PATH, file:PATH or a path from / on are served"
                 );
         }
     }
@@ -146,7 +156,10 @@ internal sealed record DiskKeys
             || !Hex(device.AsSpan(0, colon), out uint major)
             || !Hex(device.AsSpan(colon + 1), out uint minor)
         )
-            throw new DeviceFaultException($"physical-device is {Shown.Value(device)}, not major:minor in hexadecimal");
+            throw new DeviceException(
+                ErrorCode.ImageKeyWrong,
+                $"physical-device is {LogText.Quote(device)}, not major:minor in hexadecimal"
+            );
         string byNumber = string.Create(CultureInfo.InvariantCulture, $"/dev/block/{major}:{minor}");
         return path is ['/', ..] && !File.Exists(byNumber) ? path : byNumber;
     }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Numerics;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Vbds;
 
@@ -12,7 +13,7 @@ namespace Blkring.Engine.Xenbus;
 /// </summary>
 internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions options)
 {
-    /// <exception cref="DeviceFaultException">A key is missing or out of bounds.</exception>
+    /// <exception cref="DeviceException">A key is missing or out of bounds.</exception>
     public VbdConnection Read(DomainId frontend, bool resume)
     {
         int queues = ReadQueueCount();
@@ -47,7 +48,10 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
         // The deprecated name of the same (blkif.h, note 12).
         uint? pages = ReadNumber(area, "num-ring-pages", 1, 1u << options.MaxRingPageOrder);
         if (pages is { } count && !BitOperations.IsPow2(count))
-            throw new DeviceFaultException($"the frontend's num-ring-pages is {count}, which is not a power of two");
+            throw new DeviceException(
+                ErrorCode.KeyOutOfRange,
+                $"the frontend's num-ring-pages is {count}, which is not a power of two"
+            );
         indexed = pages is not null;
         return (int)(pages ?? 1);
     }
@@ -83,7 +87,7 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
         new(Require(folder, key, ReadNumber(folder, key, 0, uint.MaxValue)));
 
     private uint Require(string folder, string key, uint? value) =>
-        value ?? throw new DeviceFaultException($"the frontend's {NameOf(folder, key)} is missing");
+        value ?? throw new DeviceException(ErrorCode.KeyMissing, $"the frontend's {NameOf(folder, key)} is missing");
 
     /// <returns>Null when the key is absent.</returns>
     private uint? ReadNumber(string folder, string key, uint min, uint max)
@@ -91,11 +95,13 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
         if (store.Read($"{folder}/{key}") is not { } text)
             return null;
         if (!uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint value))
-            throw new DeviceFaultException(
-                $"the frontend's {NameOf(folder, key)} is {Shown.Value(text)}, not a number"
+            throw new DeviceException(
+                ErrorCode.KeyNotANumber,
+                $"the frontend's {NameOf(folder, key)} is {LogText.Quote(text)}, not a number"
             );
         if (value < min || value > max)
-            throw new DeviceFaultException(
+            throw new DeviceException(
+                ErrorCode.KeyOutOfRange,
                 $"the frontend's {NameOf(folder, key)} is {value}: {min} to {max} are served"
             );
         return value;

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
@@ -154,7 +155,7 @@ public sealed class XenbusBackend : IDisposable
     private Device Find(DeviceId id) =>
         _devices.TryGetValue(id, out Device? device)
             ? device
-            : throw new XenbusCommandException($"there is no device {id} in {_context.Root}");
+            : throw new XenbusCommandException(ErrorCode.DeviceUnknown, $"there is no device {id} in {_context.Root}");
 
     private void OnConnected(IXenstore store)
     {

@@ -63,15 +63,15 @@ public sealed class ResizeTests
         }
         // What the control plane does here: write sectors, then the same state again. The guest may use the new length
         // at once.
-        device.Vbd.CapacityChanged += sectors =>
+        void Tell(long sectors) =>
             events.Add($"told {sectors}, disk {device.Vbd.Disk.CapacitySectors}, last {Read((ulong)sectors - 1)}");
 
         Assert.Equal(Blkif.RspError, Read(64));
         using (FileStream file = new(image.Path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
             file.SetLength(128 * 512);
-        device.Vbd.Resize(128);
+        device.Vbd.Resize(128, Tell);
         Assert.Equal(Blkif.RspOkay, Read(127));
-        device.Vbd.Resize(32);
+        device.Vbd.Resize(32, Tell);
         Assert.Equal(Blkif.RspError, Read(32));
         Assert.Equal(["told 128, disk 128, last 0", "told 32, disk 32, last 0"], events);
     }

@@ -128,7 +128,7 @@ internal sealed class Toolstack(Func<IXenstore> connection)
             new() { id = owner, perms = xs_permissions.XS_PERM_NONE },
             new() { id = reader, perms = xs_permissions.XS_PERM_READ },
         ];
-        ((LibXenstore)Store).SetPermissions(path, permissions, transaction);
+        ((XenstoreConnection)Store).SetPermissions(path, permissions, transaction);
     }
 
     private void Write(string folder, uint transaction, Dictionary<string, string?> keys)

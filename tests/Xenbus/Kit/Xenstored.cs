@@ -29,7 +29,7 @@ public sealed partial class Xenstored : IDisposable
         {
             // The runtime keeps an environment of its own, which a native library does not see.
             Setenv("XENSTORED_PATH", socketPath, 1);
-            return LibXenstore.Open();
+            return XenstoreConnection.Open();
         }
     }
 

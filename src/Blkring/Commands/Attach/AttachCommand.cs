@@ -107,16 +107,16 @@ internal static class AttachCommand
             ReadOnly = parsed.CommandResult.Command.Options.Contains(s_readOnly) && parsed.GetValue(s_readOnly),
             Cdrom = parsed.CommandResult.Command.Options.Contains(s_cdrom) && parsed.GetValue(s_cdrom),
         };
-        using LibXenstore store = OpenStore();
+        using XenstoreConnection store = OpenStore();
         work(request, new DeviceAreas(store, request));
         return ExitCode.Ok;
     }
 
-    private static LibXenstore OpenStore()
+    private static XenstoreConnection OpenStore()
     {
         try
         {
-            return LibXenstore.Open();
+            return XenstoreConnection.Open();
         }
         catch (XenstoreException e)
         {

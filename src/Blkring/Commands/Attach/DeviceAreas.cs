@@ -22,7 +22,7 @@ internal sealed record DiskRequest
 /// A device's two areas in xenstore, made and removed as xl of Xen 4.19 makes and removes them: for toolstacks that
 /// cannot name this backend.
 /// </summary>
-internal sealed class DeviceAreas(LibXenstore store, DiskRequest request)
+internal sealed class DeviceAreas(XenstoreConnection store, DiskRequest request)
 {
     private static readonly TimeSpan s_poll = TimeSpan.FromMilliseconds(50);
 

@@ -24,7 +24,7 @@ internal sealed partial class XenBackend : IBackend
     {
         _log = logger;
         _reactors = new ReactorPool(ReactorsOf(settings, TellEngine));
-        _backend = new XenbusBackend(BackendOf(settings), LibXenstore.Open, hypervisor, _reactors, logger);
+        _backend = new XenbusBackend(BackendOf(settings), XenstoreConnection.Open, hypervisor, _reactors, logger);
     }
 
     /// <summary>

@@ -1,41 +1,45 @@
+using Blkring.Engine.Errors;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>xenstore by way of libxenstore.</summary>
-public sealed unsafe class LibXenstore : IXenstore
+public sealed unsafe class XenstoreConnection : IXenstore
 {
     private readonly XsHandle _handle;
 
-    private LibXenstore(XsHandle handle) => _handle = handle;
+    private XenstoreConnection(XsHandle handle) => _handle = handle;
 
     /// <summary>Connects to the store at XENSTORED_PATH, at the usual socket, or by the kernel's device.</summary>
     /// <exception cref="XenstoreException">What is missing, and what to install or to start.</exception>
-    public static LibXenstore Open()
+    public static XenstoreConnection Open()
     {
         try
         {
             XsHandle? handle = LibXenStore.Open(out int errno);
-            return handle is not null ? new LibXenstore(handle) : throw NoAnswer(errno);
+            return handle is not null ? new XenstoreConnection(handle) : throw NoAnswer(errno);
         }
         catch (DllNotFoundException)
         {
             throw new XenstoreException(
+                ErrorCode.StoreLibraryMissing,
                 "libxenstore.so.4 is missing: install the Debian package libxenstore4 (or your system's Xen libraries)"
             );
         }
     }
 
-    private static XenstoreException NoAnswer(int errno) =>
-        new(
-            $"xenstore does not answer ({Errno.Describe(errno)}): "
-                + (
-                    errno is Errno.EACCES or Errno.EPERM
-                        ? "run this as root"
-                        : "boot Xen and start xenstored (systemctl start xenstored), or point XENSTORED_PATH to its socket"
-                ),
+    private static XenstoreException NoAnswer(int errno)
+    {
+        bool denied = errno is Errno.EACCES or Errno.EPERM;
+        string advice = denied
+            ? "run this as root"
+            : "boot Xen and start xenstored (systemctl start xenstored), or set XENSTORED_PATH to its socket";
+        return new XenstoreException(
+            denied ? ErrorCode.StoreAccessDenied : ErrorCode.StoreNotRunning,
+            $"xenstore does not answer ({Errno.Describe(errno)}): {advice}",
             errno
         );
+    }
 
     public int Descriptor => LibXenStore.Fileno(_handle);
 
@@ -111,5 +115,9 @@ public sealed unsafe class LibXenstore : IXenstore
     }
 
     private static XenstoreException Failed(string call, string path, int error) =>
-        new($"xenstore {call} {path}".TrimEnd() + ": " + Errno.Describe(error), Math.Abs(error));
+        new(
+            ErrorCode.StoreCallFailed,
+            $"xenstore {call} {path}".TrimEnd() + ": " + Errno.Describe(error),
+            Math.Abs(error)
+        );
 }

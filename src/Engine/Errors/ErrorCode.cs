@@ -1,0 +1,74 @@
+namespace Blkring.Engine.Errors;
+
+/// <summary>
+/// What went wrong, as a value that does not change: the command line selects its advice by it, and tests match it.
+/// The name is part of the <c>--json</c> output, so a code is never renamed.
+/// </summary>
+public enum ErrorCode
+{
+    /// <summary>An exception that none of the others describes: a bug.</summary>
+    Unexpected,
+
+    // Images and block devices.
+    ImagePathEmpty,
+    ImagePathRelative,
+    ImageMissing,
+    ImageNotReadable,
+    ImageNotWritable,
+    ImageNotOpened,
+    ImageInUse,
+    ImageWrongType,
+    ImageEmpty,
+    ImageTooSmall,
+    ImageMisaligned,
+    ImageLengthUnknown,
+    ImageWithoutDirectIo,
+
+    // The keys of a device that the toolstack or its script wrote.
+    FrontendKeyMissing,
+    FrontendKeyWrong,
+    ImageKeyWrong,
+    ImageFormatUnsupported,
+    MediumMissing,
+
+    // What a frontend offered.
+    ConnectFailed,
+    KeyMissing,
+    KeyNotANumber,
+    KeyOutOfRange,
+    ProtocolUnknown,
+    RingSizeUnsupported,
+    RingMissing,
+    DomainMissing,
+    GrantLimitRefused,
+    GrantsNotMapped,
+    EventChannelNotBound,
+    JournalUnusable,
+    RingBroken,
+
+    // Warnings: the device is served, but not as configured.
+    GrantModeIgnored,
+    DriveLeftEmpty,
+
+    // Commands.
+    DeviceUnknown,
+    DeviceGone,
+    DeviceBusy,
+    DeviceNotConnected,
+    DeviceWithoutImage,
+    RequestsUnderWay,
+    MediumFixed,
+
+    // xenstore.
+    StoreLibraryMissing,
+    StoreAccessDenied,
+    StoreNotRunning,
+    StoreDisconnected,
+    StoreCallFailed,
+    StoreBusy,
+
+    // Xen.
+    XenLibraryMissing,
+    XenDeviceRefused,
+    GrantCopyUnsupported,
+}

@@ -1,0 +1,128 @@
+using Blkring.Abi;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
+
+namespace Blkring.Engine.Vbds;
+
+/// <summary>
+/// One ring: mapped and bound from its constructor on, served by a reactor from <see cref="Serve"/> to
+/// <see cref="Stop"/>.
+/// </summary>
+internal sealed unsafe class ServedRing
+{
+    private readonly RingAccess _access;
+    private readonly MappingBudget _budget;
+    private readonly int _mappedRanges;
+    private IReactors? _reactors;
+    private Reactor? _reactor;
+    private bool _stopped;
+
+    /// <param name="access">Owned from here on, whether this throws or not.</param>
+    public ServedRing(
+        RingAccess access,
+        VbdRing ring,
+        RingIdentity identity,
+        Disk disk,
+        VbdQueueOptions options,
+        string? journalPath,
+        MappingBudget budget
+    )
+    {
+        (_access, _budget) = (access, budget);
+        int pages = ring.References.Count,
+            slots = BlkifProtocols.MaxEntries(pages);
+        int ranges = options.MappedRanges(slots);
+        if (budget.TryTake(ranges))
+            _mappedRanges = ranges;
+        else
+            options = options with { GrantMode = GrantMode.Copy };
+        try
+        {
+            access.SetGrantLimit(pages + options.MappedPages(slots));
+            byte* shared = access.MapRing([.. ring.References]);
+            access.BindEventChannel(ring.EventChannel);
+            uint index = options.TakesOver ? Volatile.Read(ref ((Blkif.Sring*)shared)->RspProd) : 0;
+            Queue = CreateQueue(shared, identity, disk, options with { RingIndex = index }, journalPath);
+        }
+        catch
+        {
+            access.Dispose();
+            budget.Return(_mappedRanges);
+            throw;
+        }
+    }
+
+    public VbdQueue Queue { get; }
+
+    private VbdQueue CreateQueue(
+        byte* shared,
+        RingIdentity identity,
+        Disk disk,
+        VbdQueueOptions options,
+        string? journalPath
+    )
+    {
+        RingJournal? journal = journalPath is null ? null : new RingJournal(journalPath, identity);
+        try
+        {
+            return new VbdQueueFactory(shared, identity.Protocol, options with { Journal = journal }, disk).Create(
+                _access
+            );
+        }
+        catch
+        {
+            journal?.Dispose();
+            throw;
+        }
+    }
+
+    public void Serve(IReactors reactors)
+    {
+        Reactor reactor = reactors.Take();
+        try
+        {
+            reactor.Add(Queue);
+        }
+        catch
+        {
+            reactors.Release(reactor);
+            throw;
+        }
+        (_reactors, _reactor) = (reactors, reactor);
+    }
+
+    public bool Drain(TimeSpan timeout) => _stopped || _reactor is null || _reactor.Drain(Queue, timeout);
+
+    public void Resume()
+    {
+        if (!_stopped)
+            _reactor?.Resume(Queue);
+    }
+
+    /// <summary>Null while there is a request to be answered.</summary>
+    public long? PassesWhenIdle()
+    {
+        if (_stopped || _reactor is null)
+            return 0;
+        long? passes = null;
+        _reactor.Invoke(() => passes = Queue.HasUnanswered ? null : Queue.Statistics.Passes);
+        return passes;
+    }
+
+    public bool Stop(TimeSpan timeout)
+    {
+        if (_stopped)
+            return true;
+        if (_reactor is not null && !_reactor.Remove(Queue, timeout))
+            return false;
+        _stopped = true;
+        _access.Dispose();
+        Queue.Dispose();
+        _budget.Return(_mappedRanges);
+        if (_reactor is not null)
+            _reactors!.Release(_reactor);
+        return true;
+    }
+}
