@@ -118,7 +118,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             if (_maps[i].Status == GrantTable.GntstOkay)
                 Statistics.GrantUnmapPagesField += _maps[i].Count;
             else
-                Faults.Report(FaultKind.GrantMap, 0, _maps[i].Status, 0, _passStarted);
+                Faults.ReportUnmap(_maps[i].Count, _maps[i].Status, _passStarted);
         }
         _mapCount = 0;
     }

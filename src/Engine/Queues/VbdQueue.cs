@@ -237,7 +237,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         if (posted > _ring.EntryCount - (_ring.ReqCons - _ring.RspProdPvt))
         {
             _broken = true;
-            Faults.Report(FaultKind.BrokenRing, 0, 0, producer, _passStarted);
+            Faults.ReportBrokenRing(producer, _ring.ReqCons, _passStarted);
             return;
         }
         if (posted == 0)

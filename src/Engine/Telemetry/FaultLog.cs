@@ -2,33 +2,9 @@ using System.Diagnostics;
 
 namespace Blkring.Engine.Telemetry;
 
-public enum FaultKind : byte
-{
-    /// <summary>A request that could never be served: too many segments, beyond the end, …</summary>
-    InvalidRequest,
-
-    /// <summary>The frontend's producer index cannot be true; the queue has stopped for good (B4).</summary>
-    BrokenRing,
-
-    /// <summary>A grant could not be copied; <see cref="Fault.Code"/> is GNTST_*.</summary>
-    GrantCopy,
-
-    /// <summary>The disk failed; <see cref="Fault.Code"/> is a positive errno.</summary>
-    Disk,
-
-    /// <summary>A grant could not be mapped, or unmapped; <see cref="Fault.Code"/> is GNTST_*.</summary>
-    GrantMap,
-}
-
-/// <summary>Something worth a log line.</summary>
-/// <param name="Operation">BLKIF_OP_*</param>
-/// <param name="Sector">sector_number as the guest gave it</param>
-/// <param name="Suppressed">Faults left out since the one before, because the guest caused too many.</param>
-public readonly record struct Fault(FaultKind Kind, byte Operation, int Code, ulong Sector, long Suppressed);
-
 /// <summary>
-/// Bounded, rate-limited way for faults from the data plane to whoever logs (B13): a burst of 10, then one a second,
-/// however many a guest provokes. One writer (the queue's thread), one reader; neither allocates or waits.
+/// Carries faults from the data path to the thread that logs them (B13), rate-limited: a burst of 10, then one per
+/// second, however many a guest provokes. One writer (the queue's thread), one reader; neither allocates or waits.
 /// </summary>
 public sealed class FaultLog
 {
@@ -41,38 +17,44 @@ public sealed class FaultLog
         _read;
     private int _tokens = Burst;
     private long _lastRefill,
-        _suppressed;
+        _suppressed,
+        _suppressedSinceLast;
 
-    /// <summary>Faults that never became a record.</summary>
+    /// <summary>The number of faults that never became a record.</summary>
     public long Suppressed => Volatile.Read(ref _suppressed);
 
-    private long _suppressedSinceLast;
-
-    /// <summary>Writer's side.</summary>
+    /// <summary>Records the fault of a request. For the writer.</summary>
     /// <param name="now">Stopwatch ticks.</param>
     public void Report(FaultKind kind, byte operation, int code, ulong sector, long now)
     {
-        Refill(now);
-        // Volatile.Read pairs with the reader's Volatile.Write: its slot is free for us only after it was copied out.
-        uint unread = _written - Volatile.Read(ref _read);
-        // The last slot is kept for a broken ring, which comes once at most: a guest that floods the log first cannot
-        // hide it.
-        bool kept = kind == FaultKind.BrokenRing ? unread < Capacity : _tokens > 0 && unread < Capacity - 1;
-        if (!kept)
-        {
-            _suppressedSinceLast++;
-            Volatile.Write(ref _suppressed, _suppressed + 1);
-            return;
-        }
-        if (_tokens > 0)
-            _tokens--;
-        _ring[_written % Capacity] = new Fault(kind, operation, code, sector, _suppressedSinceLast);
-        _suppressedSinceLast = 0;
-        // Pairs with the reader's Volatile.Read: the record is whole before it is seen.
-        Volatile.Write(ref _written, _written + 1);
+        if (TryAdmit(kind, now))
+            Publish(new Fault(kind, operation, code, sector, _suppressedSinceLast));
     }
 
-    /// <summary>Reader's side.</summary>
+    /// <summary>Records that the ring's indices are impossible. For the writer, at most once per queue.</summary>
+    public void ReportBrokenRing(uint requestProducer, uint requestConsumer, long now)
+    {
+        if (TryAdmit(FaultKind.BrokenRing, now))
+        {
+            Publish(
+                new Fault(FaultKind.BrokenRing, 0, 0, 0, _suppressedSinceLast)
+                {
+                    RequestProducer = requestProducer,
+                    RequestConsumer = requestConsumer,
+                }
+            );
+        }
+    }
+
+    /// <summary>Records that mapped pages could not be unmapped. For the writer.</summary>
+    /// <param name="status">GNTST_*</param>
+    public void ReportUnmap(int pages, int status, long now)
+    {
+        if (TryAdmit(FaultKind.GrantUnmap, now))
+            Publish(new Fault(FaultKind.GrantUnmap, 0, status, 0, _suppressedSinceLast) { Pages = pages });
+    }
+
+    /// <summary>Takes the oldest record. For the reader.</summary>
     public bool TryRead(out Fault fault)
     {
         if (_read == Volatile.Read(ref _written))
@@ -83,6 +65,35 @@ public sealed class FaultLog
         fault = _ring[_read % Capacity];
         Volatile.Write(ref _read, _read + 1);
         return true;
+    }
+
+    /// <summary>Charges the rate limit for one record, or counts it as suppressed.</summary>
+    private bool TryAdmit(FaultKind kind, long now)
+    {
+        Refill(now);
+        // Volatile.Read pairs with the reader's Volatile.Write: a slot may be reused only after it was copied out.
+        uint unread = _written - Volatile.Read(ref _read);
+        // The last slot is kept for a broken ring, which happens at most once: a guest that floods the log first cannot
+        // hide it.
+        bool admitted = kind == FaultKind.BrokenRing ? unread < Capacity : _tokens > 0 && unread < Capacity - 1;
+        if (!admitted)
+        {
+            _suppressedSinceLast++;
+            Volatile.Write(ref _suppressed, _suppressed + 1);
+        }
+        else if (_tokens > 0)
+        {
+            _tokens--;
+        }
+        return admitted;
+    }
+
+    private void Publish(in Fault fault)
+    {
+        _ring[_written % Capacity] = fault;
+        _suppressedSinceLast = 0;
+        // Pairs with the reader's Volatile.Read: the record is complete before it is visible.
+        Volatile.Write(ref _written, _written + 1);
     }
 
     private void Refill(long now)

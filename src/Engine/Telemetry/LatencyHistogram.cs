@@ -4,8 +4,8 @@ using System.Runtime.CompilerServices;
 namespace Blkring.Engine.Telemetry;
 
 /// <summary>
-/// Counts of values in log-linear buckets: 32 a power of two, so any quantile is exact to about 3 percent, from 1 to
-/// 2^40. One writer; readers on other threads see counts that are each right but not of one instant.
+/// Counts values in log-linear buckets: 32 per power of two, so a quantile is exact to about 3 percent, from 1 to 2^40.
+/// One writer; a reader on another thread sees counts that are each correct but were not read at one instant.
 /// </summary>
 /// <remarks>
 /// HdrHistogram would serve; it is not in every registry, and this is the one page of it that is needed.
@@ -38,7 +38,8 @@ public sealed class LatencyHistogram
     }
 
     /// <summary>
-    /// The value that <paramref name="quantile"/> (0 to 1) of the records do not exceed; 0 when there are none.
+    /// The smallest value that at least <paramref name="quantile"/> (0 to 1) of the records do not exceed, to the bucket's
+    /// precision; 0 without records.
     /// </summary>
     public long ValueAt(double quantile)
     {
@@ -68,7 +69,7 @@ public sealed class LatencyHistogram
         Count = Sum = Max = 0;
     }
 
-    // Values below 32 have a bucket each; above, the five bits after the leading one choose the bucket.
+    // Each value below 32 has its own bucket; above, the five bits after the leading one select it.
     private static int BucketOf(long value)
     {
         if (value < SubBuckets)

@@ -3,7 +3,8 @@ using System.Runtime.CompilerServices;
 namespace Blkring.Engine.Telemetry;
 
 /// <summary>
-/// What accounting tells apart (B21). A WRITE_BARRIER counts as a flush, as a FLUSH_DISKCACHE with data does.
+/// The kinds of request that accounting distinguishes (B21). A WRITE_BARRIER counts as a flush, and so does a
+/// FLUSH_DISKCACHE with data.
 /// </summary>
 public enum RequestKind : byte
 {
@@ -12,11 +13,11 @@ public enum RequestKind : byte
     Flush,
     Discard,
 
-    /// <summary>An operation nobody offered; only ever counted as invalid.</summary>
+    /// <summary>An operation that the backend does not offer; only ever counted as invalid.</summary>
     Other,
 }
 
-/// <summary>Counters of one kind of request.</summary>
+/// <summary>The counters of one kind of request.</summary>
 public sealed class KindStatistics
 {
     internal long OperationsField,
@@ -24,16 +25,16 @@ public sealed class KindStatistics
         FailedField,
         InvalidField;
 
-    /// <summary>Answered OKAY.</summary>
+    /// <summary>Requests answered with BLKIF_RSP_OKAY.</summary>
     public long Operations => Volatile.Read(ref OperationsField);
 
-    /// <summary>Moved or discarded by answered requests.</summary>
+    /// <summary>Bytes transferred or discarded by answered requests.</summary>
     public long Bytes => Volatile.Read(ref BytesField);
 
-    /// <summary>Valid, but the disk or a grant failed.</summary>
+    /// <summary>Valid requests that failed because of the disk or a grant.</summary>
     public long Failed => Volatile.Read(ref FailedField);
 
-    /// <summary>Rejected before anything was touched (B8).</summary>
+    /// <summary>Requests rejected by validation, before any I/O (B8).</summary>
     public long Invalid => Volatile.Read(ref InvalidField);
 
     /// <summary>Nanoseconds from taking the request off the ring to pushing its response.</summary>
@@ -41,7 +42,7 @@ public sealed class KindStatistics
 }
 
 /// <summary>
-/// Accounting of one queue (B21): written by the queue's thread only, read by anyone. Allocated at connect.
+/// The accounting of one queue (B21). Only the queue's thread writes it; any thread may read it. Allocated at connect.
 /// </summary>
 public sealed class QueueStatistics
 {
@@ -71,37 +72,37 @@ public sealed class QueueStatistics
     public KindStatistics Discard => this[RequestKind.Discard];
     public KindStatistics Other => this[RequestKind.Other];
 
-    /// <summary>Turns of the queue that found something to do.</summary>
+    /// <summary>Passes that found something to do.</summary>
     public long Passes => Volatile.Read(ref PassesField);
     public long GrantCopyCalls => Volatile.Read(ref GrantCopyCallsField);
     public long GrantCopySegments => Volatile.Read(ref GrantCopySegmentsField);
 
     /// <summary>
-    /// Flushes that needed no disk operation of their own, because they were wanted together with another.
+    /// Flushes that needed no disk operation of their own, because one served several of them.
     /// </summary>
     public long MergedFlushes => Volatile.Read(ref MergedFlushesField);
     public long GrantMapCalls => Volatile.Read(ref GrantMapCallsField);
     public long GrantMapPages => Volatile.Read(ref GrantMapPagesField);
     public long GrantUnmapCalls => Volatile.Read(ref GrantUnmapCallsField);
 
-    /// <summary>As many as were mapped, but for those that are mapped now.</summary>
+    /// <summary>Pages unmapped; the difference to <see cref="GrantMapPages"/> is mapped now.</summary>
     public long GrantUnmapPages => Volatile.Read(ref GrantUnmapPagesField);
     public long Pushes => Volatile.Read(ref PushesField);
     public long Notifications => Volatile.Read(ref NotificationsField);
 
-    /// <summary>Completions whose slot had moved on: noticed, never followed.</summary>
+    /// <summary>Completions for a slot that has been reused since: counted and otherwise ignored.</summary>
     public long StaleCompletions => Volatile.Read(ref StaleCompletionsField);
 
-    /// <summary>Disk operations started again after EINTR or EAGAIN.</summary>
+    /// <summary>Disk operations repeated after EINTR or EAGAIN.</summary>
     public long Retries => Volatile.Read(ref RetriesField);
 
-    /// <summary>Requests in flight, sampled once a pass.</summary>
+    /// <summary>Requests in flight, sampled once per pass.</summary>
     public LatencyHistogram QueueDepth { get; } = new();
 
-    /// <summary>Requests taken off the ring by one pass.</summary>
+    /// <summary>The number of requests that a pass took off the ring.</summary>
     public LatencyHistogram BatchSize { get; } = new();
 
-    /// <summary>Requests answered, whatever the status.</summary>
+    /// <summary>Requests answered, with any status.</summary>
     public long Answered
     {
         get

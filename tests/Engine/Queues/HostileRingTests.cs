@@ -44,7 +44,7 @@ public sealed unsafe class HostileRingTests
         Assert.True(rig.Queue.IsBroken);
         Fault fault = Assert.Single(rig.Faults());
         Assert.Equal(FaultKind.BrokenRing, fault.Kind);
-        Assert.Equal(32 + distance, fault.Sector);
+        Assert.Equal((32 + distance, (uint)inFlight), (fault.RequestProducer, fault.RequestConsumer));
         Assert.Equal(inFlight, rig.Disk.Started.Length);
 
         // What was taken before is answered, with its own id.

@@ -55,8 +55,12 @@ public sealed class FaultLogTests
         for (int i = 0; i < 1000; i++)
             log.Report(FaultKind.InvalidRequest, 1, 5, 0, (100 + i) * s_second);
         long missing = log.Suppressed;
-        log.Report(FaultKind.BrokenRing, 0, 0, 77, 1100 * s_second);
-        Assert.Equal(new Fault(FaultKind.BrokenRing, 0, 0, 77, missing), ReadAll(log)[^1]);
+        log.ReportBrokenRing(requestProducer: 77, requestConsumer: 12, 1100 * s_second);
+        Fault last = ReadAll(log)[^1];
+        Assert.Equal(
+            (FaultKind.BrokenRing, 77U, 12U, missing),
+            (last.Kind, last.RequestProducer, last.RequestConsumer, last.Suppressed)
+        );
     }
 
     [Fact]

@@ -104,7 +104,8 @@ public sealed class XenTests
         Assert.Equal(Blkif.RspOkay, Assert.Single(Post(guest.Frontend, Blkif.OpRead)).Status);
         FakeXen.Fail(FakeFailure.Unmap, 0);
         Assert.True(guest.Vbd.Queue!.Faults.TryRead(out Fault fault));
-        Assert.Equal(FaultKind.GrantMap, fault.Kind);
+        Assert.Equal((FaultKind.GrantUnmap, 1, false), (fault.Kind, fault.Pages, fault.IsOfRequest));
+        Assert.Matches("^1 page\\(s\\) stay mapped: GNTST_[a-z_]+$", fault.Describe());
         Assert.Equal(2, FakeXen.Count(FakeCount.Mapped));
         guest.Work(depth: 8);
         guest.Disconnect();

@@ -165,7 +165,7 @@ internal sealed class DemoDevice : IDisposable
             while (queue.Faults.TryRead(out Fault fault))
             {
                 string suppressed = fault.Suppressed > 0 ? $" ({fault.Suppressed} more before it)" : "";
-                yield return $"{fault.Kind}, operation {fault.Operation}, sector {fault.Sector}, code {fault.Code}{suppressed}";
+                yield return $"{fault.Kind}: {fault.Describe()}{suppressed}";
             }
         }
     }
