@@ -180,9 +180,16 @@ public static unsafe partial class Libc
     public const uint STATX_BASIC_STATS = 0x7ff;
     public const uint STATX_DIOALIGN = 0x2000;
     public const ushort S_IFMT = 0xf000;
+    public const ushort S_IFDIR = 0x4000;
     public const ushort S_IFBLK = 0x6000;
     public const ushort S_IFREG = 0x8000;
     public const ushort S_IFSOCK = 0xc000;
+
+    // linux/stat.h: permission bits, three per class as in the octal notation that C# lacks
+    public const ushort S_IRUSR = 0b100_000_000;
+    public const ushort S_IWUSR = 0b010_000_000;
+    public const ushort S_IWGRP = 0b000_010_000;
+    public const ushort S_IWOTH = 0b000_000_010;
 
     // linux/fs.h
     public const uint BLKROGET = 0x125e;

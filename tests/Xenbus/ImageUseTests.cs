@@ -21,7 +21,7 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
         Assert.Contains("is in use", world.Status(second.Id)!.LastError, StringComparison.Ordinal);
         second.Publish();
         world.Toolstack.WaitFor(second.Id, XenbusState.Closing);
-        Assert.Contains("--lock no", world.Toolstack.Error(second.Id), StringComparison.Ordinal);
+        Assert.Contains("turn image locking off", world.Toolstack.Error(second.Id), StringComparison.Ordinal);
         Assert.Equal(world.Toolstack.Error(second.Id), world.Toolstack.Read(second.Id, "hotplug-error"));
         Assert.False(second.AnyMapped);
         first.VerifyIo(20);
@@ -134,7 +134,7 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
                         {
                             Writable = options.Writable,
                             Lock = options.Lock,
-                            LeastAlignmentBytes = 4096,
+                            MinAlignmentBytes = 4096,
                         }
                     ),
             };

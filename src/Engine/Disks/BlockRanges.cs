@@ -1,10 +1,13 @@
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// The blocks of one disk that writes are under way on, of all its queues, whatever threads turn them: a write of part
-/// of a block, which reads the block, changes it and writes it back, excludes every other write of that block; writes
-/// of whole blocks do not exclude each other. A fixed table; who finds it full, or a block taken, waits and asks again.
+/// The ranges of one disk that are being written, shared by all its queues on any threads. A read-modify-write of a
+/// block excludes every other write of that block; writes of whole blocks do not exclude each other.
 /// </summary>
+/// <remarks>
+/// The table has a fixed size. When it is full or the range is in conflict, <see cref="TryTake"/> fails and the caller
+/// tries again after the next completion.
+/// </remarks>
 public sealed class BlockRanges
 {
     public const int None = -1;
@@ -20,12 +23,13 @@ public sealed class BlockRanges
     private readonly Range[] _ranges = new Range[Capacity];
     private SpinLock _lock = new(enableThreadOwnerTracking: false);
 
-    // Entries from here on are free.
+    // All entries from this one on are free.
     private int _used;
 
     /// <summary>Takes a range of bytes for a write.</summary>
-    /// <param name="exclusive">Nobody else may write any of it meanwhile.</param>
-    /// <returns>What to return afterwards, or <see cref="None"/>.</returns>
+    /// <param name="end">The first byte after the range.</param>
+    /// <param name="exclusive">Whether no other write may overlap the range: a read-modify-write.</param>
+    /// <returns>The entry, for <see cref="Return"/>; or <see cref="None"/>.</returns>
     public int TryTake(long start, long end, bool exclusive)
     {
         bool taken = false;

@@ -2,21 +2,27 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Disks;
 
-/// <summary>Does one discard and waits for it: 0 or a negative errno. Lengths in bytes.</summary>
+/// <summary>Performs one discard and waits for it: 0 or a negative errno. Lengths in bytes.</summary>
 internal delegate int DiscardCall(int descriptor, DiscardMethod method, long offsetBytes, int lengthBytes);
 
 /// <summary>
-/// A thread for the discards of one disk that io_uring cannot do: BLKDISCARD before Linux 6.12, and all where io_uring
-/// is refused. A discard can take seconds, and a reactor's thread has other disks to serve. It starts with the first of
-/// them, and is the disk's own, so that a sick device holds up nobody else.
+/// A thread for the discards of one disk that io_uring cannot do: BLKDISCARD before Linux 6.12, and all of them where
+/// io_uring is refused. A discard can take seconds, and a reactor's thread has other disks to serve. The thread starts
+/// with the first discard, and each disk has its own, so that a device that hangs delays no other.
 /// </summary>
+/// <remarks>
+/// Queues hand jobs over and fetch completions through a <see cref="Port"/>. The lock is held for a few instructions at a
+/// time, never during a discard.
+/// </remarks>
 public sealed class DiscardThread : IDisposable
 {
-    /// <summary>A discard that the device does not end must not hang who closes the disk as well.</summary>
-    private const int PatienceMs = 1000;
+    /// <summary>Closing the disk does not wait longer for a discard that the device does not finish.</summary>
+    private const int EndTimeoutMs = 1000;
+    private const int StackBytes = 256 * 1024;
 
     private readonly FileDescriptor _file;
     private readonly DiscardCall _call;
+    private readonly bool _ownThread;
 
     // Guards everything below, and the ports.
     private readonly object _gate = new();
@@ -28,16 +34,33 @@ public sealed class DiscardThread : IDisposable
     public DiscardThread(FileDescriptor file)
         : this(file, Perform) { }
 
-    /// <param name="call">What stands for the kernel, in tests.</param>
-    internal DiscardThread(FileDescriptor file, DiscardCall call) => (_file, _call) = (file, call);
+    /// <param name="call">Stands for the kernel, in tests and simulations.</param>
+    /// <param name="ownThread">False starts no thread: the owner calls <see cref="RunOnce"/>.</param>
+    internal DiscardThread(FileDescriptor file, DiscardCall call, bool ownThread = true) =>
+        (_file, _call, _ownThread) = (file, call, ownThread);
 
-    /// <summary>For one queue, on the thread that turns it.</summary>
+    /// <summary>Opens a port for one queue, on the thread that serves it.</summary>
     internal Port Open(in DiskAttachment attachment)
     {
         Port port = new(this, attachment.MaxDiscards, attachment.Wake);
         lock (_gate)
             _ports.Add(port);
         return port;
+    }
+
+    /// <summary>Performs the oldest job of the next port that has one, on the calling thread.</summary>
+    /// <returns>False if there was no job.</returns>
+    internal bool RunOnce()
+    {
+        Port port;
+        Job job;
+        lock (_gate)
+        {
+            if (!TryTakeJob(out port, out job))
+                return false;
+        }
+        Perform(port, in job);
+        return true;
     }
 
     public void Dispose()
@@ -47,7 +70,7 @@ public sealed class DiscardThread : IDisposable
             _ending = true;
             Monitor.Pulse(_gate);
         }
-        _thread?.Join(PatienceMs);
+        _thread?.Join(EndTimeoutMs);
     }
 
     private static int Perform(int descriptor, DiscardMethod method, long offsetBytes, int lengthBytes) =>
@@ -63,25 +86,28 @@ public sealed class DiscardThread : IDisposable
             _ => -Errno.EOPNOTSUPP,
         };
 
+    private void Perform(Port port, in Job job) =>
+        port.Complete(job.Tag, _call(_file.Value, job.Method, job.OffsetBytes, job.LengthBytes));
+
     /// <summary>
-    /// Once in a disk's life, on a reactor's thread: the only thing here that allocates after the attachment.
+    /// Called once per disk, on a reactor's thread: the only allocation after the queues were attached.
     /// </summary>
     private void StartThread()
     {
-        _thread = new Thread(Run, maxStackSize: 256 * 1024) { Name = "blkring-discard", IsBackground = true };
+        _thread = new Thread(Run, StackBytes) { Name = "blkring-discard", IsBackground = true };
         _thread.Start();
     }
 
     private void Run()
     {
-        // While this thread may be in a call, the number must not come to mean another file, whoever closes the disk.
+        // The disk may be closed during a call: until the call has returned, its descriptor's number must not be given to
+        // another file.
         bool held = false;
         _file.DangerousAddRef(ref held);
         try
         {
-            int descriptor = _file.Value;
-            while (TakeJob(out Port port, out Job job))
-                port.Complete(job.Tag, _call(descriptor, job.Method, job.OffsetBytes, job.LengthBytes));
+            while (WaitForJob(out Port port, out Job job))
+                Perform(port, in job);
         }
         finally
         {
@@ -89,21 +115,30 @@ public sealed class DiscardThread : IDisposable
         }
     }
 
-    /// <summary>Waits for the next one, of the queues in turn. False at the end.</summary>
-    private bool TakeJob(out Port port, out Job job)
+    /// <returns>False when the disk is being closed.</returns>
+    private bool WaitForJob(out Port port, out Job job)
     {
         lock (_gate)
         {
             while (!_ending)
             {
-                for (int i = 0; i < _ports.Count; i++)
-                {
-                    port = _ports[_next++ % _ports.Count];
-                    if (port.TryTake(out job))
-                        return true;
-                }
+                if (TryTakeJob(out port, out job))
+                    return true;
                 Monitor.Wait(_gate);
             }
+        }
+        (port, job) = (null!, default);
+        return false;
+    }
+
+    /// <summary>Takes a job, from the ports in turn. The caller holds the lock.</summary>
+    private bool TryTakeJob(out Port port, out Job job)
+    {
+        for (int i = 0; i < _ports.Count; i++)
+        {
+            port = _ports[_next++ % _ports.Count];
+            if (port.TryTake(out job))
+                return true;
         }
         (port, job) = (null!, default);
         return false;
@@ -117,10 +152,10 @@ public sealed class DiscardThread : IDisposable
         public DiscardMethod Method;
     }
 
-    /// <summary>One queue's end of it.</summary>
+    /// <summary>One queue's jobs and completions.</summary>
     internal sealed class Port(DiscardThread thread, int capacity, Action? wake)
     {
-        // A queue never has more under way than it said, so that neither ring overflows.
+        // A queue never has more discards in flight than it announced, so neither array overflows.
         private readonly Job[] _jobs = new Job[capacity];
         private readonly DiskCompletion[] _done = new DiskCompletion[capacity];
         private int _firstJob,
@@ -141,7 +176,7 @@ public sealed class DiscardThread : IDisposable
                     Tag = operation.Tag,
                     Method = operation.DiscardMethod,
                 };
-                if (thread._thread is null)
+                if (thread._thread is null && thread._ownThread)
                     thread.StartThread();
                 Monitor.Pulse(thread._gate);
             }
@@ -150,8 +185,8 @@ public sealed class DiscardThread : IDisposable
 
         public int Reap(Span<DiskCompletion> completions)
         {
-            // A glance for every turn of a queue that discards nothing; one that is missed has its wake-up still to
-            // come.
+            // Every pass of every queue comes by here, so the common case takes no lock. A completion that is missed now
+            // is found later: its wake-up is still to come.
             if (Volatile.Read(ref _doneCount) == 0)
                 return 0;
             lock (thread._gate)
@@ -165,7 +200,7 @@ public sealed class DiscardThread : IDisposable
             }
         }
 
-        /// <summary>Nothing of the queue is under way; whoever wakes it has done so.</summary>
+        /// <summary>Called when no discard of the queue is in flight; no wake-up comes afterwards.</summary>
         public void Close()
         {
             lock (thread._gate)
@@ -185,7 +220,8 @@ public sealed class DiscardThread : IDisposable
 
         internal void Complete(ulong tag, int result)
         {
-            // Under the lock also the wake-up: the queue cannot take the completion, end and close before it.
+            // The wake-up is under the lock as well: otherwise the queue could take the completion, detach and close this
+            // port before the wake-up.
             lock (thread._gate)
             {
                 _done[(_firstDone + _doneCount) % capacity] = new DiskCompletion { Tag = tag, Result = result };

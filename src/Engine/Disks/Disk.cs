@@ -1,15 +1,39 @@
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// A virtual disk's backing store: the control plane's view. Owns descriptors or memory; several queues may use it. The
-/// data plane's view is an <see cref="IDiskIo"/> that <see cref="Accept{TResult}"/> hands to whoever builds a queue.
+/// The backing store of a virtual disk, as the control plane sees it: its length, its properties, and the ownership of
+/// its descriptors or memory. Any number of queues may use it, on any threads.
 /// </summary>
+/// <remarks>
+/// <b>A further kind of disk</b> needs one file with two types: a subclass of this class, and a struct that implements
+/// <see cref="IDiskIo"/>, its data plane, which <see cref="Accept{TResult}"/> hands to the <see cref="IDiskVisitor{TResult}"/>.
+/// The queue is then compiled for that struct, so nothing else has to know it; what opens the disk (for the daemon,
+/// Device.Image.cs of Xenbus) creates an instance. <see cref="NullDisk"/> is the smallest example,
+/// <see cref="MemoryDisk"/> one that transfers data, <see cref="FileDisk"/> with <see cref="FileDiskIo"/> one that
+/// completes later.
+/// <para>
+/// <b>Threads.</b> A control-plane thread creates, resizes and disposes the disk. The reactors' threads call
+/// <see cref="RefuseDiscard(DiscardMethod)"/> and read the properties. Whatever changes after construction
+/// (<see cref="CapacitySectors"/>, <see cref="DiscardMethod"/>) is read and written atomically.
+/// </para>
+/// <para>
+/// <b>Lifetime.</b> The disk is disposed after its last queue: a queue's data plane uses the descriptors and memory
+/// without holding them.
+/// </para>
+/// <para>
+/// <b>Read-only.</b> If <see cref="ReadOnly"/>, the device is announced as read-only and the queue rejects every request
+/// that would change the disk before it becomes an operation, so a data plane never sees one. The store is opened
+/// read-only as well, where it can be.
+/// </para>
+/// </remarks>
 public abstract class Disk : IDisposable
 {
-    /// <summary>blkif counts in these, whatever the disk's own sector is (blkif.h, sector-size).</summary>
+    /// <summary>The unit in which blkif counts, whatever the disk's own sector is (blkif.h, sector-size).</summary>
     public const int SectorBytes = 512;
     public const int SectorShift = 9;
 
+    private readonly int _alignmentBytes = SectorBytes;
+    private readonly int _discardBlockBytes = SectorBytes;
     private long _capacitySectors;
     private int _discardMethod;
 
@@ -19,21 +43,20 @@ public abstract class Disk : IDisposable
         ReadOnly = readOnly;
     }
 
-    /// <summary>Length in 512-byte sectors. Changes only by <see cref="Resize"/>.</summary>
+    /// <summary>The length in 512-byte sectors. Only <see cref="Resize"/> changes it.</summary>
     public long CapacitySectors => Volatile.Read(ref _capacitySectors);
 
     public bool ReadOnly { get; }
 
-    /// <summary>The store's own sector (BLKSSZGET): 512 or 4096.</summary>
+    /// <summary>The store's own sector, 512 or 4096 bytes (BLKSSZGET).</summary>
     public int LogicalSectorBytes { get; protected init; } = SectorBytes;
 
-    /// <summary>What the store writes in one piece (BLKPBSZGET): physical-sector-size.</summary>
+    /// <summary>The unit that the store writes without reading it first (BLKPBSZGET): physical-sector-size.</summary>
     public int PhysicalSectorBytes { get; protected init; } = SectorBytes;
 
     /// <summary>
-    /// What offset and length of each transfer must be multiples of, in bytes: with O_DIRECT the logical sector,
-    /// through the page cache
-    /// 512. Queues see to it; at most a page.
+    /// The unit of the offset and length of every transfer: the logical sector with O_DIRECT, 512 bytes through the page
+    /// cache, never more than a page. Queues turn other writes into a read-modify-write.
     /// </summary>
     public int AlignmentBytes
     {
@@ -45,22 +68,17 @@ public abstract class Disk : IDisposable
         }
     }
 
-    private readonly int _alignmentBytes = SectorBytes;
-
     /// <summary>
-    /// Sectors of a store of that length that can be served: of a block that it has only in part nothing can be
-    /// written.
+    /// The number of sectors that can be served of a store with that length: an incomplete last block cannot be written.
     /// </summary>
     public long SectorsOf(long lengthBytes) => (lengthBytes & -_alignmentBytes) >> SectorShift;
 
-    /// <summary>
-    /// Where <see cref="AlignmentBytes"/> is more than a sector: the blocks that writes are under way on.
-    /// </summary>
+    /// <summary>The ranges that are being written; null if <see cref="AlignmentBytes"/> is one sector.</summary>
     internal BlockRanges? Ranges { get; private init; }
 
     /// <summary>
-    /// What offset and length of each discard must be multiples of, in bytes: of a block device its logical sector,
-    /// whatever cache stands before it. Queues see to it.
+    /// The unit of the offset and length of every discard: a block device's logical sector, whatever cache is used.
+    /// Queues keep to it.
     /// </summary>
     public int DiscardBlockBytes
     {
@@ -68,38 +86,37 @@ public abstract class Disk : IDisposable
         protected init => _discardBlockBytes = value;
     }
 
-    private readonly int _discardBlockBytes = SectorBytes;
-
-    /// <summary>What the store discards in one piece: discard-granularity; 0 when it does not say.</summary>
+    /// <summary>The smallest unit that a discard frees: discard-granularity; 0 if the store does not report it.</summary>
     public int DiscardGranularityBytes { get; protected init; } = SectorBytes;
 
-    /// <summary>Where the first of those pieces starts, from the start of the disk: discard-alignment.</summary>
+    /// <summary>The offset of the first of those units from the start of the disk: discard-alignment.</summary>
     public int DiscardAlignmentBytes { get; protected init; }
 
-    /// <summary>Whether a discarded range reads as zeros afterwards. Where not, its content is undefined.</summary>
+    /// <summary>Whether a discarded range reads as zeros. If not, its content is undefined.</summary>
     public abstract bool DiscardZeroes { get; }
 
-    /// <summary>
-    /// How discards are done now. Changes only forward, by <see cref="RefuseDiscard(DiscardMethod)"/>.
-    /// </summary>
+    /// <summary>The method of discards from now on. Only <see cref="RefuseDiscard(DiscardMethod)"/> changes it.</summary>
     public DiscardMethod DiscardMethod => (DiscardMethod)Volatile.Read(ref _discardMethod);
 
-    /// <summary>The method after which there is no other to try.</summary>
+    /// <summary>The last method to try.</summary>
     protected DiscardMethod LastDiscardMethod { get; init; } = DiscardMethod.PunchHole;
 
-    /// <summary>Offered until the store has refused every method.</summary>
+    /// <summary>Whether discards are offered: until the store has refused every method.</summary>
     public bool DiscardSupported => !ReadOnly && DiscardMethod != DiscardMethod.None;
 
-    /// <summary>One line for people: what it is, how it is opened and why.</summary>
+    /// <summary>
+    /// Whether the kernel pins the pages of a transfer's memory while it is in flight, even after the process has ended.
+    /// </summary>
+    public virtual bool PinsPages => false;
+
+    /// <summary>One line for people: what the disk is, how it was opened and why.</summary>
     public abstract string Describe();
 
-    /// <summary>
-    /// Gives the visitor this disk's data plane by its own type, so that the queue is compiled for it.
-    /// </summary>
+    /// <summary>Hands this disk's data plane to the visitor, with its concrete type.</summary>
     public abstract TResult Accept<TResult>(IDiskVisitor<TResult> visitor);
 
     /// <summary>
-    /// Requests up to the new length are served from now on (B23). The store itself must already be that long.
+    /// Serves requests up to the new length from now on (B23). The store itself must already have that length.
     /// </summary>
     public virtual void Resize(long capacitySectors)
     {
@@ -107,22 +124,15 @@ public abstract class Disk : IDisposable
         Volatile.Write(ref _capacitySectors, capacitySectors);
     }
 
-    /// <summary>
-    /// The kernel holds the pages of a transfer's memory for as long as it is under way, also when the process is gone.
-    /// </summary>
-    public virtual bool PinsPages => false;
-
-    /// <summary>No discards: requests are answered EOPNOTSUPP without trying.</summary>
+    /// <summary>Turns discards off: requests are answered BLKIF_RSP_EOPNOTSUPP without asking the store.</summary>
     internal void RefuseDiscard() => Volatile.Write(ref _discardMethod, (int)DiscardMethod.None);
 
-    /// <summary>
-    /// The store cannot discard in this way: later requests are done in the next one. From any thread.
-    /// </summary>
-    /// <returns>False when there is no way left.</returns>
+    /// <summary>Records that the store refuses a method: later requests use the next one. From any thread.</summary>
+    /// <returns>False if no method is left.</returns>
     internal bool RefuseDiscard(DiscardMethod refused)
     {
         DiscardMethod next = refused < LastDiscardMethod ? refused + 1 : DiscardMethod.None;
-        // Queues hear of the same refusal one after the other: who comes late must not give up what follows.
+        // Several queues learn of the same refusal one after another: only the first may move on to the next method.
         Interlocked.CompareExchange(ref _discardMethod, (int)next, (int)refused);
         return DiscardSupported;
     }
@@ -134,11 +144,4 @@ public abstract class Disk : IDisposable
     }
 
     protected virtual void Dispose(bool disposing) { }
-}
-
-/// <summary>Takes a disk's data plane by its own type.</summary>
-public interface IDiskVisitor<out TResult>
-{
-    TResult Visit<TDisk>(TDisk io)
-        where TDisk : struct, IDiskIo;
 }

@@ -5,12 +5,13 @@ using Blkring.Interop;
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// What a store is good at, for the frontend to know: it may ask for anything at 512-byte granularity all the same.
+/// The block sizes of a store, which are announced to the frontend. They are advice: the frontend may still send
+/// requests at 512-byte granularity.
 /// </summary>
-/// <param name="LogicalSectorBytes">The least that the store itself takes.</param>
-/// <param name="PhysicalSectorBytes">The least that is written without being read first.</param>
-/// <param name="DiscardGranularityBytes">The least that a discard frees.</param>
-/// <param name="DiscardAlignmentBytes">Where the first such unit starts.</param>
+/// <param name="LogicalSectorBytes">The smallest unit that the store accepts.</param>
+/// <param name="PhysicalSectorBytes">The smallest unit that the store writes without reading it first.</param>
+/// <param name="DiscardGranularityBytes">The smallest unit that a discard frees.</param>
+/// <param name="DiscardAlignmentBytes">The offset of the first such unit from the start of the disk.</param>
 public readonly record struct DiskGeometry(
     int LogicalSectorBytes,
     int PhysicalSectorBytes,
@@ -20,14 +21,14 @@ public readonly record struct DiskGeometry(
 {
     private const int MaxUnitBytes = 1 << 30;
 
-    /// <summary>Asks the file or device; what it does not tell is taken to be one sector.</summary>
+    /// <summary>Asks the file or device; a value that it does not report is one sector.</summary>
     public static DiskGeometry Of(FileDescriptor file, bool blockDevice)
     {
         if (Libc.Fstatx(file.Value, Libc.STATX_BASIC_STATS, out statx status) < 0)
             return new DiskGeometry(Disk.SectorBytes, Disk.SectorBytes, Disk.SectorBytes, 0);
         if (!blockDevice)
         {
-            // st_blksize is what a file system likes best, which can be far more than its block.
+            // st_blksize is the preferred size of I/O, which can be far more than the file system's block.
             int block = (int)Math.Clamp(status.stx_blksize, Disk.SectorBytes, Arena.PageBytes);
             return new DiskGeometry(Disk.SectorBytes, block, block, 0);
         }
@@ -52,13 +53,13 @@ public readonly record struct DiskGeometry(
         return Libc.Ioctl(file.Value, request, &bytes) >= 0 && bytes >= Disk.SectorBytes ? bytes : Disk.SectorBytes;
     }
 
-    /// <summary>A number that sysfs has of a device, in bytes; 0 when it has none.</summary>
-    /// <param name="device">The device's folder, or a link to it.</param>
+    /// <summary>One of the limits that sysfs has for a device, in bytes; 0 if it has none.</summary>
+    /// <param name="device">The device's folder in sysfs, or a link to it.</param>
     internal static int ReadLimit(string device, string name)
     {
         try
         {
-            // A partition has its disk's queue: the folder above, of where the link leads.
+            // A partition has no queue of its own: the disk's is in the folder above the link's target.
             string folder = Directory.ResolveLinkTarget(device, returnFinalTarget: true)?.FullName ?? device;
             string path = Path.Combine(folder, name);
             if (!File.Exists(path))

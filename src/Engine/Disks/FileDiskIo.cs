@@ -3,12 +3,11 @@ using Blkring.Interop;
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// Data plane of a file or block device. With a ring, an operation is one entry of the reactor's io_uring, submitted
-/// with the rest of the pass; without, it is done at once by pread, pwrite or fdatasync, and the reactor waits for it.
-/// Discards that the ring cannot do go to the disk's <see cref="DiscardThread"/>.
+/// The data plane of a <see cref="FileDisk"/>. With a ring, an operation is one entry of the reactor's io_uring, submitted
+/// with the rest of the pass. Without one, the reactor's thread does it at once with pread, pwrite or fdatasync. Discards
+/// that the ring cannot do go to the disk's <see cref="DiscardThread"/>.
 /// </summary>
-/// <remarks>The file is held by its <see cref="FileDisk"/>, which outlives the queue.</remarks>
-/// <param name="atOnce">Transfers are done at once also with a ring: <see cref="FileDisk.IsInMemory"/>.</param>
+/// <param name="atOnce">Whether transfers are done at once even with a ring: <see cref="FileDisk.IsInMemory"/>.</param>
 public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, bool atOnce) : IDiskIo
 {
     private const int NotRegistered = -1;

@@ -3,8 +3,9 @@ using Blkring.Interop;
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// One read for the control plane from a disk that may not answer. A thread that waits for a disk in pread(2) cannot be
-/// killed, and its process with all other disks cannot end before the disk answers; one that waits for io_uring can.
+/// One read, for the control plane, from a disk that may never answer. A thread that waits in pread(2) cannot be killed,
+/// so its process, with all its other disks, could not end before the disk answers. A thread that waits for io_uring can
+/// be killed.
 /// </summary>
 internal static unsafe class KillableRead
 {
@@ -16,8 +17,8 @@ internal static unsafe class KillableRead
         RegisteredBuffers = 0,
     };
 
-    /// <summary>As pread(2), which it is where io_uring is refused: bytes, 0 at the end, or -errno.</summary>
-    /// <param name="buffer">The kernel's until this returns, however long the disk takes.</param>
+    /// <summary>As pread(2): bytes, 0 at the end, or -errno. Where io_uring is refused, it is pread(2).</summary>
+    /// <param name="buffer">Belongs to the kernel until this returns, however long the disk takes.</param>
     public static nint Read(FileDescriptor file, byte* buffer, int length, long offset)
     {
         if (!IoUring.TryCreate(s_forOneRequest, out IoUring? ring, out _))
@@ -25,7 +26,7 @@ internal static unsafe class KillableRead
         using (ring)
         {
             ring.Enable();
-            // Safe: the only entry of a ring that is empty.
+            // Safe: an empty ring has a free entry.
             io_uring_sqe* sqe = ring.TryGetSqe();
             sqe->opcode = IoUringAbi.IORING_OP_READ;
             sqe->fd = file.Value;
@@ -35,7 +36,7 @@ internal static unsafe class KillableRead
             while (ring.LoadCompletionTail() == ring.CompletionHead)
             {
                 int taken = ring.SubmitAndWait(1);
-                // Refused before the kernel took it, so that the buffer is ours.
+                // The kernel refused before it took the entry, so the buffer is ours again.
                 if (
                     taken < 0
                     && taken is not (-Errno.EINTR or -Errno.EAGAIN or -Errno.EBUSY)

@@ -3,12 +3,12 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Disks;
 
-/// <summary>A disk in unmanaged memory: every byte is kept, nothing survives the process.</summary>
+/// <summary>A disk in unmanaged memory, for the demo, benchmarks and tests. Its content ends with the process.</summary>
 public sealed unsafe class MemoryDisk : Disk
 {
     private readonly MappedMemory _memory;
 
-    /// <param name="sectorBytes">4096 makes it a 4Kn disk, which refuses what is not a multiple.</param>
+    /// <param name="sectorBytes">4096 makes it a 4Kn disk, which refuses transfers that are not a multiple.</param>
     public MemoryDisk(long capacitySectors, bool readOnly = false, int sectorBytes = SectorBytes)
         : base(capacitySectors, readOnly)
     {
@@ -16,10 +16,10 @@ public sealed unsafe class MemoryDisk : Disk
         _memory = MappedMemory.Anonymous((nuint)(capacitySectors << SectorShift), populate: false);
     }
 
-    // Of a block that is discarded in part nothing goes.
+    // Partially covered blocks are not discarded, so on a 4Kn disk some discarded sectors keep their content.
     public override bool DiscardZeroes => AlignmentBytes == SectorBytes;
 
-    /// <summary>The content, for tests that prepare or inspect it while no request is in flight.</summary>
+    /// <summary>The content, which may be prepared or inspected while no request is in flight.</summary>
     public Span<byte> Content => new(_memory.Address, checked((int)_memory.LengthBytes));
 
     public override string Describe() => $"memory disk, {CapacitySectors} sectors, lost when the process ends";
@@ -27,7 +27,7 @@ public sealed unsafe class MemoryDisk : Disk
     public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
         visitor.Visit(new MemoryDiskIo(_memory.Address, AlignmentBytes - 1));
 
-    /// <summary>Only shrinking and growing back are possible: the memory is fixed.</summary>
+    /// <summary>The memory has a fixed size: the disk can shrink, and grow back to its first length.</summary>
     public override void Resize(long capacitySectors)
     {
         if ((nuint)(capacitySectors << SectorShift) > _memory.LengthBytes)
@@ -56,7 +56,7 @@ public readonly unsafe struct MemoryDiskIo(byte* content, int alignmentMask = 0)
     public void Detach() { }
 
     /// <remarks>
-    /// Safe: the queue has checked that offset and length lie within the disk, and the buffer is its own.
+    /// Safe: the queue has checked that offset and length are within the disk, and the buffer is its own.
     /// </remarks>
     public int Start(in DiskOperation operation)
     {

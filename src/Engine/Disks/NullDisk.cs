@@ -1,6 +1,9 @@
 namespace Blkring.Engine.Disks;
 
-/// <summary>Every operation succeeds at once and no byte moves: for measuring everything but the disk.</summary>
+/// <summary>
+/// Every operation succeeds at once and no data is transferred: for measuring everything but the disk. With 0 sectors it
+/// is a removable drive without a medium.
+/// </summary>
 public sealed class NullDisk(long capacitySectors, bool readOnly = false) : Disk(capacitySectors, readOnly)
 {
     public override bool DiscardZeroes => false;

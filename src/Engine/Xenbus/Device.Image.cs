@@ -25,7 +25,7 @@ internal sealed partial class Device
         {
             LockImage(TimeSpan.Zero);
         }
-        catch (ImageException e) when (e.InUse)
+        catch (ImageException e) when (e.Error == ImageError.InUse)
         {
             NoteWaiting(e.Message);
         }
@@ -44,7 +44,7 @@ internal sealed partial class Device
             _waitsFor = null;
             return true;
         }
-        catch (ImageException e) when (e.InUse && again)
+        catch (ImageException e) when (e.Error == ImageError.InUse && again)
         {
             NoteWaiting(e.Message);
             _context.Pool.MarkLater(this, s_retryDelay);

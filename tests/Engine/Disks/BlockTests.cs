@@ -231,7 +231,7 @@ public sealed unsafe class BlockTests
         Disk disk =
             store == "memory"
                 ? new MemoryDisk(4096, sectorBytes: 4096)
-                : FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, LeastAlignmentBytes = 4096 });
+                : FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, MinAlignmentBytes = 4096 });
         Assert.Equal((4096, 4096), (disk.AlignmentBytes, disk.LogicalSectorBytes));
         using Device device = new(reactor, protocol, disk, segments: 32);
         WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(200), depth: 32, 4096, seed: 6, blockSectors: 1);

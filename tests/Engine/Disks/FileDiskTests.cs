@@ -239,6 +239,23 @@ public sealed class FileDiskTests
         }
     }
 
+    [Fact]
+    public void A_refusal_has_a_code_as_well_as_a_sentence()
+    {
+        using TempImage image = new(8);
+        File.WriteAllBytes(image.PathOf("odd"), new byte[1000]);
+        Assert.Equal(ImageError.NotFound, ErrorOf(image.PathOf("missing")));
+        Assert.Equal(ImageError.NotAnImage, ErrorOf(""));
+        Assert.Equal(ImageError.NotAnImage, ErrorOf(image.Folder));
+        Assert.Equal(ImageError.NotAnImage, ErrorOf("/dev/null"));
+        Assert.Equal(ImageError.WrongLength, ErrorOf(image.PathOf("odd")));
+        Assert.Equal(ImageError.WrongLength, ErrorOf(image.Path, new FileDiskOptions { MinLengthBytes = 8192 }));
+        Assert.Equal(ImageError.WrongLength, ErrorOf(image.Path, new FileDiskOptions { MinAlignmentBytes = 8192 }));
+
+        static ImageError ErrorOf(string path, FileDiskOptions? options = null) =>
+            Assert.Throws<ImageException>(() => FileDisk.Open(path, options ?? new FileDiskOptions())).Error;
+    }
+
     private static void Refused(string path, params string[] words) =>
         Refused(path, new FileDiskOptions { Writable = true }, words);
 

@@ -19,9 +19,9 @@ public sealed class ImageLockTests
         using TempImage image = new(8);
         using FileDisk first = image.Open(cache: cache);
         ImageException error = Assert.Throws<ImageException>(() => Open(image, writable: true, cache));
-        Assert.True(error.InUse);
+        Assert.Equal(ImageError.InUse, error.Error);
         Assert.All(
-            [image.Path, "is in use", "lsof", "read-only", "--lock no"],
+            [image.Path, "is in use", "lsof", "read-only", "turn image locking off"],
             word => Assert.Contains(word, error.Message, StringComparison.Ordinal)
         );
         Assert.DoesNotContain('\n', error.Message);
@@ -35,7 +35,7 @@ public sealed class ImageLockTests
             FileDisk first = image.Open(writable: false),
                 second = Open(image, writable: false)
         )
-            Assert.True(Assert.Throws<ImageException>(() => Open(image, writable: true)).InUse);
+            Assert.Equal(ImageError.InUse, Assert.Throws<ImageException>(() => Open(image, writable: true)).Error);
         using FileDisk writer = Open(image, writable: true);
         Assert.Contains(
             "is being written",
@@ -61,7 +61,7 @@ public sealed class ImageLockTests
         using TempImage image = new(8);
         FileDisk first = image.Open();
         using FileDisk second = FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, Lock = false });
-        Assert.True(Assert.Throws<ImageException>(() => second.Lock(s_atOnce)).InUse);
+        Assert.Equal(ImageError.InUse, Assert.Throws<ImageException>(() => second.Lock(s_atOnce)).Error);
         first.Dispose();
         second.Lock(s_atOnce);
         second.Lock(s_atOnce);
@@ -95,7 +95,7 @@ public sealed class ImageLockTests
         long start = Stopwatch.GetTimestamp();
         using FileDisk disk = FileDisk.Open(
             image.Path,
-            new FileDiskOptions { Writable = true, LockPatience = TimeSpan.FromSeconds(30) }
+            new FileDiskOptions { Writable = true, LockTimeout = TimeSpan.FromSeconds(30) }
         );
         Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0.05, 29);
         Assert.True(holder.WaitForExit(Wait.LimitMs));
@@ -108,7 +108,7 @@ public sealed class ImageLockTests
             {
                 Writable = writable,
                 Cache = cache,
-                LockPatience = s_atOnce,
+                LockTimeout = s_atOnce,
             }
         );
 

@@ -35,7 +35,7 @@ internal static class DemoDisk
                 Writable = options.Write,
                 Cache = options.Cache,
                 MinLengthBytes = MinImageBytes,
-                LeastAlignmentBytes = sectorBytes,
+                MinAlignmentBytes = sectorBytes,
             }
         );
         if (!options.Write || !disk.ReadOnly)
@@ -77,7 +77,7 @@ internal static class DemoDisk
             {
                 Writable = true,
                 Cache = options.Cache,
-                LeastAlignmentBytes = sectorBytes,
+                MinAlignmentBytes = sectorBytes,
             }
         );
     }
@@ -85,11 +85,7 @@ internal static class DemoDisk
     private static void MakeImage(string path)
     {
         using FileDescriptor file = new(
-            Libc.Open(
-                path,
-                Libc.O_RDWR | Libc.O_CREAT | Libc.O_EXCL,
-                mode: 0x180 /* 0600 */
-            )
+            Libc.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_EXCL, mode: Libc.S_IRUSR | Libc.S_IWUSR)
         );
         if (file.IsInvalid)
             throw new ImageException($"{path} cannot be made: name an image with --image, or set TMPDIR");

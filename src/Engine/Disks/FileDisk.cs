@@ -1,0 +1,97 @@
+using Blkring.Interop;
+
+namespace Blkring.Engine.Disks;
+
+/// <summary>
+/// A raw image file or a block device. Its data plane is <see cref="FileDiskIo"/>: io_uring, or pread and pwrite where
+/// io_uring is refused.
+/// </summary>
+public sealed class FileDisk : Disk
+{
+    private readonly ImageFile _image;
+    private readonly DiscardThread _discards;
+
+    private FileDisk(ImageFile image)
+        : base(image.LengthBytes >> SectorShift, image.ReadOnly)
+    {
+        _image = image;
+        _discards = new DiscardThread(image.Descriptor);
+        IsInMemory =
+            !image.IsBlockDevice
+            && Libc.Fstatfs(image.Descriptor.Value, out statfs fileSystem) >= 0
+            && fileSystem.f_type == Libc.TMPFS_MAGIC;
+        AlignmentBytes = image.AlignmentBytes;
+        // A file has only one method: punching holes.
+        if (image.IsBlockDevice)
+            LastDiscardMethod = DiscardMethod.Ioctl;
+        DiskGeometry geometry = DiskGeometry.Of(image.Descriptor, image.IsBlockDevice);
+        LogicalSectorBytes = Math.Max(geometry.LogicalSectorBytes, AlignmentBytes);
+        PhysicalSectorBytes = Math.Max(geometry.PhysicalSectorBytes, LogicalSectorBytes);
+        DiscardBlockBytes = image.IsBlockDevice ? geometry.LogicalSectorBytes : SectorBytes;
+        DiscardGranularityBytes = Math.Max(geometry.DiscardGranularityBytes, AlignmentBytes);
+        DiscardAlignmentBytes = geometry.DiscardAlignmentBytes;
+    }
+
+    /// <summary>Opens and checks an image.</summary>
+    /// <exception cref="ImageException">It cannot be served.</exception>
+    public static FileDisk Open(string path, FileDiskOptions options)
+    {
+        ImageFile image = ImageFile.Open(path, options);
+        try
+        {
+            return new FileDisk(image);
+        }
+        catch
+        {
+            image.Dispose();
+            throw;
+        }
+    }
+
+    public string Path => _image.Path;
+
+    /// <summary>Whether O_DIRECT is in use.</summary>
+    public bool Direct => _image.Direct;
+    public bool IsBlockDevice => _image.IsBlockDevice;
+
+    /// <summary>
+    /// Whether the file system is tmpfs. tmpfs has no non-blocking transfers, so io_uring would hand each one to a
+    /// worker thread, which costs more than the transfer itself: the reactor's thread does them instead.
+    /// </summary>
+    public bool IsInMemory { get; }
+
+    // fallocate(2): a punched hole reads as zeros, in a file and on a block device. Partially covered blocks are not
+    // discarded, so with blocks larger than a sector some discarded sectors keep their content.
+    public override bool DiscardZeroes => DiscardMethod == DiscardMethod.PunchHole && DiscardBlockBytes == SectorBytes;
+
+    public override bool PinsPages => Direct && !IsInMemory;
+
+    /// <summary>The current length of the image in bytes, which may have grown since it was opened.</summary>
+    /// <exception cref="ImageException">The length cannot be read.</exception>
+    public long MeasureBytes() => _image.MeasureBytes();
+
+    /// <summary>
+    /// Locks the image (flock(2)): readers share it, a writer has it alone. The lock lasts as long as the open file: when
+    /// the process is killed, until the kernel has finished the last of its requests, so the next holder's requests
+    /// come after them. On a file system without locks, nothing is locked and nothing is refused.
+    /// </summary>
+    /// <exception cref="ImageException">
+    /// Another process held it for the whole <paramref name="timeout"/>: <see cref="ImageError.InUse"/>.
+    /// </exception>
+    public void Lock(TimeSpan timeout) => _image.Lock(timeout);
+
+    public override string Describe() =>
+        $"{(IsBlockDevice ? "block device" : "raw image")} {Path}, {CapacitySectors} sectors, "
+        + $"{_image.Access}{(IsInMemory ? ", in memory" : "")}";
+
+    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
+        visitor.Visit(new FileDiskIo(_image.Descriptor, _discards, IsInMemory));
+
+    protected override void Dispose(bool disposing)
+    {
+        if (!disposing)
+            return;
+        _discards.Dispose();
+        _image.Dispose();
+    }
+}
