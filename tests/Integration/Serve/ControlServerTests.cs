@@ -3,6 +3,7 @@ using System.Text;
 using Blkring.Commands;
 using Blkring.Commands.Control;
 using Blkring.Engine.Queues;
+using Blkring.Settings;
 
 namespace Blkring.Integration.Tests;
 
@@ -153,7 +154,7 @@ public sealed class ControlServerTests : IAsyncDisposable
     {
         using Client client = new(_path);
 
-        client.Send(new string('x', ControlRequest.MostBytes));
+        client.Send(new string('x', ControlRequest.MaxBytes));
 
         Assert.Contains("at most 8192 bytes", client.ReadLine(), StringComparison.Ordinal);
         Assert.Null(client.ReadLine());
@@ -163,7 +164,7 @@ public sealed class ControlServerTests : IAsyncDisposable
     [Fact]
     public void Clients_that_say_nothing_are_let_go_and_too_many_are_turned_away()
     {
-        List<Client> silent = [.. Enumerable.Range(0, ControlServer.MostClients).Select(_ => new Client(_path))];
+        List<Client> silent = [.. Enumerable.Range(0, ControlServer.MaxClients).Select(_ => new Client(_path))];
         // The last is in when it was answered; the others were before it.
         silent[^1].Send(ListRequest + "\n");
         Assert.Contains("devices", silent[^1].ReadLine(), StringComparison.Ordinal);
@@ -193,7 +194,7 @@ public sealed class ControlServerTests : IAsyncDisposable
     [Fact]
     public void A_client_that_leaves_in_the_middle_is_forgotten()
     {
-        for (int i = 0; i < 3 * ControlServer.MostClients; i++)
+        for (int i = 0; i < 3 * ControlServer.MaxClients; i++)
         {
             using Client client = new(_path);
             client.Send("{\"comm");

@@ -1,5 +1,5 @@
-using Blkring.Commands;
 using Blkring.Engine.Hypervisor;
+using Blkring.Settings;
 
 namespace Blkring.Integration.Tests;
 
@@ -63,7 +63,7 @@ public sealed class DeviceNameTests
         Assert.False(DeviceName.TryParse(text, out _));
         Assert.Contains(
             "7/xvda",
-            Assert.Throws<UsageException>(() => DeviceName.Parse(text)).Message,
+            Assert.Throws<FormatException>(() => DeviceName.Parse(text)).Message,
             StringComparison.Ordinal
         );
     }

@@ -105,7 +105,7 @@ public sealed class PackagingTests : IDisposable
     {
         string[] unit = Repository.Read("packaging/systemd/blkring.service").Split('\n');
 
-        Assert.Contains("RuntimeDirectory=" + Path.GetFileName(Commands.RuntimeFolder.Standard), unit);
+        Assert.Contains("RuntimeDirectory=" + Path.GetFileName(Settings.RuntimeFolder.Standard), unit);
         Assert.Contains("RuntimeDirectoryPreserve=yes", unit);
     }
 
@@ -140,8 +140,8 @@ public sealed class PackagingTests : IDisposable
         string document = Repository.Read("docs/deploy.md");
 
         Assert.Empty(
-            Commands
-                .Serve.ServeKey.All.Where(key =>
+            Settings
+                .ServeKey.All.Where(key =>
                     !document.Contains($"| `{key.Name}` | `{key.Option}` |", StringComparison.Ordinal)
                 )
                 .Select(key => key.Name)

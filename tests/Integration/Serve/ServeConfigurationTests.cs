@@ -1,7 +1,6 @@
 using System.Text.Json;
-using Blkring.Commands;
-using Blkring.Commands.Serve;
 using Blkring.Engine.Queues;
+using Blkring.Settings;
 
 namespace Blkring.Integration.Tests;
 

@@ -1,8 +1,8 @@
 using System.CommandLine;
 using Blkring.Commands.Control;
-using Blkring.Commands.Serve;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Xenbus;
+using Blkring.Settings;
 
 namespace Blkring.Commands.Attach;
 
@@ -99,7 +99,7 @@ internal static class AttachCommand
         string image = parsed.CommandResult.Command.Arguments.Contains(s_image) ? parsed.GetValue(s_image) ?? "" : "";
         DiskRequest request = new()
         {
-            Device = DeviceName.Parse(parsed.GetRequiredValue(ControlOptions.Device)),
+            Device = ControlOptions.DeviceOf(parsed),
             Backend = parsed.GetRequiredValue(s_backend),
             BackendDomain = backendDomain,
             // Another domain's folders are not ours to look at.

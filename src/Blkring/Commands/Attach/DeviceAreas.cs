@@ -2,6 +2,7 @@ using System.Globalization;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Xenbus;
 using Blkring.Interop;
+using Blkring.Settings;
 
 namespace Blkring.Commands.Attach;
 

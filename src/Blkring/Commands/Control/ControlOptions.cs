@@ -1,6 +1,6 @@
 using System.CommandLine;
-using Blkring.Commands.Serve;
 using Blkring.Engine.Disks;
+using Blkring.Settings;
 
 namespace Blkring.Commands.Control;
 
@@ -45,8 +45,11 @@ internal sealed class ControlOptions
     public static Argument<string> Device { get; } =
         new("DEVICE") { Description = "Domain id and virtual device: 7/51712 or 7/xvda" };
 
-    /// <summary>Checked here, so that a slip of the finger is told without a daemon.</summary>
-    public static string DeviceOf(ParseResult parsed) => DeviceName.Parse(parsed.GetRequiredValue(Device)).ToString();
+    /// <summary>Parsed here, so that a typing error is reported without a daemon.</summary>
+    public static DeviceName DeviceOf(ParseResult parsed) => ParseDevice(parsed.GetRequiredValue(Device));
+
+    public static DeviceName ParseDevice(string text) =>
+        DeviceName.TryParse(text, out DeviceName device) ? device : throw new UsageException(DeviceName.Advice(text));
 
     /// <summary>A disk's length.</summary>
     public static long ParseLength(string text) =>

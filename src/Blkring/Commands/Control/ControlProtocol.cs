@@ -23,7 +23,7 @@ internal sealed record ControlRequest
     public static readonly IReadOnlyList<string> OfDevice = [Resize, Pause, Resume, Eject, Insert, Limit];
 
     /// <summary>A request is short: what is longer is no request.</summary>
-    public const int MostBytes = 8192;
+    public const int MaxBytes = 8192;
 
     public string Command { get; init; } = "";
 

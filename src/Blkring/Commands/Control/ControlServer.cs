@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Text.Json;
 using Blkring.Interop;
+using Blkring.Settings;
 
 namespace Blkring.Commands.Control;
 
@@ -10,7 +11,7 @@ namespace Blkring.Commands.Control;
 /// </summary>
 internal sealed class ControlServer : IAsyncDisposable
 {
-    public const int MostClients = 16;
+    public const int MaxClients = 16;
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
 
     private readonly Socket _listener;
@@ -38,7 +39,7 @@ internal sealed class ControlServer : IAsyncDisposable
             listener.Bind(new UnixDomainSocketEndPoint(path));
             // Before Listen nobody gets in, so that the mode is never wider than it should be.
             File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-            listener.Listen(MostClients);
+            listener.Listen(MaxClients);
         }
         catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
         {
@@ -108,12 +109,12 @@ internal sealed class ControlServer : IAsyncDisposable
     {
         // Off the thread that accepts: commands wait for disks.
         await Task.Yield();
-        bool tooMany = Interlocked.Increment(ref _clients) > MostClients;
+        bool tooMany = Interlocked.Increment(ref _clients) > MaxClients;
         try
         {
             using NetworkStream stream = new(socket, ownsSocket: true);
             if (tooMany)
-                await SendAsync(stream, Refuse($"{MostClients} clients are connected already: try again"))
+                await SendAsync(stream, Refuse($"{MaxClients} clients are connected already: try again"))
                     .ConfigureAwait(false);
             else
                 await ConverseAsync(stream).ConfigureAwait(false);
@@ -131,7 +132,7 @@ internal sealed class ControlServer : IAsyncDisposable
 
     private async Task ConverseAsync(NetworkStream stream)
     {
-        byte[] buffer = new byte[ControlRequest.MostBytes];
+        byte[] buffer = new byte[ControlRequest.MaxBytes];
         int filled = 0;
         while (true)
         {
@@ -192,7 +193,7 @@ internal sealed class ControlServer : IAsyncDisposable
         {
             return CarryOut(request);
         }
-        catch (Exception e) when (e is ControlException or UsageException)
+        catch (ControlException e)
         {
             return Refuse(e.Message);
         }
@@ -209,7 +210,8 @@ internal sealed class ControlServer : IAsyncDisposable
             return new ControlResponse { Devices = _control.List() };
         if (!ControlRequest.OfDevice.Contains(request.Command))
             return Refuse($"the command is none of list, {string.Join(", ", ControlRequest.OfDevice)}");
-        DeviceName device = DeviceName.Parse(request.Device ?? "");
+        if (!DeviceName.TryParse(request.Device ?? "", out DeviceName device))
+            return Refuse(DeviceName.Advice(request.Device ?? ""));
         switch (request.Command)
         {
             case ControlRequest.Resize when request.Bytes is null or > 0:

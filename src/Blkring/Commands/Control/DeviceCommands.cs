@@ -1,5 +1,5 @@
 using System.CommandLine;
-using Blkring.Commands.Serve;
+using Blkring.Settings;
 
 namespace Blkring.Commands.Control;
 
@@ -130,7 +130,7 @@ internal static class DeviceCommands
         s_options.AddTo(command);
         command.SetAction(parsed =>
         {
-            s_options.Ask(parsed, request(parsed) with { Device = ControlOptions.DeviceOf(parsed) });
+            s_options.Ask(parsed, request(parsed) with { Device = ControlOptions.DeviceOf(parsed).ToString() });
             return ExitCode.Ok;
         });
         return command;

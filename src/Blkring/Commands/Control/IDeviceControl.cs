@@ -1,3 +1,5 @@
+using Blkring.Settings;
+
 namespace Blkring.Commands.Control;
 
 /// <summary>What the control socket may ask of the daemon. Called from several threads at once.</summary>

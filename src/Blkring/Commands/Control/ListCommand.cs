@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Blkring.Output;
 
 namespace Blkring.Commands.Control;
 

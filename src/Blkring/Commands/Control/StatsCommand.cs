@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using Blkring.Output;
 
 namespace Blkring.Commands.Control;
 
@@ -63,7 +62,7 @@ internal static class StatsCommand
 
     private static int Run(ParseResult parsed)
     {
-        string? device = parsed.GetValue(s_device) is string text ? DeviceName.Parse(text).ToString() : null;
+        string? device = parsed.GetValue(s_device) is string text ? ControlOptions.ParseDevice(text).ToString() : null;
         if (parsed.GetValue(s_json))
         {
             DeviceJson.Write(Look(parsed, device));

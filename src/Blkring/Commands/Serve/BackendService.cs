@@ -1,4 +1,5 @@
 using Blkring.Commands.Control;
+using Blkring.Settings;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;

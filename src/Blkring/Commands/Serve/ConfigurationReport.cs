@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Blkring.Output;
+using Blkring.Settings;
 using Spectre.Console;
 
 namespace Blkring.Commands.Serve;
@@ -14,13 +15,9 @@ internal sealed record ConfigurationReport(IReadOnlyList<EffectiveValue> Values,
 
     public void WriteTable()
     {
-        Table table = DeviceText.CreateTable(["key", "value", "from"]);
+        Table table = TextTable.Create(["key", "value", "from"]);
         foreach (EffectiveValue value in Values)
-            table.AddRow(
-                DeviceText.Cell(value.Key),
-                DeviceText.Cell(value.Value.Length == 0 ? "-" : value.Value),
-                DeviceText.Cell(value.Source)
-            );
+            table.AddText(value.Key, value.Value.Length == 0 ? "-" : value.Value, value.Source);
         TextConsole.Create().Write(table);
     }
 }

@@ -1,6 +1,7 @@
 using System.Buffers.Text;
 using System.Globalization;
 using Blkring.Interop;
+using Blkring.Settings;
 using Microsoft.Win32.SafeHandles;
 
 namespace Blkring.Commands.Serve;

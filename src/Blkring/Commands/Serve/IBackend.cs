@@ -1,4 +1,5 @@
 using Blkring.Commands.Control;
+using Blkring.Settings;
 
 namespace Blkring.Commands.Serve;
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Blkring.Settings;
 
 namespace Blkring.Commands.Serve;
 

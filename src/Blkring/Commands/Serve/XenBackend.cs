@@ -6,6 +6,7 @@ using Blkring.Engine.Reactors;
 using Blkring.Engine.Xen;
 using Blkring.Engine.Xenbus;
 using Blkring.Interop;
+using Blkring.Settings;
 using Microsoft.Extensions.Logging;
 
 namespace Blkring.Commands.Serve;
@@ -119,7 +120,7 @@ internal sealed partial class XenBackend : IBackend
         int count = cpus.Count > 0 ? cpus.Count : CpuAffinity.Allowed().Length;
         return new ReactorPoolOptions
         {
-            Threads = settings.IoThreads ?? Math.Min(count, ServeKey.MostThreadsUnasked),
+            Threads = settings.IoThreads ?? Math.Min(count, ServeKey.DefaultMaxIoThreads),
             ThreadPerQueue = settings.ThreadsPerQueue == ThreadChoice.Dedicated,
             Cpus = cpus,
             Started = started,

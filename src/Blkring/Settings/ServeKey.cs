@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
 
-namespace Blkring.Commands.Serve;
+namespace Blkring.Settings;
 
 /// <summary>
 /// One setting: its name in a file and, after <c>BLKRING_</c>, in the environment; its option; what it may be.
@@ -22,7 +22,7 @@ internal sealed record ServeKey(
     public const string DevicesSection = "Devices";
 
     /// <summary>Threads for I/O when nobody asks for more: beyond these, disks are the limit.</summary>
-    public const int MostThreadsUnasked = 4;
+    public const int DefaultMaxIoThreads = 4;
 
     // DOMID_FIRST_RESERVED of xen.h.
     private const int FirstReservedDomain = 0x7ff0;
@@ -145,7 +145,7 @@ internal sealed record ServeKey(
         "--io-threads",
         "N",
         "",
-        $"Threads that all queues share. Without it: one for each CPU, at most {MostThreadsUnasked}",
+        $"Threads that all queues share. Without it: one for each CPU, at most {DefaultMaxIoThreads}",
         Whole(1, 256)
     );
 
@@ -293,7 +293,7 @@ internal sealed record ServeKey(
             : "give a name of letters, digits, '-' and '_', as xenstore has it below backend/";
 
     private static string? ComplainOfPath(string text) =>
-        text.StartsWith('/') && Encoding.UTF8.GetByteCount(text) <= ControlSocketPath.MostBytes
+        text.StartsWith('/') && Encoding.UTF8.GetByteCount(text) <= ControlSocketPath.MaxBytes
             ? null
-            : $"give an absolute path of at most {ControlSocketPath.MostBytes} bytes";
+            : $"give an absolute path of at most {ControlSocketPath.MaxBytes} bytes";
 }

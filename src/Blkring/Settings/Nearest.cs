@@ -1,4 +1,4 @@
-namespace Blkring.Commands.Serve;
+namespace Blkring.Settings;
 
 internal static class Nearest
 {

@@ -1,7 +1,7 @@
 using System.Globalization;
 using Blkring.Engine.Hypervisor;
 
-namespace Blkring.Commands;
+namespace Blkring.Settings;
 
 /// <summary>
 /// A device as people name it: the frontend's domain and the virtual device, by number (7/51712) or by name (7/xvda).
@@ -22,9 +22,10 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
         MostIdePartitions = 64;
 
     public static DeviceName Parse(string text) =>
-        TryParse(text, out DeviceName device) ? device : throw new UsageException(Complaint(text));
+        TryParse(text, out DeviceName device) ? device : throw new FormatException(Advice(text));
 
-    public static string Complaint(string text) =>
+    /// <summary>One line for a person who named a device in another way.</summary>
+    public static string Advice(string text) =>
         $"'{text}' is no device: give the guest's domain id and the virtual device, as 7/51712 or 7/xvda";
 
     public static bool TryParse(string text, out DeviceName device)

@@ -1,6 +1,6 @@
 using Blkring.Engine.Queues;
 
-namespace Blkring.Commands.Serve;
+namespace Blkring.Settings;
 
 /// <summary>How guest pages are reached.</summary>
 internal enum GrantChoice
@@ -59,7 +59,7 @@ internal sealed class ServeSettings
     public string Bandwidth { get; set; } = "";
     public string BandwidthBurst { get; set; } = "";
 
-    /// <summary>Null: one for each CPU, at most <see cref="ServeKey.MostThreadsUnasked"/>.</summary>
+    /// <summary>Null: one for each CPU, at most <see cref="ServeKey.DefaultMaxIoThreads"/>.</summary>
     public int? IoThreads { get; set; }
 
     /// <summary>As <see cref="CpuList"/> reads it; empty for any.</summary>

@@ -1,8 +1,8 @@
 using System.Globalization;
-using Blkring.Commands.Control;
+using Blkring.Output;
 using Spectre.Console;
 
-namespace Blkring.Output;
+namespace Blkring.Commands.Control;
 
 /// <summary>Devices of a daemon for people.</summary>
 internal static class DeviceText
@@ -16,7 +16,7 @@ internal static class DeviceText
             s_console.WriteLine("no devices");
             return;
         }
-        Table table = CreateTable(
+        Table table = TextTable.Create(
             ["device", "name", "state", "size", "mode", "protocol", "queues", "ring", "features", "image"],
             "size",
             "queues",
@@ -24,18 +24,17 @@ internal static class DeviceText
         );
         foreach (DeviceReport device in devices)
         {
-            // Texts may come from xenstore: they are no markup.
-            table.AddRow(
-                Cell(device.Device),
-                Cell(device.Name),
-                Cell(State(device)),
-                Cell(Size(device.CapacityBytes)),
-                Cell(device.ReadOnly ? "r" : "w"),
-                Cell(device.Protocol ?? "-"),
-                Cell(Count(device.Queues)),
-                Cell(Count(device.RingPages)),
-                Cell(device.Features.Count == 0 ? "-" : string.Join(' ', device.Features)),
-                Cell(Shortened(device.Image))
+            table.AddText(
+                device.Device,
+                device.Name,
+                State(device),
+                Size(device.CapacityBytes),
+                device.ReadOnly ? "r" : "w",
+                device.Protocol ?? "-",
+                Count(device.Queues),
+                Count(device.RingPages),
+                device.Features.Count == 0 ? "-" : string.Join(' ', device.Features),
+                Shortened(device.Image)
             );
         }
         s_console.Write(table);
@@ -51,7 +50,7 @@ internal static class DeviceText
         double seconds
     )
     {
-        Table table = CreateTable(
+        Table table = TextTable.Create(
             ["device", "kind", "IOPS", "MB/s", "p50 µs", "p99 µs", "p99.9 µs", "failed", "depth", "batch"],
             "IOPS",
             "MB/s",
@@ -108,19 +107,6 @@ internal static class DeviceText
     }
 
     private static long Since(long now, long? earlier) => earlier <= now ? now - earlier.Value : now;
-
-    public static Table CreateTable(string[] columns, params string[] rightAligned)
-    {
-        Table table = new() { Border = TableBorder.Simple, UseSafeBorder = true };
-        foreach (string name in columns)
-        {
-            TableColumn column = new TableColumn(name).NoWrap().PadLeft(0).PadRight(1);
-            table.AddColumn(rightAligned.Contains(name) ? column.RightAligned() : column);
-        }
-        return table;
-    }
-
-    public static string Cell(string text) => Markup.Escape(text);
 
     private static string State(DeviceReport device) =>
         device.State == device.FrontendState ? device.State : $"{device.State} (guest: {device.FrontendState})";

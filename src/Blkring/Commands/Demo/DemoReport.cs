@@ -1,9 +1,8 @@
 using System.Reflection;
-using Blkring.Commands.Demo;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
 
-namespace Blkring.Output;
+namespace Blkring.Commands.Demo;
 
 /// <summary>What the demo found: the whole of <c>--json</c>, and what the text is written from.</summary>
 internal sealed record DemoReport

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace Blkring.Commands.Serve;
+namespace Blkring.Settings;
 
 /// <summary>Lists of CPUs as the kernel writes them: 0,2-3.</summary>
 internal static class CpuList

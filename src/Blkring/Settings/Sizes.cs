@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace Blkring.Commands;
+namespace Blkring.Settings;
 
 /// <summary>Sizes as people write them: 20G, 512M, 1T, 4096K or plain bytes; powers of 1024.</summary>
 internal static class Sizes

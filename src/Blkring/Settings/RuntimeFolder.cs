@@ -1,4 +1,4 @@
-namespace Blkring.Commands;
+namespace Blkring.Settings;
 
 /// <summary>Where a running daemon has its control socket and its lock.</summary>
 internal static class RuntimeFolder
@@ -25,7 +25,7 @@ internal static class RuntimeFolder
 internal static class ControlSocketPath
 {
     /// <summary>sockaddr_un.sun_path without its zero.</summary>
-    public const int MostBytes = 107;
+    public const int MaxBytes = 107;
 
     public static string Standard(string backend, int? frontend) =>
         System.IO.Path.Combine(RuntimeFolder.Path, RuntimeFolder.NameOf(backend, frontend) + ".sock");

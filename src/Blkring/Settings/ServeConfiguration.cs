@@ -5,7 +5,7 @@ using Microsoft.Extensions.Configuration.EnvironmentVariables;
 using Microsoft.Extensions.Configuration.Json;
 using Microsoft.Extensions.Configuration.Memory;
 
-namespace Blkring.Commands.Serve;
+namespace Blkring.Settings;
 
 /// <param name="Source">default, file PATH, environment NAME, or option --NAME</param>
 internal sealed record EffectiveValue(string Key, string Value, string Source);
@@ -156,7 +156,7 @@ internal sealed class ServeConfiguration
         if (parts.Length != DeviceKeyParts)
             return (null, $"give \"{ServeKey.DevicesSection}\": {{ \"7/xvda\": {{ \"Cache\": \"writeback\" }} }}");
         if (!DeviceName.TryParse(parts[1], out _))
-            return (null, DeviceName.Complaint(Shown(parts[1])));
+            return (null, DeviceName.Advice(Shown(parts[1])));
         ServeKey[] keys = [.. ServeKey.All.Where(key => key.PerDevice)];
         return FindIn(keys, parts[2], [.. keys.Select(key => key.Name)]);
     }

@@ -1,7 +1,8 @@
 using System.Globalization;
+using Blkring.Output;
 using Spectre.Console;
 
-namespace Blkring.Output;
+namespace Blkring.Commands.Demo;
 
 /// <summary>The demo's report for people: colours and lines on a terminal, plain and never cut anywhere else.</summary>
 internal static class DemoText
