@@ -168,7 +168,7 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
             told && pins,
             world.Log.Lines.Any(line =>
                 line.StartsWith("Warning", StringComparison.Ordinal)
-                && line.Contains("copied although Grants", StringComparison.Ordinal)
+                && line.Contains("[GrantModeIgnored]", StringComparison.Ordinal)
             )
         );
     }

@@ -8,7 +8,7 @@ namespace Blkring.Xenbus.Tests;
 /// <summary>Who may use an image, how much of it, and in which sectors.</summary>
 public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored>
 {
-    private static readonly BackendOptions s_impatient = new() { LockPatience = TimeSpan.FromMilliseconds(100) };
+    private static readonly BackendOptions s_impatient = new() { LockTimeout = TimeSpan.FromMilliseconds(100) };
 
     [Fact]
     public void Two_guests_that_would_write_one_image_are_not_both_served_and_the_second_is_told_why()
@@ -70,7 +70,7 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
             world.StartBackend();
             Wait.Until(() => world.Status(guest.Id)?.LastError is not null, "the wait is told");
             Assert.Contains("is in use", world.Status(guest.Id)!.LastError, StringComparison.Ordinal);
-            Thread.Sleep(2 * s_impatient.LockPatience);
+            Thread.Sleep(2 * s_impatient.LockTimeout);
             Assert.Equal(
                 (XenbusState.Connected, false),
                 (world.Toolstack.BackendState(guest.Id), world.Status(guest.Id)!.IsConnected)

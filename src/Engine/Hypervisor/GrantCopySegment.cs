@@ -3,10 +3,10 @@ using System.Runtime.InteropServices;
 namespace Blkring.Engine.Hypervisor;
 
 /// <summary>
-/// One piece of a batched grant copy: struct xengnttab_grant_copy_segment of xengnttab.h, passed to the library as it
-/// is.
+/// One segment of a batched grant copy: struct xengnttab_grant_copy_segment of xengnttab.h, passed to the library
+/// unchanged.
 /// </summary>
-/// <remarks>The layout is compared with the C header by tests/Engine.</remarks>
+/// <remarks>tests/Engine compares the layout with the C header.</remarks>
 [StructLayout(LayoutKind.Explicit, Size = 24)]
 public unsafe struct GrantCopySegment
 {
@@ -26,7 +26,7 @@ public unsafe struct GrantCopySegment
     [FieldOffset(8)]
     public ForeignAddress DestForeign;
 
-    /// <summary>len, bytes; offset + len must not pass the end of the granted page.</summary>
+    /// <summary>len, in bytes; offset + len must not exceed the granted page.</summary>
     [FieldOffset(16)]
     public ushort LengthBytes;
 

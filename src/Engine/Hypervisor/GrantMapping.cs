@@ -1,11 +1,11 @@
 namespace Blkring.Engine.Hypervisor;
 
 /// <summary>
-/// Pages of one guest that are mapped one after the other, together, and unmapped together: all of them or none.
+/// Pages of one guest that are mapped contiguously by one call, and unmapped by one call: all of them or none.
 /// </summary>
 /// <remarks>
-/// As gntdev has it: what one call mapped is unmapped by one call, whole. A request is such a group, and so are
-/// persistent grants that are seen first in the same pass.
+/// gntdev unmaps only the whole of what one call mapped. A request is such a group, and so are the persistent grants
+/// that are first seen in the same pass.
 /// </remarks>
 public unsafe struct GrantMapping
 {
@@ -18,12 +18,14 @@ public unsafe struct GrantMapping
     /// <summary>domid: the domain that granted the pages.</summary>
     public ushort Domain;
 
-    /// <summary>False maps read-only, which a guest may have granted no more than.</summary>
+    /// <summary>False maps read-only: a guest may have granted no more than that.</summary>
     public bool Writable;
 
     /// <summary>GNTST_*, set by the call.</summary>
     public short Status;
 
-    /// <summary>Of the first page; set by mapping when <see cref="Status"/> is okay, taken by unmapping.</summary>
+    /// <summary>
+    /// The local address of the first page: set by mapping when <see cref="Status"/> is GNTST_okay, read by unmapping.
+    /// </summary>
     public byte* Address;
 }

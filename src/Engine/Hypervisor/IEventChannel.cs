@@ -6,7 +6,7 @@ namespace Blkring.Engine.Hypervisor;
 public unsafe interface IEventChannel
 {
     /// <summary>
-    /// The descriptor that becomes readable when the frontend notified: for reactors that wait with poll(2).
+    /// Becomes readable when the frontend notifies: for reactors that wait with poll(2).
     /// </summary>
     int Descriptor { get; }
 
@@ -14,12 +14,12 @@ public unsafe interface IEventChannel
     void Notify();
 
     /// <summary>
-    /// Fills a submission whose completion means "the frontend notified". The reactor sets user_data.
+    /// Fills a submission that completes when the frontend notifies. The reactor sets user_data.
     /// </summary>
     void PrepareWait(io_uring_sqe* sqe);
 
     /// <summary>
-    /// Takes the event that a wait from <see cref="PrepareWait"/> reported; the next wait may then be prepared.
+    /// Takes the event that a wait from <see cref="PrepareWait"/> reported. The next wait may then be prepared.
     /// </summary>
     void CompleteWait(int result);
 
@@ -27,14 +27,14 @@ public unsafe interface IEventChannel
     void Consume();
 
     /// <summary>
-    /// Lets further events come: one that was taken masks its channel (xenevtchn_unmask). After the work that the event
-    /// was about, so that a frontend which notifies without end raises one event a turn and no more (XSA-332). One
-    /// raised meanwhile is delivered now, not lost.
+    /// Unmasks the channel, which taking an event masks (xenevtchn_unmask). It is called after the work that the event
+    /// was about, so that a frontend which notifies without end raises at most one event per pass (XSA-332). An event
+    /// that was raised meanwhile is delivered now, not lost.
     /// </summary>
     void Unmask();
 }
 
-/// <summary>No channel at all: for driving a queue by hand, and for measuring the ring alone.</summary>
+/// <summary>No event channel: for driving a queue by hand, and for measuring the ring alone.</summary>
 public readonly unsafe struct NullEventChannel : IEventChannel
 {
     public int Descriptor => -1;

@@ -1,12 +1,12 @@
 namespace Blkring.Engine.Hypervisor;
 
 /// <summary>
-/// The data plane's way to a guest's pages. Implemented by structs, so that a queue calls it without dispatch.
+/// How the data plane reaches a guest's pages. Implemented by structs, so that a queue calls it without dispatch.
 /// </summary>
 public unsafe interface IGrants
 {
     /// <summary>
-    /// False when no byte ever moves (a null device under measurement): the queue then leaves out building the batch.
+    /// False when no byte ever moves (a null device that is measured): the queue then does not build batches.
     /// </summary>
     static abstract bool MovesData { get; }
 
@@ -18,7 +18,7 @@ public unsafe interface IGrants
 
     /// <summary>
     /// Maps groups of pages. Sets each group's <see cref="GrantMapping.Status"/> and, where that is okay, its address;
-    /// of a group that fails nothing is mapped, and the others are not concerned. Never throws on what a guest did.
+    /// of a group that fails nothing is mapped, and the other groups are not affected. Never throws on what a guest did.
     /// </summary>
     void Map(GrantMapping* mappings, int count);
 

@@ -1,23 +1,21 @@
-using Blkring.Engine.Queues;
-
 namespace Blkring.Engine.Hypervisor;
 
 /// <summary>
-/// How guests are reached: libxen, or the loopback. The control plane opens it once; each ring of each device is one
-/// access.
+/// How guests are reached: through Xen's libraries, or the loopback. The control plane opens it once, and a
+/// <see cref="RingAccess"/> per ring.
 /// </summary>
 public interface IHypervisor
 {
-    /// <summary>A way to one ring of a guest; nothing is mapped or bound yet.</summary>
+    /// <summary>Opens the access to one ring of a guest; nothing is mapped or bound yet.</summary>
     /// <exception cref="VbdConnectException">There is no such domain, or no more can be opened.</exception>
     RingAccess OpenRing(DomainId frontend);
 
     /// <summary>
-    /// The kernel loses count of a guest's page that is unmapped while it is pinned, as in a PV domain
-    /// (<see cref="GrantModes.Resolve"/>).
+    /// Unmapping a guest's page that is still pinned corrupts its reference count in the kernel, as in a PV domain
+    /// (GrantModes.Resolve of the queues).
     /// </summary>
     bool LosesPinnedPages => false;
 
-    /// <summary>One line for people: what it is.</summary>
+    /// <summary>What it is, in one line for people.</summary>
     string Describe();
 }

@@ -1,12 +1,12 @@
 namespace Blkring.Engine.Hypervisor;
 
 /// <summary>
-/// How one ring's frontend is reached: its grants, its ring pages, its event channel. One implementation a hypervisor
-/// interface: the loopback here, libxen later. The control plane's view; what the data plane needs of it is handed to
-/// the queue by its own type.
+/// How one ring's frontend is reached: its grants, its ring pages, its event channel. There is one implementation per
+/// hypervisor interface: Xen's libraries, and the loopback. This is the control plane's view; the data plane gets its
+/// part as struct types.
 /// </summary>
 /// <remarks>
-/// Every step can be undone, also when later steps never happened; undoing twice is harmless (B17, B19).
+/// Every step can be undone, also when the steps after it never happened; undoing twice is harmless (B17, B19).
 /// </remarks>
 public abstract unsafe class RingAccess : IDisposable
 {
@@ -27,12 +27,12 @@ public abstract unsafe class RingAccess : IDisposable
     public abstract void UnbindEventChannel();
 
     /// <summary>
-    /// Hands the data plane's side of this ring, for the mapped pages and the bound channel, to
-    /// <paramref name="visitor"/> by its own types.
+    /// Calls the visitor with the data plane's side of this ring, for the mapped pages and the bound channel, as its own
+    /// types.
     /// </summary>
     public abstract TResult Accept<TResult>(IRingVisitor<TResult> visitor);
 
-    /// <summary>Undoes what was done and frees the rest.</summary>
+    /// <summary>Undoes the steps that were taken and frees the handles.</summary>
     public void Dispose()
     {
         UnbindEventChannel();

@@ -79,7 +79,7 @@ public sealed record VbdQueueOptions
     public RingJournal? Journal { get; init; }
 
     /// <summary>
-    /// Requests that the journal says were under way are done again (<see cref="VbdConnection.Resume"/>).
+    /// Requests that the journal says were under way are done again (<see cref="VbdConnection.Takeover"/>).
     /// </summary>
     public bool TakesOver { get; init; }
 
@@ -90,7 +90,7 @@ public sealed record VbdQueueOptions
     internal static readonly TimeSpan DefaultRetryDelay = TimeSpan.FromMilliseconds(1);
 
     /// <summary>
-    /// The private indices to start from: 0 but after a restart of the backend (<see cref="VbdConnection.Resume"/>).
+    /// The private indices to start from: 0 but after a restart of the backend (<see cref="VbdConnection.Takeover"/>).
     /// </summary>
     public uint RingIndex { get; init; }
 

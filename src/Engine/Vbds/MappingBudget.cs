@@ -2,23 +2,23 @@ using System.Globalization;
 
 namespace Blkring.Engine.Vbds;
 
-/// <summary>The ranges of guests' pages that this process may have mapped at a time, over all its devices.</summary>
+/// <summary>How many ranges of guests' pages this process may have mapped at a time, for all its devices.</summary>
 /// <remarks>
-/// What one call mapped is a range of its own to the kernel: those of gntdev are never merged. A process may have
-/// vm.max_map_count of them; beyond, a page cannot be mapped, and a guest's request fails. So each queue takes what it
-/// may come to need when it connects, and one that comes too late copies.
+/// The kernel counts what one call mapped as one range, and never merges ranges of gntdev. A process may have
+/// vm.max_map_count ranges; beyond that no page can be mapped, and a guest's request fails. So each queue reserves the
+/// most it can need when it connects, and one that finds too little left copies instead.
 /// </remarks>
 public sealed class MappingBudget(int ranges)
 {
     private const string LimitPath = "/proc/sys/vm/max_map_count";
-    private const int UsualLimit = 65530;
+    private const int DefaultLimit = 65530;
 
     private int _left = ranges;
 
-    /// <summary>A quarter of the kernel's limit is left to everything else.</summary>
+    /// <summary>The budget of this process: a quarter of the kernel's limit is left for everything else.</summary>
     public static MappingBudget OfProcess { get; } = new(ReadLimit() / 4 * 3);
 
-    /// <summary>Nothing is taken where there is not enough.</summary>
+    /// <returns>False, with nothing taken, when less is left.</returns>
     public bool TryTake(int ranges)
     {
         if (Interlocked.Add(ref _left, -ranges) >= 0)
@@ -42,7 +42,7 @@ public sealed class MappingBudget(int ranges)
         catch (Exception e)
             when (e is IOException or UnauthorizedAccessException or FormatException or OverflowException)
         {
-            return UsualLimit;
+            return DefaultLimit;
         }
     }
 }

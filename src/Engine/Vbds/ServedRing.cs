@@ -7,7 +7,7 @@ using Blkring.Engine.Reactors;
 namespace Blkring.Engine.Vbds;
 
 /// <summary>
-/// One ring: mapped and bound from its constructor on, served by a reactor from <see cref="Serve"/> to
+/// One ring: the constructor maps it and binds its event channel; a reactor serves it from <see cref="Serve"/> to
 /// <see cref="Stop"/>.
 /// </summary>
 internal sealed unsafe class ServedRing
@@ -19,7 +19,7 @@ internal sealed unsafe class ServedRing
     private Reactor? _reactor;
     private bool _stopped;
 
-    /// <param name="access">Owned from here on, whether this throws or not.</param>
+    /// <param name="access">Owned by the ring from here on, also when the constructor throws.</param>
     public ServedRing(
         RingAccess access,
         VbdRing ring,
@@ -101,7 +101,7 @@ internal sealed unsafe class ServedRing
             _reactor?.Resume(Queue);
     }
 
-    /// <summary>Null while there is a request to be answered.</summary>
+    /// <returns>The passes of the queue; null while a request waits to be answered.</returns>
     public long? PassesWhenIdle()
     {
         if (_stopped || _reactor is null)

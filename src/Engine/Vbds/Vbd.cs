@@ -11,17 +11,32 @@ namespace Blkring.Engine.Vbds;
 /// A virtual block device: one disk served to one frontend, over one ring or several. The control plane's handle on the
 /// data plane; the two meet in <see cref="Connect"/> and <see cref="Stop"/>.
 /// </summary>
-public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = null) : IDisposable
+/// <param name="time">Measures timeouts; null is the system's clock.</param>
+/// <param name="sleep">How <see cref="ServeToTheEnd"/> waits between two looks; null sleeps.</param>
+public sealed class Vbd(
+    Disk disk,
+    IReactors reactors,
+    VbdOptions? options = null,
+    TimeProvider? time = null,
+    Action<TimeSpan>? sleep = null
+) : IDisposable
 {
+    /// <summary>
+    /// How long rings must stay empty before a frontend counts as done. It posts from its interrupt handler what it held
+    /// back; even on a busy host that takes less.
+    /// </summary>
+    private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(20);
+
     private readonly VbdOptions _options = options ?? new VbdOptions();
+    private readonly TimeProvider _time = time ?? TimeProvider.System;
+    private readonly Action<TimeSpan> _sleep = sleep ?? Thread.Sleep;
     private readonly Lock _lock = new();
     private ServedRing[] _rings = [];
 
     public Disk Disk => disk;
 
     /// <summary>
-    /// The queues being served, in the frontend's order; none while disconnected. Statistics and faults are read from
-    /// here.
+    /// The queues being served, in the frontend's order; none while disconnected. They have the statistics and faults.
     /// </summary>
     public IReadOnlyList<VbdQueue> Queues => [.. Volatile.Read(ref _rings).Select(ring => ring.Queue)];
 
@@ -31,10 +46,10 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     public bool IsConnected => Volatile.Read(ref _rings).Length > 0;
 
     /// <summary>
-    /// Connects to a frontend (B17). A step that fails undoes those before it, those of other rings too.
+    /// Connects to a frontend (B17). A step that fails undoes the steps before it, those of other rings too.
     /// </summary>
     /// <exception cref="VbdConnectException">
-    /// One line that says what the frontend offered and why it cannot be.
+    /// One line that says what the frontend offered and why it cannot be served.
     /// </exception>
     public void Connect(VbdConnection connection, IHypervisor hypervisor)
     {
@@ -48,7 +63,7 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
             List<ServedRing> rings = [];
             try
             {
-                // All are mapped and bound before any is served: a bad one at the end leaves no request half done.
+                // All are mapped and bound before any is served, so that a bad last one leaves no request half done.
                 for (int number = 0; number < connection.Rings.Count; number++)
                     rings.Add(Open(connection, number, protocol, hypervisor));
                 foreach (ServedRing ring in rings)
@@ -61,9 +76,9 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
                 throw;
             }
             Volatile.Write(ref _rings, [.. rings]);
-            if (!connection.Resume)
+            if (!connection.Takeover)
                 return;
-            // The backend before may have pushed a response and not come to notify it.
+            // The daemon before may have been killed between pushing a response and notifying the frontend.
             foreach (ServedRing ring in rings)
                 ring.Queue.NotifyFrontend();
         }
@@ -96,41 +111,37 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     }
 
     /// <summary>
-    /// Answers all that the frontend has posted, and what it posts when it has its responses, until its rings stay
-    /// empty; a paused device goes on for it. For a frontend that has closed: Linux takes no request back, so one that
-    /// is left on the ring keeps it waiting for ever.
+    /// Answers the requests on the rings, and those that follow, until the rings stay empty. A paused device is resumed
+    /// for it. This is for a frontend that has closed: Linux takes no request back, so one that is left on the ring
+    /// keeps it waiting for ever.
     /// </summary>
-    /// <returns>False when that was not so within <paramref name="timeout"/>.</returns>
+    /// <returns>False when the rings were not empty within <paramref name="timeout"/>.</returns>
     public bool ServeToTheEnd(TimeSpan timeout)
     {
         lock (_lock)
         {
             foreach (ServedRing ring in _rings)
                 ring.Resume();
-            long start = Environment.TickCount64,
+            long start = _time.GetTimestamp(),
                 quietSince = start;
             long? passes = null;
             while (true)
             {
-                long now = Environment.TickCount64;
+                long now = _time.GetTimestamp();
                 long? before = passes;
                 passes = PassesWhenIdle();
                 if (passes is null || passes != before)
                     quietSince = now;
-                else if (now - quietSince >= QuietMs)
+                else if (_time.GetElapsedTime(quietSince, now) >= s_quiet)
                     return true;
-                if (timeout != Timeout.InfiniteTimeSpan && now - start > timeout.TotalMilliseconds)
+                if (timeout != Timeout.InfiniteTimeSpan && _time.GetElapsedTime(start, now) > timeout)
                     return false;
-                Thread.Sleep(QuietMs / 4);
+                _sleep(s_quiet / 4);
             }
         }
     }
 
-    /// <summary>
-    /// A frontend posts what it held back from its interrupt handler: longer than that takes on a busy host.
-    /// </summary>
-    private const int QuietMs = 20;
-
+    /// <returns>The passes of all queues; null while a request waits to be answered.</returns>
     private long? PassesWhenIdle()
     {
         long passes = 0;
@@ -144,12 +155,12 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     }
 
     /// <summary>
-    /// Ends service (B19): what is under way is waited for, then the event channels, the rings and the memory go.
-    /// Harmless when half started or stopped already.
+    /// Ends service (B19): waits for the requests under way, then releases the event channels, the rings and the memory.
+    /// Harmless on a device that is half connected or stopped.
     /// </summary>
     /// <returns>
-    /// False when the disk still holds requests after <paramref name="timeout"/>. Their memory stays, for the kernel
-    /// may yet write to it; no other device is affected; call again to go on waiting.
+    /// False when the disk still holds requests after <paramref name="timeout"/>. Their memory stays, because the kernel
+    /// may still write to it. No other device is affected. Call again to wait longer.
     /// </returns>
     public bool Stop(TimeSpan timeout)
     {
@@ -162,16 +173,14 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
         }
     }
 
-    /// <summary>
-    /// The frontend is done with its rings: what was kept for a daemon to come is of no use any more.
-    /// </summary>
+    /// <summary>Deletes the rings' journals: the frontend is done with its rings, so no takeover can follow.</summary>
     public static void DeleteJournals(string journalPath, int queues)
     {
         for (int number = 0; number < queues; number++)
             RingJournal.Delete(JournalPathOf(journalPath, number));
     }
 
-    /// <summary>As <see cref="Stop"/>, waiting as long as it takes.</summary>
+    /// <summary>As <see cref="Stop"/>, without a timeout.</summary>
     public void Dispose() => Stop(Timeout.InfiniteTimeSpan);
 
     private ServedRing Open(VbdConnection connection, int number, BlkifProtocol protocol, IHypervisor hypervisor)
@@ -201,7 +210,7 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
         {
             RingPages = pages,
             Frontend = connection.Frontend,
-            TakesOver = connection.Resume,
+            TakesOver = connection.Takeover,
             ReadOnly = _options.ReadOnly,
             MaxInFlight = _options.MaxInFlight,
             Throttle = _options.Throttle,
@@ -215,21 +224,21 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
         };
 
     /// <summary>
-    /// One time for all rings: each is told before any is waited for, so that a sick one takes no time from the others.
+    /// Ends something on all rings within one timeout. Each is told before any is waited for, so that a slow ring takes
+    /// no time from the others.
     /// </summary>
     private bool WithinTimeout(TimeSpan timeout, Func<ServedRing, TimeSpan, bool> end)
     {
         foreach (ServedRing ring in _rings)
             end(ring, TimeSpan.Zero);
-        long start = Environment.TickCount64;
+        long start = _time.GetTimestamp();
         bool all = true;
         foreach (ServedRing ring in _rings)
         {
-            TimeSpan left =
-                timeout == Timeout.InfiniteTimeSpan
-                    ? timeout
-                    : timeout - TimeSpan.FromMilliseconds(Environment.TickCount64 - start);
-            all &= end(ring, left < TimeSpan.Zero && timeout != Timeout.InfiniteTimeSpan ? TimeSpan.Zero : left);
+            TimeSpan left = timeout;
+            if (timeout != Timeout.InfiniteTimeSpan)
+                left = TimeSpan.FromTicks(Math.Max(0, (timeout - _time.GetElapsedTime(start)).Ticks));
+            all &= end(ring, left);
         }
         return all;
     }
@@ -238,10 +247,10 @@ public sealed class Vbd(Disk disk, IReactors reactors, VbdOptions? options = nul
     {
         if (BlkifProtocols.TryParse(key, out BlkifProtocol protocol))
             return protocol;
-        // The guest chose the text: it goes into a log and into xenstore, so it is cut and cleaned.
-        string shown = new([.. key!.Take(32).Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '?')]);
+        // The guest wrote the text, and it goes into a log and into xenstore: it is cut and cleaned.
+        string quoted = new([.. key!.Take(32).Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '?')]);
         throw new VbdConnectException(
-            $"the frontend's protocol '{shown}' is unknown: {BlkifProtocols.ServedNames} are served",
+            $"the frontend's protocol '{quoted}' is unknown: {BlkifProtocols.ServedNames} are served",
             ErrorCode.ProtocolUnknown
         );
     }

@@ -2,7 +2,7 @@ using Blkring.Engine.Hypervisor;
 
 namespace Blkring.Engine.Vbds;
 
-/// <summary>What a frontend says of itself when it is ready (its xenstore area).</summary>
+/// <summary>What a frontend publishes in its xenstore area when it is ready.</summary>
 public sealed record VbdConnection
 {
     public required DomainId Frontend { get; init; }
@@ -10,19 +10,19 @@ public sealed record VbdConnection
     /// <summary>The key <c>protocol</c>; null when it is absent (B22).</summary>
     public string? Protocol { get; init; }
 
-    /// <summary>One, or with multi-queue-num-queues those of queue-0, queue-1 and so on.</summary>
+    /// <summary>One ring, or with multi-queue-num-queues those of queue-0, queue-1 and so on.</summary>
     public required IReadOnlyList<VbdRing> Rings { get; init; }
 
     /// <summary>
-    /// feature-persistent: the frontend uses the same grants again, and lets the backend keep them mapped.
+    /// feature-persistent: the frontend uses the same grants again and again, and lets the backend keep them mapped.
     /// </summary>
     public bool PersistentGrants { get; init; }
 
     /// <summary>
-    /// The rings were served before, by a backend that has answered all it took: they go on where the responses ended,
-    /// instead of at 0.
+    /// The rings may have been served before, by a daemon that ended: service continues after the last response, and
+    /// requests in a ring's journal are replayed. False starts at index 0.
     /// </summary>
-    public bool Resume { get; init; }
+    public bool Takeover { get; init; }
 }
 
 /// <summary>One ring of a frontend.</summary>

@@ -4,12 +4,12 @@ using Blkring.Interop;
 namespace Blkring.Engine.Xen;
 
 /// <summary>
-/// One interdomain event channel, alone on its handle of libxenevtchn, so that the descriptor's readiness is its own.
+/// One interdomain event channel, the only one on its handle of libxenevtchn: so the descriptor is readable for this
+/// channel alone.
 /// </summary>
 /// <remarks>
-/// Waited for by poll, not by a read: the device knows no non-blocking read to io_uring, which would park a worker
-/// thread in it for every queue. The handle is held by the <see cref="XenRingAccess"/> that made this, which outlives
-/// the queue.
+/// Waits are polls, not reads: the device has no non-blocking read for io_uring, which would keep a worker thread in it
+/// per queue. The <see cref="XenRingAccess"/> that made this struct owns the handle and outlives the queue.
 /// </remarks>
 public readonly unsafe struct XenEventChannel : IEventChannel
 {
@@ -27,7 +27,7 @@ public readonly unsafe struct XenEventChannel : IEventChannel
     public int Descriptor => _descriptor;
 
     /// <summary>
-    /// A frontend that is gone is not told: ENOTCONN is its own affair, and xenstore tells the control plane.
+    /// The result is ignored: ENOTCONN means that the frontend is gone, which the control plane learns from xenstore.
     /// </summary>
     public void Notify() => LibXenEvtchn.Notify(_handle, _port);
 
@@ -39,7 +39,7 @@ public readonly unsafe struct XenEventChannel : IEventChannel
     }
 
     /// <param name="result">
-    /// Events of poll(2), or -errno of a wait that was cancelled: nothing is to be taken then.
+    /// Events of poll(2), or -errno of a cancelled wait, after which there is no event to take.
     /// </param>
     public void CompleteWait(int result)
     {
@@ -47,7 +47,7 @@ public readonly unsafe struct XenEventChannel : IEventChannel
             Consume();
     }
 
-    /// <summary>The descriptor is non-blocking: with nothing pending this returns at once.</summary>
+    /// <summary>Returns at once when nothing is pending, because the descriptor is non-blocking.</summary>
     public void Consume() => LibXenEvtchn.Pending(_handle);
 
     public void Unmask() => LibXenEvtchn.Unmask(_handle, _port);

@@ -4,8 +4,8 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Xen;
 
-/// <summary>A guest's grants through libxengnttab: a whole pass is copied by one system call.</summary>
-/// <remarks>The handle is held by the <see cref="XenRingAccess"/> that made this, which outlives the queue.</remarks>
+/// <summary>A guest's grants through libxengnttab: one system call copies for a whole pass.</summary>
+/// <remarks>The <see cref="XenRingAccess"/> that made this struct owns the handle and outlives the queue.</remarks>
 public readonly unsafe struct XenGrants : IGrants
 {
     private readonly LibXenGnttab.xengnttab_handle* _handle;
@@ -21,8 +21,8 @@ public readonly unsafe struct XenGrants : IGrants
     }
 
     /// <remarks>
-    /// One call of the library for each group: gntdev unmaps only whole what it mapped together, and groups end at
-    /// different times. All or nothing as the library has it, so a bad grant fails its own group alone.
+    /// One call of the library per group: gntdev unmaps only the whole of what one call mapped, and groups end at
+    /// different times. The library maps a group as a whole or not at all, so a bad grant fails only its own group.
     /// </remarks>
     public void Map(GrantMapping* mappings, int count)
     {
@@ -50,8 +50,8 @@ public readonly unsafe struct XenGrants : IGrants
     }
 
     /// <summary>
-    /// When the call as a whole went wrong (no memory for the kernel, no page behind a local address) some segments may
-    /// be copied, but GNTST_okay does not tell which: Linux sets it before it copies. So none is.
+    /// When the call as a whole fails (no memory in the kernel, no page behind a local address) some segments may have
+    /// been copied. GNTST_okay does not tell which, because Linux sets it before it copies: all segments fail.
     /// </summary>
     private static void FailAll(GrantCopySegment* segments, int count)
     {

@@ -5,7 +5,7 @@ using Blkring.Interop;
 namespace Blkring.Engine.Xen;
 
 /// <summary>
-/// Guests under Xen, reached by libxengnttab and libxenevtchn. Holds nothing itself: each ring has handles of its own.
+/// Guests under Xen, reached through libxengnttab and libxenevtchn. Each ring has handles of its own.
 /// </summary>
 public sealed unsafe class XenHypervisor : IHypervisor
 {
@@ -14,7 +14,7 @@ public sealed unsafe class XenHypervisor : IHypervisor
     private XenHypervisor() { }
 
     /// <summary>Loads the libraries and tries both devices.</summary>
-    /// <exception cref="XenUnavailableException">One line: what is missing and what to do.</exception>
+    /// <exception cref="XenUnavailableException">One line that says what is missing and what to do.</exception>
     public static XenHypervisor Open()
     {
         Load(XenLibraries.EvtchnLibrary);
@@ -28,7 +28,7 @@ public sealed unsafe class XenHypervisor : IHypervisor
     public RingAccess OpenRing(DomainId frontend) => new XenRingAccess(frontend);
 
     /// <summary>
-    /// As this domain's kernel says of what it is; other implementations of the libraries have no such file.
+    /// What this domain's kernel says it is. Other implementations of the libraries have no such file.
     /// </summary>
     public bool LosesPinnedPages { get; } =
         File.Exists(GuestTypePath) && File.ReadAllText(GuestTypePath).Trim() == "PV";
@@ -60,7 +60,7 @@ public sealed unsafe class XenHypervisor : IHypervisor
                 ErrorCode.XenDeviceRefused,
                 XenLibraries.ExplainRefusal(XenLibraries.GnttabDevice, result)
             );
-        // An empty batch: a kernel that knows the call has nothing to do and says so.
+        // An empty batch succeeds in a kernel that has the call.
         result = LibXenGnttab.GrantCopy(handle, null, 0);
         _ = LibXenGnttab.Close(handle);
         if (result < 0)

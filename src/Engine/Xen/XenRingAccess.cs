@@ -6,11 +6,11 @@ using Blkring.Interop;
 namespace Blkring.Engine.Xen;
 
 /// <summary>
-/// One ring of a guest under Xen: its own handles of libxengnttab and libxenevtchn, opened with it and closed with it.
+/// One ring of a guest under Xen, with its own handles of libxengnttab and libxenevtchn.
 /// </summary>
 /// <remarks>
-/// A handle a ring: each queue's event channel then has a descriptor that its reactor can wait for, and a ring that
-/// goes takes all it had of the kernel along.
+/// With handles per ring, each queue's event channel has a descriptor that its reactor can wait for, and closing them
+/// releases everything that the kernel holds for the ring.
 /// </remarks>
 public sealed unsafe class XenRingAccess : RingAccess
 {
@@ -32,7 +32,7 @@ public sealed unsafe class XenRingAccess : RingAccess
             Require(LibXenGnttab.Open(out _grants), XenLibraries.GnttabDevice);
             Require(LibXenEvtchn.Open(out _events), XenLibraries.EvtchnDevice);
             _descriptor = LibXenEvtchn.Descriptor(_events);
-            // Taking an event must never wait, also when it turns out that there is none.
+            // Taking an event must not wait when there is none.
             Require(
                 Libc.SetStatusFlags(_descriptor, Math.Max(0, Libc.GetStatusFlags(_descriptor)) | Libc.O_NONBLOCK),
                 XenLibraries.EvtchnDevice
@@ -136,6 +136,6 @@ public sealed unsafe class XenRingAccess : RingAccess
             throw new VbdConnectException(XenLibraries.ExplainRefusal(device, result), ErrorCode.XenDeviceRefused);
     }
 
-    /// <summary>At most sixteen numbers that the guest chose.</summary>
+    /// <summary>At most 16 numbers, which the guest chose.</summary>
     private static string Describe(ReadOnlySpan<GrantReference> references) => string.Join(' ', references.ToArray());
 }

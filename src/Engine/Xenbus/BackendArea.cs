@@ -1,20 +1,28 @@
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>A device's backend area, and the node beside it that tells of its errors.</summary>
+/// <summary>A device's backend area, and the node outside of it that holds its error.</summary>
 /// <param name="path">backend/vbd3/7/51712</param>
 internal sealed class BackendArea(string path)
 {
+    /// <summary>The longest reason that is written into the store.</summary>
+    public const int MaxReasonLength = 500;
+
     public string Path => path;
 
     /// <summary>
-    /// Where other backends put it, and people look for it: below error/, with the area's own path (xenbus_dev_fatal of
-    /// Linux).
+    /// Where other backends write their errors and people look for them: below error/, with the area's own path
+    /// (xenbus_dev_fatal of Linux).
     /// </summary>
-    public string ErrorPath { get; } = "error/" + path;
+    public string ErrorPath { get; } = $"{XenstoreKeys.Error}/{path}";
+
+    public string? Read(IXenstore store, string key) => store.Read($"{path}/{key}");
+
+    /// <summary>The toolstack runs a hotplug script for the device.</summary>
+    public bool HasScript(IXenstore store) => !string.IsNullOrEmpty(Read(store, XenstoreKeys.Script));
 
     /// <summary>
-    /// Writes keys and a new state in one transaction, unless the toolstack changed the state meanwhile, or took the
-    /// area away: what it wrote must not be overwritten, and an area that is gone must not be made again.
+    /// Writes keys and a new state in one transaction, unless the toolstack changed the state or removed the area
+    /// meanwhile: what it wrote must not be overwritten, and an area that is gone must not be created again.
     /// </summary>
     /// <returns>False when nothing was written for that reason.</returns>
     public bool Switch(
@@ -25,10 +33,11 @@ internal sealed class BackendArea(string path)
     ) => Switch(store, expected, next, [.. keys], error: null);
 
     /// <summary>
-    /// Goes on with a reason why the device fails, for people in the error node and for libxl in hotplug-error.
+    /// Switches the state and writes why the device fails: to the error node for people, and to hotplug-error for
+    /// libxl.
     /// </summary>
     public bool Fail(IXenstore store, XenbusState expected, XenbusState next, string reason) =>
-        Switch(store, expected, next, [new("hotplug-error", reason)], reason);
+        Switch(store, expected, next, [new(XenstoreKeys.HotplugError, reason)], reason);
 
     private bool Switch(
         IXenstore store,
@@ -39,38 +48,38 @@ internal sealed class BackendArea(string path)
     ) =>
         store.Transact(transaction =>
         {
-            if (XenbusStates.Parse(store.Read($"{path}/state", transaction)) != expected)
+            if (XenbusStates.Parse(store.Read($"{path}/{XenstoreKeys.State}", transaction)) != expected)
                 return false;
             if (error is not null)
-                Put(store, $"{ErrorPath}/error", error, transaction);
+                Put(store, $"{ErrorPath}/{XenstoreKeys.Error}", error, transaction);
             foreach ((string key, string? value) in keys)
                 Put(store, $"{path}/{key}", value, transaction);
-            Put(store, $"{path}/state", XenbusStates.Format(next), transaction);
+            Put(store, $"{path}/{XenstoreKeys.State}", XenbusStates.Format(next), transaction);
             return true;
         });
 
-    /// <summary>Tells a connected frontend of a new length: sectors, then the same state again (B23).</summary>
+    /// <summary>Tells a connected frontend of a new length: writes sectors, then the same state again (B23).</summary>
     /// <returns>False when it is not connected.</returns>
     public bool AnnounceCapacity(IXenstore store, long sectors)
     {
         string connected = XenbusStates.Format(XenbusState.Connected);
         return store.Transact(transaction =>
         {
-            if (store.Read($"{path}/state", transaction) != connected)
+            if (store.Read($"{path}/{XenstoreKeys.State}", transaction) != connected)
                 return false;
-            store.Write($"{path}/sectors", BackendKeys.Text(sectors), transaction);
-            store.Write($"{path}/state", connected, transaction);
+            store.Write($"{path}/{XenstoreKeys.Sectors}", BackendKeys.Text(sectors), transaction);
+            store.Write($"{path}/{XenstoreKeys.State}", connected, transaction);
             return true;
         });
     }
 
-    /// <summary>Takes the reason away: it is none any more, or the device is gone.</summary>
+    /// <summary>Removes the error: its cause is gone, or the device is.</summary>
     public void ForgetError(IXenstore store)
     {
-        if (store.Read($"{path}/hotplug-error") is not null)
-            store.Remove($"{path}/hotplug-error");
+        if (Read(store, XenstoreKeys.HotplugError) is not null)
+            store.Remove($"{path}/{XenstoreKeys.HotplugError}");
         store.Remove(ErrorPath);
-        // The domain's folder, and the directory's, when that was the last below.
+        // The folders of the domain and of the directory go as well when this was the last error in them.
         string parent = ErrorPath;
         for (int level = 0; level < 2; level++)
         {
@@ -81,7 +90,7 @@ internal sealed class BackendArea(string path)
         }
     }
 
-    /// <summary>A value that is there already is not written again: each write wakes everybody who watches.</summary>
+    /// <summary>Writes a key only when that changes it: each write wakes everybody who watches.</summary>
     private static void Put(IXenstore store, string key, string? value, uint transaction)
     {
         string? present = store.Read(key, transaction);

@@ -1,4 +1,5 @@
 using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
 
@@ -22,7 +23,7 @@ public sealed record BackendOptions
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
     /// <summary>How long a frontend that connects waits for an image that is locked, before its device fails.</summary>
-    public TimeSpan LockPatience { get; init; } = TimeSpan.FromSeconds(10);
+    public TimeSpan LockTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>Between looks at whether an image or device grew.</summary>
     public TimeSpan GrowthInterval { get; init; } = TimeSpan.FromSeconds(5);
@@ -32,6 +33,12 @@ public sealed record BackendOptions
     /// alone; made if it is not there. Null keeps none.
     /// </summary>
     public string? JournalFolder { get; init; }
+
+    /// <summary>
+    /// What to do about an error, in terms of options and configuration keys; null when there is nothing to add. It
+    /// follows the error in the log, in xenstore and in <see cref="DeviceStatus.LastError"/>.
+    /// </summary>
+    public Func<EngineError, string?> Advice { get; init; } = _ => null;
 
     /// <summary>Opens what params or physical-device name; it may take as long as it likes.</summary>
     public Func<string, FileDiskOptions, Disk> OpenImage { get; init; } = FileDisk.Open;

@@ -6,40 +6,63 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// One device's xenbus state machine (docs/xenbus.md has it as a table). It is level-triggered: every step reads what
-/// both areas say now and does the next thing that follows, so that states may be skipped, events lost and doubled, and
-/// the daemon started at any time.
+/// One device's xenbus state machine (docs/xenbus.md has it as a table). It is level-triggered: each step reads what
+/// both areas say now and does the next thing that follows. So states may be skipped, events may be lost or doubled,
+/// and the daemon may start at any time.
 /// </summary>
+/// <remarks>
+/// This file has the state machine; Device.Commands.cs has what people command and see. What the device holds is in its
+/// parts: <see cref="FrontendArea"/>, <see cref="DeviceDisk"/>, <see cref="DeviceOffer"/>, <see cref="DeviceRings"/>,
+/// <see cref="DeviceLimits"/> and <see cref="DeviceHealth"/>.
+/// </remarks>
 internal sealed partial class Device : Step
 {
     /// <summary>
-    /// A longer way than any that states can take; what goes further is a toolstack and us in each other's way.
+    /// More moves than any path through the states has. A device that makes more is changed by a toolstack while we
+    /// change it.
     /// </summary>
-    private const int MaxMovesAtOnce = 16;
-    private static readonly TimeSpan s_retryDelay = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan s_commandPatience = TimeSpan.FromSeconds(15);
+    private const int MaxMovesPerStep = 16;
 
     private readonly DeviceContext _context;
     private readonly BackendArea _area;
+    private readonly FrontendArea _frontend;
+    private readonly DeviceDisk _disk;
+    private readonly DeviceOffer _offer = new();
+    private readonly DeviceRings _rings;
+    private readonly DeviceLimits _limits = new();
+    private readonly DeviceHealth _health;
     private readonly Action<Device, IXenstore> _forget;
-    private readonly LogLimiter _limiter = new();
 
-    /// <summary>Held by whoever acts on the device: its step, a command, the end of the daemon.</summary>
+    /// <summary>Held by whatever acts on the device: its step, a command, the end of the daemon.</summary>
     private readonly Lock _gate = new();
 
-    private IXenstore _store = null!;
     private AreaStates _states = new(XenbusState.Unknown, XenbusState.Unknown, Online: true);
+
+    /// <summary>The connection by which the backend area was last seen.</summary>
+    private StoreSession? _seenOn;
     private volatile bool _growthDue;
-    private bool _left;
+    private bool _isOrphan;
+
+    /// <summary>The device is gone, or the daemon ends: no step does anything any more.</summary>
+    private bool _hasEnded;
 
     /// <param name="forget">Called when the device is gone and holds nothing any more.</param>
     public Device(DeviceId id, DeviceContext context, Action<Device, IXenstore> forget)
     {
         (Id, _context, _forget) = (id, context, forget);
         _area = new BackendArea($"{context.Root}/{id}");
+        _frontend = new FrontendArea(id, _area.Path);
+        _health = new DeviceHealth(context, id);
+        _disk = new DeviceDisk(context, id, _health);
+        _rings = new DeviceRings(context, id, _health);
     }
 
     public DeviceId Id { get; }
+
+    /// <summary>A guest uses it.</summary>
+    public bool IsServed => _rings.AreServed;
+
+    private bool HoldsAnything => _rings.AreServed || _disk.Current is not null;
 
     /// <summary>What both ends say now. A frontend without an area or a state is Unknown.</summary>
     private sealed record AreaStates(XenbusState Backend, XenbusState Frontend, bool Online)
@@ -49,30 +72,61 @@ internal sealed partial class Device : Step
         /// </summary>
         public bool FrontendHolds =>
             Frontend is not (XenbusState.Unknown or XenbusState.Initialising or XenbusState.Closed);
+
+        /// <summary>The frontend has published its rings.</summary>
+        public bool FrontendOffersRings => Frontend is XenbusState.Initialised or XenbusState.Connected;
     }
 
     public override void Run()
     {
         lock (_gate)
         {
-            if (_left || _context.Store is not { } connection)
+            if (_hasEnded || _context.Session is not { } session)
                 return;
             if (_growthDue)
-                LookForGrowth();
-            if (Guarded(() => Reconcile(connection)))
-                (_refusedBy, _refusal) = (null, null);
+                FollowGrowth(session.Store);
+            if (Guarded(() => Reconcile(session)))
+                _health.ClearRefusal();
         }
     }
 
-    /// <summary>
-    /// The connection on which the store last refused something, and what it said when it did so again; null when it
-    /// does not.
-    /// </summary>
-    private StoreConnection? _refusedBy;
-    private string? _refusal;
+    /// <summary>The next step looks whether the image grew.</summary>
+    public void NoteGrowthDue() => _growthDue = true;
 
-    /// <summary>Runs what talks to the store, and keeps the process out of what goes wrong with one device.</summary>
-    /// <returns>False when the store refused something: it is tried again in the background.</returns>
+    /// <summary>Logs what the data path noticed. Takes no lock of the device.</summary>
+    /// <returns>True when the device has to look at itself.</returns>
+    public bool LogFaults() => _rings.LogFaults();
+
+    /// <summary>Asks the store itself, not what was last seen.</summary>
+    public bool HasArea(IXenstore store) => store.Directory(_area.Path) is not null;
+
+    /// <summary>
+    /// Ends with the daemon: answers the requests taken off the rings and leaves the keys as they are, so that the next
+    /// daemon takes the rings over.
+    /// </summary>
+    /// <returns>False when the disk still held requests after <paramref name="timeout"/>.</returns>
+    public bool Leave(TimeSpan timeout)
+    {
+        long start = _context.Runtime.Time.GetTimestamp();
+        if (!_gate.TryEnter(timeout))
+            return false;
+        try
+        {
+            _hasEnded = true;
+            TimeSpan left = timeout - _context.Runtime.Time.GetElapsedTime(start);
+            if (!_rings.Leave(left > TimeSpan.Zero ? left : TimeSpan.Zero))
+                return false;
+            _disk.Leave();
+            return true;
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <summary>Runs an action on the store. What goes wrong with one device does not end the process.</summary>
+    /// <returns>False when the store refused something: the device is tried again in the background.</returns>
     private bool Guarded(Action action)
     {
         try
@@ -80,243 +134,340 @@ internal sealed partial class Device : Step
             action();
             return true;
         }
-        catch (Exception e) when (e is XenstoreException or ObjectDisposedException)
+        catch (XenstoreException e)
         {
-            // With the connection lost, the next one marks every device; else the store was busy, or has a quota (a
-            // driver domain's has one).
-            _context.Log.StoreFailed(Id, e.Message);
-            NoteRefusal(e.Message);
-            _context.Pool.MarkLater(this, s_retryDelay);
-            return false;
+            // The store is busy, or has a quota, as a driver domain's does; or the connection is lost, and the next one
+            // marks every device.
+            _health.NoteRefusal(e.Error);
         }
-    }
-
-    /// <summary>A store that refuses the same device twice in a row is no passing trouble: people are told.</summary>
-    private void NoteRefusal(string reason)
-    {
-        StoreConnection? connection = _context.Store;
-        bool persists = connection is not null && connection == _refusedBy;
-        _refusedBy = connection;
-        if (!persists)
-            return;
-        if (_refusal is null && MayLog())
-            _context.Log.DeviceWarning(Id, reason + "; it is tried again every second");
-        _refusal = reason;
-    }
-
-    private void Reconcile(StoreConnection connection)
-    {
-        _store = connection.Store;
-        for (int moves = 0; moves < MaxMovesAtOnce; moves++)
+        catch (ObjectDisposedException)
         {
-            if (!ReadStates(connection))
+            _health.NoteRefusal(new EngineError(ErrorCode.StoreDisconnected, "the connection to xenstore was closed"));
+        }
+        _context.Steps.MarkLater(this, DeviceContext.RetryDelay);
+        return false;
+    }
+
+    private void Reconcile(StoreSession session)
+    {
+        for (int moves = 0; moves < MaxMovesPerStep; moves++)
+        {
+            if (!ReadStates(session))
                 return;
             try
             {
-                if (!Move())
+                if (!Move(session.Store))
                     return;
+            }
+            catch (Exception e) when (e is DeviceException or VbdConnectException or ImageException)
+            {
+                Fail(session.Store, e is ImageException image ? DeviceDisk.ErrorOf(image) : ((EngineException)e).Error);
             }
             catch (Exception e) when (e is not (XenstoreException or ObjectDisposedException or OutOfMemoryException))
             {
-                // Anything else than the three that are meant for it is a bug, but of one device.
-                bool expected = e is DeviceException or VbdConnectException or ImageException;
-                Fail(expected ? e.Message : $"unexpected {e.GetType().Name}: {e.Message}");
+                // Anything else is a bug, but of one device.
+                string message = $"unexpected {e.GetType().Name}: {e.Message}";
+                Fail(session.Store, new EngineError(ErrorCode.Unexpected, message));
             }
         }
-        _context.Pool.MarkLater(this, s_retryDelay);
+        _context.Steps.MarkLater(this, DeviceContext.RetryDelay);
     }
 
     /// <summary>Reads both areas' states, with the watches set before.</summary>
-    /// <returns>False when the backend area is gone: then the device is, or will be, too.</returns>
-    private bool ReadStates(StoreConnection connection)
+    /// <returns>False when the backend area is gone: the device is gone with it, or will be.</returns>
+    private bool ReadStates(StoreSession session)
     {
-        string? state = _store.Read($"{_area.Path}/state");
-        if (state is null && _store.Directory(_area.Path) is null)
+        string? state = _area.Read(session.Store, XenstoreKeys.State);
+        if (state is null && !HasArea(session.Store))
         {
-            Vanish(connection);
+            Vanish(session);
             return false;
         }
-        _isOrphan = false;
-        _seenOn = connection;
-        bool online = _store.Read($"{_area.Path}/online") != "0";
-        FindFrontend(connection);
-        XenbusState frontend = _frontendPath is null
-            ? XenbusState.Unknown
-            : XenbusStates.Parse(_store.Read($"{_frontendPath}/state"));
-        _states = new AreaStates(XenbusStates.Parse(state), frontend, online);
+        (_isOrphan, _seenOn) = (false, session);
+        bool online = _area.Read(session.Store, XenstoreKeys.Online) != "0";
+        _states = new AreaStates(XenbusStates.Parse(state), _frontend.ReadState(session), online);
         return true;
     }
 
     /// <summary>Does the next thing that follows from the states.</summary>
-    /// <returns>True when something was done, so that the states are to be looked at again.</returns>
-    private bool Move() =>
+    /// <returns>True when something was done, so that the states have to be read again.</returns>
+    private bool Move(IXenstore store) =>
         _states.Backend switch
         {
-            XenbusState.Initialising => Begin(),
-            XenbusState.InitWait or XenbusState.Initialised => AwaitFrontend(),
-            XenbusState.Connected => Serve(),
-            XenbusState.Closing => Close(),
-            XenbusState.Closed => Rest(),
+            XenbusState.Initialising => Begin(store),
+            XenbusState.InitWait or XenbusState.Initialised => AwaitFrontend(store),
+            XenbusState.Connected => Serve(store),
+            XenbusState.Closing => Close(store),
+            XenbusState.Closed => Rest(store),
             // The toolstack is still writing the area.
             _ => false,
         };
 
-    private bool Begin()
+    private bool Begin(IXenstore store)
     {
-        // Removed and made again between two looks: what we hold belongs to the one before.
+        // The area was removed and made again between two looks: what we hold belongs to the one before.
         if (HoldsAnything)
             return Release();
-        _fault = null;
-        return _states.Online ? Publish() : SwitchTo(XenbusState.Closed);
+        _health.ClearFailure();
+        return _states.Online ? Publish(store) : SwitchTo(store, XenbusState.Closed);
     }
 
-    private bool AwaitFrontend()
+    private bool AwaitFrontend(IXenstore store)
     {
         if (!_states.Online)
-            return SwitchTo(XenbusState.Closing);
-        // Somebody took the state back: the ring that we hold is not the one that the frontend will show.
-        if (_vbd is not null)
+            return SwitchTo(store, XenbusState.Closing);
+        // Somebody set the state back: the ring that we hold is not the one that the frontend will publish.
+        if (_rings.AreServed)
             return Release();
-        switch (_states.Frontend)
+        if (_states.Frontend is XenbusState.Closing or XenbusState.Closed)
+            return SwitchTo(store, XenbusState.Closing);
+        if (_states.FrontendOffersRings)
         {
-            case XenbusState.Closing or XenbusState.Closed:
-                return SwitchTo(XenbusState.Closing);
-            case XenbusState.Initialised or XenbusState.Connected:
-                OpenDisk();
-                return _disk is not null && Connect();
-            default:
-                // Published by a daemon before this one, or the script has said now which device it is.
-                if (_disk is null && !IsStuckInFault)
-                    Publish();
-                return false;
+            OpenDisk(store);
+            return _disk.Current is { } disk && Connect(store, disk);
         }
-    }
-
-    private bool Serve()
-    {
-        if (!_states.Online || !_states.FrontendHolds || _states.Frontend == XenbusState.Closing)
-            return SwitchTo(XenbusState.Closing);
-        if (_vbd is null)
-        {
-            if (_states.Frontend is not (XenbusState.Initialised or XenbusState.Connected))
-                return false;
-            // A daemon before this one served it.
-            OpenDisk();
-            return _disk is not null && Connect();
-        }
-        if (_states.Frontend == XenbusState.Initialised && HasNewRings())
-            return StopServing(_context.Options.DrainTimeout) && Connect();
-        if (IsBroken)
-            throw new DeviceException(
-                ErrorCode.RingBroken,
-                "the frontend broke its ring: a request index that cannot be true"
-            );
-        ChangeMediumIfAsked();
+        // A daemon before this one published it, or the script has said now which device it is.
+        if (_disk.Current is null && !IsStuckInFailure(store))
+            Publish(store);
         return false;
     }
 
-    private bool Close()
+    private bool Serve(IXenstore store)
     {
-        // Disconnecting while the frontend still has requests to be answered hangs some guests.
-        if (_vbd is not null && _states.FrontendHolds)
-            return false;
-        if (_vbd is not null && _states.Frontend == XenbusState.Closed)
-            ServeToTheEnd();
-        if (HoldsAnything)
-            return Release();
-        if (_states.Online && (_states.FrontendHolds || IsStuckInFault))
-            return false;
-        return SwitchTo(XenbusState.Closed);
+        if (!_states.Online || !_states.FrontendHolds || _states.Frontend == XenbusState.Closing)
+            return SwitchTo(store, XenbusState.Closing);
+        if (!_rings.AreServed)
+        {
+            if (!_states.FrontendOffersRings)
+                return false;
+            // A daemon before this one served it.
+            OpenDisk(store);
+            return _disk.Current is { } disk && Connect(store, disk);
+        }
+        if (_states.Frontend == XenbusState.Initialised && HasNewRings(store))
+            return StopServing() && Connect(store, _disk.Current!);
+        if (_rings.IsBroken)
+            throw new DeviceException(
+                ErrorCode.RingBroken,
+                "the frontend broke its ring: its producer index is impossible"
+            );
+        if (_disk.HasNewMedium(store, _area.Path))
+            ChangeMedium(store);
+        return false;
     }
 
-    private bool Rest()
+    private bool Close(IXenstore store)
+    {
+        // Disconnecting while the frontend still has requests to be answered hangs some guests.
+        if (_rings.AreServed && _states.FrontendHolds)
+            return false;
+        if (_rings.AreServed && _states.Frontend == XenbusState.Closed)
+            _rings.ServeToTheEnd();
+        if (HoldsAnything)
+            return Release();
+        if (_states.Online && (_states.FrontendHolds || IsStuckInFailure(store)))
+            return false;
+        return SwitchTo(store, XenbusState.Closed);
+    }
+
+    private bool Rest(IXenstore store)
     {
         if (HoldsAnything)
             return Release();
         bool back = _states.Frontend is XenbusState.Initialising or XenbusState.InitWait or XenbusState.Initialised;
-        return _states.Online && back && Publish();
+        return _states.Online && back && Publish(store);
     }
 
     /// <summary>
-    /// Nothing but a change of the keys that caused it, or of the frontend, gets a device out of a fault.
+    /// A device that failed stays so until the keys that name its disk change, or the frontend's state does.
     /// </summary>
-    private bool IsStuckInFault =>
-        _fault is not null
+    private bool IsStuckInFailure(IXenstore store) =>
+        _health.HasFailed
         && _states.Frontend == XenbusState.Initialising
-        && _fault.Source == DiskKeys.ReadSource(_store, _area.Path);
+        && _health.HasFailedWith(DiskKeys.ReadSource(store, _area.Path));
 
-    /// <returns>True: whether it was written, or somebody else was faster, the states have changed.</returns>
-    private bool SwitchTo(XenbusState next, params ReadOnlySpan<KeyValuePair<string, string?>> keys)
+    /// <summary>
+    /// Opens the disk and writes what the frontend may ask for. No disk is opened when the script has yet to name it.
+    /// </summary>
+    private bool Publish(IXenstore store)
     {
-        if (_area.Switch(_store, _states.Backend, next, keys))
-            NoteState(next);
+        _frontend.Check(store);
+        // No ring of an earlier handshake is taken over any more, whichever daemon served it.
+        _context.Journals.Forget(Id);
+        OpenDisk(store);
+        _disk.LockEarly();
+        // An error of the past must not be taken for one of now.
+        if (_area.Read(store, XenstoreKeys.HotplugError) is not null)
+            _area.ForgetError(store);
+        _health.ClearFailure();
+        SwitchTo(store, XenbusState.InitWait, BackendKeys.BeforeInitWait(_offer.Options, _area.HasScript(store)));
         return true;
     }
 
-    private void NoteState(XenbusState next)
+    private void OpenDisk(IXenstore store)
     {
-        if (MayLog())
-            _context.Log.StateChanged(Id, _states.Backend, next, _states.Frontend);
-        _states = _states with { Backend = next };
+        if (_disk.Current is not null)
+            return;
+        DeviceOptions options = _context.Options.Device(Id);
+        _limits.Configure(options.Limits);
+        DiskKeys keys = DiskKeys.Read(store, _area.Path);
+        // A running guest keeps its drive, whatever became of the medium while no daemon ran.
+        _disk.Open(keys, options, mayBeEmpty: keys.IsDrive && _states.Backend == XenbusState.Connected);
+        _offer.Prepare(options, keys, _disk.Current, _context.Hypervisor.LosesPinnedPages);
+    }
+
+    /// <summary>Reads what the frontend published, serves it, and says so.</summary>
+    private bool Connect(IXenstore store, Disk disk)
+    {
+        _frontend.Check(store);
+        bool wasConnected = _states.Backend == XenbusState.Connected;
+        if (!_disk.LockToServe(wasConnected))
+        {
+            _context.Steps.MarkLater(this, DeviceContext.RetryDelay);
+            return false;
+        }
+        _offer.LimitTo(store, _area.Path, wasConnected);
+        // The ring of a frontend that is Connected may have been served before; the indices of a fresh one are 0.
+        bool takeover = wasConnected || _states.Frontend == XenbusState.Connected;
+        VbdConnection connection = _frontend.ReadConnection(store, _offer.Options, takeover);
+        _rings.Start(disk, _offer.Options, _limits.Throttle, connection);
+        KeyValuePair<string, string?>[] keys = BackendKeys.BeforeConnected(
+            disk,
+            _disk.Keys,
+            _offer.Options,
+            connection.Rings.Count
+        );
+        bool announce =
+            wasConnected
+            && (
+                _states.Frontend == XenbusState.Initialised
+                || _area.Read(store, XenstoreKeys.Sectors) != BackendKeys.Text(disk.CapacitySectors)
+            );
+        SwitchTo(store, XenbusState.Connected, keys);
+        if (announce)
+            _area.AnnounceCapacity(store, disk.CapacitySectors);
+        _offer.NoteFeatures(keys);
+        _health.ClearFailure();
+        _area.ForgetError(store);
+        LogConnected(disk, connection);
+        return true;
+    }
+
+    private void LogConnected(Disk disk, VbdConnection connection)
+    {
+        if (!_health.MayLog())
+            return;
+        _context.Log.Connected(
+            Id,
+            disk.Describe(),
+            connection.Protocol ?? "none",
+            connection.Rings.Count,
+            connection.Rings[0].References.Count,
+            connection.Takeover
+        );
+        if (_offer.FindIgnoredMode() is { } error)
+            _context.Log.DeviceWarning(Id, error.Code, _context.Explain(error));
+    }
+
+    private bool HasNewRings(IXenstore store) =>
+        _rings.DifferFrom(_frontend.ReadConnection(store, _offer.Options, takeover: false));
+
+    /// <summary>A drive shows the medium that its keys name now.</summary>
+    private void ChangeMedium(IXenstore store)
+    {
+        DiskKeys keys = DiskKeys.Read(store, _area.Path);
+        Disk next = _disk.OpenNextMedium(keys);
+        VbdConnection connection = _rings.Connection! with { Takeover = true };
+        if (!StopServing())
+        {
+            next.Dispose();
+            return;
+        }
+        _disk.ChangeMedium(next, keys);
+        _rings.Start(next, _offer.Options, _limits.Throttle, connection);
+        _area.AnnounceCapacity(store, next.CapacitySectors);
+        _context.Log.MediumChanged(Id, next.Describe());
+    }
+
+    private void FollowGrowth(IXenstore store)
+    {
+        _growthDue = false;
+        if (_disk.FindGrowth() is { } sectors)
+            Guarded(() => ResizeTo(store, sectors));
+    }
+
+    private void ResizeTo(IXenstore store, long sectors)
+    {
+        Disk disk = _disk.Current!;
+        if (sectors == disk.CapacitySectors)
+            return;
+        _rings.Resize(disk, sectors, length => _area.AnnounceCapacity(store, length));
+        _context.Log.Resized(Id, sectors);
     }
 
     /// <summary>
-    /// Goes to Closing with the reason in xenstore and one line in the log; the next step waits for the frontend.
-    /// libxl, however, waits for InitWait and sees nothing else, and runs the script then, which can tell the reason: a
-    /// device that cannot even begin goes there first, and to Closing when the frontend wants to connect or the
-    /// toolstack gives up.
+    /// Lets go of everything: waits for the requests under way, unmaps the rings, closes the disk.
     /// </summary>
-    private void Fail(string reason)
+    /// <returns>False when the disk still holds requests: it is tried again in the background.</returns>
+    private bool Release()
     {
-        string line = LogText.Shorten(reason, MaxReasonLength);
-        _fault = new Fault(line, DiskKeys.ReadSource(_store, _area.Path));
-        if (MayLog())
-            _context.Log.DeviceFailed(Id, line);
+        if (!StopServing())
+            return false;
+        _disk.Close();
+        _offer.ForgetFeatures();
+        return true;
+    }
+
+    private bool StopServing()
+    {
+        if (_rings.Stop(_disk.Current))
+            return true;
+        _context.Steps.MarkLater(this, DeviceContext.RetryDelay);
+        return false;
+    }
+
+    /// <returns>True: whether it was written or somebody else was faster, the states have changed.</returns>
+    private bool SwitchTo(IXenstore store, XenbusState next, params ReadOnlySpan<KeyValuePair<string, string?>> keys)
+    {
+        if (!_area.Switch(store, _states.Backend, next, keys))
+            return true;
+        if (_health.MayLog())
+            _context.Log.StateChanged(Id, _states.Backend, next, _states.Frontend);
+        _states = _states with { Backend = next };
+        return true;
+    }
+
+    /// <summary>
+    /// Goes to Closing, with the reason in xenstore and one line in the log; the next step waits for the frontend.
+    /// </summary>
+    /// <remarks>
+    /// libxl waits for InitWait and reacts to nothing else; it runs the script then, which can report the reason. So a
+    /// device that cannot even begin goes to InitWait first, and to Closing when the frontend wants to connect or the
+    /// toolstack gives up.
+    /// </remarks>
+    private void Fail(IXenstore store, EngineError error)
+    {
+        string line = _health.NoteFailure(error, DiskKeys.ReadSource(store, _area.Path));
         bool begins = _states is { Backend: XenbusState.Initialising, Frontend: XenbusState.Initialising };
-        XenbusState next = begins && TheScriptTells ? XenbusState.InitWait : XenbusState.Closing;
-        if (_states.Backend == XenbusState.Closing || !_area.Fail(_store, _states.Backend, next, line))
+        XenbusState next = begins && ScriptReports(store) ? XenbusState.InitWait : XenbusState.Closing;
+        if (_states.Backend == XenbusState.Closing || !_area.Fail(store, _states.Backend, next, line))
             return;
         _states = _states with { Backend = next };
     }
 
     /// <summary>
-    /// Of a driver domain's scripts the toolstack hears nothing: InitWait would be all that it waits for.
+    /// The toolstack hears of a script only in dom0. In a driver domain it waits for InitWait alone.
     /// </summary>
-    private bool TheScriptTells => HasScript && (_store.Read("domid") ?? "0") == "0";
-
-    /// <summary>What a guest can cause is logged only as often as this allows.</summary>
-    private bool MayLog()
-    {
-        if (!_limiter.TryTake(out long suppressed))
-            return false;
-        if (suppressed > 0)
-            _context.Log.LeftOut(Id, suppressed);
-        return true;
-    }
-
-    private const int MaxReasonLength = 500;
-
-    /// <param name="Source">What named the medium then.</param>
-    private sealed record Fault(string Reason, string Source);
-
-    private Fault? _fault;
-    private bool _isOrphan;
-
-    /// <summary>The connection by which the area was last there.</summary>
-    private StoreConnection? _seenOn;
-
-    /// <summary>A guest uses it.</summary>
-    public bool IsServed => _vbd is not null;
-
-    /// <summary>Asks the store itself, not what was last seen.</summary>
-    public bool HasArea(IXenstore store) => store.Directory(_area.Path) is not null;
+    private bool ScriptReports(IXenstore store) =>
+        _area.HasScript(store) && (store.Read(XenstoreKeys.DomId) ?? "0") == "0";
 
     /// <summary>The backend area is gone.</summary>
-    private void Vanish(StoreConnection connection)
+    private void Vanish(StoreSession session)
     {
-        if ((_isOrphan || (connection.CameBackEmpty && _seenOn != connection)) && _vbd is not null)
+        bool storeLostIt = _isOrphan || (session.CameBackEmpty && _seenOn != session);
+        if (storeLostIt && _rings.AreServed)
         {
-            // Nobody removed it: the guest is there and its requests are answered; killing it would help nobody.
+            // Nobody removed it: the guest runs and its requests are answered; taking its disk would help nobody.
             if (!_isOrphan)
                 _context.Log.Orphaned(Id);
             _isOrphan = true;
@@ -324,39 +475,10 @@ internal sealed partial class Device : Step
         }
         if (HoldsAnything && !Release())
             return;
-        if (_watchedBy == connection)
-            _store.Unwatch(WatchedPath, WatchToken);
-        _watchedBy = null;
-        _area.ForgetError(_store);
-        ForgetJournals();
-        _left = true;
-        _forget(this, _store);
-    }
-
-    public DeviceStatus Status()
-    {
-        (AreaStates states, Vbd? vbd, Disk? disk, VbdConnection? connection) = (_states, _vbd, _disk, _connection);
-        return new DeviceStatus
-        {
-            Id = Id,
-            BackendPath = _area.Path,
-            FrontendPath = _frontendPath,
-            BackendState = states.Backend,
-            FrontendState = states.Frontend,
-            IsOnline = states.Online,
-            Image = disk?.Describe(),
-            CapacitySectors = disk?.CapacitySectors ?? 0,
-            IsReadOnly = _readOnly,
-            IsConnected = vbd is { IsConnected: true },
-            Protocol = connection?.Protocol,
-            RingPages = connection?.Rings[0].References.Count ?? 0,
-            Queues = vbd?.Queues ?? [],
-            Features = _features,
-            IsPaused = _isPaused,
-            IsStopping = _isStopping,
-            IsOrphan = _isOrphan,
-            LastError = _fault?.Reason ?? _refusal ?? _waitsFor,
-            Limits = _throttle.Limits,
-        };
+        _frontend.Unwatch(session);
+        _area.ForgetError(session.Store);
+        _context.Journals.Forget(Id);
+        _hasEnded = true;
+        _forget(this, session.Store);
     }
 }

@@ -1,3 +1,4 @@
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Reactors;
 using Microsoft.Extensions.Logging;
@@ -10,32 +11,42 @@ internal sealed class DeviceContext(
     IHypervisor hypervisor,
     IReactors reactors,
     ILogger log,
-    StepPool pool
+    ControlRuntime runtime
 )
 {
-    private volatile StoreConnection? _store;
+    /// <summary>How long a device waits before it tries again what the store or a disk refused.</summary>
+    public static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
+
+    private volatile StoreSession? _session;
 
     public BackendOptions Options => options;
     public IHypervisor Hypervisor => hypervisor;
     public IReactors Reactors => reactors;
     public ILogger Log => log;
-    public StepPool Pool => pool;
+    public ControlRuntime Runtime => runtime;
+    public IStepPool Steps { get; } = runtime.StartSteps(runtime.Time);
 
     /// <summary>The path of the watched directory: backend/vbd3.</summary>
-    public string Root { get; } = "backend/" + options.Directory;
+    public string Root { get; } = RootOf(options);
+
+    public Journals Journals { get; } = new(runtime.Files, options.JournalFolder, RootOf(options));
 
     /// <summary>Null while the store is away.</summary>
-    public StoreConnection? Store
+    public StoreSession? Session
     {
-        get => _store;
-        set => _store = value;
+        get => _session;
+        set => _session = value;
     }
+
+    /// <summary>The error's line with the advice of the command line, which knows options and configuration keys.</summary>
+    public string Explain(EngineError error) =>
+        options.Advice(error) is { Length: > 0 } advice ? $"{error.Message}; {advice}" : error.Message;
+
+    private static string RootOf(BackendOptions options) => $"{XenstoreKeys.Backend}/{options.Directory}";
 }
 
-/// <summary>
-/// One connection to the store; watches die with it, so that each device sets its own again on the next.
-/// </summary>
+/// <summary>One connection to the store. Watches end with it: each device sets its own again on the next.</summary>
 /// <param name="CameBackEmpty">
-/// The store lost everything while we were not connected: what is absent was not removed by anybody.
+/// The store lost everything between the last connection and this one: nobody removed the keys that are absent.
 /// </param>
-internal sealed record StoreConnection(IXenstore Store, bool CameBackEmpty);
+internal sealed record StoreSession(IXenstore Store, bool CameBackEmpty);

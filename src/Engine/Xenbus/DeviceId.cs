@@ -3,15 +3,12 @@ using Blkring.Engine.Hypervisor;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>Which device: the frontend's domain and the device number, as both areas' paths end: 7/51712.</summary>
+/// <summary>A device: the frontend's domain and the device number, as at the end of both areas' paths: 7/51712.</summary>
 public readonly record struct DeviceId(DomainId Frontend, int Number)
 {
-    /// <summary>Domain numbers from here on are no domains (DOMID_FIRST_RESERVED of xen.h).</summary>
-    private const ushort FirstReservedDomain = 0x7ff0;
-
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Frontend}/{Number}");
 
-    /// <summary>Takes the text form; false for anything else, also for numbers that no domain or device has.</summary>
+    /// <returns>False for any other text, and for numbers that no domain or device has.</returns>
     public static bool TryParse(string text, out DeviceId id)
     {
         id = default;
@@ -24,7 +21,7 @@ public readonly record struct DeviceId(DomainId Frontend, int Number)
         id = default;
         if (
             !ushort.TryParse(domain, NumberStyles.None, CultureInfo.InvariantCulture, out ushort frontend)
-            || frontend >= FirstReservedDomain
+            || frontend >= DomainId.FirstReserved
         )
             return false;
         if (!int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int device))

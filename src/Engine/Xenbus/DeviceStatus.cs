@@ -1,3 +1,4 @@
+using Blkring.Engine.Errors;
 using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Xenbus;
@@ -21,6 +22,12 @@ public sealed record DeviceStatus
 
     /// <summary>One line about the open image or device; null when none is open.</summary>
     public string? Image { get; init; }
+
+    /// <summary>The open image or device; null when none is open, or when it has no path.</summary>
+    public string? ImagePath { get; init; }
+
+    /// <summary><see cref="ImagePath"/> is a block device.</summary>
+    public bool IsBlockDevice { get; init; }
 
     public long CapacitySectors { get; init; }
     public bool IsReadOnly { get; init; }
@@ -58,5 +65,8 @@ public sealed record DeviceStatus
     public bool IsOrphan { get; init; }
 
     /// <summary>Why the device is not served; null when nothing is wrong.</summary>
+    public EngineError? Error { get; init; }
+
+    /// <summary><see cref="Error"/> as it was logged: one line, with the advice of the command line.</summary>
     public string? LastError { get; init; }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Blkring.Abi;
 using Blkring.Engine.Errors;
 
 namespace Blkring.Engine.Xenbus;
@@ -10,6 +11,9 @@ internal sealed record DiskKeys
 {
     /// <summary>The image or device; null for a drive without a medium.</summary>
     public string? Path { get; private init; }
+
+    /// <summary>Used where <see cref="Path"/>, a node that udev makes, does not exist.</summary>
+    private string? FallbackPath { get; init; }
 
     /// <summary>The script has not yet said which device it is: it will write physical-device.</summary>
     public bool IsPending { get; private init; }
@@ -25,13 +29,13 @@ internal sealed record DiskKeys
     public bool Discard { get; private init; }
 
     /// <summary>
-    /// direct-io-safe is 0: the store may still read a page after it has answered (network storage that sends again).
-    /// The guest's own pages are then not handed to it.
+    /// direct-io-safe is 0: the store may still read a page after it has answered, as network storage that sends again
+    /// does. It is then not given the guest's own pages.
     /// </summary>
     public bool MustCopy { get; private init; }
 
     /// <summary>
-    /// The keys that name the medium, as they were read: when they change, so did the medium, or the cause of a fault.
+    /// The values of the keys that name the medium. When they change, so did the medium, or the cause of a failure.
     /// </summary>
     public string Source { get; private init; } = "";
 
@@ -41,62 +45,59 @@ internal sealed record DiskKeys
     /// <summary>A drive, whose medium may be changed or missing.</summary>
     public bool IsDrive => IsCdRom || IsRemovable;
 
-    /// <summary>info: VDISK_CDROM, VDISK_REMOVABLE and VDISK_READONLY of blkif.h.</summary>
-    public int Info(bool readOnly) => (IsCdRom ? 1 : 0) | (IsRemovable ? 2 : 0) | (readOnly ? 4 : 0);
+    /// <summary>The key info: a set of VDISK_* of blkif.h.</summary>
+    public int Info(bool readOnly) =>
+        (IsCdRom ? Blkif.VdiskCdrom : 0)
+        | (IsRemovable ? Blkif.VdiskRemovable : 0)
+        | (readOnly ? Blkif.VdiskReadonly : 0);
+
+    /// <summary>The path to open; null for a drive without a medium.</summary>
+    public string? FindPath(IControlFiles files) =>
+        FallbackPath is not null && !files.Exists(Path!) ? FallbackPath : Path;
 
     /// <summary>
-    /// The keys that name the medium. A path alone does not: scripts write it for other readers, too.
+    /// The values of the keys that name the medium. physical-device-path alone names none: scripts write it for other
+    /// readers, too.
     /// </summary>
     public static string ReadSource(IXenstore store, string area) =>
-        store.Read($"{area}/physical-device") is { Length: > 0 } device
-            ? $"{device}\n{store.Read($"{area}/physical-device-path")}"
-            : store.Read($"{area}/params") ?? "";
+        store.Read($"{area}/{XenstoreKeys.PhysicalDevice}") is { Length: > 0 } device
+            ? $"{device}\n{store.Read($"{area}/{XenstoreKeys.PhysicalDevicePath}")}"
+            : store.Read($"{area}/{XenstoreKeys.Params}") ?? "";
 
     public static DiskKeys Read(IXenstore store, string area)
     {
-        string? device = store.Read($"{area}/physical-device");
-        string? text = store.Read($"{area}/params");
-        string mode = store.Read($"{area}/mode") ?? "";
-        bool cdRom = store.Read($"{area}/device-type") == "cdrom";
-        bool removable = store.Read($"{area}/removable") == "1";
+        string? Key(string name) => store.Read($"{area}/{name}");
+
+        string? device = Key(XenstoreKeys.PhysicalDevice),
+            text = Key(XenstoreKeys.Params);
+        string mode = Key(XenstoreKeys.Mode) ?? "";
+        bool cdRom = Key(XenstoreKeys.DeviceType) == "cdrom";
         DiskKeys keys = new()
         {
             Source = ReadSource(store, area),
-            // A CD-ROM is never written, whatever the mode; an absent mode promises nothing.
+            // A CD-ROM is never written, whatever the mode. An absent mode does not allow writing.
             Writable = !cdRom && mode is ['w', ..],
             SharesWriters = mode.Contains('!', StringComparison.Ordinal),
             IsCdRom = cdRom,
-            IsRemovable = removable,
-            Discard = store.Read($"{area}/discard-enable") != "0",
-            MustCopy = store.Read($"{area}/direct-io-safe") == "0",
+            IsRemovable = Key(XenstoreKeys.Removable) == "1",
+            Discard = Key(XenstoreKeys.DiscardEnable) != "0",
+            MustCopy = Key(XenstoreKeys.DirectIoSafe) == "0",
         };
-        // Scripts of phy disks (block-iscsi, block-drbd and others) take params in words of their own, and answer with
-        // physical-device.
+        // Scripts of phy disks (block-iscsi, block-drbd and others) have params in a syntax of their own, and answer
+        // with physical-device.
         bool isPending =
             string.IsNullOrEmpty(device)
-            && store.Read($"{area}/type") == "phy"
+            && Key(XenstoreKeys.Type) == "phy"
             && !string.IsNullOrEmpty(text)
             && text[0] != '/'
-            && store.Read($"{area}/script") is not null;
+            && Key(XenstoreKeys.Script) is not null;
         if (isPending)
             return keys with { IsPending = true };
         try
         {
-            string? path = string.IsNullOrEmpty(device)
-                ? ParamsPath(text)
-                : DevicePath(device, store.Read($"{area}/physical-device-path"));
-            return path is not null || keys.IsDrive
-                ? keys with
-                {
-                    Path = path,
-                }
-                : keys with
-                {
-                    Problem = new EngineError(
-                        ErrorCode.MediumMissing,
-                        "params names no image: only a CD-ROM or a removable drive may be empty"
-                    ),
-                };
+            return string.IsNullOrEmpty(device)
+                ? keys.WithImage(text)
+                : keys.WithDevice(device, Key(XenstoreKeys.PhysicalDevicePath));
         }
         catch (DeviceException e)
         {
@@ -104,18 +105,59 @@ internal sealed record DiskKeys
         }
     }
 
+    private DiskKeys WithImage(string? text)
+    {
+        string? path = ParamsPath(text);
+        if (path is not null || IsDrive)
+            return this with { Path = path };
+        return this with
+        {
+            Problem = new EngineError(
+                ErrorCode.MediumMissing,
+                "params names no image: only a CD-ROM or a removable drive may be empty"
+            )
+            {
+                Key = XenstoreKeys.Params,
+                Value = text,
+            },
+        };
+    }
+
+    /// <summary>physical-device is major:minor in hexadecimal; udev names the node by its decimal numbers.</summary>
+    private DiskKeys WithDevice(string device, string? path)
+    {
+        int colon = device.IndexOf(':', StringComparison.Ordinal);
+        if (
+            colon <= 0
+            || !TryParseHex(device.AsSpan(0, colon), out uint major)
+            || !TryParseHex(device.AsSpan(colon + 1), out uint minor)
+        )
+            throw Wrong(
+                ErrorCode.ImageKeyWrong,
+                XenstoreKeys.PhysicalDevice,
+                device,
+                $"physical-device is {LogText.Quote(device)}, not major:minor in hexadecimal"
+            );
+        return this with
+        {
+            Path = string.Create(CultureInfo.InvariantCulture, $"/dev/block/{major}:{minor}"),
+            FallbackPath = path is ['/', ..] ? path : null,
+        };
+    }
+
     /// <summary>
-    /// params: aio:PATH, raw:PATH, file:PATH, phy:PATH or a path, which may hold any character; null when there is no
-    /// medium.
+    /// The path in params: aio:PATH, raw:PATH, file:PATH, phy:PATH or the path alone, which may contain any character.
     /// </summary>
-    internal static string? ParamsPath(string? text)
+    /// <returns>Null when there is no medium.</returns>
+    private static string? ParamsPath(string? text)
     {
         if (string.IsNullOrEmpty(text))
             return null;
         // The kernel would end the path there, and open something else than was named.
         if (text.Contains('\0', StringComparison.Ordinal))
-            throw new DeviceException(
+            throw WrongParams(
                 ErrorCode.ImageKeyWrong,
+                text,
                 $"params is {LogText.Quote(text)}: a path has no zero byte"
             );
         if (text[0] == '/')
@@ -130,40 +172,34 @@ internal sealed record DiskKeys
                     return null;
                 return path[0] == '/'
                     ? path
-                    : throw new DeviceException(
+                    : throw WrongParams(
                         ErrorCode.ImagePathRelative,
-                        $"params names {LogText.Quote(path)}: name the image by its whole path, from / on"
+                        path,
+                        $"params names {LogText.Quote(path)}: name the image by its whole path, which begins with /"
                     );
             case "vhd" or "vhdx" or "qcow" or "qcow2" or "qed" or "vmdk" or "vdi":
-                throw new DeviceException(
+                throw WrongParams(
                     ErrorCode.ImageFormatUnsupported,
-                    $"params asks for the format {format}, raw images are served: convert it with 'qemu-img convert -O raw'"
+                    format,
+                    $"params asks for the format {format}, only raw images are served: "
+                        + "convert it with 'qemu-img convert -O raw'"
                 );
             default:
-                throw new DeviceException(
+                throw WrongParams(
                     ErrorCode.ImageKeyWrong,
-                    $"params is {LogText.Quote(text)}: aio:PATH, raw:PATH, file:PATH or a path from / on are served"
+                    text,
+                    $"params is {LogText.Quote(text)}: aio:PATH, raw:PATH, file:PATH, phy:PATH "
+                        + "or a path that begins with / are served"
                 );
         }
     }
 
-    /// <summary>physical-device is major:minor in hexadecimal; udev knows such a device by its numbers.</summary>
-    private static string DevicePath(string device, string? path)
-    {
-        int colon = device.IndexOf(':', StringComparison.Ordinal);
-        if (
-            colon <= 0
-            || !Hex(device.AsSpan(0, colon), out uint major)
-            || !Hex(device.AsSpan(colon + 1), out uint minor)
-        )
-            throw new DeviceException(
-                ErrorCode.ImageKeyWrong,
-                $"physical-device is {LogText.Quote(device)}, not major:minor in hexadecimal"
-            );
-        string byNumber = string.Create(CultureInfo.InvariantCulture, $"/dev/block/{major}:{minor}");
-        return path is ['/', ..] && !File.Exists(byNumber) ? path : byNumber;
-    }
+    private static DeviceException WrongParams(ErrorCode code, string value, string message) =>
+        Wrong(code, XenstoreKeys.Params, value, message);
 
-    private static bool Hex(ReadOnlySpan<char> text, out uint value) =>
+    private static DeviceException Wrong(ErrorCode code, string key, string value, string message) =>
+        new(new EngineError(code, message) { Key = key, Value = value });
+
+    private static bool TryParseHex(ReadOnlySpan<char> text, out uint value) =>
         uint.TryParse(text, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out value);
 }

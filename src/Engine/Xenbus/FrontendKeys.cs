@@ -7,22 +7,21 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// What a frontend writes before it goes to Initialised (blkif.h, "Frontend XenBus Nodes"), read and bounded. A guest
-/// wrote all of it: every number has its limits here, and whatever does not keep to them ends the attempt with one
-/// line.
+/// Reads what a frontend writes before it goes to Initialised (blkif.h, "Frontend XenBus Nodes"). A guest wrote all of
+/// it: every number is checked against its limits, and a value outside of them ends the attempt with one line.
 /// </summary>
 internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions options)
 {
     /// <exception cref="DeviceException">A key is missing or out of bounds.</exception>
-    public VbdConnection Read(DomainId frontend, bool resume)
+    public VbdConnection Read(DomainId frontend, bool takeover)
     {
         int queues = ReadQueueCount();
         int pages = ReadRingPages(out bool indexed);
         return new VbdConnection
         {
             Frontend = frontend,
-            Protocol = store.Read($"{area}/protocol"),
-            // One queue has its keys in the area itself, also when the frontend says that it is one.
+            Protocol = store.Read($"{area}/{XenstoreKeys.Protocol}"),
+            // A single queue has its keys in the area itself, even when the frontend wrote that there is one.
             Rings =
                 queues == 1
                     ? [ReadRing(area, pages, indexed)]
@@ -30,27 +29,30 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
                     [
                         .. Enumerable
                             .Range(0, queues)
-                            .Select(queue => ReadRing(Numbered($"{area}/queue-", queue), pages, indexed)),
+                            .Select(queue =>
+                                ReadRing($"{area}/{Numbered(XenstoreKeys.QueuePrefix, queue)}", pages, indexed)
+                            ),
                     ],
-            PersistentGrants = store.Read($"{area}/feature-persistent") == "1",
-            Resume = resume,
+            PersistentGrants = store.Read($"{area}/{XenstoreKeys.FeaturePersistent}") == "1",
+            Takeover = takeover,
         };
     }
 
-    private int ReadQueueCount() => (int?)ReadNumber(area, "multi-queue-num-queues", 1, (uint)options.MaxQueues) ?? 1;
+    private int ReadQueueCount() => (int?)ReadNumber(area, XenstoreKeys.NumQueues, 1, (uint)options.MaxQueues) ?? 1;
 
-    /// <param name="indexed">The frontend named a size: its references are then ring-ref0 and so on.</param>
+    /// <param name="indexed">The frontend wrote a size: its references are then ring-ref0 and so on.</param>
     private int ReadRingPages(out bool indexed)
     {
         indexed = true;
-        if (ReadNumber(area, "ring-page-order", 0, (uint)options.MaxRingPageOrder) is { } order)
+        if (ReadNumber(area, XenstoreKeys.RingPageOrder, 0, (uint)options.MaxRingPageOrder) is { } order)
             return 1 << (int)order;
-        // The deprecated name of the same (blkif.h, note 12).
-        uint? pages = ReadNumber(area, "num-ring-pages", 1, 1u << options.MaxRingPageOrder);
+        uint? pages = ReadNumber(area, XenstoreKeys.NumRingPages, 1, 1u << options.MaxRingPageOrder);
         if (pages is { } count && !BitOperations.IsPow2(count))
-            throw new DeviceException(
+            throw Wrong(
                 ErrorCode.KeyOutOfRange,
-                $"the frontend's num-ring-pages is {count}, which is not a power of two"
+                XenstoreKeys.NumRingPages,
+                $"is {count}, which is not a power of two",
+                BackendKeys.Text(count)
             );
         indexed = pages is not null;
         return (int)(pages ?? 1);
@@ -66,19 +68,25 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
                     [
                         .. Enumerable
                             .Range(0, pages)
-                            .Select(page => RequireReference(folder, Numbered("ring-ref", page))),
+                            .Select(page => RequireReference(folder, Numbered(XenstoreKeys.RingRef, page))),
                     ],
             EventChannel = new EventChannelPort(
-                Require(folder, "event-channel", ReadNumber(folder, "event-channel", 1, uint.MaxValue))
+                Require(
+                    folder,
+                    XenstoreKeys.EventChannel,
+                    ReadNumber(folder, XenstoreKeys.EventChannel, 1, uint.MaxValue)
+                )
             ),
         };
 
     /// <summary>
-    /// A ring of one page: frontends that name its size as order 0 differ in what they call its reference.
+    /// The reference of a ring of one page: frontends that write its size as order 0 differ in the key's name.
     /// </summary>
     private GrantReference ReadOnlyReference(string folder, bool indexed)
     {
-        (string first, string second) = indexed ? ("ring-ref0", "ring-ref") : ("ring-ref", "ring-ref0");
+        (string first, string second) = (XenstoreKeys.RingRef, Numbered(XenstoreKeys.RingRef, 0));
+        if (indexed)
+            (first, second) = (second, first);
         uint? reference = ReadNumber(folder, first, 0, uint.MaxValue) ?? ReadNumber(folder, second, 0, uint.MaxValue);
         return new GrantReference(Require(folder, first, reference));
     }
@@ -87,28 +95,26 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
         new(Require(folder, key, ReadNumber(folder, key, 0, uint.MaxValue)));
 
     private uint Require(string folder, string key, uint? value) =>
-        value ?? throw new DeviceException(ErrorCode.KeyMissing, $"the frontend's {NameOf(folder, key)} is missing");
+        value ?? throw Wrong(ErrorCode.KeyMissing, NameOf(folder, key), "is missing");
 
     /// <returns>Null when the key is absent.</returns>
     private uint? ReadNumber(string folder, string key, uint min, uint max)
     {
         if (store.Read($"{folder}/{key}") is not { } text)
             return null;
+        string name = NameOf(folder, key);
         if (!uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint value))
-            throw new DeviceException(
-                ErrorCode.KeyNotANumber,
-                $"the frontend's {NameOf(folder, key)} is {LogText.Quote(text)}, not a number"
-            );
+            throw Wrong(ErrorCode.KeyNotANumber, name, $"is {LogText.Quote(text)}, not a number", text);
         if (value < min || value > max)
-            throw new DeviceException(
-                ErrorCode.KeyOutOfRange,
-                $"the frontend's {NameOf(folder, key)} is {value}: {min} to {max} are served"
-            );
+            throw Wrong(ErrorCode.KeyOutOfRange, name, $"is {value}: {min} to {max} are served", text);
         return value;
     }
+
+    private static DeviceException Wrong(ErrorCode code, string name, string problem, string? value = null) =>
+        new(new EngineError(code, $"the frontend's {name} {problem}") { Key = name, Value = value });
 
     private string NameOf(string folder, string key) =>
         folder.Length == area.Length ? key : $"{folder.AsSpan(area.Length + 1)}/{key}";
 
-    private static string Numbered(string name, int number) => name + number.ToString(CultureInfo.InvariantCulture);
+    private static string Numbered(string name, int number) => name + BackendKeys.Text(number);
 }

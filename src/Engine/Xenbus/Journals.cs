@@ -6,59 +6,66 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// The files that keep what rings have under way (<see cref="RingJournal"/>): <c>backend-vbd3-7-51712-0</c> is that of
-/// ring 0 of device 7/51712 in the directory vbd3.
+/// The folder of journals (<see cref="RingJournal"/>), which keep the requests under way for a takeover after a crash.
+/// A file is named after its ring: <c>backend-vbd3-7-51712-0</c> is ring 0 of device 7/51712 in the directory vbd3.
 /// </summary>
-internal static class Journals
+/// <param name="folder">Null keeps no journals.</param>
+/// <param name="root">backend/vbd3</param>
+internal sealed class Journals(IControlFiles files, string? folder, string root)
 {
-    /// <param name="area">backend/vbd3/7/51712</param>
-    /// <returns>What ring numbers are added to: <see cref="VbdOptions.JournalPath"/>.</returns>
-    public static string PathOf(string folder, string area) => Path.Combine(folder, NameOf(area));
-
-    /// <summary>The device's rings are gone for good.</summary>
-    public static void Forget(string folder, string area)
+    /// <exception cref="IOException">The folder cannot be created.</exception>
+    public void CreateFolder()
     {
-        string beginning = NameOf(area) + "-";
+        if (folder is not null)
+            files.CreatePrivateFolder(folder);
+    }
+
+    /// <summary>The path that ring numbers are appended to: <see cref="VbdOptions.JournalPath"/>.</summary>
+    public string? PathOf(DeviceId id) => folder is null ? null : Path.Combine(folder, NameOf($"{root}/{id}"));
+
+    /// <summary>Deletes the device's journals: its rings are gone for good.</summary>
+    public void Forget(DeviceId id)
+    {
+        if (folder is null)
+            return;
+        string prefix = NameOf($"{root}/{id}") + "-";
         try
         {
-            foreach (string file in Directory.EnumerateFiles(folder, beginning + "*"))
-                if (
-                    int.TryParse(
-                        Path.GetFileName(file).AsSpan(beginning.Length),
-                        NumberStyles.None,
-                        CultureInfo.InvariantCulture,
-                        out _
-                    )
-                )
-                    File.Delete(file);
+            foreach (string file in files.Find(folder, prefix))
+                if (IsNumber(Path.GetFileName(file.AsSpan())[prefix.Length..]))
+                    files.Delete(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // What stays is of no ring that there will be, and goes at the next start.
+            // A file that stays belongs to no ring there will ever be, and is deleted at the next start.
         }
     }
 
     /// <summary>
-    /// Before any device is served: only of what a daemon left Connected a ring can be taken over, all else went while
-    /// there was none.
+    /// Deletes the journals that no takeover can need: those of devices that are not Connected. Runs before any device
+    /// is served.
     /// </summary>
-    /// <param name="root">backend/vbd3</param>
-    /// <param name="frontend">Whose journals these are to be; null for everybody's.</param>
-    public static void RemoveStale(string folder, string root, DomainId? frontend, IXenstore store)
+    /// <param name="frontend">The domain whose journals are checked; null for all domains.</param>
+    public void RemoveStale(DomainId? frontend, IXenstore store)
     {
-        string beginning = NameOf(root) + "-",
+        if (folder is null)
+            return;
+        string prefix = NameOf(root) + "-",
             connected = XenbusStates.Format(XenbusState.Connected);
-        foreach (string file in Directory.EnumerateFiles(folder, beginning + "*"))
+        foreach (string file in files.Find(folder, prefix))
         {
-            // Another directory's name may begin with this one's: its names have more parts.
-            if (Path.GetFileName(file)[beginning.Length..].Split('-') is not [var domain, var number, _])
+            // The name of another directory may begin with this one's: then its file has more parts.
+            if (Path.GetFileName(file)[prefix.Length..].Split('-') is not [var domain, var number, _])
                 continue;
             if (!DeviceId.TryParse(domain, number, out DeviceId id) || (frontend is { } only && id.Frontend != only))
                 continue;
-            if (store.Read($"{root}/{id}/state") != connected)
-                File.Delete(file);
+            if (store.Read($"{root}/{id}/{XenstoreKeys.State}") != connected)
+                files.Delete(file);
         }
     }
 
     private static string NameOf(string path) => path.Replace('/', '-');
+
+    private static bool IsNumber(ReadOnlySpan<char> text) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out _);
 }

@@ -1,17 +1,38 @@
+using Blkring.Engine.Errors;
 using Blkring.Engine.Telemetry;
 using Microsoft.Extensions.Logging;
 
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// Every line the control plane logs. What a guest can cause goes through the device's <see cref="LogLimiter"/>.
+/// Every line that the control plane logs, as an event with a name and fields. Lines that a guest can cause pass the
+/// device's <see cref="LogLimiter"/>.
 /// </summary>
 internal static partial class Log
 {
-    [LoggerMessage(1, LogLevel.Information, "serving {Root} over {Hypervisor}")]
+    [LoggerMessage(1, LogLevel.Information, "serving {Root} over {Hypervisor}", EventName = "backend-started")]
     public static partial void Started(this ILogger log, string root, string hypervisor);
 
-    [LoggerMessage(2, LogLevel.Information, "device {Device}: {Before} to {After}, frontend {Frontend}")]
+    [LoggerMessage(2, LogLevel.Information, "stopped, all devices drained: {Drained}", EventName = "backend-stopped")]
+    public static partial void Stopped(this ILogger log, bool drained);
+
+    [LoggerMessage(
+        3,
+        LogLevel.Warning,
+        "xenstore is away ({Reason}): connected devices are served meanwhile",
+        EventName = "store-lost"
+    )]
+    public static partial void StoreLost(this ILogger log, string reason);
+
+    [LoggerMessage(4, LogLevel.Information, "xenstore is back", EventName = "store-back")]
+    public static partial void StoreBack(this ILogger log);
+
+    [LoggerMessage(
+        10,
+        LogLevel.Information,
+        "device {Device}: {Before} to {After}, frontend {Frontend}",
+        EventName = "device-state-changed"
+    )]
     public static partial void StateChanged(
         this ILogger log,
         DeviceId device,
@@ -21,9 +42,11 @@ internal static partial class Log
     );
 
     [LoggerMessage(
-        3,
+        11,
         LogLevel.Information,
-        "device {Device}: connected, {Disk}, protocol {Protocol}, {Queues} queues of {Pages} pages, taken over: {Resumed}"
+        "device {Device}: connected, {Disk}, protocol {Protocol}, queues {Queues}, ring pages {Pages}, "
+            + "takeover {Takeover}",
+        EventName = "device-connected"
     )]
     public static partial void Connected(
         this ILogger log,
@@ -32,57 +55,65 @@ internal static partial class Log
         string protocol,
         int queues,
         int pages,
-        bool resumed
+        bool takeover
     );
 
-    [LoggerMessage(4, LogLevel.Error, "device {Device}: {Reason}")]
-    public static partial void DeviceFailed(this ILogger log, DeviceId device, string reason);
+    [LoggerMessage(12, LogLevel.Error, "device {Device}: {Reason} [{Code}]", EventName = "device-failed")]
+    public static partial void DeviceFailed(this ILogger log, DeviceId device, ErrorCode code, string reason);
 
-    [LoggerMessage(5, LogLevel.Warning, "device {Device}: {Reason}")]
-    public static partial void DeviceWarning(this ILogger log, DeviceId device, string reason);
+    [LoggerMessage(13, LogLevel.Warning, "device {Device}: {Reason} [{Code}]", EventName = "device-warning")]
+    public static partial void DeviceWarning(this ILogger log, DeviceId device, ErrorCode code, string reason);
 
     [LoggerMessage(
-        6,
+        14,
         LogLevel.Warning,
-        "device {Device}: {Kind}, operation {Operation} at sector {Sector}, code {Code}"
+        "device {Device}: {Reason}; the guest waits for it [{Code}]",
+        EventName = "device-waiting"
     )]
-    public static partial void RequestFailed(
-        this ILogger log,
-        DeviceId device,
-        FaultKind kind,
-        byte operation,
-        ulong sector,
-        int code
-    );
+    public static partial void Waiting(this ILogger log, DeviceId device, ErrorCode code, string reason);
 
-    [LoggerMessage(7, LogLevel.Warning, "device {Device}: requests still under way in {Disk}; it stops when they end")]
+    [LoggerMessage(
+        15,
+        LogLevel.Warning,
+        "device {Device}: requests still under way in {Disk}; it stops when they end",
+        EventName = "device-disk-hangs"
+    )]
     public static partial void DiskHangs(this ILogger log, DeviceId device, string disk);
 
-    [LoggerMessage(8, LogLevel.Information, "device {Device}: now {Sectors} sectors")]
+    [LoggerMessage(16, LogLevel.Information, "device {Device}: now {Sectors} sectors", EventName = "device-resized")]
     public static partial void Resized(this ILogger log, DeviceId device, long sectors);
 
-    [LoggerMessage(9, LogLevel.Information, "device {Device}: medium changed, {Disk}")]
+    [LoggerMessage(17, LogLevel.Information, "device {Device}: medium changed, {Disk}", EventName = "medium-changed")]
     public static partial void MediumChanged(this ILogger log, DeviceId device, string disk);
 
-    [LoggerMessage(10, LogLevel.Warning, "xenstore is away ({Reason}): what is connected is served on")]
-    public static partial void StoreLost(this ILogger log, string reason);
-
-    [LoggerMessage(11, LogLevel.Information, "xenstore is back")]
-    public static partial void StoreBack(this ILogger log);
-
     [LoggerMessage(
-        12,
+        18,
         LogLevel.Warning,
-        "device {Device}: its keys are gone with all others of the store; served on until the daemon ends or the keys come back"
+        "device {Device}: its keys are gone with all others of the store; "
+            + "served on until the daemon ends or the keys come back",
+        EventName = "device-orphaned"
     )]
     public static partial void Orphaned(this ILogger log, DeviceId device);
 
-    [LoggerMessage(13, LogLevel.Debug, "device {Device}: {Reason}; tried again")]
-    public static partial void StoreFailed(this ILogger log, DeviceId device, string reason);
+    [LoggerMessage(
+        19,
+        LogLevel.Debug,
+        "device {Device}: {Reason}; it is tried again [{Code}]",
+        EventName = "store-call-failed"
+    )]
+    public static partial void StoreFailed(this ILogger log, DeviceId device, ErrorCode code, string reason);
 
-    [LoggerMessage(15, LogLevel.Warning, "device {Device}: {Suppressed} lines left out")]
-    public static partial void LeftOut(this ILogger log, DeviceId device, long suppressed);
+    [LoggerMessage(
+        20,
+        LogLevel.Warning,
+        "device {Device}: {Reason}; it is tried again every second [{Code}]",
+        EventName = "store-refuses"
+    )]
+    public static partial void StoreRefuses(this ILogger log, DeviceId device, ErrorCode code, string reason);
 
-    [LoggerMessage(14, LogLevel.Information, "stopped, all devices drained: {Drained}")]
-    public static partial void Stopped(this ILogger log, bool drained);
+    [LoggerMessage(21, LogLevel.Warning, "device {Device}: {Kind}, {Fault}", EventName = "request-fault")]
+    public static partial void RequestFailed(this ILogger log, DeviceId device, FaultKind kind, string fault);
+
+    [LoggerMessage(22, LogLevel.Warning, "device {Device}: {Suppressed} lines left out", EventName = "lines-left-out")]
+    public static partial void LinesLeftOut(this ILogger log, DeviceId device, long suppressed);
 }

@@ -1,27 +1,26 @@
-using System.Diagnostics;
-
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// Lets a burst of log lines through, then one in ten seconds: what a guest can cause, it can cause in a loop.
+/// Limits a device's log lines to a burst of 20 and then one per 10 seconds: whatever a guest can cause, it can cause in
+/// a loop.
 /// </summary>
-internal sealed class LogLimiter
+internal sealed class LogLimiter(TimeProvider time)
 {
     private const int Burst = 20;
     private static readonly TimeSpan s_refill = TimeSpan.FromSeconds(10);
 
     private readonly Lock _lock = new();
     private double _tokens = Burst;
-    private long _refilled = Stopwatch.GetTimestamp();
+    private long _refilled = time.GetTimestamp();
     private long _suppressed;
 
-    /// <param name="suppressed">Lines left out since the one before.</param>
+    /// <param name="suppressed">The number of lines left out since the last one that passed.</param>
     public bool TryTake(out long suppressed)
     {
         lock (_lock)
         {
-            long now = Stopwatch.GetTimestamp();
-            _tokens = Math.Min(Burst, _tokens + (Stopwatch.GetElapsedTime(_refilled, now) / s_refill));
+            long now = time.GetTimestamp();
+            _tokens = Math.Min(Burst, _tokens + (time.GetElapsedTime(_refilled, now) / s_refill));
             _refilled = now;
             if (_tokens < 1)
             {

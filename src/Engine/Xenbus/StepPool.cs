@@ -1,77 +1,31 @@
-using System.Diagnostics;
-
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// Something that is run again whenever it was marked, never twice at once: however often it is marked before it runs,
-/// it runs once.
+/// Runs steps on threads of its own, first come, first served. A step that is in <see cref="Blocking"/> does not count,
+/// and another thread takes the next step, so that one hanging disk holds up no other device.
 /// </summary>
-internal abstract class Step
-{
-    /// <summary>
-    /// Runs at once before a guest that keeps marking its device is slowed down, and runs a second after that
-    /// (XSA-349).
-    /// </summary>
-    private const int Burst = 100,
-        PerSecond = 20;
-
-    private double _tokens = Burst;
-    private long _refilled = Stopwatch.GetTimestamp();
-
-    internal StepState State { get; set; }
-
-    /// <summary>Reports what went wrong itself; an exception is a bug of ours and ends the process.</summary>
-    public abstract void Run();
-
-    /// <summary>How long a run has to wait; the time is taken from the step's budget.</summary>
-    internal TimeSpan TakeBudget()
-    {
-        long now = Stopwatch.GetTimestamp();
-        _tokens = Math.Min(Burst, _tokens + (Stopwatch.GetElapsedTime(_refilled, now).TotalSeconds * PerSecond));
-        _refilled = now;
-        _tokens--;
-        return _tokens >= 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(-_tokens / PerSecond);
-    }
-}
-
-internal enum StepState : byte
-{
-    Idle,
-    Queued,
-
-    /// <summary>Waits for its budget, then is queued.</summary>
-    Deferred,
-    Running,
-
-    /// <summary>Marked while it ran: it goes to the end of the queue afterwards.</summary>
-    RunningMarked,
-}
-
-/// <summary>
-/// Runs steps on threads of its own, first come, first served. What may take long, a disk above all, is done in
-/// <see cref="Blocking"/>: it then counts for nothing, and another thread takes the next step, so that one sick disk
-/// holds nobody up.
-/// </summary>
-internal sealed class StepPool(string name, int parallel = 4) : IDisposable
+internal sealed class StepPool(string name, TimeProvider time, int parallel = 4) : IStepPool
 {
     private static readonly TimeSpan s_idleThreadLife = TimeSpan.FromSeconds(10);
 
     [ThreadStatic]
     private static bool t_runsSteps;
 
+    // An object, because threads wait for its pulse.
     private readonly object _lock = new();
     private readonly Queue<Step> _queue = new();
-    private readonly HashSet<Timer> _timers = [];
+    private readonly HashSet<ITimer> _timers = [];
 
-    /// <summary>
-    /// Threads that run a step and are not in <see cref="Blocking"/>; threads that wait for one; all threads.
-    /// </summary>
-    private int _running,
-        _idle,
-        _threads;
+    /// <summary>Threads that run a step and are not in <see cref="Blocking"/>.</summary>
+    private int _running;
+
+    /// <summary>Threads that wait for a step.</summary>
+    private int _idle;
+
+    /// <summary>All threads.</summary>
+    private int _threads;
     private bool _stopping;
 
-    /// <summary>Has the step run, soon and once. Never waits.</summary>
     public void Mark(Step step)
     {
         lock (_lock)
@@ -90,13 +44,8 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
         }
     }
 
-    /// <summary>As <see cref="Mark"/>, after a time.</summary>
     public void MarkLater(Step step, TimeSpan delay) => After(delay, () => Mark(step));
 
-    /// <summary>
-    /// Does what may take long, while other steps go on. On a thread that is none of the pool's it is done, and nothing
-    /// else.
-    /// </summary>
     public TResult Blocking<TResult>(Func<TResult> action)
     {
         if (!t_runsSteps)
@@ -113,22 +62,20 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
         }
     }
 
-    /// <summary>Takes no more steps and waits for those that run.</summary>
-    /// <returns>False when some still ran after the time.</returns>
     public bool Stop(TimeSpan timeout)
     {
-        long start = Stopwatch.GetTimestamp();
+        long start = time.GetTimestamp();
         lock (_lock)
         {
             _stopping = true;
             _queue.Clear();
-            foreach (Timer timer in _timers)
+            foreach (ITimer timer in _timers)
                 timer.Dispose();
             _timers.Clear();
             Monitor.PulseAll(_lock);
             while (_threads > 0)
             {
-                TimeSpan left = timeout - Stopwatch.GetElapsedTime(start);
+                TimeSpan left = timeout - time.GetElapsedTime(start);
                 if (left <= TimeSpan.Zero)
                     return false;
                 Monitor.Wait(_lock, left);
@@ -137,11 +84,25 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
         }
     }
 
-    public void Dispose() => Stop(TimeSpan.Zero);
+    public bool RunAll(IReadOnlyList<Func<bool>> actions)
+    {
+        Task<bool>[] tasks =
+        [
+            .. actions.Select(action =>
+                Task.Factory.StartNew(
+                    action,
+                    CancellationToken.None,
+                    TaskCreationOptions.LongRunning,
+                    TaskScheduler.Default
+                )
+            ),
+        ];
+        return Task.WhenAll(tasks).GetAwaiter().GetResult().All(result => result);
+    }
 
     private void Schedule(Step step)
     {
-        TimeSpan wait = step.TakeBudget();
+        TimeSpan wait = step.TakeBudget(time);
         if (wait == TimeSpan.Zero)
         {
             Enqueue(step);
@@ -203,7 +164,7 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
         }
     }
 
-    /// <summary>The next step; null when this thread is to end.</summary>
+    /// <returns>The next step; null when this thread has to end.</returns>
     private Step? TakeStep()
     {
         lock (_lock)
@@ -248,18 +209,23 @@ internal sealed class StepPool(string name, int parallel = 4) : IDisposable
         {
             if (_stopping)
                 return;
-            Timer? timer = null;
-            timer = new Timer(_ =>
-            {
-                lock (_lock)
+            ITimer? timer = null;
+            timer = time.CreateTimer(
+                _ =>
                 {
-                    // Stop has disposed of it meanwhile.
-                    if (!_timers.Remove(timer!))
-                        return;
-                    timer!.Dispose();
-                }
-                action();
-            });
+                    lock (_lock)
+                    {
+                        // Stop may have disposed of it.
+                        if (!_timers.Remove(timer!))
+                            return;
+                        timer!.Dispose();
+                    }
+                    action();
+                },
+                null,
+                Timeout.InfiniteTimeSpan,
+                Timeout.InfiniteTimeSpan
+            );
             _timers.Add(timer);
             timer.Change(delay, Timeout.InfiniteTimeSpan);
         }

@@ -1,52 +1,102 @@
-using System.Diagnostics;
-using Blkring.Interop;
-
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// The one thread that watches xenstore. It takes every event at once, so that none is queued up in the library, hands
-/// it on, and waits for nothing else; a connection that is lost it makes anew.
+/// Watches xenstore. Each turn takes every event, so that none is queued in the library, hands it on, and waits for
+/// nothing; a lost connection is made again. <see cref="WatchThread"/> turns it in the daemon.
 /// </summary>
-/// <param name="watch">The path that is watched as long as there is a connection, and its token.</param>
-/// <param name="onConnected">A new connection, the first one too; the watch is set.</param>
-/// <param name="onLost">The connection is gone, or could not be made again; with why.</param>
-/// <param name="onEvent">Path and token of an event.</param>
+/// <param name="watch">The path that is watched on every connection, and its token.</param>
+/// <param name="onConnected">Called for each connection, the first included, when the watch is set.</param>
+/// <param name="onLost">Called with the reason when the connection is lost or cannot be made again.</param>
+/// <param name="onEvent">Called with an event's path and token.</param>
 internal sealed class WatchLoop(
     Func<IXenstore> connect,
     (string Path, string Token) watch,
     Action<IXenstore> onConnected,
     Action<string> onLost,
-    Action<string, string> onEvent
+    Action<string, string> onEvent,
+    TimeProvider time
 ) : IDisposable
 {
-    private const int TurnMs = 1000;
-    private static readonly TimeSpan s_firstRetry = TimeSpan.FromMilliseconds(50),
+    private static readonly TimeSpan s_turn = TimeSpan.FromSeconds(1),
+        s_firstRetry = TimeSpan.FromMilliseconds(50),
         s_lastRetry = TimeSpan.FromSeconds(2);
 
-    private readonly ManualResetEventSlim _stopping = new();
-    private readonly EventFd _wake = new();
-    private Thread? _thread;
-    private long _lastTurn = Stopwatch.GetTimestamp();
+    private IXenstore? _store;
+    private TimeSpan _retryDelay;
+    private long _retryFrom;
+    private long _lastTurn = time.GetTimestamp();
 
-    /// <summary>Since the thread last came round; it does so at least every second.</summary>
-    public TimeSpan SinceLastTurn => Stopwatch.GetElapsedTime(Volatile.Read(ref _lastTurn));
+    /// <summary>The time since the last turn, which is due at least every second, or since its last event.</summary>
+    public TimeSpan SinceLastTurn => time.GetElapsedTime(Volatile.Read(ref _lastTurn));
+
+    /// <summary>Readable when an event waits; -1 while there is no connection.</summary>
+    public int Descriptor => _store?.Descriptor ?? -1;
 
     /// <exception cref="XenstoreException">There is no store to begin with.</exception>
     public void Start()
     {
-        IXenstore store = Connect();
-        onConnected(store);
-        _thread = new Thread(() => Run(store)) { Name = "xenstore", IsBackground = true };
-        _thread.Start();
+        _store = Connect();
+        onConnected(_store);
     }
 
-    public void Dispose()
+    /// <summary>Takes the events that wait or, without a connection, tries to make one when that is due.</summary>
+    /// <param name="hungUp">The descriptor says that the connection is lost and that no event waits.</param>
+    /// <returns>The time after which the next turn is due, whatever the descriptor says.</returns>
+    public TimeSpan Turn(bool hungUp)
     {
-        _stopping.Set();
-        _wake.Signal();
-        _thread?.Join();
-        _wake.Dispose();
-        _stopping.Dispose();
+        NoteTurn();
+        if (_store is null)
+            return Reconnect();
+        if ((hungUp ? "the connection is closed" : TakeEvents(_store)) is not { } reason)
+            return s_turn;
+        _store.Dispose();
+        _store = null;
+        onLost(reason);
+        return RetryAfter(s_firstRetry);
+    }
+
+    public void Dispose() => _store?.Dispose();
+
+    /// <returns>Null, or why the connection is lost.</returns>
+    private string? TakeEvents(IXenstore store)
+    {
+        try
+        {
+            while (store.CheckWatch(out string path, out string token))
+            {
+                onEvent(path, token);
+                NoteTurn();
+            }
+            return null;
+        }
+        catch (XenstoreException e)
+        {
+            return e.Message;
+        }
+    }
+
+    private TimeSpan Reconnect()
+    {
+        TimeSpan left = _retryDelay - time.GetElapsedTime(_retryFrom);
+        if (left > TimeSpan.Zero)
+            return left;
+        try
+        {
+            _store = Connect();
+        }
+        catch (XenstoreException e)
+        {
+            onLost(e.Message);
+            return RetryAfter(_retryDelay * 2 < s_lastRetry ? _retryDelay * 2 : s_lastRetry);
+        }
+        onConnected(_store);
+        return TimeSpan.Zero;
+    }
+
+    private TimeSpan RetryAfter(TimeSpan delay)
+    {
+        (_retryDelay, _retryFrom) = (delay, time.GetTimestamp());
+        return delay;
     }
 
     private IXenstore Connect()
@@ -64,76 +114,5 @@ internal sealed class WatchLoop(
         }
     }
 
-    private void Run(IXenstore? store)
-    {
-        while (!_stopping.IsSet)
-        {
-            string why = Serve(store!);
-            store!.Dispose();
-            if (_stopping.IsSet)
-                return;
-            onLost(why);
-            store = Reconnect();
-            if (store is null)
-                return;
-            onConnected(store);
-        }
-    }
-
-    /// <returns>Why it ended.</returns>
-    private string Serve(IXenstore store)
-    {
-        try
-        {
-            while (!_stopping.IsSet)
-            {
-                Volatile.Write(ref _lastTurn, Stopwatch.GetTimestamp());
-                if (!Wait(store.Descriptor))
-                    return "the connection is closed";
-                while (store.CheckWatch(out string path, out string token))
-                {
-                    onEvent(path, token);
-                    Volatile.Write(ref _lastTurn, Stopwatch.GetTimestamp());
-                }
-            }
-            return "";
-        }
-        catch (XenstoreException e)
-        {
-            return e.Message;
-        }
-    }
-
-    /// <returns>False when the connection is lost.</returns>
-    private unsafe bool Wait(int descriptor)
-    {
-        pollfd* entries = stackalloc pollfd[2];
-        entries[0] = new pollfd { fd = descriptor, events = Libc.POLLIN };
-        entries[1] = new pollfd { fd = _wake.Value, events = Libc.POLLIN };
-        Libc.Poll(entries, 2, TurnMs);
-        // Events that wait are taken first; the hang-up shows again when there are none left.
-        return (entries[0].revents & Libc.POLLIN) != 0
-            || (entries[0].revents & (Libc.POLLHUP | Libc.POLLERR | Libc.POLLNVAL)) == 0;
-    }
-
-    private IXenstore? Reconnect()
-    {
-        for (
-            TimeSpan delay = s_firstRetry;
-            !_stopping.Wait(delay);
-            delay = delay * 2 < s_lastRetry ? delay * 2 : s_lastRetry
-        )
-        {
-            Volatile.Write(ref _lastTurn, Stopwatch.GetTimestamp());
-            try
-            {
-                return Connect();
-            }
-            catch (XenstoreException e)
-            {
-                onLost(e.Message);
-            }
-        }
-        return null;
-    }
+    private void NoteTurn() => Volatile.Write(ref _lastTurn, time.GetTimestamp());
 }

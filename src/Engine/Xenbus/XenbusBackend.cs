@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Diagnostics;
 using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
@@ -10,8 +9,8 @@ namespace Blkring.Engine.Xenbus;
 
 /// <summary>
 /// The control plane: serves every device that appears in a directory of xenstore. One thread watches the store and
-/// only marks devices; what follows from a mark is done in steps, one device at a time in itself and any number beside
-/// each other (see docs/xenbus.md).
+/// only marks devices. Steps do what follows from a mark: one at a time per device, any number of devices at the same
+/// time (see docs/xenbus.md).
 /// </summary>
 public sealed class XenbusBackend : IDisposable
 {
@@ -21,24 +20,26 @@ public sealed class XenbusBackend : IDisposable
 
     private readonly BackendOptions _options;
     private readonly ILogger _log;
-    private readonly StepPool _pool = new("xenbus");
     private readonly DeviceContext _context;
     private readonly WatchLoop _watch;
     private readonly ScanStep _scan;
     private readonly ConcurrentDictionary<DeviceId, Device> _devices = new();
-    private readonly Timer _housekeeper;
-    private long _growthLookedAt = Environment.TickCount64;
+    private readonly ITimer _housekeeper;
+    private IDisposable? _watching;
+    private long _growthCheckedAt;
     private bool _wasConnected,
         _lossLogged,
         _stopped;
 
     /// <param name="connect">Opens the store; called again whenever the connection was lost.</param>
+    /// <param name="runtime">Null: <see cref="ControlRuntime.Production"/>.</param>
     public XenbusBackend(
         BackendOptions options,
         Func<IXenstore> connect,
         IHypervisor hypervisor,
         IReactors reactors,
-        ILogger log
+        ILogger log,
+        ControlRuntime? runtime = null
     )
     {
         if (
@@ -46,31 +47,39 @@ public sealed class XenbusBackend : IDisposable
             || !options.Directory.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_')
         )
             throw new ArgumentException(
-                $"'{options.Directory}' cannot be a directory of xenstore's backend/: letters, digits, - and _ can",
+                $"'{options.Directory}' cannot be a directory of xenstore's backend/: "
+                    + "use letters, digits, hyphens and underscores",
                 nameof(options)
             );
+        runtime ??= ControlRuntime.Production;
         (_options, _log) = (options, log);
-        _context = new DeviceContext(options, hypervisor, reactors, log, _pool);
+        _context = new DeviceContext(options, hypervisor, reactors, log, runtime);
         _scan = new ScanStep(this);
-        _watch = new WatchLoop(connect, (_context.Root, BackendToken), OnConnected, OnLost, OnEvent);
-        _housekeeper = new Timer(_ => KeepHouse());
+        _watch = new WatchLoop(connect, (_context.Root, BackendToken), OnConnected, OnLost, OnEvent, runtime.Time);
+        _growthCheckedAt = runtime.Time.GetTimestamp();
+        _housekeeper = runtime.Time.CreateTimer(
+            _ => Housekeep(),
+            null,
+            Timeout.InfiniteTimeSpan,
+            Timeout.InfiniteTimeSpan
+        );
     }
 
     /// <summary>Connects to the store and serves from then on; devices that are there already come first.</summary>
     /// <exception cref="XenstoreException">What is missing, and what to do.</exception>
-    /// <exception cref="IOException">The journals' folder cannot be made or cleared.</exception>
+    /// <exception cref="IOException">The journals' folder cannot be created or cleared.</exception>
     public void Start()
     {
-        if (_options.JournalFolder is { } folder)
-            MakePrivate(folder);
+        _context.Journals.CreateFolder();
         _watch.Start();
+        _watching = _context.Runtime.StartWatching(_watch);
         _housekeeper.Change(s_housekeeping, s_housekeeping);
         _log.Started(_context.Root, _context.Hypervisor.Describe());
     }
 
     /// <summary>
-    /// Drains and lets go of every device, and leaves their keys as they are: the next daemon takes the rings over, and
-    /// guests notice no more than a pause.
+    /// Drains and releases every device, and leaves their keys as they are: the next daemon takes the rings over, and
+    /// guests notice only a pause.
     /// </summary>
     /// <returns>
     /// False when a disk still held requests after <paramref name="timeout"/>: the memory they use must stay until the
@@ -82,31 +91,24 @@ public sealed class XenbusBackend : IDisposable
             return true;
         _stopped = true;
         _housekeeper.Dispose();
+        _watching?.Dispose();
         _watch.Dispose();
-        long start = Stopwatch.GetTimestamp();
-        _pool.Stop(timeout);
-        TimeSpan left = timeout - Stopwatch.GetElapsedTime(start);
+        TimeProvider time = _context.Runtime.Time;
+        long start = time.GetTimestamp();
+        _context.Steps.Stop(timeout);
+        TimeSpan left = timeout - time.GetElapsedTime(start);
         if (left < TimeSpan.Zero)
             left = TimeSpan.Zero;
-        Task<bool>[] leaving =
-        [
-            .. _devices.Values.Select(device =>
-                Task.Factory.StartNew(
-                    () => device.Leave(left),
-                    CancellationToken.None,
-                    TaskCreationOptions.LongRunning,
-                    TaskScheduler.Default
-                )
-            ),
-        ];
-        bool drained = Task.WhenAll(leaving).GetAwaiter().GetResult().All(drainedInTime => drainedInTime);
+        bool drained = _context.Steps.RunAll([
+            .. _devices.Values.Select(device => (Func<bool>)(() => device.Leave(left))),
+        ]);
         _log.Stopped(drained);
         return drained;
     }
 
     public void Dispose() => Stop(_options.DrainTimeout);
 
-    /// <summary>All devices there are, those that are about to go too; by domain and number.</summary>
+    /// <summary>All devices there are, also those that are about to go; sorted by domain and number.</summary>
     public IReadOnlyList<DeviceStatus> Devices =>
         [
             .. _devices
@@ -115,17 +117,19 @@ public sealed class XenbusBackend : IDisposable
                 .ThenBy(device => device.Id.Number),
         ];
 
-    /// <summary>Since the thread that watches the store last came round: what a watchdog asks.</summary>
+    /// <summary>The time since the thread that watches the store last ran: for a watchdog.</summary>
     public TimeSpan SinceLastTurn => _watch.SinceLastTurn;
 
     public bool IsHealthy => SinceLastTurn < s_sick;
 
-    /// <summary>False while the store is away; what is connected is served on.</summary>
-    public bool HasStore => _context.Store is not null;
+    /// <summary>False while the store is away; connected devices are served all the time.</summary>
+    public bool HasStore => _context.Session is not null;
 
-    /// <summary>Tells the guest of a new length.</summary>
+    /// <summary>Serves another length and tells the guest.</summary>
     /// <param name="bytes">At most the image's length; null for all of it.</param>
-    /// <exception cref="XenbusCommandException">One line why not; so with the other commands.</exception>
+    /// <exception cref="XenbusCommandException">
+    /// The command cannot be carried out, for a reason in one line; so with the other commands.
+    /// </exception>
     public void Resize(DeviceId id, long? bytes) => Find(id).Resize(bytes);
 
     /// <summary>Drains the device: afterwards nothing is under way, and the guest's requests wait.</summary>
@@ -134,23 +138,16 @@ public sealed class XenbusBackend : IDisposable
     /// <summary>Serves a paused device again.</summary>
     public void Resume(DeviceId id) => Find(id).Resume();
 
-    /// <summary>Changes what the device may do at most, at once, and for as long as the device is there.</summary>
-    /// <param name="change">From the limits that hold to those that shall.</param>
+    /// <summary>Changes the device's limits at once, for as long as the device exists.</summary>
+    /// <param name="change">Returns the new limits, given those in force.</param>
     public void Limit(DeviceId id, Func<ThrottleLimits, ThrottleLimits> change) => Find(id).Limit(change);
 
     /// <summary>Takes the medium out of a CD-ROM or removable drive.</summary>
     public void Eject(DeviceId id) => Find(id).Eject();
 
     /// <summary>Puts an image into such a drive.</summary>
-    /// <param name="path">From / on.</param>
+    /// <param name="path">An absolute path.</param>
     public void Insert(DeviceId id, string path) => Find(id).Insert(path);
-
-    private static void MakePrivate(string folder)
-    {
-        const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
-        if (OperatingSystem.IsLinux())
-            Directory.CreateDirectory(folder, OwnerOnly);
-    }
 
     private Device Find(DeviceId id) =>
         _devices.TryGetValue(id, out Device? device)
@@ -160,21 +157,21 @@ public sealed class XenbusBackend : IDisposable
     private void OnConnected(IXenstore store)
     {
         bool empty = _wasConnected && HasLostContent(store);
-        // The first time there is no device yet that could be at work on a journal.
-        if (!_wasConnected && _options.JournalFolder is { } folder)
-            Journals.RemoveStale(folder, _context.Root, _options.Frontend, store);
+        // On the first connection no device can be working on a journal yet.
+        if (!_wasConnected)
+            _context.Journals.RemoveStale(_options.Frontend, store);
         if (_wasConnected)
             _log.StoreBack();
         _wasConnected = true;
         _lossLogged = false;
-        _context.Store = new StoreConnection(store, empty);
-        _pool.Mark(_scan);
+        _context.Session = new StoreSession(store, empty);
+        _context.Steps.Mark(_scan);
     }
 
     /// <summary>
-    /// Of the devices that guests use not one has its keys: a store that was restarted without its content, where a
-    /// toolstack may already be making new guests. That all were removed in the moment when nobody was connected is not
-    /// believed.
+    /// Not one of the devices that guests use has its keys: the store was restarted without its content, and a toolstack
+    /// may already be creating new guests in it. It is not plausible that all were removed in the moment without a
+    /// connection.
     /// </summary>
     private bool HasLostContent(IXenstore store)
     {
@@ -184,36 +181,36 @@ public sealed class XenbusBackend : IDisposable
         }
         catch (XenstoreException)
         {
-            // Lost again: whoever comes next asks again.
+            // Lost again: the next connection asks again.
             return true;
         }
     }
 
-    private void OnLost(string why)
+    private void OnLost(string reason)
     {
-        _context.Store = null;
+        _context.Session = null;
         // Once, however often the store cannot be reached.
         if (_lossLogged)
             return;
         _lossLogged = true;
-        _log.StoreLost(why);
+        _log.StoreLost(reason);
     }
 
-    /// <summary>On the watching thread: only marks.</summary>
+    /// <summary>Called on the watching thread: only marks.</summary>
     private void OnEvent(string path, string token)
     {
         if (token == BackendToken)
             OnBackendEvent(path);
         else if (
-            token.StartsWith(Device.WatchTokenPrefix, StringComparison.Ordinal)
-            && DeviceId.TryParse(token[Device.WatchTokenPrefix.Length..], out DeviceId id)
+            token.StartsWith(FrontendArea.WatchTokenPrefix, StringComparison.Ordinal)
+            && DeviceId.TryParse(token[FrontendArea.WatchTokenPrefix.Length..], out DeviceId id)
             && _devices.TryGetValue(id, out Device? device)
         )
-            _pool.Mark(device);
+            _context.Steps.Mark(device);
     }
 
     /// <summary>
-    /// Whose key changed is in the path: backend/vbd3/7/51712/online. A shorter one tells of several devices.
+    /// The path names the key that changed: backend/vbd3/7/51712/online. A shorter one is about several devices.
     /// </summary>
     private void OnBackendEvent(string path)
     {
@@ -221,74 +218,80 @@ public sealed class XenbusBackend : IDisposable
         string[] names = below.Split('/');
         if (names.Length < 2)
         {
-            _pool.Mark(_scan);
+            _context.Steps.Mark(_scan);
             return;
         }
-        if (names.Length > 3 || (names.Length == 3 && !MattersToUs(names[2])))
+        if (names.Length > 3 || (names.Length == 3 && !IsFollowed(names[2])))
             return;
         if (DeviceId.TryParse(names[0], names[1], out DeviceId id))
             Discover(id);
     }
 
-    /// <summary>Most keys we write ourselves, and most of the toolstack's are read when one of these changes.</summary>
-    private static bool MattersToUs(string key) =>
+    /// <summary>
+    /// Other keys are written by the backend itself, or are read when one of these changes.
+    /// </summary>
+    private static bool IsFollowed(string key) =>
         key
-            is "state"
-                or "online"
-                or "frontend"
-                or "frontend-id"
-                or "params"
-                or "physical-device"
-                or "physical-device-path";
+            is XenstoreKeys.State
+                or XenstoreKeys.Online
+                or XenstoreKeys.Frontend
+                or XenstoreKeys.FrontendId
+                or XenstoreKeys.Params
+                or XenstoreKeys.PhysicalDevice
+                or XenstoreKeys.PhysicalDevicePath;
 
     private void Discover(DeviceId id)
     {
         if (_options.Frontend is { } only && id.Frontend != only)
             return;
-        _pool.Mark(
-            _devices.GetOrAdd(id, static (id, backend) => new Device(id, backend._context, backend.Forget), this)
+        Device device = _devices.GetOrAdd(
+            id,
+            static (id, backend) => new Device(id, backend._context, backend.Forget),
+            this
         );
+        _context.Steps.Mark(device);
     }
 
     private void Forget(Device device, IXenstore store)
     {
         _devices.TryRemove(new KeyValuePair<DeviceId, Device>(device.Id, device));
-        // Made again after the device last looked, and before it was out of the table: its mark is lost with it.
-        if (store.Directory($"{_context.Root}/{device.Id}") is not null)
+        // The device may have been made again after it last looked and before it left the table: its mark is lost.
+        if (device.HasArea(store))
             Discover(device.Id);
     }
 
-    /// <summary>Never waits: growth is looked for, and faults are followed, in the devices' own steps.</summary>
-    private void KeepHouse()
+    /// <summary>Never waits: the devices' own steps look for growth and react to broken rings.</summary>
+    private void Housekeep()
     {
-        bool growthDue = Environment.TickCount64 - _growthLookedAt >= _options.GrowthInterval.TotalMilliseconds;
+        TimeProvider time = _context.Runtime.Time;
+        bool growthDue = time.GetElapsedTime(_growthCheckedAt) >= _options.GrowthInterval;
         if (growthDue)
-            _growthLookedAt = Environment.TickCount64;
+            _growthCheckedAt = time.GetTimestamp();
         foreach (Device device in _devices.Values)
         {
             if (growthDue)
                 device.NoteGrowthDue();
             if (device.LogFaults() || growthDue)
-                _pool.Mark(device);
+                _context.Steps.Mark(device);
         }
     }
 
-    /// <summary>Finds the devices that are there, and has those looked at that no longer are.</summary>
+    /// <summary>Marks the known devices and those in the directory: the former may be gone, the latter new.</summary>
     private sealed class ScanStep(XenbusBackend backend) : Step
     {
         public override void Run()
         {
             foreach (Device device in backend._devices.Values)
-                backend._pool.Mark(device);
-            if (backend._context.Store is not { } connection)
+                backend._context.Steps.Mark(device);
+            if (backend._context.Session is not { } session)
                 return;
             try
             {
-                Scan(connection.Store);
+                Scan(session.Store);
             }
             catch (Exception e) when (e is XenstoreException or ObjectDisposedException)
             {
-                backend._pool.MarkLater(this, s_housekeeping);
+                backend._context.Steps.MarkLater(this, DeviceContext.RetryDelay);
             }
         }
 

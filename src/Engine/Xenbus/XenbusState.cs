@@ -1,6 +1,6 @@
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>enum xenbus_state of xenbus.h: what each end of a device says of itself in its key <c>state</c>.</summary>
+/// <summary>enum xenbus_state of xenbus.h: what each end of a device writes into its key <c>state</c>.</summary>
 public enum XenbusState
 {
     /// <summary>The key is absent or holds no state.</summary>
@@ -15,8 +15,9 @@ public enum XenbusState
     Reconfigured = 8,
 }
 
-internal static class XenbusStates
+public static class XenbusStates
 {
+    /// <returns>Unknown for a key that is absent or holds no state.</returns>
     public static XenbusState Parse(string? value) =>
         value is [>= '1' and <= '8'] ? (XenbusState)(value[0] - '0') : XenbusState.Unknown;
 

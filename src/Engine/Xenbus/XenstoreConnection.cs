@@ -3,14 +3,14 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>xenstore by way of libxenstore.</summary>
+/// <summary>A connection to xenstore through libxenstore.</summary>
 public sealed unsafe class XenstoreConnection : IXenstore
 {
     private readonly XsHandle _handle;
 
     private XenstoreConnection(XsHandle handle) => _handle = handle;
 
-    /// <summary>Connects to the store at XENSTORED_PATH, at the usual socket, or by the kernel's device.</summary>
+    /// <summary>Connects to the socket in XENSTORED_PATH, to the default socket, or by the kernel's device.</summary>
     /// <exception cref="XenstoreException">What is missing, and what to install or to start.</exception>
     public static XenstoreConnection Open()
     {
@@ -99,13 +99,13 @@ public sealed unsafe class XenstoreConnection : IXenstore
         return result >= 0 ? result == 1 : throw Failed("check watch", "", result);
     }
 
-    /// <summary>The first is the owner's; its bits are what everybody else may.</summary>
+    /// <summary>The first entry names the owner; its bits say what all domains without an entry may do.</summary>
     public void SetPermissions(string path, ReadOnlySpan<xs_permissions> permissions, uint transaction = 0) =>
         Check("set permissions", path, LibXenStore.SetPermissions(_handle, transaction, path, permissions));
 
     public void Dispose() => _handle.Dispose();
 
-    /// <summary>What may not be read counts as absent: a guest decides about its own area's permissions.</summary>
+    /// <summary>A key that may not be read counts as absent: a guest sets the permissions of its own area.</summary>
     private static bool Absent(int error) => error is -Errno.ENOENT or -Errno.EACCES;
 
     private static void Check(string call, string path, int error)

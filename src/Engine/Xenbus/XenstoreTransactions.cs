@@ -6,21 +6,21 @@ namespace Blkring.Engine.Xenbus;
 public static class XenstoreTransactions
 {
     /// <summary>
-    /// Somebody who writes in a loop what we read can make a transaction fail for ever: then the step is tried again
-    /// later.
+    /// A process that keeps writing what a transaction reads can make it fail for ever. After so many tries the step is
+    /// run again later.
     /// </summary>
     private const int MaxTries = 100;
     private const int TriesAtOnce = 10;
 
-    /// <summary>Runs the body in a transaction, again and again while others interfere.</summary>
-    /// <param name="body">Takes the transaction; false abandons it, and nothing of it is seen.</param>
+    /// <summary>Runs the body in a transaction, and repeats it while other writers interfere.</summary>
+    /// <param name="body">Gets the transaction; returning false aborts it.</param>
     /// <returns>What the body returned.</returns>
     public static bool Transact(this IXenstore store, Func<uint, bool> body)
     {
         for (int tries = 1; tries <= MaxTries; tries++)
         {
             if (tries > TriesAtOnce)
-                Thread.Sleep(Random.Shared.Next(1, 10));
+                store.Backoff();
             if (TryOnce(store, body) is { } result)
                 return result;
         }
@@ -58,7 +58,7 @@ public static class XenstoreTransactions
         }
         catch (XenstoreException)
         {
-            // The first failure says more.
+            // The first failure is reported; it says more.
         }
     }
 }

@@ -223,7 +223,7 @@ public sealed unsafe class JournalTests
             device.Vbd.Connect(
                 device.Frontend.Connection with
                 {
-                    Resume = true,
+                    Takeover = true,
                 },
                 new LoopbackHypervisor(device.Domain)
             );

@@ -195,7 +195,7 @@ public sealed unsafe class MultiQueueTests
         while (frontend.WaitForEvent(0)) { }
 
         using Vbd after = new(disk, reactor);
-        after.Connect(guest.Connection with { Resume = true }, guest.Hypervisor);
+        after.Connect(guest.Connection with { Takeover = true }, guest.Hypervisor);
         Assert.True(frontend.WaitForEvent(Wait.LimitMs), "the frontend is told to look");
         List<Blkif.DecodedResponse> responses = Wait.ForResponses(frontend, 5);
         Assert.All(responses, response => Assert.Equal(Blkif.RspOkay, response.Status));

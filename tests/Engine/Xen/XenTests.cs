@@ -344,7 +344,7 @@ public sealed class XenTests
         public VbdConnection Offer { get; set; }
         public Vbd Vbd { get; }
 
-        public void Connect() => Vbd.Connect(Offer with { Resume = _workload is not null }, _hypervisor);
+        public void Connect() => Vbd.Connect(Offer with { Takeover = _workload is not null }, _hypervisor);
 
         public void Disconnect() => Assert.True(Vbd.Stop(Wait.Limit));
 

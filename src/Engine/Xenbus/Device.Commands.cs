@@ -1,0 +1,141 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Vbds;
+
+namespace Blkring.Engine.Xenbus;
+
+/// <summary>What people command and see.</summary>
+internal sealed partial class Device
+{
+    private static readonly TimeSpan s_commandTimeout = TimeSpan.FromSeconds(15);
+
+    /// <summary>Waits for nothing: it works on a device whose disk hangs as well.</summary>
+    public void Limit(Func<ThrottleLimits, ThrottleLimits> change) => _limits.Command(change);
+
+    /// <param name="bytes">Null: the image's own length now.</param>
+    public void Resize(long? bytes) => Command(session => ResizeTo(session.Store, _disk.SectorsFor(bytes)));
+
+    public void Pause() =>
+        Command(_ =>
+        {
+            RequireConnected();
+            if (!_rings.TryPause())
+                throw new XenbusCommandException(
+                    ErrorCode.RequestsUnderWay,
+                    $"device {Id} still has requests under way after "
+                        + $"{_context.Options.DrainTimeout.TotalSeconds:0.#} s: it is served on"
+                );
+        });
+
+    public void Resume() =>
+        Command(_ =>
+        {
+            RequireConnected();
+            _rings.Resume();
+        });
+
+    public void Eject() => CommandMedium(null);
+
+    public void Insert(string path)
+    {
+        if (path is not ['/', ..])
+            throw new XenbusCommandException(
+                new EngineError(
+                    ErrorCode.ImagePathRelative,
+                    $"name the image by its whole path, which begins with /, not {LogText.Quote(path)}"
+                )
+                {
+                    Path = path,
+                }
+            );
+        CommandMedium(path);
+    }
+
+    public DeviceStatus Status()
+    {
+        (AreaStates states, Disk? disk, VbdConnection? connection) = (_states, _disk.Current, _rings.Connection);
+        EngineError? error = _health.Error;
+        return new DeviceStatus
+        {
+            Id = Id,
+            BackendPath = _area.Path,
+            FrontendPath = _frontend.Path,
+            BackendState = states.Backend,
+            FrontendState = states.Frontend,
+            IsOnline = states.Online,
+            Image = disk?.Describe(),
+            ImagePath = (disk as FileDisk)?.Path,
+            IsBlockDevice = disk is FileDisk { IsBlockDevice: true },
+            CapacitySectors = disk?.CapacitySectors ?? 0,
+            IsReadOnly = disk is { ReadOnly: true },
+            IsConnected = _rings.IsConnected,
+            Protocol = connection?.Protocol,
+            RingPages = connection?.Rings[0].References.Count ?? 0,
+            Queues = _rings.Queues,
+            Features = _offer.Features,
+            IsPaused = _rings.IsPaused,
+            IsStopping = _rings.IsStopping,
+            IsOrphan = _isOrphan,
+            Error = error,
+            LastError = error is null ? null : LogText.Shorten(_context.Explain(error), BackendArea.MaxReasonLength),
+            Limits = _limits.Current,
+        };
+    }
+
+    private void RequireConnected()
+    {
+        if (!_rings.AreServed)
+            throw new XenbusCommandException(ErrorCode.DeviceNotConnected, $"device {Id} is not connected");
+    }
+
+    /// <summary>
+    /// Changes the key params and lets the state machine follow it. So the store keeps what is in the drive, and a
+    /// restart of the daemon does not change it.
+    /// </summary>
+    private void CommandMedium(string? path) =>
+        Command(session =>
+        {
+            if (!_disk.Keys.IsDrive)
+                throw new XenbusCommandException(
+                    ErrorCode.MediumFixed,
+                    $"device {Id} is no CD-ROM and not removable: its medium cannot be changed"
+                );
+            if (path is not null)
+                _disk.TryImage(path);
+            session.Store.Write($"{_area.Path}/{XenstoreKeys.Params}", path is null ? "" : "aio:" + path);
+            _disk.NoteMediumCommand(inserted: path is not null);
+            Reconcile(session);
+        });
+
+    private void Command(Action<StoreSession> action)
+    {
+        if (!_gate.TryEnter(s_commandTimeout))
+            throw new XenbusCommandException(ErrorCode.DeviceBusy, $"device {Id} is busy: its disk does not answer");
+        try
+        {
+            if (_hasEnded)
+                throw new XenbusCommandException(ErrorCode.DeviceGone, $"device {Id} is gone");
+            action(_context.Session ?? throw StoreAway());
+        }
+        catch (XenstoreException e)
+        {
+            throw new XenbusCommandException(e.Error);
+        }
+        catch (ImageException e)
+        {
+            throw new XenbusCommandException(DeviceDisk.ErrorOf(e));
+        }
+        catch (ObjectDisposedException)
+        {
+            throw StoreAway();
+        }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    private static XenbusCommandException StoreAway() =>
+        new(ErrorCode.StoreDisconnected, "xenstore is away: try again when it is back");
+}

@@ -1,0 +1,90 @@
+using System.Collections.ObjectModel;
+using System.Globalization;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
+using Blkring.Engine.Queues;
+
+namespace Blkring.Engine.Xenbus;
+
+/// <summary>What a device offers its frontend: its options, and the keys that were written of them.</summary>
+internal sealed class DeviceOffer
+{
+    /// <summary>The mode that was asked for by name but is not used, see <see cref="GrantModes.Resolve"/>.</summary>
+    private GrantMode? _ignoredMode;
+
+    public DeviceOptions Options { get; private set; } = new();
+
+    /// <summary>The keys that describe the device to a connected frontend, as they were last written.</summary>
+    public IReadOnlyDictionary<string, string> Features { get; private set; } =
+        ReadOnlyDictionary<string, string>.Empty;
+
+    /// <summary>Decides what is offered of the configured options for this disk.</summary>
+    /// <param name="losesPinnedPages"><see cref="Hypervisor.IHypervisor.LosesPinnedPages"/></param>
+    public void Prepare(DeviceOptions configured, DiskKeys keys, Disk? disk, bool losesPinnedPages)
+    {
+        GrantMode? asked = configured.GrantMode;
+        // Which disk a drive will get, or a script will name, is not known.
+        bool mayPinPages = keys.IsDrive || disk is not { PinsPages: false };
+        GrantMode resolved = GrantModes.Resolve(asked, mayPinPages, losesPinnedPages);
+        _ignoredMode = !keys.MustCopy && asked != resolved ? asked : null;
+        Options = configured with
+        {
+            GrantMode = keys.MustCopy ? GrantMode.Copy : resolved,
+            NativeSectors = configured.NativeSectors && !keys.IsDrive,
+        };
+    }
+
+    /// <summary>
+    /// Limits the options to what the keys in the area tell the frontend, which a daemon with other options may have
+    /// written: an offer is kept, and nothing is used that was not offered.
+    /// </summary>
+    public void LimitTo(IXenstore store, string area, bool takeover)
+    {
+        int Offered(string key, int absent, int limit) =>
+            int.TryParse(store.Read($"{area}/{key}"), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
+                ? Math.Min(value, limit)
+                : absent;
+
+        // Frontends write feature-persistent whether or not it was offered, and use it only if it was.
+        bool keepsCopying =
+            Options.GrantMode == GrantMode.Persistent && Offered(XenstoreKeys.FeaturePersistent, 0, 1) == 0;
+        Options = Options with
+        {
+            MaxRingPageOrder = Offered(XenstoreKeys.MaxRingPageOrder, 0, DeviceOptions.RingPageOrderLimit),
+            MaxQueues = Offered(XenstoreKeys.MaxQueues, 1, DeviceOptions.QueuesLimit),
+            MaxIndirectSegments = Offered(XenstoreKeys.MaxIndirectSegments, 0, VbdQueueOptions.IndirectSegmentsLimit),
+            GrantMode = keepsCopying ? GrantMode.Copy : Options.GrantMode,
+            // Written only with Connected: before that, the key is a remnant of another handshake.
+            NativeSectors = takeover
+                ? Offered(XenstoreKeys.SectorSize, Disk.SectorBytes, int.MaxValue) > Disk.SectorBytes
+                : Options.NativeSectors,
+        };
+    }
+
+    public void NoteFeatures(ReadOnlySpan<KeyValuePair<string, string?>> written)
+    {
+        Dictionary<string, string> features = [];
+        foreach ((string key, string? value) in written)
+            if (value is not null)
+                features[key] = value;
+        Features = features.AsReadOnly();
+    }
+
+    public void ForgetFeatures() => Features = ReadOnlyDictionary<string, string>.Empty;
+
+    /// <summary>Why the configured grant mode is not used; null when it is.</summary>
+    public EngineError? FindIgnoredMode()
+    {
+        if (_ignoredMode is not { } mode)
+            return null;
+        string name = mode.ToString().ToLowerInvariant();
+        return new EngineError(
+            ErrorCode.GrantModeIgnored,
+            $"grant mode '{name}' is ignored and the guest's pages are copied: O_DIRECT on mapped pages corrupts their "
+                + "reference counts in the kernel of a PV domain, and I/O would fail until it boots again"
+        )
+        {
+            Value = name,
+        };
+    }
+}

@@ -1,0 +1,179 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Telemetry;
+using Blkring.Engine.Vbds;
+
+namespace Blkring.Engine.Xenbus;
+
+/// <summary>The rings of a device's frontend while they are served.</summary>
+internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHealth health)
+{
+    /// <summary>
+    /// The time for the last requests of a frontend that closed. Those that are unanswered after it are of a disk that
+    /// hangs, which stopping reports, or of a guest that posts without end.
+    /// </summary>
+    private static readonly TimeSpan s_lastRequestsTimeout = TimeSpan.FromSeconds(5);
+
+    private readonly Lock _faultReader = new();
+    private Vbd? _vbd;
+    private VbdConnection? _connection;
+    private bool _isPaused,
+        _isStopping;
+
+    /// <summary>A guest uses the device.</summary>
+    public bool AreServed => _vbd is not null;
+
+    public bool IsConnected => _vbd is { IsConnected: true };
+    public bool IsPaused => _isPaused;
+
+    /// <summary>The disk still holds requests although the rings are to stop.</summary>
+    public bool IsStopping => _isStopping;
+    public IReadOnlyList<VbdQueue> Queues => _vbd?.Queues ?? [];
+
+    /// <summary>What the frontend offered; null when nothing is served.</summary>
+    public VbdConnection? Connection => _connection;
+
+    /// <summary>A frontend's producer index was impossible.</summary>
+    public bool IsBroken => _vbd is { } vbd && vbd.Queues.Any(queue => queue.IsBroken);
+
+    /// <exception cref="Hypervisor.VbdConnectException">What the frontend offered cannot be served.</exception>
+    public void Start(Disk disk, DeviceOptions options, Throttle throttle, VbdConnection connection)
+    {
+        Vbd vbd = new(
+            disk,
+            context.Reactors,
+            new VbdOptions
+            {
+                ReadOnly = disk.ReadOnly,
+                MaxInFlight = options.MaxInFlight,
+                MaxIndirectSegments = options.MaxIndirectSegments,
+                Throttle = throttle,
+                NativeSectors = options.NativeSectors,
+                GrantMode = options.GrantMode!.Value,
+                JournalPath = context.Journals.PathOf(id),
+            },
+            context.Runtime.Time,
+            context.Runtime.Sleep
+        );
+        vbd.Connect(connection, context.Hypervisor);
+        (_vbd, _connection) = (vbd, connection);
+    }
+
+    /// <summary>
+    /// Ends service: waits for the requests under way, then unmaps the rings. Their journals are deleted, because
+    /// everything is answered.
+    /// </summary>
+    /// <returns>False when the disk still holds requests.</returns>
+    public bool Stop(Disk? disk)
+    {
+        if (_vbd is not { } vbd)
+            return true;
+        if (!context.Steps.Blocking(() => vbd.Stop(context.Options.DrainTimeout)))
+        {
+            if (!_isStopping)
+                context.Log.DiskHangs(id, disk?.Describe() ?? "no disk");
+            _isStopping = true;
+            return false;
+        }
+        LogFaults(vbd);
+        if (context.Journals.PathOf(id) is { } journal)
+            Vbd.DeleteJournals(journal, _connection!.Rings.Count);
+        (_vbd, _connection, _isPaused, _isStopping) = (null, null, false, false);
+        return true;
+    }
+
+    /// <summary>Ends service, but keeps the journals: the next daemon takes the rings over.</summary>
+    public bool Leave(TimeSpan timeout)
+    {
+        if (_vbd is { } vbd && !vbd.Stop(timeout))
+            return false;
+        _vbd = null;
+        return true;
+    }
+
+    /// <summary>
+    /// Answers the requests of a frontend that is Closed: Linux goes to Closed with requests on the ring, and waits for
+    /// them afterwards with the thread that serves all of its xenstore.
+    /// </summary>
+    public void ServeToTheEnd()
+    {
+        if (_isStopping || _vbd is not { } vbd)
+            return;
+        TimeSpan drain = context.Options.DrainTimeout;
+        TimeSpan timeout = s_lastRequestsTimeout < drain ? s_lastRequestsTimeout : drain;
+        _ = context.Steps.Blocking(() => vbd.ServeToTheEnd(timeout));
+    }
+
+    /// <summary>
+    /// The frontend published other rings than those served, without closing, as one does that was suspended and goes
+    /// on.
+    /// </summary>
+    public bool DifferFrom(VbdConnection published) =>
+        _connection is not { } served
+        || published.Protocol != served.Protocol
+        || published.Rings.Count != served.Rings.Count
+        || published
+            .Rings.Zip(served.Rings)
+            .Any(pair =>
+                pair.First.EventChannel != pair.Second.EventChannel
+                || !pair.First.References.SequenceEqual(pair.Second.References)
+            );
+
+    /// <summary>Serves a new length, then calls <paramref name="announce"/>, in this order (B23).</summary>
+    public void Resize(Disk disk, long sectors, Action<long> announce)
+    {
+        if (_vbd is { } vbd)
+        {
+            vbd.Resize(sectors, announce);
+            return;
+        }
+        disk.Resize(sectors);
+        announce(sectors);
+    }
+
+    /// <returns>False when requests were still under way after the drain timeout: the rings are served on.</returns>
+    public bool TryPause()
+    {
+        Vbd vbd = _vbd!;
+        if (!context.Steps.Blocking(() => vbd.Pause(context.Options.DrainTimeout)))
+        {
+            vbd.Resume();
+            return false;
+        }
+        _isPaused = true;
+        return true;
+    }
+
+    public void Resume()
+    {
+        if (!_isPaused)
+            return;
+        _vbd!.Resume();
+        _isPaused = false;
+    }
+
+    /// <summary>
+    /// Logs the faults that the data path noticed. Takes no lock of the device: it goes on while a step waits for the
+    /// disk.
+    /// </summary>
+    /// <returns>True when a ring is broken, so that the device has to look at itself.</returns>
+    public bool LogFaults() => _vbd is { } vbd && LogFaults(vbd);
+
+    private bool LogFaults(Vbd vbd)
+    {
+        bool broken = false;
+        lock (_faultReader)
+        {
+            foreach (VbdQueue queue in vbd.Queues)
+            {
+                while (queue.Faults.TryRead(out Fault fault))
+                {
+                    broken |= fault.Kind == FaultKind.BrokenRing;
+                    if (health.MayLog())
+                        context.Log.RequestFailed(id, fault.Kind, fault.Describe());
+                }
+            }
+        }
+        return broken;
+    }
+}

@@ -1,0 +1,34 @@
+namespace Blkring.Engine.Xenbus;
+
+/// <summary>The files of the control plane itself: device nodes that it looks for, and its folder of journals.</summary>
+internal interface IControlFiles
+{
+    bool Exists(string path);
+
+    /// <summary>Creates the folder for this user alone; one that is there already stays as it is.</summary>
+    /// <exception cref="IOException">It cannot be created.</exception>
+    void CreatePrivateFolder(string path);
+
+    /// <summary>The paths of the files in the folder whose names begin so.</summary>
+    IEnumerable<string> Find(string folder, string namePrefix);
+
+    void Delete(string path);
+}
+
+internal sealed class HostFiles : IControlFiles
+{
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+
+    public bool Exists(string path) => File.Exists(path);
+
+    public void CreatePrivateFolder(string path)
+    {
+        if (OperatingSystem.IsLinux())
+            Directory.CreateDirectory(path, OwnerOnly);
+    }
+
+    public IEnumerable<string> Find(string folder, string namePrefix) =>
+        Directory.EnumerateFiles(folder, namePrefix + "*");
+
+    public void Delete(string path) => File.Delete(path);
+}

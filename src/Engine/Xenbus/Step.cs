@@ -1,0 +1,44 @@
+namespace Blkring.Engine.Xenbus;
+
+/// <summary>A unit of work that depends on what there is to do now, not on the events that marked it.</summary>
+internal abstract class Step
+{
+    /// <summary>
+    /// The runs that a guest can cause at once, and per second after that: one that keeps marking its device is slowed
+    /// down (XSA-349).
+    /// </summary>
+    private const int Burst = 100,
+        PerSecond = 20;
+
+    private double _tokens = Burst;
+    private long? _refilled;
+
+    internal StepState State { get; set; }
+
+    /// <summary>Reports what goes wrong itself; an exception is a bug of ours and ends the process.</summary>
+    public abstract void Run();
+
+    /// <summary>Takes one run from the step's budget.</summary>
+    /// <returns>How long the run has to wait for it.</returns>
+    internal TimeSpan TakeBudget(TimeProvider time)
+    {
+        long now = time.GetTimestamp();
+        double earned = time.GetElapsedTime(_refilled ?? now, now).TotalSeconds * PerSecond;
+        _tokens = Math.Min(Burst, _tokens + earned) - 1;
+        _refilled = now;
+        return _tokens >= 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(-_tokens / PerSecond);
+    }
+}
+
+internal enum StepState : byte
+{
+    Idle,
+    Queued,
+
+    /// <summary>Waits for its budget, then is queued.</summary>
+    Deferred,
+    Running,
+
+    /// <summary>Marked while it ran: it is queued again when it ends.</summary>
+    RunningMarked,
+}

@@ -1,0 +1,50 @@
+using Blkring.Interop;
+
+namespace Blkring.Engine.Xenbus;
+
+/// <summary>The thread of a <see cref="WatchLoop"/>: waits for its descriptor or its time, and turns it.</summary>
+internal sealed class WatchThread : IDisposable
+{
+    private readonly WatchLoop _loop;
+    private readonly EventFd _wake = new();
+    private readonly Thread _thread;
+    private volatile bool _stopping;
+
+    public WatchThread(WatchLoop loop)
+    {
+        _loop = loop;
+        _thread = new Thread(Run) { Name = "xenstore", IsBackground = true };
+        _thread.Start();
+    }
+
+    public void Dispose()
+    {
+        _stopping = true;
+        _wake.Signal();
+        _thread.Join();
+        _wake.Dispose();
+    }
+
+    private void Run()
+    {
+        bool hungUp = false;
+        while (!_stopping)
+        {
+            TimeSpan wait = _loop.Turn(hungUp);
+            hungUp = !_stopping && !Wait(_loop.Descriptor, wait);
+        }
+    }
+
+    /// <param name="descriptor">-1, which poll(2) ignores, while there is no connection.</param>
+    /// <returns>False when the connection is lost.</returns>
+    private unsafe bool Wait(int descriptor, TimeSpan timeout)
+    {
+        pollfd* entries = stackalloc pollfd[2];
+        entries[0] = new pollfd { fd = descriptor, events = Libc.POLLIN };
+        entries[1] = new pollfd { fd = _wake.Value, events = Libc.POLLIN };
+        Libc.Poll(entries, 2, (int)Math.Ceiling(timeout.TotalMilliseconds));
+        // Waiting events are taken first; the hang-up is reported again when there are none left.
+        return (entries[0].revents & Libc.POLLIN) != 0
+            || (entries[0].revents & (Libc.POLLHUP | Libc.POLLERR | Libc.POLLNVAL)) == 0;
+    }
+}
