@@ -1,59 +1,63 @@
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// Decides whether a thread with nothing to do looks for a while before it sleeps, and for how long. Looking pays when
-/// the next request comes sooner than a wake-up takes, and on a CPU of its own; it must cost nothing when guests are
-/// idle, and little where the frontend needs this very CPU.
+/// Decides whether a thread without work busy-polls before it sleeps, and for how long. Polling pays if the next request
+/// comes sooner than a wake-up would take, and if the frontend has a CPU of its own. It must cost nothing while guests
+/// are idle, and little where the frontend needs this very CPU.
 /// </summary>
 /// <remarks>
-/// A sleep that was shorter than the window says that looking would have met the work, so the next time it is tried; a
-/// long one says that the guests are idle. A look in vain says that it does not pay here (the frontend waits for this
-/// CPU): it is tried again after one more sleep, then 3, 7 and so on up to <see cref="MaxSkippedSleeps"/>, until one
-/// succeeds.
+/// A sleep shorter than the window shows that polling would have found the work, so the thread polls before the next
+/// sleep. A longer one shows that the guests are idle. A poll that finds nothing shows that polling does not pay here
+/// (the frontend waits for this CPU): the thread polls again after 1 more sleep, then 3, 7 and so on, up to
+/// <see cref="MaxSkippedSleeps"/>, until a poll finds work.
 /// <para>
-/// Where work takes long, as on a slow or emulated machine, so do wake-ups and the frontend's own work: the window is
-/// at least <see cref="WindowsOfWork"/> times what the thread works between two rests. That makes it at most so many
-/// times as busy again.
+/// Where work takes long, as on a slow or emulated machine, wake-ups and the frontend's own work take long as well. So the
+/// window is at least <see cref="WindowsOfWork"/> times as long as the thread works between two pauses, which bounds what
+/// polling costs by the same factor.
 /// </para>
 /// </remarks>
-/// <param name="leastNs">The window where work is short; 0 never looks.</param>
-internal struct AdaptivePolling(long leastNs)
+/// <param name="minWindowNs">The window where work is short; 0 never polls.</param>
+internal struct AdaptivePolling(long minWindowNs)
 {
     public const int MaxSkippedSleeps = 1023;
     public const int WindowsOfWork = 2;
 
-    /// <summary>The longest window, in shortest ones.</summary>
+    /// <summary>The longest window, as a multiple of the shortest.</summary>
     public const int MaxGrowth = 6;
 
-    /// <summary>The share of a new stretch of work in the smoothed one.</summary>
+    /// <summary>A new stretch of work counts for one part in this many in the average.</summary>
     private const int Smoothing = 8;
 
-    private bool _looks;
-    private int _skip,
+    private bool _polls;
+    private int _sleepsToSkip,
         _backoff;
     private long _workNs;
 
-    /// <summary>How long to look before the next sleep, 0 to sleep at once.</summary>
-    public readonly long WindowNs => _looks ? LookNs : 0;
+    /// <summary>How long to poll before the next sleep; 0 to sleep at once.</summary>
+    public readonly long WindowNs => _polls ? FullWindowNs : 0;
 
-    private readonly long LookNs => Math.Max(leastNs, WindowsOfWork * _workNs);
+    private readonly long FullWindowNs => Math.Max(minWindowNs, WindowsOfWork * _workNs);
 
-    /// <summary>The thread had something to do for so long, from one rest to the next.</summary>
-    public void Worked(long ns) => _workNs += (Math.Min(ns, leastNs * MaxGrowth / WindowsOfWork) - _workNs) / Smoothing;
+    /// <summary>The thread has worked without a pause.</summary>
+    public void Worked(long ns) =>
+        _workNs += (Math.Min(ns, minWindowNs * MaxGrowth / WindowsOfWork) - _workNs) / Smoothing;
 
+    /// <summary>The thread has slept until there was work.</summary>
     public void Slept(long ns)
     {
-        if (_skip > 0)
-            _skip--;
-        _looks = _skip == 0 && ns < LookNs;
+        if (_sleepsToSkip > 0)
+            _sleepsToSkip--;
+        _polls = _sleepsToSkip == 0 && ns < FullWindowNs;
     }
 
-    public void Found() => _backoff = 0;
+    /// <summary>A poll found work.</summary>
+    public void PollHit() => _backoff = 0;
 
-    public void LookedInVain()
+    /// <summary>A poll found no work in the whole window.</summary>
+    public void PollMissed()
     {
         _backoff = Math.Min((_backoff * 2) + 1, MaxSkippedSleeps);
-        _skip = _backoff;
-        _looks = false;
+        _sleepsToSkip = _backoff;
+        _polls = false;
     }
 }

@@ -1,13 +1,11 @@
 namespace Blkring.Engine.Reactors;
 
-/// <summary>
-/// Where queues get the thread that serves them. A <see cref="Reactor"/> is one that always gives itself.
-/// </summary>
+/// <summary>Assigns queues to reactors. A <see cref="Reactor"/> always assigns itself.</summary>
 public interface IReactors
 {
-    /// <summary>The reactor for one more queue.</summary>
+    /// <summary>Takes the reactor for one more queue.</summary>
     Reactor Take();
 
-    /// <summary>A queue that took this reactor has left it. Not to be called on the reactor's own thread.</summary>
+    /// <summary>Ends a <see cref="Take"/>: the queue has left the reactor. Not on the reactor's own thread.</summary>
     void Release(Reactor reactor);
 }

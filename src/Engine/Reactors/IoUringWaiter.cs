@@ -5,12 +5,12 @@ using Blkring.Interop;
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// One io_uring carries the reactor's disk operations and its waits for event channels, so that a turn costs one system
-/// call.
+/// One io_uring carries the reactor's disk operations and its waits for event channels, so that a round costs one system
+/// call, whatever the number of queues.
 /// </summary>
 internal sealed unsafe class IoUringWaiter : Waiter
 {
-    /// <summary>The queue number in tags that belong to the waiter itself.</summary>
+    /// <summary>The queue index in tags that belong to the waiter itself.</summary>
     private const ushort OwnTags = ushort.MaxValue;
     private const ulong WakeTag = (ulong)OwnTags << 48;
     private const ulong CancelTag = WakeTag | 1;
@@ -20,7 +20,7 @@ internal sealed unsafe class IoUringWaiter : Waiter
     private readonly VbdQueue?[] _queues;
     private readonly WaitState[] _states;
 
-    // Where the kernel puts the wake counter it read; pinned by being unmanaged.
+    // The kernel writes the counter of _wake there when it completes the read; unmanaged, so it never moves.
     private readonly Arena _arena = new(Arena.PageBytes);
     private readonly ulong* _wakeCounter;
     private bool _wakeArmed;
@@ -30,7 +30,7 @@ internal sealed unsafe class IoUringWaiter : Waiter
     {
         None,
 
-        /// <summary>To be armed as soon as the submission queue has room.</summary>
+        /// <summary>The submission queue was full: to be armed at the next chance.</summary>
         Wanted,
         Armed,
         Cancelling,
@@ -86,8 +86,8 @@ internal sealed unsafe class IoUringWaiter : Waiter
             ArmWake();
         if (_wanted > 0)
             ArmWanted();
-        // Errors of a wait are EINTR, ETIME and, with too much in flight, EAGAIN or EBUSY: all mean "look at the
-        // completions and come back".
+        // A wait fails with EINTR, ETIME or, with too much in flight, EAGAIN or EBUSY. Each means: look at the
+        // completions and come back.
         if (block)
             _ring.SubmitAndWait(1, timeoutNs);
         else
@@ -113,8 +113,8 @@ internal sealed unsafe class IoUringWaiter : Waiter
             }
             else
             {
-                // Of a queue that is gone. Queues leave only when nothing of theirs is in flight, so this is not
-                // expected, and harmless.
+                // A completion for a queue that has left. A queue leaves only when nothing of it is in flight, so this
+                // is not expected, and it does no harm.
                 head++;
             }
         }
@@ -140,7 +140,8 @@ internal sealed unsafe class IoUringWaiter : Waiter
     }
 
     /// <summary>
-    /// The next wait for the queue's event goes out with the next submission, at no system call of its own.
+    /// Prepares the next wait for the queue's event. It goes out with the next submission, without a system call of its
+    /// own.
     /// </summary>
     private void Arm(int index)
     {

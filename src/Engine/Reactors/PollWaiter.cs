@@ -5,8 +5,8 @@ using Blkring.Interop;
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// Waits with poll(2), for machines that refuse io_uring. Disk operations are then done at once, so only events are
-/// waited for.
+/// Waits with poll(2), for machines that refuse io_uring. Disk operations are then done at once, so there is nothing to
+/// wait for but events.
 /// </summary>
 internal sealed unsafe class PollWaiter : Waiter
 {
@@ -15,7 +15,7 @@ internal sealed unsafe class PollWaiter : Waiter
     private readonly VbdQueue?[] _queues;
     private readonly Arena _arena;
 
-    // Entry 0 is the wake descriptor; entry i + 1 belongs to queue i. poll(2) passes over negative descriptors.
+    // Entry 0 is the wake descriptor; entry i + 1 belongs to queue i. poll(2) ignores negative descriptors.
     private readonly pollfd* _entries;
     private int _used = 1;
 

@@ -2,25 +2,25 @@ namespace Blkring.Engine.Reactors;
 
 public sealed class ReactorPoolOptions
 {
-    /// <summary>Threads that all queues share.</summary>
+    /// <summary>The number of threads that all queues share.</summary>
     public int Threads { get; init; } = 1;
 
-    /// <summary>A thread for each queue instead; <see cref="Threads"/> is then not looked at.</summary>
+    /// <summary>Whether each queue gets a thread of its own; <see cref="Threads"/> is then ignored.</summary>
     public bool ThreadPerQueue { get; init; }
 
-    /// <summary>Threads are pinned to these in turn; empty leaves them free.</summary>
+    /// <summary>The CPUs to which threads are pinned in turn; empty leaves them to the scheduler.</summary>
     public IReadOnlyList<int> Cpus { get; init; } = [];
 
-    /// <summary>Told of each thread when it was started, before it carries a queue.</summary>
+    /// <summary>Called with each reactor after it has started and before it carries a queue.</summary>
     public Action<Reactor>? Started { get; init; }
 
-    /// <summary>How each reactor is made; its name gets a number, its CPU comes from <see cref="Cpus"/>.</summary>
+    /// <summary>The template for each reactor: a number is appended to its name.</summary>
     public ReactorOptions Reactor { get; init; } = new();
 }
 
 /// <summary>
-/// Spreads queues over threads (B20): each goes to the thread that carries the fewest, so that the queues of one device
-/// come to lie on different threads; or each gets a thread of its own. Threads start when they are first needed.
+/// Spreads queues over threads (B20): each queue goes to the thread that carries the fewest, so the queues of one device
+/// end up on different threads; or each queue gets a thread of its own. Threads start when they are first needed.
 /// </summary>
 public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors, IDisposable
 {
@@ -30,7 +30,7 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
     private int _started;
     private bool _disposed;
 
-    /// <summary>The threads there are now.</summary>
+    /// <summary>The reactors that exist now.</summary>
     public IReadOnlyList<Reactor> Reactors
     {
         get
@@ -62,7 +62,7 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
             if (member is null)
                 return;
             member.Queues--;
-            // Shared threads stay: the next device takes them.
+            // Shared threads stay for the next device.
             if (!_options.ThreadPerQueue || member.Queues > 0)
                 return;
             _members.Remove(member);
@@ -89,14 +89,10 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
         ReactorOptions template = _options.Reactor;
         Member member = new(
             new Reactor(
-                new ReactorOptions
+                template with
                 {
                     Name = $"{template.Name}{number}",
                     Cpu = _options.Cpus.Count > 0 ? _options.Cpus[number % _options.Cpus.Count] : template.Cpu,
-                    UseIoUring = template.UseIoUring,
-                    Ring = template.Ring,
-                    PollWindow = template.PollWindow,
-                    IdleGrantsInterval = template.IdleGrantsInterval,
                     MaxQueues = _options.ThreadPerQueue ? 1 : template.MaxQueues,
                 }
             )

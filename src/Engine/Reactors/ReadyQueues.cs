@@ -1,7 +1,7 @@
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// The queues that want a turn: each at most once, in the order in which they asked. Fixed size, no allocation.
+/// The queues that are due for a pass, by their index: each at most once, first in first out. Fixed size, no allocation.
 /// </summary>
 internal sealed class ReadyQueues(int capacity)
 {
@@ -21,6 +21,7 @@ internal sealed class ReadyQueues(int capacity)
         _order[place < capacity ? place : place - capacity] = index;
     }
 
+    /// <summary>Takes the queue that was marked first. There must be one.</summary>
     public int Take()
     {
         int index = _order[_first];

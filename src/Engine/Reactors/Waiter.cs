@@ -3,7 +3,8 @@ using Blkring.Engine.Queues;
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// How a reactor hears of events and completions: through io_uring, or with poll(2) where that is refused.
+/// How a reactor learns of events and completions: through io_uring, or with poll(2) where io_uring is refused. All
+/// members but <see cref="Wake"/> are called on the reactor's thread.
 /// </summary>
 internal abstract class Waiter : IDisposable
 {
@@ -12,25 +13,24 @@ internal abstract class Waiter : IDisposable
 
     public abstract Interop.IoUring? Ring { get; }
 
-    /// <summary>Called once, on the reactor's thread, before anything else.</summary>
+    /// <summary>Makes the calling thread the waiter's own. Called once, before anything else.</summary>
     public abstract void Enter();
 
     /// <summary>Starts waiting for the queue's events.</summary>
     public abstract void Add(int index, VbdQueue queue);
 
-    /// <summary>
-    /// Stops waiting for them; true when that is over, false when it is to be asked again after the next wait.
-    /// </summary>
+    /// <summary>Stops waiting for the queue's events.</summary>
+    /// <returns>False if that is not complete yet: call again after the next <see cref="Wait"/>.</returns>
     public abstract bool TryRemove(int index, VbdQueue queue);
 
     /// <summary>
-    /// Submits what is prepared and waits until something happened, or, unless <paramref name="block"/>, only looks.
-    /// Marks the queues that have something to do.
+    /// Submits the prepared entries, takes what has completed, and marks the queues that have something to do.
     /// </summary>
-    /// <param name="timeoutNs">Longest wait, -1 for none.</param>
+    /// <param name="block">Whether to wait until there is an event or a completion.</param>
+    /// <param name="timeoutNs">The longest wait; -1 waits without limit.</param>
     public abstract void Wait(ReadyQueues ready, bool block, long timeoutNs);
 
-    /// <summary>Ends a wait under way. From any thread.</summary>
+    /// <summary>Ends the current or the next blocking wait. From any thread.</summary>
     public abstract void Wake();
 
     public abstract void Dispose();

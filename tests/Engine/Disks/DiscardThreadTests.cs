@@ -159,6 +159,53 @@ public sealed class DiscardThreadTests
         Assert.Equal(-Errno.EAGAIN, port.Start(in operation));
     }
 
+    [Fact]
+    public void Without_a_thread_of_its_own_a_discard_is_done_when_the_owner_says_so()
+    {
+        using TempImage image = new(Sectors);
+        using FileDescriptor file = new(Libc.Open(image.Path, Libc.O_RDWR));
+        List<(int Thread, long OffsetBytes)> calls = [];
+        using DiscardThread discards = new(
+            file,
+            (_, _, offset, _) =>
+            {
+                calls.Add((Environment.CurrentManagedThreadId, offset));
+                return -Errno.EIO;
+            },
+            ownThread: false
+        );
+        int wakes = 0;
+        DiskAttachment attachment = new() { MaxDiscards = 2, Wake = () => wakes++ };
+        DiscardThread.Port first = discards.Open(in attachment),
+            second = discards.Open(in attachment);
+        Start(first, 512, tag: 1);
+        Start(first, 1024, tag: 2);
+        Start(second, 2048, tag: 3);
+        Assert.Empty(calls);
+
+        // The ports take turns.
+        Assert.True(discards.RunOnce() && discards.RunOnce() && discards.RunOnce());
+        Assert.False(discards.RunOnce());
+        int here = Environment.CurrentManagedThreadId;
+        Assert.Equal([(here, 512), (here, 2048), (here, 1024)], calls);
+        Assert.Equal(3, wakes);
+        DiskCompletion[] done = new DiskCompletion[2];
+        Assert.Equal((2, -Errno.EIO, 1UL, 2UL), (first.Reap(done), done[0].Result, done[0].Tag, done[1].Tag));
+
+        static void Start(DiscardThread.Port port, long offset, ulong tag)
+        {
+            DiskOperation operation = new()
+            {
+                Kind = DiskOperationKind.Discard,
+                DiscardMethod = DiscardMethod.Ioctl,
+                OffsetBytes = offset,
+                LengthBytes = 512,
+                Tag = tag,
+            };
+            Assert.Equal(IDiskIo.Pending, port.Start(in operation));
+        }
+    }
+
     [Theory, EveryAbi(DiscardMethod.PunchHole, DiscardMethod.Ioctl)]
     public void Discards_leave_no_garbage_on_the_reactors_thread(BlkifProtocol protocol, DiscardMethod method)
     {

@@ -36,7 +36,7 @@ public sealed class PollingTests
         List<int> sleepsBetween = [];
         for (int look = 0; look < 12; look++)
         {
-            polling.LookedInVain();
+            polling.PollMissed();
             int sleeps = 0;
             while (polling.WindowNs == 0)
             {
@@ -46,9 +46,9 @@ public sealed class PollingTests
             sleepsBetween.Add(sleeps);
         }
         Assert.Equal([1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1023, 1023], sleepsBetween);
-        polling.Found();
+        polling.PollHit();
         Assert.Equal(Window, polling.WindowNs);
-        polling.LookedInVain();
+        polling.PollMissed();
         polling.Slept(1);
         Assert.Equal(Window, polling.WindowNs);
     }
