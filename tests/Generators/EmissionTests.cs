@@ -37,6 +37,7 @@ public sealed class EmissionTests
                 "Blkif.Abi.X86_32.g.cs",
                 "Blkif.Abi.X86_64.g.cs",
                 "Blkif.Constants.g.cs",
+                "Blkif.Fingerprint.g.cs",
                 "Blkif.Ring.Back.g.cs",
                 "Blkif.Ring.Front.g.cs",
                 "Blkif.Ring.Messages.g.cs",

@@ -98,6 +98,7 @@ public sealed class IncrementalTests
                 "Blkif.Abi.Native.g.cs",
                 "Blkif.Abi.X86_32.g.cs",
                 "Blkif.Abi.X86_64.g.cs",
+                "Blkif.Fingerprint.g.cs",
                 "Blkif.Ring.Messages.g.cs",
                 "Blkif.Ring.Native.g.cs",
                 "Blkif.Ring.X86_32.g.cs",

@@ -147,13 +147,21 @@ public sealed class LayoutTests
 
         Assert.Equal(layout.Abis.SelectMany(a => a.Types).Select(t => t.Name).Distinct().Order(), structs.Order());
         Assert.Equal(
-            layout.Constants.Count,
-            managed.GetFields(BindingFlags.Public | BindingFlags.Static).Count(f => f.IsLiteral)
+            layout.Constants.Select(c => CSharpName.Of(c, protocol)).Append(LayoutFingerprint.ConstantName).Order(),
+            managed
+                .GetFields(BindingFlags.Public | BindingFlags.Static)
+                .Where(f => f.IsLiteral)
+                .Select(f => f.Name)
+                .Order()
+        );
+        Assert.Equal(
+            LayoutFingerprint.Of(layout),
+            managed.GetField(LayoutFingerprint.ConstantName)!.GetRawConstantValue()
         );
     }
 
     [Theory]
-    [MemberData(nameof(Specs.Protocols), MemberType = typeof(Specs))]
+    [MemberData(nameof(Specs.ProtocolsOfHeaders), MemberType = typeof(Specs))]
     public void No_constant_of_the_headers_is_missing_from_the_spec(string protocol)
     {
         ProtocolSpec spec = Specs.Find(protocol);

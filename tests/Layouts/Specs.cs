@@ -11,11 +11,14 @@ internal static class Specs
     public static IReadOnlyList<ProtocolSpec> All { get; } =
     [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "abi"), "*.xml").Order().Select(Read)];
 
-    /// <summary>Each spec with each of its ABIs, as test arguments.</summary>
+    /// <summary>Specs of Xen's headers: a C compiler says whether they are right.</summary>
+    public static IEnumerable<ProtocolSpec> OfHeaders => All.Where(s => s.Header.Length > 0);
+
+    /// <summary>Each spec of a header with each of its ABIs, as test arguments.</summary>
     public static TheoryData<string, string> ProtocolsAndAbis()
     {
         var data = new TheoryData<string, string>();
-        foreach (ProtocolSpec spec in All)
+        foreach (ProtocolSpec spec in OfHeaders)
         {
             foreach (AbiSpec abi in spec.Abis.Where(a => CProbe.IsOfHost(a.Name)))
                 data.Add(spec.Name, abi.Name);
@@ -24,6 +27,10 @@ internal static class Specs
     }
 
     public static TheoryData<string> Protocols() => [.. All.Select(s => s.Name)];
+
+    public static TheoryData<string> ProtocolsOfHeaders() => [.. OfHeaders.Select(s => s.Name)];
+
+    public static TheoryData<string> OwnProtocols() => [.. All.Except(OfHeaders).Select(s => s.Name)];
 
     public static ProtocolSpec Find(string protocol) => All.Single(s => s.Name == protocol);
 

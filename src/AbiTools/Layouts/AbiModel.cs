@@ -4,6 +4,7 @@ namespace Blkring.AbiTools.Layouts;
 // alignments are bytes.
 
 /// <summary>One protocol in all its ABIs.</summary>
+/// <param name="Header">As C includes it; empty for a format of Blkring's own, which no header describes.</param>
 public sealed record AbiModel(
     string Protocol,
     string Header,
@@ -13,7 +14,11 @@ public sealed record AbiModel(
     IReadOnlyList<AbiConstant> Constants,
     IReadOnlyList<AbiTypedef> Typedefs,
     IReadOnlyList<AbiRing> Rings
-);
+)
+{
+    /// <summary>The constant LayoutFingerprint of the generated class.</summary>
+    public required ulong Fingerprint { get; init; }
+}
 
 /// <summary>
 /// A struct or union in one ABI. Structs come in the order of the header, and each in every ABI before the next.

@@ -1,10 +1,19 @@
 namespace Blkring.AbiTools.Layouts;
 
 /// <summary>
-/// Which ABIs and structs of some specs are asked for; null for all. A name that none of the specs has is an error.
+/// Which protocols, ABIs and structs of some specs are asked for; null for all. A name that none of the specs has is an
+/// error.
 /// </summary>
-public sealed record AbiSelection(string? Abi, string? Struct)
+public sealed record AbiSelection(string? Abi, string? Struct, string? Protocol = null)
 {
+    /// <summary>The specs of the protocol asked for.</summary>
+    /// <exception cref="SpecException">None of the specs is of this protocol; the message lists those that are.</exception>
+    public IReadOnlyList<AbiSource> Of(IReadOnlyList<AbiSource> sources)
+    {
+        CheckName("protocol", Protocol, sources.Select(s => s.Model.Protocol));
+        return [.. sources.Where(s => Protocol is null || s.Model.Protocol == Protocol)];
+    }
+
     public bool HasAbi(string name) => Abi is null || Abi == name;
 
     public bool HasStruct(string name) => Struct is null || Struct == name;

@@ -35,6 +35,9 @@ public sealed class AbiSource
     /// </summary>
     public IReadOnlyList<string> Headers { get; }
 
+    /// <summary>Describes a format of Blkring's own: there is no header to compare it with.</summary>
+    public bool IsOwn => Spec.Header.Length == 0;
+
     /// <exception cref="SpecException">The file cannot be read, or it is not a right spec.</exception>
     public static AbiSource Read(string path) => Parse(path, SpecFile.ReadText(path));
 
@@ -99,7 +102,10 @@ public sealed class AbiSource
             [.. spec.Constants.Select(c => new AbiConstant(c.Name, ValueOf(c), c.Header, c.Doc))],
             [.. spec.Typedefs.Select(t => new AbiTypedef(t.Name, Underlying(t.Name, types)))],
             [.. spec.Rings.Select(ring => ToRing(ring, layout))]
-        );
+        )
+        {
+            Fingerprint = LayoutFingerprint.Of(layout),
+        };
     }
 
     private static IEnumerable<AbiStruct> StructsOf(ProtocolSpec spec, ProtocolLayout layout, TypeTable types)

@@ -18,7 +18,7 @@ public static class CDeclarations
         HashSet<string> written = new(StringComparer.Ordinal);
         foreach (AbiSource source in sources.Where(s => selection.Of(s.Model).Any()))
         {
-            AppendLine(text, $"\n/* {source.Model.Protocol}, {source.Model.Header} */");
+            AppendLine(text, $"\n/* {Origin(source.Model)} */");
             foreach (AbiLayout abi in source.Layout.Abis.Where(a => selection.HasAbi(a.Name)))
                 new Writer(text, source, abi, selection.Abi is null ? "_" + abi.Name : "", written).Write(selection);
         }
@@ -27,7 +27,7 @@ public static class CDeclarations
             AbiModel model in sources.Select(s => s.Model).Where(m => selection.Of(m).Any() && m.Constants.Count > 0)
         )
         {
-            AppendLine(text, $"\n/* {model.Protocol}, {model.Header} */");
+            AppendLine(text, $"\n/* {Origin(model)} */");
             foreach (AbiConstant constant in model.Constants)
                 AppendLine(text, $"#define {constant.Name} {Literal(constant)}");
         }
@@ -45,6 +45,9 @@ public static class CDeclarations
             ['-', ..] => $"({constant.Value})",
             var value => decimal.Parse(value, CultureInfo.InvariantCulture) > long.MaxValue ? value + "ULL" : value,
         };
+
+    private static string Origin(AbiModel model) =>
+        model.Header.Length == 0 ? model.Protocol : $"{model.Protocol}, {model.Header}";
 
     private static void AppendLine(StringBuilder text, FormattableString line) =>
         text.Append(FormattableString.Invariant(line)).Append('\n');

@@ -21,6 +21,13 @@ internal static class ConstantEmitter
             }
         );
 
+    public static void EmitFingerprint(SourceWriter writer, ProtocolLayout protocol)
+    {
+        writer.Summary("Changes with every constant, type and member: FNV-1a over names, values, offsets and sizes.");
+        string value = LayoutFingerprint.Of(protocol).ToString("x16", CultureInfo.InvariantCulture);
+        writer.Line($"public const ulong {LayoutFingerprint.ConstantName} = 0x{value}UL;");
+    }
+
     /// <summary>int where it fits, as an unsuffixed literal is in C.</summary>
     private static string Type(ConstantSpec constant) =>
         constant switch

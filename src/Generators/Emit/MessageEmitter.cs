@@ -13,7 +13,7 @@ internal static class MessageEmitter
             writer,
             request,
             ring.Request,
-            $"A request of the ring {ring.CName} in no particular ABI. {SourceWriter.Sentence(ring.Doc)}".TrimEnd()
+            SourceWriter.Doc($"A request of the ring {ring.CName} in no particular ABI", ring.Doc)
         );
         writer.Line();
         Message(writer, response, ring.Response, $"A response of the ring {ring.CName} in no particular ABI.");
@@ -39,9 +39,7 @@ internal static class MessageEmitter
                     message.Fields,
                     field =>
                     {
-                        writer.Summary(
-                            $"{field.Field.CName} of {field.CStructs}. {SourceWriter.Sentence(field.Field.Doc)}".TrimEnd()
-                        );
+                        writer.Summary(SourceWriter.Doc($"{field.Field.CName} of {field.CStructs}", field.Field.Doc));
                         writer.Line($"public {field.Field.TypeName} {field.Name};");
                         if (!field.IsRaw)
                             return;

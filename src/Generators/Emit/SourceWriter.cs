@@ -66,6 +66,12 @@ internal sealed class SourceWriter
         return oneLine.Replace("&", "&amp;").Replace("<", "&lt;").Replace(">", "&gt;");
     }
 
+    /// <summary>What a C declaration is called, and the header that has it; a format of our own has none.</summary>
+    public static string From(string what, string header) => header.Length == 0 ? what : $"{what}, {header}";
+
+    /// <summary>A first sentence about a declaration, and the spec's words about it.</summary>
+    public static string Doc(string sentence, string doc) => $"{Sentence(sentence)} {Sentence(doc)}".TrimEnd();
+
     /// <summary>Ends a sentence that the spec may have left without words or without a full stop.</summary>
     public static string Sentence(string text) =>
         text.Length == 0 || text.EndsWith(".", StringComparison.Ordinal) ? text : text + ".";

@@ -29,17 +29,15 @@ internal static class StructEmitter
         foreach ((TypeLayout owner, FieldLayout array) in Arrays([abi]).Where(a => !IsShared(protocol, a.Field)))
             parts.Add(() => Array(writer, owner, array));
 
-        writer.Summary(
-            $"The ABI {abi.Name}, for code that is generic in it: 64-bit integers are aligned to {abi.Align64} bytes. {SourceWriter.Sentence(abi.Doc)}".TrimEnd()
-        );
+        string what = $"The ABI {abi.Name}, for code that is generic in it";
+        writer.Summary(SourceWriter.Doc($"{what}: 64-bit integers are aligned to {abi.Align64} bytes", abi.Doc));
         writer.Block($"public readonly partial struct {abi.Tag}", () => writer.Separated(parts, part => part()));
     }
 
     private static void Type(SourceWriter writer, TypeLayout type, string abi)
     {
-        writer.Summary(
-            $"{(type.CType.Length == 0 ? $"A {type.CKeyword} without a name" : type.CType)}, {type.Header}. {SourceWriter.Sentence(type.Doc)}".TrimEnd()
-        );
+        string what = type.CType.Length == 0 ? $"A {type.CKeyword} without a name" : type.CType;
+        writer.Summary(SourceWriter.Doc(SourceWriter.From(what, type.Header), type.Doc));
         writer.Line($"/// <remarks>In {abi}: {Bytes(type.Size)}.</remarks>");
         // Pack is C's alignment of the type: without it the runtime would round the size up to its own.
         writer.Line(
@@ -64,8 +62,9 @@ internal static class StructEmitter
                 if (type.Tail is { } tail)
                 {
                     writer.Line();
+                    string elements = $"elements of {Bytes(tail.ElementSize)}, as many as the memory holds";
                     writer.Summary(
-                        $"Where {tail.CType} {tail.CName}[] begins, bytes: elements of {Bytes(tail.ElementSize)}, as many as the memory holds. {SourceWriter.Sentence(tail.Doc)}".TrimEnd()
+                        SourceWriter.Doc($"Where {tail.CType} {tail.CName}[] begins, bytes: {elements}", tail.Doc)
                     );
                     writer.Line($"public static int {tail.Name} => {tail.Offset};");
                 }
@@ -78,16 +77,14 @@ internal static class StructEmitter
         string what = $"{field.CType} {field.CPath}";
         if (!field.IsBitField)
         {
-            writer.Summary(
-                $"{what}{(field.IsArray ? $"[{field.Count}]" : "")}, {Bytes(field.Size)} at {field.Offset}. {SourceWriter.Sentence(field.Doc)}".TrimEnd()
-            );
+            string count = field.IsArray ? $"[{field.Count}]" : "";
+            writer.Summary(SourceWriter.Doc($"{what}{count}, {Bytes(field.Size)} at {field.Offset}", field.Doc));
             writer.Line($"[FieldOffset({field.Offset})]");
             writer.Line($"public {field.TypeName} {field.Name};");
             return;
         }
-        writer.Summary(
-            $"{what} : {field.BitWidth}, from bit {field.BitOffset} of byte {field.Offset}. Setting it drops a value's higher bits. {SourceWriter.Sentence(field.Doc)}".TrimEnd()
-        );
+        string place = $"{what} : {field.BitWidth}, from bit {field.BitOffset} of byte {field.Offset}";
+        writer.Summary(SourceWriter.Doc($"{place}. Setting it drops a value's higher bits", field.Doc));
         writer.Block(
             $"public {field.TypeName} {field.Name}",
             () =>

@@ -2,7 +2,10 @@ namespace Blkring.Generators.Model;
 
 // What a spec file says, in its own terms (C names, unresolved types). No positions: a moved line is an equal model.
 
-/// <summary>One spec file: a protocol of Xen's public headers.</summary>
+/// <summary>
+/// One spec file: a protocol of Xen's public headers, or, with an empty <paramref name="Header"/>, a format of
+/// Blkring's own.
+/// </summary>
 internal sealed record ProtocolSpec(
     string Name,
     string Header,

@@ -57,6 +57,7 @@ internal static class NameChecker
         var taken = NewScope(className, "the protocol's class", StringComparer.OrdinalIgnoreCase);
         foreach (string name in CSharpName.UsedByEmittedCode)
             taken[name] = "a name that the generated code uses";
+        taken[LayoutFingerprint.ConstantName] = "the fingerprint of the protocol's layout";
         CheckName(spec, spec.Name, className, "", [], problems);
 
         foreach (AbiSpec abi in spec.Abis)
