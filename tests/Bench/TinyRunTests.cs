@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Globalization;
 using System.Text.Json;
 using BenchmarkDotNet.Reports;
 using Blkring.Micro;
@@ -10,14 +8,14 @@ namespace Blkring.Bench.Tests;
 /// <summary>Whether the benchmarks still run, so that none rots; nothing here looks at how fast they are.</summary>
 public sealed class TinyRunTests : IDisposable
 {
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("blkring-bench-");
+    private readonly TempDirectory _directory = new();
 
-    public void Dispose() => _folder.Delete(recursive: true);
+    public void Dispose() => _directory.Dispose();
 
     [Fact]
     public void Every_micro_benchmark_runs_and_is_measured_for_garbage()
     {
-        IReadOnlyList<Summary> summaries = MicroBenchmarks.RunTiny(_folder.FullName);
+        IReadOnlyList<Summary> summaries = MicroBenchmarks.RunTiny(_directory.Path);
 
         Assert.Equal(MicroBenchmarks.All.Count, summaries.Count);
         Assert.All(
@@ -116,7 +114,7 @@ public sealed class TinyRunTests : IDisposable
     [InlineData("disk", "--image", "/no/such/image")]
     public void What_is_missing_is_named_in_one_line(params string[] arguments)
     {
-        (int exit, string output, string errors) = Start("blkring-load.dll", arguments);
+        (int exit, string output, string errors) = RunLoadProgram(arguments);
 
         Assert.Equal(2, exit);
         Assert.Empty(output);
@@ -139,39 +137,18 @@ public sealed class TinyRunTests : IDisposable
     /// <summary>Exit 1 says that a target was missed, which a tiny run on a busy machine may do.</summary>
     private static JsonElement RunLoad(params string[] arguments)
     {
-        (int exit, string output, string errors) = Start("blkring-load.dll", arguments);
+        (int exit, string output, string errors) = RunLoadProgram(arguments);
         Assert.True(exit is 0 or 1, $"exit {exit}: {errors}");
         return JsonDocument.Parse(output).RootElement;
     }
 
     private string BuildReference()
     {
-        string program = Path.Combine(_folder.FullName, "ring");
-        (int exit, _, string errors) = Start(
-            "gcc",
-            "-O2",
-            "-pthread",
-            "-o",
-            program,
-            Path.Combine(AppContext.BaseDirectory, "ring.c")
-        );
-        Assert.True(exit == 0, "bench/reference/ring.c needs the Debian packages gcc and libxen-dev: " + errors);
+        string program = _directory.PathOf("ring");
+        CCompiler.Compile(["-O2", "-pthread", "-o", program, Repository.PathOf("bench/reference/ring.c")]);
         return program;
     }
 
-    private static (int Exit, string Output, string Errors) Start(string program, params string[] arguments)
-    {
-        ProcessStartInfo start = program.EndsWith(".dll", StringComparison.Ordinal)
-            ? new("dotnet", [Path.Combine(AppContext.BaseDirectory, program), .. arguments])
-            : new(program, arguments);
-        start.RedirectStandardOutput = start.RedirectStandardError = true;
-        using Process process = Process.Start(start) ?? throw new InvalidOperationException(program);
-        Task<string> errors = process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
-        string output = process.StandardOutput.ReadToEnd();
-        Assert.True(
-            process.WaitForExit(TimeSpan.FromMinutes(3)),
-            string.Create(CultureInfo.InvariantCulture, $"{program} did not end")
-        );
-        return (process.ExitCode, output, errors.Result);
-    }
+    private static ProgramResult RunLoadProgram(params string[] arguments) =>
+        Programs.Run("dotnet", [Path.Combine(AppContext.BaseDirectory, "blkring-load.dll"), .. arguments]);
 }

@@ -8,7 +8,7 @@ public sealed class AbiCommandTests : IDisposable
 {
     private const string InstalledHeaders = "/usr/include/xen";
 
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
 
     public void Dispose() => _folder.Dispose();
 
@@ -44,9 +44,9 @@ public sealed class AbiCommandTests : IDisposable
     public void Diff_of_two_files_is_of_one_protocol_whatever_their_names()
     {
         string header = Path.Combine(InstalledHeaders, "io", "console.h");
-        File.Copy(header, _folder.File("console-4.17.h"));
+        File.Copy(header, _folder.PathOf("console-4.17.h"));
 
-        Assert.Equal("identical\n", Succeed("abi", "diff", header, _folder.File("console-4.17.h")));
+        Assert.Equal("identical\n", Succeed("abi", "diff", header, _folder.PathOf("console-4.17.h")));
     }
 
     [Fact]
@@ -56,10 +56,10 @@ public sealed class AbiCommandTests : IDisposable
         {
             File.Copy(
                 Path.Combine(InstalledHeaders, "io", "console.h"),
-                Path.Combine(Directory.CreateDirectory(_folder.File(name)).FullName, "console.h")
+                Path.Combine(Directory.CreateDirectory(_folder.PathOf(name)).FullName, "console.h")
             );
             File.WriteAllText(
-                Path.Combine(_folder.File(name), "../grant_table.h"),
+                Path.Combine(_folder.PathOf(name), "../grant_table.h"),
                 $"#define GTF_readonly {name.Length}\n#define GTF_extra_{name[..3]} 1\nstruct grant_entry_v1 {{ uint16_t flags; uint16_t domid; uint32_t frame; }};\n"
             );
         }
@@ -68,8 +68,8 @@ public sealed class AbiCommandTests : IDisposable
             _folder.Path,
             "abi",
             "diff",
-            _folder.File("one"),
-            _folder.File("two")
+            _folder.PathOf("one"),
+            _folder.PathOf("two")
         );
 
         Assert.Equal(
@@ -179,7 +179,7 @@ public sealed class AbiCommandTests : IDisposable
             "holds no spec",
             "abi",
             "diff",
-            Directory.CreateDirectory(_folder.File("empty")).FullName,
+            Directory.CreateDirectory(_folder.PathOf("empty")).FullName,
             broken
         );
     }
@@ -194,11 +194,11 @@ public sealed class AbiCommandTests : IDisposable
                 "import",
                 Path.Combine(InstalledHeaders, "io", "blkif.h"),
                 "-o",
-                _folder.File("imported.xml")
+                _folder.PathOf("imported.xml")
             )
         );
 
-        Assert.Equal(File.ReadAllText(Spec("blkif.xml")), File.ReadAllText(_folder.File("imported.xml")));
+        Assert.Equal(File.ReadAllText(Spec("blkif.xml")), File.ReadAllText(_folder.PathOf("imported.xml")));
     }
 
     [Fact]
@@ -315,7 +315,7 @@ public sealed class AbiCommandTests : IDisposable
         Directory.CreateDirectory(include);
         File.WriteAllText(Path.Combine(include, "first.h"), "struct first { uint32_t a; };\n");
         File.WriteAllText(Path.Combine(include, "second.h"), "struct second { uint32_t b; };\n");
-        string spec = _folder.File("both.xml");
+        string spec = _folder.PathOf("both.xml");
         Succeed("abi", "import", Path.Combine(include, "first.h"), Path.Combine(include, "second.h"), "-o", spec);
         Assert.Matches("^first: the same as ", Succeed("abi", "check", "--spec", spec, "--headers", include));
 
@@ -342,13 +342,13 @@ public sealed class AbiCommandTests : IDisposable
     public void Without_libclang_the_package_to_install_is_named()
     {
         using BlkringProcess import = BlkringProcess.RunWith(
-            [("BLKRING_LIBCLANG", _folder.File("libclang-none.so"))],
+            [("BLKRING_LIBCLANG", _folder.PathOf("libclang-none.so"))],
             _folder.Path,
             "abi",
             "import",
             Path.Combine(InstalledHeaders, "io", "blkif.h"),
             "-o",
-            _folder.File("imported.xml")
+            _folder.PathOf("imported.xml")
         );
 
         Assert.Equal((2, ""), (import.ExitCode, import.Output));
@@ -356,7 +356,7 @@ public sealed class AbiCommandTests : IDisposable
             "blkring: libclang is not installed: headers are read with it. On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).",
             Assert.Single(import.ErrorLines)
         );
-        Assert.False(File.Exists(_folder.File("imported.xml")));
+        Assert.False(File.Exists(_folder.PathOf("imported.xml")));
     }
 
     [Fact]
@@ -370,14 +370,14 @@ public sealed class AbiCommandTests : IDisposable
             "abi",
             "check",
             "--headers",
-            Directory.CreateDirectory(_folder.File("empty")).FullName
+            Directory.CreateDirectory(_folder.PathOf("empty")).FullName
         );
     }
 
     /// <summary>The installed headers with one edit in io/blkif.h.</summary>
     private string CopyHeaders(string old, string edited)
     {
-        string tree = _folder.File("xen");
+        string tree = _folder.PathOf("xen");
         foreach (string file in Directory.GetFiles(InstalledHeaders, "*.h", SearchOption.AllDirectories))
         {
             string copy = Path.Combine(tree, Path.GetRelativePath(InstalledHeaders, file));
@@ -400,8 +400,8 @@ public sealed class AbiCommandTests : IDisposable
     {
         string text = File.ReadAllText(Spec("blkif.xml"));
         Assert.Contains(old, text, StringComparison.Ordinal);
-        File.WriteAllText(_folder.File("blkif.xml"), text.Replace(old, edited, StringComparison.Ordinal));
-        return _folder.File("blkif.xml");
+        File.WriteAllText(_folder.PathOf("blkif.xml"), text.Replace(old, edited, StringComparison.Ordinal));
+        return _folder.PathOf("blkif.xml");
     }
 
     private string Succeed(params string[] arguments)

@@ -5,7 +5,7 @@ namespace Blkring.Integration.Tests;
 /// </summary>
 public sealed class BadInputTests : IDisposable
 {
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
 
     public void Dispose() => _folder.Dispose();
 
@@ -63,11 +63,11 @@ public sealed class BadInputTests : IDisposable
 
     [Fact]
     public void An_image_that_is_missing_is_refused() =>
-        AssertImageRefused(_folder.File("missing.img"), "does not exist");
+        AssertImageRefused(_folder.PathOf("missing.img"), "does not exist");
 
     [Fact]
     public void An_image_below_a_file_is_refused() =>
-        AssertImageRefused(Path.Combine(_folder.MakeImage("file", 512), "disk.img"), "does not exist");
+        AssertImageRefused(Path.Combine(_folder.WriteImage("file", 512), "disk.img"), "does not exist");
 
     [Fact]
     public void An_image_that_is_a_folder_is_refused() => AssertImageRefused(_folder.Path, "is a folder");
@@ -77,21 +77,21 @@ public sealed class BadInputTests : IDisposable
         AssertImageRefused("/dev/null", "neither a regular file nor a block device");
 
     [Fact]
-    public void An_empty_image_is_refused() => AssertImageRefused(_folder.MakeImage("empty.img", 0), "is empty");
+    public void An_empty_image_is_refused() => AssertImageRefused(_folder.WriteImage("empty.img", 0), "is empty");
 
     [Fact]
     public void An_image_of_half_a_sector_more_is_refused() =>
-        AssertImageRefused(_folder.MakeImage("odd.img", (2 << 20) + 256), "not a whole number");
+        AssertImageRefused(_folder.WriteImage("odd.img", (2 << 20) + 256), "not a whole number");
 
     [Fact]
     public void An_image_that_is_too_small_is_refused() =>
-        AssertImageRefused(_folder.MakeImage("small.img", 64 * 1024), "too small");
+        AssertImageRefused(_folder.WriteImage("small.img", 64 * 1024), "too small");
 
     [Fact]
     public void An_image_that_may_not_be_written_is_not_written()
     {
         // Root may write it all the same: a file without a write bit was made read-only on purpose.
-        string image = _folder.MakeImage("readonly.img", 2 << 20);
+        string image = _folder.WriteImage("readonly.img", 2 << 20);
         File.SetUnixFileMode(image, UnixFileMode.UserRead);
         byte[] before = File.ReadAllBytes(image);
 
@@ -103,7 +103,7 @@ public sealed class BadInputTests : IDisposable
     [Fact]
     public void An_image_that_may_not_be_read_is_refused()
     {
-        string image = _folder.MakeImage("secret.img", 2 << 20);
+        string image = _folder.WriteImage("secret.img", 2 << 20);
         File.SetUnixFileMode(image, UnixFileMode.None);
 
         using BlkringProcess blkring = BlkringProcess.RunWithoutPrivilege(_folder.Path, "demo", "--image", image);
@@ -115,7 +115,7 @@ public sealed class BadInputTests : IDisposable
     [Fact]
     public void A_temporary_folder_that_is_missing_is_reported_in_one_line()
     {
-        using BlkringProcess blkring = BlkringProcess.Run(_folder.File("missing"), "demo", "--seconds", "0.1");
+        using BlkringProcess blkring = BlkringProcess.Run(_folder.PathOf("missing"), "demo", "--seconds", "0.1");
 
         AssertOneLine(blkring, "set TMPDIR");
         Assert.Equal(2, blkring.ExitCode);

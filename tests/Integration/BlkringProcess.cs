@@ -30,7 +30,7 @@ internal sealed class BlkringProcess : IDisposable
 
     /// <summary>Where the process makes its temporary files; a folder of the test's.</summary>
     public static BlkringProcess Start(string temporary, params string[] arguments) =>
-        StartProgram(temporary, Repository.Executable, arguments);
+        StartProgram(temporary, Executables.Blkring, arguments);
 
     /// <summary>As <see cref="Run"/>, but without the privilege of reading every file, which root has.</summary>
     public static BlkringProcess RunWithoutPrivilege(string temporary, params string[] arguments)
@@ -40,7 +40,7 @@ internal sealed class BlkringProcess : IDisposable
         BlkringProcess blkring = StartProgram(
             temporary,
             "setpriv",
-            ["--bounding-set=-dac_override,-dac_read_search", "--", Repository.Executable, .. arguments]
+            ["--bounding-set=-dac_override,-dac_read_search", "--", Executables.Blkring, .. arguments]
         );
         blkring.WaitForExit();
         return blkring;
@@ -61,7 +61,7 @@ internal sealed class BlkringProcess : IDisposable
         (string Name, string Value)[] environment,
         string temporary,
         params string[] arguments
-    ) => StartProgram(temporary, Repository.Executable, arguments, environment);
+    ) => StartProgram(temporary, Executables.Blkring, arguments, environment);
 
     private static BlkringProcess StartProgram(
         string temporary,
@@ -160,29 +160,13 @@ internal sealed class BlkringProcess : IDisposable
     }
 }
 
-/// <summary>A folder of one test's own, gone afterwards.</summary>
-public sealed class TemporaryFolder : IDisposable
+/// <summary>What a test asks of the directory that blkring had for its temporary files.</summary>
+internal static class TempDirectoryExtensions
 {
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("blkring-integration-");
-
-    public string Path => _folder.FullName;
-
-    public string File(string name) => System.IO.Path.Combine(Path, name);
-
-    /// <summary>A file of random bytes.</summary>
-    public string MakeImage(string name, int lengthBytes)
-    {
-        byte[] content = new byte[lengthBytes];
-        new Random(7).NextBytes(content);
-        System.IO.File.WriteAllBytes(File(name), content);
-        return File(name);
-    }
-
     /// <summary>
-    /// Whether anything of ours is left in it. The runtime has files of its own there, which it leaves behind when it
-    /// is killed.
+    /// Whether blkring left nothing in it. The runtime has files of its own there, which it leaves behind when it is
+    /// killed.
     /// </summary>
-    public bool HoldsNothingOfBlkring => _folder.GetFileSystemInfos("blkring*").Length == 0;
-
-    public void Dispose() => _folder.Delete(recursive: true);
+    public static bool HoldsNothingOfBlkring(this TempDirectory directory) =>
+        Directory.GetFileSystemEntries(directory.Path, "blkring*").Length == 0;
 }

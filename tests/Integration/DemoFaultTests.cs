@@ -7,7 +7,7 @@ namespace Blkring.Integration.Tests;
 /// </summary>
 public sealed class DemoFaultTests : IDisposable
 {
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
 
     public void Dispose() => _folder.Dispose();
 
@@ -35,7 +35,7 @@ public sealed class DemoFaultTests : IDisposable
         Assert.Equal(130, blkring.ExitCode);
         Assert.Equal(["blkring: interrupted"], blkring.ErrorLines);
         Assert.InRange(time.Elapsed.TotalSeconds, 0, 15);
-        Assert.True(_folder.HoldsNothingOfBlkring, "something stays behind");
+        Assert.True(_folder.HoldsNothingOfBlkring(), "something stays behind");
     }
 
     [Fact]
@@ -47,7 +47,7 @@ public sealed class DemoFaultTests : IDisposable
         blkring.Signal(BlkringProcess.SigKill);
         blkring.WaitForExit();
 
-        Assert.True(_folder.HoldsNothingOfBlkring, "the image stays behind");
+        Assert.True(_folder.HoldsNothingOfBlkring(), "the image stays behind");
     }
 
     [Fact]
@@ -74,7 +74,7 @@ public sealed class DemoFaultTests : IDisposable
         Assert.Equal(["blkring: lost the frontend's process: it was killed by signal 9"], blkring.ErrorLines);
         Assert.Contains("FAILED: lost the frontend's process", blkring.Output, StringComparison.Ordinal);
         Assert.InRange(time.Elapsed.TotalSeconds, 0, 15);
-        Assert.True(_folder.HoldsNothingOfBlkring, "something stays behind");
+        Assert.True(_folder.HoldsNothingOfBlkring(), "something stays behind");
     }
 
     [Fact]
@@ -103,7 +103,7 @@ public sealed class DemoFaultTests : IDisposable
     [Fact]
     public void Bytes_that_change_behind_its_back_are_noticed()
     {
-        string image = _folder.MakeImage("disk.img", 4 << 20);
+        string image = _folder.WriteImage("disk.img", 4 << 20);
         using BlkringProcess blkring = BlkringProcess.Start(
             _folder.Path,
             "demo",
@@ -135,7 +135,7 @@ public sealed class DemoFaultTests : IDisposable
     [Fact]
     public void An_image_that_shrinks_fails_the_demo_and_does_not_crash_it()
     {
-        string image = _folder.MakeImage("disk.img", 4 << 20);
+        string image = _folder.WriteImage("disk.img", 4 << 20);
         using BlkringProcess blkring = BlkringProcess.Start(
             _folder.Path,
             "demo",

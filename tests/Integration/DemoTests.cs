@@ -9,7 +9,7 @@ public sealed class DemoTests : IDisposable
 {
     private const int ImageBytes = 8 << 20;
 
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
 
     public void Dispose() => _folder.Dispose();
 
@@ -28,7 +28,7 @@ public sealed class DemoTests : IDisposable
         Assert.True(requests > 0);
         Assert.Equal(requests, Number(row[8]));
         Assert.Equal(["0", "0"], row[9..]);
-        Assert.True(_folder.HoldsNothingOfBlkring, "the temporary image stays behind");
+        Assert.True(_folder.HoldsNothingOfBlkring(), "the temporary image stays behind");
     }
 
     [Fact]
@@ -105,7 +105,7 @@ public sealed class DemoTests : IDisposable
     [InlineData("2")]
     public void A_named_image_is_only_read_unless_asked(string processes)
     {
-        string image = _folder.MakeImage("disk.img", ImageBytes);
+        string image = _folder.WriteImage("disk.img", ImageBytes);
         byte[] before = HashOf(image);
 
         using BlkringProcess blkring = BlkringProcess.Run(
@@ -129,7 +129,7 @@ public sealed class DemoTests : IDisposable
     [InlineData("buffered")]
     public void With_write_the_named_image_is_overwritten_and_stays(string cache)
     {
-        string image = _folder.MakeImage("disk.img", ImageBytes);
+        string image = _folder.WriteImage("disk.img", ImageBytes);
         byte[] before = HashOf(image);
 
         using BlkringProcess blkring = BlkringProcess.Run(
@@ -164,7 +164,7 @@ public sealed class DemoTests : IDisposable
         );
 
         AssertOk(blkring);
-        Assert.True(_folder.HoldsNothingOfBlkring);
+        Assert.True(_folder.HoldsNothingOfBlkring());
     }
 
     [Theory]
@@ -235,14 +235,14 @@ public sealed class DemoTests : IDisposable
         );
 
         AssertOk(blkring);
-        Assert.True(_folder.HoldsNothingOfBlkring);
+        Assert.True(_folder.HoldsNothingOfBlkring());
     }
 
     [Fact]
     [Proves("F3")]
     public void Several_rings_read_a_named_image_as_it_is()
     {
-        string image = _folder.MakeImage("disk.img", ImageBytes);
+        string image = _folder.WriteImage("disk.img", ImageBytes);
         byte[] before = HashOf(image);
 
         using BlkringProcess blkring = BlkringProcess.Run(
@@ -360,7 +360,7 @@ public sealed class DemoTests : IDisposable
 
         AssertOk(blkring);
         Assert.Contains("a process of its own", blkring.Output, StringComparison.Ordinal);
-        Assert.True(_folder.HoldsNothingOfBlkring, "the socket or the image stays behind");
+        Assert.True(_folder.HoldsNothingOfBlkring(), "the socket or the image stays behind");
     }
 
     [Fact]

@@ -14,10 +14,10 @@ public sealed class TidyTests
     private static readonly string[] s_unfinished = ["TO" + "DO", "FIX" + "ME", "NotImplemented" + "Exception"];
 
     private static IEnumerable<string> TextFiles =>
-        Repository.TrackedFiles.Where(file => Path.GetExtension(file) is not (".png" or ".gz" or ".bin"));
+        Repository.Files.Where(file => Path.GetExtension(file) is not (".png" or ".gz" or ".bin"));
 
     private static IEnumerable<string> Projects =>
-        Repository.TrackedFiles.Where(file => file.EndsWith(".csproj", StringComparison.Ordinal));
+        Repository.Files.Where(file => file.EndsWith(".csproj", StringComparison.Ordinal));
 
     [Fact]
     public void No_file_names_a_folder_of_one_machine() =>
@@ -76,11 +76,11 @@ public sealed class TidyTests
         Assert.Single(Directory.GetFiles(Path.Combine(Repository.Root, run.Groups[1].Value), "*.csproj"));
         Assert.Matches(@"(?m)^\./test$", readme);
         Assert.True(
-            File.GetUnixFileMode(Path.Combine(Repository.Root, "test")).HasFlag(UnixFileMode.UserExecute),
+            File.GetUnixFileMode(Repository.PathOf("test")).HasFlag(UnixFileMode.UserExecute),
             "./test cannot be executed"
         );
         Assert.True(
-            File.GetUnixFileMode(Path.Combine(Repository.Root, ".ci", "run")).HasFlag(UnixFileMode.UserExecute),
+            File.GetUnixFileMode(Repository.PathOf(".ci/run")).HasFlag(UnixFileMode.UserExecute),
             ".ci/run cannot be executed"
         );
     }
@@ -88,7 +88,7 @@ public sealed class TidyTests
     [Fact]
     public void Links_between_documents_resolve() =>
         AssertNone(
-            from file in Repository.TrackedFiles
+            from file in Repository.Files
             where file.EndsWith(".md", StringComparison.Ordinal)
             from Match link in Regex.Matches(Repository.Read(file), @"\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)")
             let target = Path.Combine(Repository.Root, Path.GetDirectoryName(file)!, link.Groups[1].Value)
@@ -99,7 +99,7 @@ public sealed class TidyTests
     [Fact]
     public void Every_option_of_the_demo_is_in_the_readme()
     {
-        using TemporaryFolder folder = new();
+        using TempDirectory folder = new();
         using BlkringProcess help = BlkringProcess.Run(folder.Path, "demo", "--help");
         string readme = Repository.Read("README.md");
         string[] options =

@@ -126,6 +126,8 @@ public sealed class AbiTests
     static string[] Probe(string source)
     {
         using var directory = new TempDirectory();
-        return CCompiler.Run(CCompiler.Build(directory, source)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        return Programs
+            .Output(CCompiler.Build(directory, source), [])
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 }

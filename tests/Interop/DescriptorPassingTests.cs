@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using static Blkring.Interop.Libc;
 
@@ -51,7 +52,7 @@ public sealed unsafe class DescriptorPassingTests
         using var listener = new FileDescriptor(Socket(SOCK_STREAM));
         Assert.Equal(0, Bind(listener.Value, path));
         Assert.Equal(0, Listen(listener.Value, 1));
-        using var process = CCompiler.Start(program, path);
+        using var process = Process.Start(program, [path]);
         pollfd waiting = new() { fd = listener.Value, events = POLLIN };
         Assert.Equal(1, Poll(&waiting, 1, timeoutMs: 10_000));
         using var socket = new FileDescriptor(Accept(listener.Value));

@@ -29,7 +29,7 @@ public sealed unsafe class XenLibraryTests
 
         Assert.Equal(count, declarations.Count);
         using var directory = new TempDirectory();
-        CCompiler.Run(CCompiler.Build(directory, source.ToString(), file));
+        Programs.Output(CCompiler.Build(directory, source.ToString(), file), []);
     }
 
     static string CTypeOf(ParameterInfo parameter) =>

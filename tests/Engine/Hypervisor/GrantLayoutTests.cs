@@ -1,16 +1,11 @@
-using System.Diagnostics;
 using System.Globalization;
 using Blkring.Engine.Hypervisor;
-using Blkring.Engine.Tests.Kit;
 
 namespace Blkring.Engine.Tests.Hypervisor;
 
 /// <summary>The struct that is handed to libxengnttab as it is, against the library's own header.</summary>
 public sealed unsafe class GrantLayoutTests
 {
-    private const string Needs =
-        "needs the C header of libxengnttab and a compiler: install the packages libxen-dev and gcc. ";
-
     private const string Probe = """
         #include <stddef.h>
         #include <stdint.h>
@@ -63,34 +58,11 @@ public sealed unsafe class GrantLayoutTests
 
     private static Dictionary<string, long> Headers()
     {
-        using TempImage folder = new(1);
-        string source = folder.PathOf("probe.c"),
-            program = folder.PathOf("probe");
-        File.WriteAllText(source, Probe);
-        Run("gcc", "-std=gnu11", "-Wall", "-Werror", "-o", program, source);
-        return Run(program)
+        using TempDirectory directory = new();
+        return Programs
+            .Output(CCompiler.Build(directory, Probe), [])
             .Split('\n', StringSplitOptions.RemoveEmptyEntries)
             .Select(line => line.Split(' '))
             .ToDictionary(words => words[0], words => long.Parse(words[1], CultureInfo.InvariantCulture));
-    }
-
-    private static string Run(string program, params string[] arguments)
-    {
-        try
-        {
-            using Process process = Process.Start(
-                new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true }
-            )!;
-            string output = process.StandardOutput.ReadToEnd(),
-                errors = process.StandardError.ReadToEnd();
-            process.WaitForExit();
-            Assert.True(process.ExitCode == 0, Needs + errors);
-            return output;
-        }
-        catch (System.ComponentModel.Win32Exception error)
-        {
-            Assert.Fail(Needs + error.Message);
-            throw;
-        }
     }
 }

@@ -1,6 +1,4 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
-using Blkring.Engine.Tests.Kit;
 using Blkring.Interop;
 using Blkring.Loopback;
 
@@ -34,8 +32,6 @@ internal enum FakeCount
 /// <summary>libxenevtchn and libxengnttab of this process replaced by fakexen.c, built at first use.</summary>
 internal static unsafe class FakeXen
 {
-    private const string Needs = "needs Xen's headers and a compiler: install the packages libxen-dev and gcc. ";
-
     private static readonly nint s_library = Load();
     private static readonly delegate* unmanaged[Cdecl]<int, int, void> s_fail = (delegate* unmanaged[Cdecl]<
         int,
@@ -75,39 +71,14 @@ internal static unsafe class FakeXen
     private static nint Load()
     {
         // Loaded libraries outlive their files.
-        using TempImage folder = new(1);
-        string library = folder.PathOf("fakexen.so");
-        using Process gcc = StartCompiler(library);
-        string errors = gcc.StandardError.ReadToEnd();
-        gcc.WaitForExit();
-        Assert.True(gcc.ExitCode == 0, Needs + errors);
+        using TempDirectory directory = new();
+        string library = directory.PathOf("fakexen.so");
+        CCompiler.BuildLibrary(library, "tests/Engine/Xen/fakexen.c");
         nint handle = NativeLibrary.Load(library);
         NativeLibrary.SetDllImportResolver(
             typeof(LibXenEvtchn).Assembly,
             (name, _, _) => name is XenLibraries.EvtchnLibrary or XenLibraries.GnttabLibrary ? handle : 0
         );
         return handle;
-    }
-
-    private static Process StartCompiler(string library)
-    {
-        try
-        {
-            string source = Repository.PathOf("tests/Engine/Xen/fakexen.c");
-            return Process.Start(
-                new ProcessStartInfo(
-                    "gcc",
-                    ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", library, source]
-                )
-                {
-                    RedirectStandardError = true,
-                }
-            )!;
-        }
-        catch (System.ComponentModel.Win32Exception error)
-        {
-            Assert.Fail(Needs + error.Message);
-            throw;
-        }
     }
 }

@@ -12,14 +12,14 @@ public sealed class ControlServerTests : IAsyncDisposable
 {
     private const string ListRequest = """{"command":"list"}""";
 
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
     private readonly RecordingControl _control = new();
     private readonly ControlServer _server;
     private readonly string _path;
 
     public ControlServerTests()
     {
-        _path = _folder.File("control.sock");
+        _path = _folder.PathOf("control.sock");
         _server = ControlServer.Start(_path, _control, TimeSpan.FromSeconds(1));
     }
 
@@ -217,7 +217,7 @@ public sealed class ControlServerTests : IAsyncDisposable
     [Fact]
     public async Task A_socket_that_a_killed_daemon_left_is_replaced_and_one_that_answers_is_not()
     {
-        string stale = _folder.File("stale.sock");
+        string stale = _folder.PathOf("stale.sock");
         using (Socket dead = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
         {
             dead.Bind(new UnixDomainSocketEndPoint(stale));
@@ -236,7 +236,7 @@ public sealed class ControlServerTests : IAsyncDisposable
     [Fact]
     public void A_file_in_the_way_is_not_removed()
     {
-        string file = _folder.MakeImage("precious", 512);
+        string file = _folder.WriteImage("precious", 512);
 
         UsageException refusal = Assert.Throws<UsageException>(() => ControlServer.Start(file, _control));
 
@@ -248,7 +248,9 @@ public sealed class ControlServerTests : IAsyncDisposable
     public void A_folder_that_is_missing_is_told_in_one_line() =>
         Assert.Contains(
             "its folder does not exist; name another with --control-socket",
-            Assert.Throws<UsageException>(() => ControlServer.Start(_folder.File("missing/x.sock"), _control)).Message,
+            Assert
+                .Throws<UsageException>(() => ControlServer.Start(_folder.PathOf("missing/x.sock"), _control))
+                .Message,
             StringComparison.Ordinal
         );
 

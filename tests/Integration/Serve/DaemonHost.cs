@@ -1,8 +1,6 @@
-using System.Diagnostics;
 using System.Net.Sockets;
 using System.Text;
 using Blkring.Engine.Xenbus;
-using Blkring.Xenbus.Tests.Kit;
 
 namespace Blkring.Integration.Tests;
 
@@ -12,7 +10,7 @@ namespace Blkring.Integration.Tests;
 /// </summary>
 public sealed class DaemonHost : IDisposable
 {
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
     private readonly Xenstored _xenstored = new();
 
     public DaemonHost()
@@ -20,16 +18,7 @@ public sealed class DaemonHost : IDisposable
         Directory.CreateDirectory(Libraries);
         string first = Path.Combine(Libraries, "libxenevtchn.so.1"),
             second = Path.Combine(Libraries, "libxengnttab.so.1");
-        string source = Path.Combine(Repository.Root, "tests", "Engine", "Xen", "fakexen.c");
-        using Process gcc = Process.Start(
-            new ProcessStartInfo("gcc", ["-std=gnu11", "-O1", "-shared", "-fPIC", "-o", first, source])
-            {
-                RedirectStandardError = true,
-            }
-        )!;
-        string errors = gcc.StandardError.ReadToEnd();
-        gcc.WaitForExit();
-        Assert.True(gcc.ExitCode == 0, errors);
+        CCompiler.BuildLibrary(first, "tests/Engine/Xen/fakexen.c");
         File.Copy(first, second);
         Store = _xenstored.Connect();
         Store.Write("/local/domain/7/name", "guest");
@@ -37,12 +26,12 @@ public sealed class DaemonHost : IDisposable
 
     public IXenstore Store { get; }
 
-    public string Libraries => _folder.File("lib");
-    public string Runtime => _folder.File("run");
+    public string Libraries => _folder.PathOf("lib");
+    public string Runtime => _folder.PathOf("run");
     public string ControlSocket => Path.Combine(Runtime, "vbd3.sock");
     public string Folder => _folder.Path;
 
-    public string NewImage(string name, int lengthBytes) => _folder.MakeImage(name, lengthBytes);
+    public string NewImage(string name, int lengthBytes) => _folder.WriteImage(name, lengthBytes);
 
     internal BlkringProcess Start(params string[] arguments) =>
         BlkringProcess.StartWith(Environment(), _folder.Path, arguments);

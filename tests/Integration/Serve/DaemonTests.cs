@@ -1,5 +1,4 @@
 using System.Text.Json;
-using Blkring.Xenbus.Tests.Kit;
 
 namespace Blkring.Integration.Tests;
 

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace Blkring.Integration.Tests;
 
 /// <summary>packaging/hotplug/block-blkring, with a folder for xenstore: a file is a key.</summary>
@@ -7,12 +5,12 @@ public sealed class HotplugScriptTests : IDisposable
 {
     private const string Device = "backend/vbd3/7/51712";
 
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
 
     public HotplugScriptTests()
     {
         Directory.CreateDirectory(Store(Device));
-        Directory.CreateDirectory(_folder.File("bin"));
+        Directory.CreateDirectory(_folder.PathOf("bin"));
         WriteTool("xenstore-read", "cat \"$STORE/$1\"");
         WriteTool("xenstore-write", "while [ $# -gt 0 ]; do printf %s \"$2\" >\"$STORE/$1\"; shift 2; done");
         // Waiting is counted, not done.
@@ -112,28 +110,28 @@ public sealed class HotplugScriptTests : IDisposable
         Assert.Contains(expected, errors, StringComparison.Ordinal);
     }
 
-    private string Store(string key) => _folder.File("store/" + key);
+    private string Store(string key) => _folder.PathOf("store/" + key);
 
     private void Write(string key, string value) => File.WriteAllText(Store($"{Device}/{key}"), value);
 
     private void WriteTool(string name, string body)
     {
-        File.WriteAllText(_folder.File("bin/" + name), "#!/bin/sh\n" + body + "\n");
-        File.SetUnixFileMode(_folder.File("bin/" + name), UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        File.WriteAllText(_folder.PathOf("bin/" + name), "#!/bin/sh\n" + body + "\n");
+        File.SetUnixFileMode(_folder.PathOf("bin/" + name), UnixFileMode.UserRead | UnixFileMode.UserExecute);
     }
 
     private (int ExitCode, string Errors) Run(string word)
     {
-        ProcessStartInfo start = new(Path.Combine(Repository.Root, "packaging", "hotplug", "block-blkring"), [word])
-        {
-            RedirectStandardError = true,
-        };
-        start.Environment["PATH"] = _folder.File("bin") + ":" + start.Environment["PATH"];
-        start.Environment["STORE"] = _folder.File("store");
-        start.Environment["XENBUS_PATH"] = Device;
-        using Process script = Process.Start(start)!;
-        string errors = script.StandardError.ReadToEnd();
-        script.WaitForExit();
-        return (script.ExitCode, errors);
+        ProgramResult script = Programs.Run(
+            Repository.PathOf("packaging/hotplug/block-blkring"),
+            [word],
+            environment:
+            [
+                ("PATH", _folder.PathOf("bin") + ":" + Environment.GetEnvironmentVariable("PATH")),
+                ("STORE", _folder.PathOf("store")),
+                ("XENBUS_PATH", Device),
+            ]
+        );
+        return (script.ExitCode, script.Errors);
     }
 }

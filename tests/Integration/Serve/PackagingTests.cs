@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text.RegularExpressions;
 
 namespace Blkring.Integration.Tests;
@@ -10,7 +9,7 @@ public sealed class PackagingTests : IDisposable
 {
     private static readonly string[] s_scripts = ["packaging/install", "packaging/hotplug/block-blkring"];
 
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
 
     public void Dispose() => _folder.Dispose();
 
@@ -63,12 +62,12 @@ public sealed class PackagingTests : IDisposable
     public void systemd_finds_no_fault_with_the_unit_and_its_drop_ins()
     {
         Assert.SkipUnless(File.Exists("/usr/bin/systemd-analyze"), "systemd-analyze is not installed");
-        string unit = _folder.File("blkring.service");
+        string unit = _folder.PathOf("blkring.service");
         File.WriteAllText(
             unit,
             Repository
                 .Read("packaging/systemd/blkring.service")
-                .Replace("@PREFIX@/bin/blkring", Repository.Executable, StringComparison.Ordinal)
+                .Replace("@PREFIX@/bin/blkring", Executables.Blkring, StringComparison.Ordinal)
         );
         Directory.CreateDirectory(unit + ".d");
         foreach (string dropIn in (string[])["images.conf", "driver-domain.conf"])
@@ -85,16 +84,10 @@ public sealed class PackagingTests : IDisposable
     public void The_scripts_are_clean_and_executable()
     {
         foreach (string script in s_scripts)
-            Assert.True(
-                File.GetUnixFileMode(Path.Combine(Repository.Root, script)).HasFlag(UnixFileMode.UserExecute),
-                script
-            );
+            Assert.True(File.GetUnixFileMode(Repository.PathOf(script)).HasFlag(UnixFileMode.UserExecute), script);
         Assert.SkipUnless(File.Exists("/usr/bin/shellcheck"), "shellcheck is not installed");
 
-        (int code, string output, _) = Run(
-            "shellcheck",
-            [.. s_scripts.Select(script => Path.Combine(Repository.Root, script))]
-        );
+        (int code, string output, _) = Run("shellcheck", [.. s_scripts.Select(script => Repository.PathOf(script))]);
 
         Assert.Equal("", output);
         Assert.Equal(0, code);
@@ -131,7 +124,7 @@ public sealed class PackagingTests : IDisposable
                 Assert.Contains(option.Value, help.Output, StringComparison.Ordinal);
         }
         foreach (Match file in Regex.Matches(document, @"packaging/[\w./-]+\w"))
-            Assert.True(File.Exists(Path.Combine(Repository.Root, file.Value)), file.Value);
+            Assert.True(File.Exists(Repository.PathOf(file.Value)), file.Value);
     }
 
     [Fact]
@@ -148,31 +141,22 @@ public sealed class PackagingTests : IDisposable
         );
     }
 
-    private string Installed(string path) => _folder.File("root/" + path);
+    private string Installed(string path) => _folder.PathOf("root/" + path);
 
     private void Install()
     {
-        (int code, string output, string errors) = Installer("--from", Path.GetDirectoryName(Repository.Executable)!);
+        (int code, string output, string errors) = Installer("--from", Path.GetDirectoryName(Executables.Blkring)!);
         Assert.Equal((0, ""), (code, errors));
         Assert.Contains("systemctl enable --now blkring", output, StringComparison.Ordinal);
     }
 
     private (int Code, string Output, string Errors) Installer(params string[] arguments) =>
-        Run(Path.Combine(Repository.Root, "packaging", "install"), arguments);
+        Run(Repository.PathOf("packaging/install"), arguments);
 
     private (int Code, string Output, string Errors) Run(string program, params string[] arguments)
     {
-        ProcessStartInfo start = new(program, arguments)
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        start.Environment["DESTDIR"] = Installed("").TrimEnd('/');
-        start.Environment["PREFIX"] = "/opt/blkring";
-        using Process process = Process.Start(start)!;
-        Task<string> errors = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        return (process.ExitCode, output, errors.Result);
+        (string, string)[] environment = [("DESTDIR", Installed("").TrimEnd('/')), ("PREFIX", "/opt/blkring")];
+        ProgramResult result = Programs.Run(program, arguments, environment: environment);
+        return (result.ExitCode, result.Output, result.Errors);
     }
 }

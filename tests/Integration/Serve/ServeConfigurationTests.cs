@@ -9,7 +9,7 @@ namespace Blkring.Integration.Tests;
 /// </summary>
 public sealed class ServeConfigurationTests : IDisposable
 {
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
 
     public void Dispose() => _folder.Dispose();
 
@@ -181,7 +181,7 @@ public sealed class ServeConfigurationTests : IDisposable
     [Fact]
     public void The_configuration_that_is_installed_is_right_and_changes_nothing()
     {
-        string shipped = Path.Combine(Repository.Root, "packaging", "config", "blkring.json");
+        string shipped = Repository.PathOf("packaging/config/blkring.json");
 
         JsonElement with = Check(0, [], "--config", shipped),
             without = Check(0, [], "--config", Write("{}"));
@@ -199,8 +199,8 @@ public sealed class ServeConfigurationTests : IDisposable
 
     private string Write(string json)
     {
-        File.WriteAllText(_folder.File("blkring.json"), json);
-        return _folder.File("blkring.json");
+        File.WriteAllText(_folder.PathOf("blkring.json"), json);
+        return _folder.PathOf("blkring.json");
     }
 
     private BlkringProcess Run((string, string)[] environment, params string[] arguments) =>

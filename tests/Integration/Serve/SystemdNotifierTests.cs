@@ -7,7 +7,7 @@ namespace Blkring.Integration.Tests;
 /// <summary>What systemd hears, on a datagram socket as its own.</summary>
 public sealed class SystemdNotifierTests : IDisposable
 {
-    private readonly TemporaryFolder _folder = new();
+    private readonly TempDirectory _folder = new();
 
     public void Dispose() => _folder.Dispose();
 
@@ -16,7 +16,7 @@ public sealed class SystemdNotifierTests : IDisposable
     [InlineData(true)]
     public void Every_word_arrives_on_a_path_and_on_an_abstract_socket(bool isAbstract)
     {
-        string name = _folder.File("notify");
+        string name = _folder.PathOf("notify");
         using Socket systemd = new(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified)
         {
             ReceiveTimeout = 5000,
@@ -50,7 +50,7 @@ public sealed class SystemdNotifierTests : IDisposable
         double? periodMs
     )
     {
-        using SystemdNotifier notifier = new(_folder.File("notify"), usec, pid);
+        using SystemdNotifier notifier = new(_folder.PathOf("notify"), usec, pid);
 
         Assert.Equal(periodMs, notifier.WatchdogPeriod?.TotalMilliseconds);
     }

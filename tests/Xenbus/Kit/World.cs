@@ -13,7 +13,7 @@ internal sealed class World : IDisposable
     private static int s_nextDomain;
 
     private readonly Xenstored _xenstored;
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("blkring-xenbus-");
+    private readonly TempDirectory _directory = new();
     private readonly List<Guest> _guests = [];
 
     public World(Xenstored xenstored, BackendOptions? options = null, bool start = true, IReactors? reactors = null)
@@ -66,7 +66,7 @@ internal sealed class World : IDisposable
 
     public string NewImage(string name = "disk.img", long sectors = Sectors)
     {
-        string path = Path.Combine(_folder.FullName, name);
+        string path = _directory.PathOf(name);
         using FileStream file = File.Create(path);
         file.SetLength(sectors * Disk.SectorBytes);
         return path;
@@ -125,6 +125,6 @@ internal sealed class World : IDisposable
         foreach (Guest guest in _guests)
             guest.Dispose();
         Store.Dispose();
-        _folder.Delete(recursive: true);
+        _directory.Dispose();
     }
 }

@@ -1,9 +1,9 @@
-namespace Blkring.Engine.Tests.Kit;
+namespace Blkring.Tests.Kit;
 
 /// <summary>This process as the kernel sees it.</summary>
-internal static class ThisProcess
+public static class ThisProcess
 {
-    /// <summary>Open descriptors; those that only wait for a finaliser are closed first.</summary>
+    /// <summary>The number of open descriptors, after the finalisers have closed theirs.</summary>
     public static int OpenDescriptors()
     {
         GC.Collect();

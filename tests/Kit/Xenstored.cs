@@ -2,38 +2,38 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Blkring.Engine.Xenbus;
 
-namespace Blkring.Xenbus.Tests.Kit;
+namespace Blkring.Tests.Kit;
 
-/// <summary>A real xenstored of its own for a class of tests, without a hypervisor.</summary>
+/// <summary>A real xenstored that needs no hypervisor, one per class of tests.</summary>
 public sealed partial class Xenstored : IDisposable
 {
     private static readonly Lock s_environment = new();
     private static readonly Lazy<string> s_preload = new(CompilePreload);
 
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("blkring-xs-");
+    private readonly TempDirectory _directory = new();
     private Process? _process;
 
     public Xenstored() => Start(SocketPath);
 
-    public string SocketPath => Path.Combine(_folder.FullName, "socket");
+    public string SocketPath => _directory.PathOf("socket");
 
     public int ProcessId => _process!.Id;
 
-    /// <summary>A connection by way of libxenstore.</summary>
+    /// <summary>A connection made by libxenstore.</summary>
     public IXenstore Connect() => Connect(SocketPath);
 
-    /// <summary>As if there were another path in XENSTORED_PATH.</summary>
+    /// <summary>Connects to the socket that XENSTORED_PATH would name.</summary>
     public static IXenstore Connect(string socketPath)
     {
         lock (s_environment)
         {
-            // The runtime keeps an environment of its own, which a native library does not see.
+            // The runtime keeps its own copy of the environment, which a native library does not see.
             Setenv("XENSTORED_PATH", socketPath, 1);
             return XenstoreConnection.Open();
         }
     }
 
-    /// <summary>Kills it and takes its socket away.</summary>
+    /// <summary>Kills the daemon and deletes its socket.</summary>
     public void Kill()
     {
         if (_process is null)
@@ -46,11 +46,11 @@ public sealed partial class Xenstored : IDisposable
     }
 
     /// <summary>
-    /// A new one where the old one was, with a content that is there before anybody can connect to it.
+    /// Starts a new daemon at the same socket, which has its content before anybody can connect.
     /// </summary>
     public void StartAgain(Action<IXenstore>? fill = null)
     {
-        string hidden = Path.Combine(_folder.FullName, "hidden");
+        string hidden = _directory.PathOf("hidden");
         Directory.CreateDirectory(hidden);
         string socket = Path.Combine(hidden, "socket");
         Start(socket);
@@ -62,7 +62,7 @@ public sealed partial class Xenstored : IDisposable
     public void Dispose()
     {
         Kill();
-        _folder.Delete(recursive: true);
+        _directory.Dispose();
     }
 
     private void Start(string socketPath)
@@ -79,10 +79,8 @@ public sealed partial class Xenstored : IDisposable
         start.Environment["XENSTORED_ROOTDIR"] = folder;
         _process = Process.Start(start)!;
         Wait.Until(() => _process.HasExited || CanConnect(socketPath), "xenstored listens");
-        Assert.False(
-            _process.HasExited,
-            "xenstored ended at once: " + (_process.HasExited ? _process.StandardError.ReadToEnd() : "")
-        );
+        if (_process.HasExited)
+            throw new InvalidOperationException("xenstored ended at once: " + _process.StandardError.ReadToEnd());
     }
 
     private static bool CanConnect(string socketPath)
@@ -105,13 +103,12 @@ public sealed partial class Xenstored : IDisposable
             ? folder
             : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache");
         string[] roots = ["/usr", "/usr/local", Path.Combine(cache, "blkring", "xenstored", "usr")];
-        string? daemon = roots.SelectMany(Candidates).FirstOrDefault(File.Exists);
-        Assert.True(daemon is not null, "there is no xenstored: './test Xenbus' fetches it");
-        return daemon;
+        return roots.SelectMany(Candidates).FirstOrDefault(File.Exists)
+            ?? throw new InvalidOperationException("there is no xenstored: './test Xenbus' fetches it");
 
         static IEnumerable<string> Candidates(string root) =>
             [
-                // The one in Debian's sbin is a script that asks for a running Xen first.
+                // Debian's sbin/xenstored is a script that first asks for a running Xen.
                 .. Directory.Exists(root + "/lib")
                     ? Directory.GetDirectories(root + "/lib", "xen-*").Select(xen => xen + "/bin/xenstored")
                     : [],
@@ -121,23 +118,11 @@ public sealed partial class Xenstored : IDisposable
 
     private static string CompilePreload()
     {
-        string output = Path.Combine(
-            Directory.CreateTempSubdirectory("blkring-xs-preload-").FullName,
-            "nohypervisor.so"
-        );
-        AppDomain.CurrentDomain.ProcessExit += (_, _) =>
-            Directory.Delete(Path.GetDirectoryName(output)!, recursive: true);
-        string source = Repository.PathOf("tests/Xenbus/Kit/nohypervisor.c");
-        using Process gcc = Process.Start(
-            new ProcessStartInfo("gcc", ["-shared", "-fPIC", "-O1", "-Wall", "-o", output, source, "-ldl", "-lpthread"])
-            {
-                RedirectStandardError = true,
-            }
-        )!;
-        string errors = gcc.StandardError.ReadToEnd();
-        gcc.WaitForExit();
-        Assert.True(gcc.ExitCode == 0, errors);
-        return output;
+        TempDirectory directory = new();
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => directory.Dispose();
+        string library = directory.PathOf("nohypervisor.so");
+        CCompiler.BuildLibrary(library, "tests/Kit/nohypervisor.c", "-ldl", "-lpthread");
+        return library;
     }
 
     [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
