@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace Blkring.Commands;
 
 /// <summary>
-/// Ctrl-C and its kin while something must be put away: what was registered runs, then the process ends with 128 +
-/// signal. It does not wait for the work under way: a disk that hangs must not keep a person from leaving.
+/// Runs the registered clean-up on SIGINT, SIGTERM or SIGHUP and exits with 128 + signal. It does not wait for work in
+/// progress: a disk that hangs must not keep the process alive.
 /// </summary>
 internal sealed class Interruption : IDisposable
 {
@@ -20,7 +20,7 @@ internal sealed class Interruption : IDisposable
         ];
 
     /// <summary>
-    /// Registers what must not stay behind. The action must bear being run when there is nothing left to do.
+    /// Registers a clean-up. The action must be harmless when there is nothing left to clean up.
     /// </summary>
     public void OnEnd(Action cleanup)
     {

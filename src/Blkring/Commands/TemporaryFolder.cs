@@ -1,13 +1,13 @@
 namespace Blkring.Commands;
 
 /// <summary>
-/// A folder that only this user can enter, gone when it is disposed of or the process is interrupted.
+/// A folder that only this user can enter. It is removed on disposal and when the process is interrupted.
 /// </summary>
 internal sealed class TemporaryFolder : IDisposable
 {
     private readonly DirectoryInfo _folder;
 
-    /// <exception cref="UsageException">It cannot be made.</exception>
+    /// <exception cref="UsageException">The folder cannot be created.</exception>
     public TemporaryFolder(Interruption interruption)
     {
         try
@@ -17,7 +17,7 @@ internal sealed class TemporaryFolder : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new UsageException(
-                $"no folder can be made in {Path.GetTempPath()} ({e.Message}): make room there, or set TMPDIR to another folder"
+                $"cannot create a folder in {Path.GetTempPath()} ({e.Message}): free some space, or set TMPDIR to another folder"
             );
         }
         interruption.OnEnd(Dispose);
@@ -33,7 +33,7 @@ internal sealed class TemporaryFolder : IDisposable
         }
         catch (DirectoryNotFoundException)
         {
-            // Removed already.
+            // Already removed.
         }
     }
 }

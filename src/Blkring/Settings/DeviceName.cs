@@ -4,7 +4,7 @@ using Blkring.Engine.Hypervisor;
 namespace Blkring.Settings;
 
 /// <summary>
-/// A device as people name it: the frontend's domain and the virtual device, by number (7/51712) or by name (7/xvda).
+/// A device as users name it: the frontend's domain and the virtual device, by number (7/51712) or by name (7/xvda).
 /// Names and numbers are those of xen-vbd-interface(7).
 /// </summary>
 internal readonly record struct DeviceName(DomainId Frontend, int Number)
@@ -16,17 +16,17 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
 
     // Disks beyond xvdp and partitions beyond 15: bit 28, 20 bits of disk, 8 of partition.
     private const int Extended = 1 << 28;
-    private const int MostExtendedDisks = 1 << 20,
-        MostExtendedPartitions = 256,
-        MostPartitions = 16,
-        MostIdePartitions = 64;
+    private const int MaxExtendedDisks = 1 << 20,
+        MaxExtendedPartitions = 256,
+        MaxPartitions = 16,
+        MaxIdePartitions = 64;
 
     public static DeviceName Parse(string text) =>
         TryParse(text, out DeviceName device) ? device : throw new FormatException(Advice(text));
 
-    /// <summary>One line for a person who named a device in another way.</summary>
+    /// <returns>The error for a text that names no device.</returns>
     public static string Advice(string text) =>
-        $"'{text}' is no device: give the guest's domain id and the virtual device, as 7/51712 or 7/xvda";
+        $"'{text}' is not a device: give the guest's domain id and the virtual device, such as 7/xvda or 7/51712";
 
     public static bool TryParse(string text, out DeviceName device)
     {
@@ -65,7 +65,7 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
             && TryNumber(kind, disk, partition, out number);
     }
 
-    /// <summary>The name of a virtual device: xvda for 51712. A number that has none stays a number.</summary>
+    /// <returns>The name of a virtual device, such as xvda for 51712; the number if it has no name.</returns>
     public static string NameOf(int number)
     {
         int minor = number & 0xff;
@@ -76,7 +76,7 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
             Ide0Major => minor < 128 ? Name("hd", minor >> 6, minor & 63) : Text(number),
             Ide1Major => minor < 128 ? Name("hd", 2 + (minor >> 6), minor & 63) : Text(number),
             _ => (number & ~(Extended - 1)) == Extended
-                ? Name("xvd", (number >> 8) & (MostExtendedDisks - 1), minor)
+                ? Name("xvd", (number >> 8) & (MaxExtendedDisks - 1), minor)
                 : Text(number),
         };
     }
@@ -123,7 +123,7 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
 
         string letters = new([.. rest.TakeWhile(char.IsAsciiLetterLower)]);
         string digits = rest[letters.Length..];
-        // Five letters are past what any number can hold.
+        // Names of more than five letters have no number.
         if (letters.Length is 0 or > 5 || digits.StartsWith('0'))
             return false;
         disk = letters.Aggregate(0, (sum, letter) => sum * 26 + letter - 'a' + 1) - 1;
@@ -135,11 +135,11 @@ internal readonly record struct DeviceName(DomainId Frontend, int Number)
     {
         number = kind switch
         {
-            "sd" when disk < 16 && partition < MostPartitions => (ScsiMajor << 8) | (disk << 4) | partition,
-            "hd" when disk < 2 && partition < MostIdePartitions => (Ide0Major << 8) | (disk << 6) | partition,
-            "hd" when disk < 4 && partition < MostIdePartitions => (Ide1Major << 8) | ((disk - 2) << 6) | partition,
-            "xvd" or "d" when disk < 16 && partition < MostPartitions => (XvdMajor << 8) | (disk << 4) | partition,
-            "xvd" or "d" when disk < MostExtendedDisks && partition < MostExtendedPartitions => Extended
+            "sd" when disk < 16 && partition < MaxPartitions => (ScsiMajor << 8) | (disk << 4) | partition,
+            "hd" when disk < 2 && partition < MaxIdePartitions => (Ide0Major << 8) | (disk << 6) | partition,
+            "hd" when disk < 4 && partition < MaxIdePartitions => (Ide1Major << 8) | ((disk - 2) << 6) | partition,
+            "xvd" or "d" when disk < 16 && partition < MaxPartitions => (XvdMajor << 8) | (disk << 4) | partition,
+            "xvd" or "d" when disk < MaxExtendedDisks && partition < MaxExtendedPartitions => Extended
                 | (disk << 8)
                 | partition,
             _ => -1,

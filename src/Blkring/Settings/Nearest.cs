@@ -3,17 +3,17 @@ namespace Blkring.Settings;
 internal static class Nearest
 {
     /// <summary>
-    /// The candidate with the fewest letters to insert, remove or replace (Levenshtein), whatever their case.
+    /// The candidate with the least edit distance (Levenshtein), ignoring case.
     /// </summary>
     public static string Of(string text, IReadOnlyList<string> candidates) =>
         candidates.MinBy(candidate => Distance(text.ToUpperInvariant(), candidate.ToUpperInvariant()))!;
 
     private static int Distance(string from, string to)
     {
-        // Keys come from files and the environment: of a long one the beginning is enough.
-        const int most = 64;
-        if (from.Length > most)
-            from = from[..most];
+        // Keys come from files and the environment and may be of any length: compare the beginning only.
+        const int maxLength = 64;
+        if (from.Length > maxLength)
+            from = from[..maxLength];
         int[] row = [.. Enumerable.Range(0, to.Length + 1)];
         for (int i = 1; i <= from.Length; i++)
         {

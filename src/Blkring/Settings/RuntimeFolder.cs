@@ -1,19 +1,19 @@
 namespace Blkring.Settings;
 
-/// <summary>Where a running daemon has its control socket and its lock.</summary>
+/// <summary>The folder of a running daemon's control socket, lock and journals.</summary>
 internal static class RuntimeFolder
 {
     public const string Standard = "/run/blkring";
 
-    /// <summary>systemd's choice (RuntimeDirectory=), or <see cref="Standard"/>.</summary>
+    /// <summary>The folder that systemd assigns (RuntimeDirectory=), or <see cref="Standard"/>.</summary>
     public static string Path =>
         Environment.GetEnvironmentVariable("RUNTIME_DIRECTORY") is { Length: > 0 } folder
             ? folder.Split(':')[0]
             : Standard;
 
     /// <summary>
-    /// What rings have under way when a daemon is killed. One folder a backend directory, whichever domains a daemon
-    /// serves: another daemon may be the next for them.
+    /// The folder of the rings' journals: one per backend directory, whichever domains a daemon serves, because another
+    /// daemon may take over any of them.
     /// </summary>
     public static string JournalsOf(string backend) => System.IO.Path.Combine(Path, "journal", backend);
 
@@ -24,7 +24,7 @@ internal static class RuntimeFolder
 
 internal static class ControlSocketPath
 {
-    /// <summary>sockaddr_un.sun_path without its zero.</summary>
+    /// <summary>The size of sockaddr_un.sun_path without the terminating zero.</summary>
     public const int MaxBytes = 107;
 
     public static string Standard(string backend, int? frontend) =>

@@ -1,4 +1,6 @@
 using System.Text.Json;
+using Blkring.Engine.Reactors;
+using Blkring.Engine.Settings;
 using Blkring.Interop;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Configuration.EnvironmentVariables;
@@ -11,25 +13,30 @@ namespace Blkring.Settings;
 internal sealed record EffectiveValue(string Key, string Value, string Source);
 
 /// <summary>
-/// The daemon's configuration: defaults, then a JSON file, then the environment, then options; each wins over those
-/// before it. What is wrong is collected, all of it, and nothing is guessed: a key that is not known is an error.
+/// The daemon's configuration: defaults, then a JSON file, then the environment, then options; each overrides those
+/// before it. All problems are collected and nothing is guessed: an unknown key is an error.
 /// </summary>
 internal sealed class ServeConfiguration
 {
     public const string StandardFile = "/etc/blkring/blkring.json";
     public const string EnvironmentPrefix = "BLKRING_";
 
-    /// <summary>What a device may have of its own: Devices:7/51712:Cache.</summary>
+    /// <summary>A setting of one device: Devices:7/51712:Cache.</summary>
     private const int DeviceKeyParts = 3;
 
     private readonly List<string> _problems = [];
+    private readonly SettingValues _values = new();
+    private readonly Dictionary<DeviceName, SettingValues> _devices = [];
+
+    /// <summary>The sections of devices as they are written, which a device must have only one of.</summary>
+    private readonly HashSet<string> _deviceSections = new(StringComparer.OrdinalIgnoreCase);
 
     private ServeConfiguration() { }
 
-    /// <summary>Lines for people; empty when all is well.</summary>
+    /// <summary>One line per problem, for people.</summary>
     public IReadOnlyList<string> Problems => _problems;
 
-    /// <summary>Every setting, in the order of <see cref="ServeKey.All"/>, then those of devices.</summary>
+    /// <summary>All settings in the order of <see cref="ServeKey.All"/>, then those of devices.</summary>
     public IReadOnlyList<EffectiveValue> Values { get; private set; } = [];
 
     /// <summary>Null while there are problems.</summary>
@@ -40,48 +47,29 @@ internal sealed class ServeConfiguration
     public static ServeConfiguration Load(string? file, IReadOnlyDictionary<string, string?> options)
     {
         ServeConfiguration configuration = new();
-        List<Source> sources =
-        [
-            new(
-                "default",
-                Fill(
-                    ServeKey
-                        .All.Where(key => key.Default.Length > 0)
-                        .ToDictionary(key => key.Name, string? (key) => key.Default)
-                )
-            ),
-        ];
+        List<Source> sources = [];
         if (configuration.ReadFile(file) is Source fromFile)
             sources.Add(fromFile);
         sources.Add(
             new("environment", Read(new EnvironmentVariablesConfigurationSource { Prefix = EnvironmentPrefix }))
         );
-        sources.Add(new("option", Fill(options)));
+        sources.Add(new("option", Read(new MemoryConfigurationSource { InitialData = options })));
         foreach (Source source in sources)
-            configuration.Check(source);
-
-        ConfigurationRoot root = new([.. sources.Select(source => source.Provider)]);
+            configuration.Take(source);
         configuration.Values = [.. Effective(sources)];
-        if (configuration._problems.Count > 0)
-            return configuration;
-        ServeSettings settings = root.Get<ServeSettings>() ?? new ServeSettings();
-        configuration.CheckTogether(settings);
         if (configuration._problems.Count == 0)
-            configuration.Settings = settings;
+            configuration.CheckTogether();
+        if (configuration._problems.Count == 0)
+            configuration.Settings = new ServeSettings(configuration._values, configuration._devices);
         return configuration;
     }
 
-    private static ConfigurationProvider Read(IConfigurationSource source) =>
-        Load((ConfigurationProvider)source.Build(new ConfigurationBuilder()));
-
-    private static ConfigurationProvider Load(ConfigurationProvider provider)
+    private static ConfigurationProvider Read(IConfigurationSource source)
     {
+        ConfigurationProvider provider = (ConfigurationProvider)source.Build(new ConfigurationBuilder());
         provider.Load();
         return provider;
     }
-
-    private static ConfigurationProvider Fill(IEnumerable<KeyValuePair<string, string?>> values) =>
-        Read(new MemoryConfigurationSource { InitialData = values });
 
     private Source? ReadFile(string? file)
     {
@@ -91,17 +79,15 @@ internal sealed class ServeConfiguration
         try
         {
             using FileStream stream = File.OpenRead(file);
-            return new Source(
-                $"file {file}",
-                Load(new JsonOnce(new JsonStreamConfigurationSource { Stream = stream }))
-            );
+            return new Source($"file {file}", Read(new JsonStreamConfigurationSource { Stream = stream }));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
+            string reason = Directory.Exists(file) ? "it is a folder" : e.Message;
             _problems.Add(
                 e is FileNotFoundException or DirectoryNotFoundException
                     ? $"the configuration {file} does not exist: write it, or leave --config out"
-                    : $"the configuration {file} cannot be read: {(Directory.Exists(file) ? "it is a folder" : e.Message)}"
+                    : $"the configuration {file} cannot be read: {reason}"
             );
         }
         // The provider wraps the parser's exception in some versions, and reports keys that come twice with one of its
@@ -122,61 +108,86 @@ internal sealed class ServeConfiguration
         static string FirstSentence(string message) => message.Split(" LineNumber:")[0];
     }
 
-    private void Check(Source source)
+    /// <summary>Sets what the source gives, over the sources before it.</summary>
+    private void Take(Source source)
     {
         foreach ((string path, string? value) in source.Leaves())
         {
+            (ServeKey? key, DeviceName? device, string? problem) = Find(path);
+            if (device is not null)
+                _deviceSections.Add(path.Split(':')[1]);
             if (value is null && IsEmptySection(path))
                 continue;
-            (ServeKey? key, string? complaint) = Find(path);
-            string? problem =
-                key is null ? complaint
-                : value is null ? "is null: leave it out"
-                : Complain(key, value);
+            if (key is not null)
+                problem =
+                    value is null ? "is null: leave it out"
+                    : ValuesOf(device).TrySet(key.Setting, value) ? null
+                    : $"'{LogText(value)}': {key.Validate(value)}";
             if (problem is not null)
                 _problems.Add($"{source.Locate(path)}: {problem}");
         }
     }
 
-    // "Devices": {} and "7/xvda": {} say nothing, which is no mistake.
+    private SettingValues ValuesOf(DeviceName? device)
+    {
+        if (device is not { } name)
+            return _values;
+        if (!_devices.TryGetValue(name, out SettingValues? own))
+            _devices.Add(name, own = new SettingValues());
+        return own;
+    }
+
+    // "Devices": {} and "7/xvda": {} set nothing, and are no mistake.
     private static bool IsEmptySection(string path) =>
         path.Split(':') is [var section, ..] parts
         && string.Equals(section, ServeKey.DevicesSection, StringComparison.OrdinalIgnoreCase)
         && (parts.Length == 1 || (parts.Length == 2 && DeviceName.TryParse(parts[1], out _)));
 
-    private static string? Complain(ServeKey key, string value) =>
-        key.Complain(value) is string advice ? $"'{Shown(value)}': {advice}" : null;
-
-    /// <summary>The key that a path of the configuration means, or why there is none.</summary>
-    private static (ServeKey? Key, string? Complaint) Find(string path)
+    /// <summary>The key that a path of the configuration names, and the device if it is about one.</summary>
+    /// <returns>No key, and the problem with the path, if there is no such key.</returns>
+    private static (ServeKey? Key, DeviceName? Device, string? Problem) Find(string path)
     {
         string[] parts = path.Split(':');
         if (!string.Equals(parts[0], ServeKey.DevicesSection, StringComparison.OrdinalIgnoreCase))
-            return FindIn(ServeKey.All, path, [.. ServeKey.All.Select(key => key.Name), ServeKey.DevicesSection]);
+        {
+            (ServeKey? ours, string? unknown) = FindIn(ServeKey.All, path, [ServeKey.DevicesSection]);
+            return (ours, null, unknown);
+        }
+        DeviceName? device = parts.Length > 1 && DeviceName.TryParse(parts[1], out DeviceName name) ? name : null;
         if (parts.Length != DeviceKeyParts)
-            return (null, $"give \"{ServeKey.DevicesSection}\": {{ \"7/xvda\": {{ \"Cache\": \"writeback\" }} }}");
-        if (!DeviceName.TryParse(parts[1], out _))
-            return (null, DeviceName.Advice(Shown(parts[1])));
-        ServeKey[] keys = [.. ServeKey.All.Where(key => key.PerDevice)];
-        return FindIn(keys, parts[2], [.. keys.Select(key => key.Name)]);
+            return (
+                null,
+                device,
+                $"give \"{ServeKey.DevicesSection}\": {{ \"7/xvda\": {{ \"Cache\": \"writeback\" }} }}"
+            );
+        if (device is null)
+            return (null, null, DeviceName.Advice(LogText(parts[1])));
+        (ServeKey? key, string? problem) = FindIn([.. ServeKey.All.Where(key => key.PerDevice)], parts[2], []);
+        return (key, device, problem);
     }
 
-    private static (ServeKey?, string?) FindIn(ServeKey[] keys, string name, string[] known)
+    /// <param name="sections">Names that are known as well, but are no keys.</param>
+    private static (ServeKey?, string?) FindIn(ServeKey[] keys, string name, string[] sections)
     {
         ServeKey? key = keys.FirstOrDefault(key => string.Equals(key.Name, name, StringComparison.OrdinalIgnoreCase));
-        return (key, key is null ? $"there is no such key; the nearest is {Nearest.Of(name, known)}" : null);
+        return key is not null
+            ? (key, null)
+            : (
+                null,
+                $"there is no such key; the nearest is {Nearest.Of(name, [.. keys.Select(k => k.Name), .. sections])}"
+            );
     }
 
-    private void CheckTogether(ServeSettings settings)
+    private void CheckTogether()
     {
-        if (settings is { ThreadsPerQueue: ThreadChoice.Dedicated, IoThreads: not null })
-            _problems.Add("IoThreads means nothing when ThreadsPerQueue is dedicated: leave one out");
+        if (_values.Get(ReactorSettings.ThreadsPerQueue) && _values.Has(ReactorSettings.IoThreads))
+            _problems.Add("IoThreads has no effect when ThreadsPerQueue is dedicated: leave one out");
         int[] allowed = CpuAffinity.Allowed();
-        foreach (int cpu in CpuList.Parse(settings.Cpus).Except(allowed))
-            _problems.Add($"Cpus: CPU {cpu} is not one this process may run on ({string.Join(',', allowed)})");
+        foreach (int cpu in _values.Get(ReactorSettings.Cpus).Except(allowed))
+            _problems.Add($"Cpus: this process may not run on CPU {cpu}; it may use {string.Join(',', allowed)}");
         foreach (
-            IGrouping<DeviceName, string> names in settings
-                .Devices.Keys.GroupBy(DeviceName.Parse)
+            IGrouping<DeviceName, string> names in _deviceSections
+                .GroupBy(DeviceName.Parse)
                 .Where(names => names.Count() > 1)
         )
             _problems.Add($"Devices: {string.Join(" and ", names.Order(StringComparer.Ordinal))} are the same device");
@@ -188,8 +199,8 @@ internal sealed class ServeConfiguration
         {
             Source? last = sources.FindLast(source => source.Provider.TryGet(key.Name, out _));
             yield return last is not null && last.Provider.TryGet(key.Name, out string? value)
-                ? new EffectiveValue(key.Name, Shown(value ?? ""), last.Describe(key.Name))
-                : new EffectiveValue(key.Name, "", "default");
+                ? new EffectiveValue(key.Name, LogText(value ?? ""), last.Describe(key.Name))
+                : new EffectiveValue(key.Name, key.Setting.DefaultText, "default");
         }
         IEnumerable<string> ofDevices = sources
             .SelectMany(source => source.Leaves())
@@ -201,48 +212,34 @@ internal sealed class ServeConfiguration
         {
             Source last = sources.FindLast(source => source.Provider.TryGet(path, out _))!;
             last.Provider.TryGet(path, out string? value);
-            yield return new EffectiveValue(path, Shown(value ?? ""), last.Describe(path));
+            yield return new EffectiveValue(path, LogText(value ?? ""), last.Describe(path));
         }
     }
 
-    // A value may be anything: a terminal gets no control characters of it, and not all of a novel.
-    private static string Shown(string value)
+    // A value may be anything: a terminal must get no control characters, and no more than a line.
+    private static string LogText(string value)
     {
         string clean = new([.. value.Select(c => char.IsControl(c) ? '?' : c)]);
         return clean.Length > 100 ? clean[..100] + "…" : clean;
     }
 
-    /// <summary>The root loads every provider again, which a stream refuses: it was read.</summary>
-    private sealed class JsonOnce(JsonStreamConfigurationSource source) : JsonStreamConfigurationProvider(source)
-    {
-        private bool _loaded;
-
-        public override void Load()
-        {
-            if (_loaded)
-                return;
-            base.Load();
-            _loaded = true;
-        }
-    }
-
     private sealed record Source(string Label, ConfigurationProvider Provider)
     {
-        /// <summary>Where a person finds that key.</summary>
+        /// <summary>Where the key was set.</summary>
         public string Describe(string path) =>
             Label switch
             {
-                "environment" =>
-                    $"environment {EnvironmentPrefix}{path.Replace(":", "__", StringComparison.Ordinal).ToUpperInvariant()}",
+                "environment" => $"environment {EnvironmentPrefix}"
+                    + path.Replace(":", "__", StringComparison.Ordinal).ToUpperInvariant(),
                 "option" => $"option {ServeKey.All.First(key => key.Name == path).Option}",
                 _ => Label,
             };
 
-        /// <summary>As <see cref="Describe"/>, with the key in any case.</summary>
+        /// <summary>As <see cref="Describe"/>, and always with the key.</summary>
         public string Locate(string path) =>
-            Label is "environment" or "option" ? Describe(path) : $"{Label}, {Shown(path)}";
+            Label is "environment" or "option" ? Describe(path) : $"{Label}, {LogText(path)}";
 
-        /// <summary>Every value it gives. A section is no value, and an empty one gives nothing.</summary>
+        /// <summary>All values and their paths. A section is no value.</summary>
         public IEnumerable<(string Path, string? Value)> Leaves() => LeavesBelow(null);
 
         private IEnumerable<(string Path, string? Value)> LeavesBelow(string? parent)

@@ -20,21 +20,6 @@ public enum GrantMode : byte
 
 public static class GrantModes
 {
-    /// <summary>The word of a configuration file; <c>auto</c> leaves the choice to <see cref="Resolve"/>.</summary>
-    /// <param name="mode">Null for <c>auto</c>.</param>
-    /// <returns>False for any other word.</returns>
-    public static bool TryParse(string? text, out GrantMode? mode)
-    {
-        mode = text switch
-        {
-            "copy" => GrantMode.Copy,
-            "map" => GrantMode.Map,
-            "persistent" => GrantMode.Persistent,
-            _ => null,
-        };
-        return mode is not null || text == "auto";
-    }
-
     /// <summary>
     /// What to offer: the answer to null (<c>auto</c>) is <see cref="GrantMode.Persistent"/>, the fastest under Xen or
     /// level with the fastest (docs/performance.md). feature-persistent is advertised only with it: a guest that

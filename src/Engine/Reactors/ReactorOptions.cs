@@ -15,11 +15,11 @@ public sealed record ReactorOptions
     public IoUringOptions Ring { get; init; } = new();
 
     /// <summary>
-    /// How long the thread busy-polls for work before it sleeps, while that has been seen to pay; up to
-    /// <see cref="AdaptivePolling.MaxGrowth"/> times as long where work takes long. Zero never polls, and without
-    /// io_uring there is no polling.
+    /// See <see cref="ReactorSettings.PollWindowMicroseconds"/>. Zero never polls, and without io_uring there is no
+    /// polling.
     /// </summary>
-    public TimeSpan PollWindow { get; init; } = TimeSpan.FromMicroseconds(50);
+    public TimeSpan PollWindow { get; init; } =
+        TimeSpan.FromMicroseconds(ReactorSettings.PollWindowMicroseconds.Default);
 
     /// <summary>How often the thread releases persistent grants that have been idle; only while there are any.</summary>
     public TimeSpan IdleGrantsInterval { get; init; } = TimeSpan.FromSeconds(10);

@@ -1,6 +1,10 @@
+using Blkring.Engine.Settings;
+using Blkring.Interop;
+
 namespace Blkring.Engine.Reactors;
 
-public sealed class ReactorPoolOptions
+/// <summary>How many I/O threads there are, and how each works.</summary>
+public sealed record ReactorPoolOptions
 {
     /// <summary>The number of threads that all queues share.</summary>
     public int Threads { get; init; } = 1;
@@ -16,6 +20,23 @@ public sealed class ReactorPoolOptions
 
     /// <summary>The template for each reactor: a number is appended to its name.</summary>
     public ReactorOptions Reactor { get; init; } = new();
+
+    /// <summary>The options that follow from the settings.</summary>
+    public static ReactorPoolOptions Of(SettingValues values)
+    {
+        IReadOnlyList<int> cpus = values.Get(ReactorSettings.Cpus);
+        int usable = cpus.Count > 0 ? cpus.Count : CpuAffinity.Allowed().Length;
+        return new ReactorPoolOptions
+        {
+            Threads = values.Get(ReactorSettings.IoThreads) ?? Math.Min(usable, ReactorSettings.DefaultMaxIoThreads),
+            ThreadPerQueue = values.Get(ReactorSettings.ThreadsPerQueue),
+            Cpus = cpus,
+            Reactor = new ReactorOptions
+            {
+                PollWindow = TimeSpan.FromMicroseconds(values.Get(ReactorSettings.PollWindowMicroseconds)),
+            },
+        };
+    }
 }
 
 /// <summary>

@@ -50,9 +50,9 @@ internal sealed class DeviceOffer
             Options.GrantMode == GrantMode.Persistent && Offered(XenstoreKeys.FeaturePersistent, 0, 1) == 0;
         Options = Options with
         {
-            MaxRingPageOrder = Offered(XenstoreKeys.MaxRingPageOrder, 0, DeviceOptions.RingPageOrderLimit),
-            MaxQueues = Offered(XenstoreKeys.MaxQueues, 1, DeviceOptions.QueuesLimit),
-            MaxIndirectSegments = Offered(XenstoreKeys.MaxIndirectSegments, 0, VbdQueueOptions.IndirectSegmentsLimit),
+            MaxRingPageOrder = Offered(XenstoreKeys.MaxRingPageOrder, 0, DeviceSettings.MaxRingPageOrder.Max),
+            MaxQueues = Offered(XenstoreKeys.MaxQueues, 1, DeviceSettings.MaxQueues.Max),
+            MaxIndirectSegments = Offered(XenstoreKeys.MaxIndirectSegments, 0, DeviceSettings.MaxIndirectSegments.Max),
             GrantMode = keepsCopying ? GrantMode.Copy : Options.GrantMode,
             // Written only with Connected: before that, the key is a remnant of another handshake.
             NativeSectors = takeover

@@ -42,10 +42,7 @@ public sealed class XenbusBackend : IDisposable
         ControlRuntime? runtime = null
     )
     {
-        if (
-            options.Directory.Length == 0
-            || !options.Directory.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_')
-        )
+        if (!BackendSettings.IsDirectory(options.Directory))
             throw new ArgumentException(
                 $"'{options.Directory}' cannot be a directory of xenstore's backend/: "
                     + "use letters, digits, hyphens and underscores",

@@ -113,16 +113,19 @@ public sealed class ControlServerTests : IAsyncDisposable
     [InlineData("""{"command":5}""", "one line of JSON")]
     [InlineData("""{"command":"list","extra":1}""", "one line of JSON")]
     [InlineData("""{"command":"resize","device":"7/xvda","bytes":1e99}""", "one line of JSON")]
-    [InlineData("{}", "the command is none of")]
-    [InlineData("""{"command":"format","device":"7/xvda"}""", "the command is none of")]
-    [InlineData("""{"command":"pause"}""", " is no device")]
-    [InlineData("""{"command":"pause","device":"xvda"}""", " is no device")]
+    [InlineData("{}", "unknown command: give one of list")]
+    [InlineData("""{"command":"format","device":"7/xvda"}""", "unknown command: give one of list")]
+    [InlineData("""{"command":"pause"}""", " is not a device")]
+    [InlineData("""{"command":"pause","device":"xvda"}""", " is not a device")]
     [InlineData("""{"command":"resize","device":"7/xvda","bytes":-1}""", "give a size")]
     [InlineData("""{"command":"insert","device":"7/xvda","path":"cd.iso"}""", "absolute path")]
     [InlineData("""{"command":"insert","device":"7/xvda"}""", "absolute path")]
     [InlineData("""{"command":"limit","device":"7/xvda"}""", "at least one limit")]
     [InlineData("""{"command":"limit","device":"7/xvda","limits":{}}""", "at least one limit")]
-    [InlineData("""{"command":"limit","device":"7/xvda","limits":{"iops":5,"bytesBurst":-1}}""", "none below 0")]
+    [InlineData(
+        """{"command":"limit","device":"7/xvda","limits":{"iops":5,"bytesBurst":-1}}""",
+        "none may be negative"
+    )]
     [InlineData("""{"command":"limit","device":"7/xvda","limits":{"iops":1e30}}""", "one line of JSON")]
     [InlineData("""{"command":"eject","device":"13/xvda"}""", "InvalidOperationException: a mistake of ours")]
     public void Garbage_is_answered_and_the_same_connection_goes_on(string garbage, string expected)
@@ -240,14 +243,14 @@ public sealed class ControlServerTests : IAsyncDisposable
 
         UsageException refusal = Assert.Throws<UsageException>(() => ControlServer.Start(file, _control));
 
-        Assert.Contains("is in the way", refusal.Message, StringComparison.Ordinal);
+        Assert.Contains("is not a control socket", refusal.Message, StringComparison.Ordinal);
         Assert.Equal(512, new FileInfo(file).Length);
     }
 
     [Fact]
     public void A_folder_that_is_missing_is_told_in_one_line() =>
         Assert.Contains(
-            "its folder does not exist; name another with --control-socket",
+            "its folder does not exist; choose another with --control-socket",
             Assert
                 .Throws<UsageException>(() => ControlServer.Start(_folder.PathOf("missing/x.sock"), _control))
                 .Message,

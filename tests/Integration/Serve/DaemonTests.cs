@@ -39,7 +39,7 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
         Assert.Equal("2", host.BackendState("7/51712"));
 
         using BlkringProcess again = host.Run("attach", "7/51712", image);
-        Assert.Equal((2, "blkring: 7/51712 is attached already: detach it first\n"), (again.ExitCode, again.Errors));
+        Assert.Equal((2, "blkring: 7/51712 is already attached: detach it first\n"), (again.ExitCode, again.Errors));
 
         JsonElement device = Assert.Single(
             JsonDocument.Parse(host.Run("list", "--json").Output).RootElement.EnumerateArray()
@@ -218,8 +218,8 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
         AssertRefused("'systemctl start blkring'", "stats");
         AssertRefused("there is no domain 8", "attach", "8/xvda", host.NewImage("lone.img", 512));
         AssertRefused("does not exist", "attach", "7/xvda", "/nowhere/disk.img");
-        AssertRefused("'xvda' is no device", "resize", "xvda");
-        AssertRefused("'20X' is no size", "resize", "7/xvda", "20X");
+        AssertRefused("'xvda' is not a device", "resize", "xvda");
+        AssertRefused("'20X' is not a size", "resize", "7/xvda", "20X");
     }
 
     [Fact]
@@ -256,7 +256,7 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
         Assert.Equal(
             (
                 2,
-                "blkring: the control socket /nowhere/x.sock cannot be made: its folder does not exist; name another with --control-socket\n"
+                "blkring: the control socket /nowhere/x.sock cannot be created: its folder does not exist; choose another with --control-socket\n"
             ),
             (refused.ExitCode, refused.Errors)
         );

@@ -1,5 +1,7 @@
 using System.Text.Json;
 using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
+using Blkring.Engine.Xenbus;
 using Blkring.Settings;
 
 namespace Blkring.Integration.Tests;
@@ -49,10 +51,10 @@ public sealed class ServeConfigurationTests : IDisposable
         ServeSettings settings = ServeConfiguration
             .Load(file, new Dictionary<string, string?> { ["IopsBurst"] = "20" })
             .Settings!;
-        DeviceSettings own = settings.ForDevice(DeviceName.Parse("7/51712")),
-            other = settings.ForDevice(DeviceName.Parse("7/xvdb"));
+        DeviceOptions own = settings.OptionsOf(DeviceName.Parse("7/51712")),
+            other = settings.OptionsOf(DeviceName.Parse("7/xvdb"));
 
-        Assert.Equal((GrantChoice.Persistent, false, false), (own.Grants, own.NativeSectors, own.Lock));
+        Assert.Equal((GrantMode.Persistent, false, false), (own.GrantMode, own.NativeSectors, own.Lock));
         Assert.Equal(
             new ThrottleLimits
             {
@@ -63,7 +65,7 @@ public sealed class ServeConfigurationTests : IDisposable
             },
             own.Limits
         );
-        Assert.Equal((GrantChoice.Map, true, true), (other.Grants, other.NativeSectors, other.Lock));
+        Assert.Equal((GrantMode.Map, true, true), (other.GrantMode, other.NativeSectors, other.Lock));
         Assert.Equal(
             new ThrottleLimits
             {
@@ -73,7 +75,7 @@ public sealed class ServeConfigurationTests : IDisposable
             },
             other.Limits
         );
-        Assert.Equal(50, settings.PollWindowMicroseconds);
+        Assert.Equal(50, settings.Values.Get(ReactorSettings.PollWindowMicroseconds));
     }
 
     [Fact]
@@ -95,7 +97,7 @@ public sealed class ServeConfigurationTests : IDisposable
         """{ "Devices": { "7/xvda": { "Backend": "qdisk" } } }""",
         "Devices:7/xvda:Backend: there is no such key; the nearest is"
     )]
-    [InlineData("""{ "Devices": { "xvda": { "Cache": "none" } } }""", "'xvda' is no device")]
+    [InlineData("""{ "Devices": { "xvda": { "Cache": "none" } } }""", "'xvda' is not a device")]
     [InlineData("""{ "Devices": { "7/xvda": "none" } }""", "give \"Devices\": { \"7/xvda\"")]
     [InlineData(
         """{ "Devices": { "7/xvda": { "Cache": "none" }, "7/51712": { "Cache": "none" } } }""",
@@ -108,9 +110,9 @@ public sealed class ServeConfigurationTests : IDisposable
     [InlineData("""{ "MaxQueues": 1e3 }""", "give a whole number from 1 to 64")]
     [InlineData("""{ "MaxRingPageOrder": 5 }""", "give a whole number from 0 to 4")]
     [InlineData("""{ "MaxIndirectSegments": -1 }""", "give a whole number from 0 to 4096")]
-    [InlineData("""{ "Iops": -1 }""", "give a whole number; 0: no limit")]
-    [InlineData("""{ "Bandwidth": "fast" }""", "Bandwidth: 'fast': give bytes, as 200M")]
-    [InlineData("""{ "Devices": { "7/xvda": { "BandwidthBurst": "9999999T" } } }""", "give bytes")]
+    [InlineData("""{ "Iops": -1 }""", "give a whole number; 0 means no limit")]
+    [InlineData("""{ "Bandwidth": "fast" }""", "Bandwidth: 'fast': give a number of bytes such as 200M")]
+    [InlineData("""{ "Devices": { "7/xvda": { "BandwidthBurst": "9999999T" } } }""", "give a number of bytes")]
     [InlineData("""{ "Lock": "never" }""", "Lock: 'never': give no or yes")]
     [InlineData("""{ "Grants": "borrow" }""", "give auto, copy, map or persistent")]
     [InlineData("""{ "PollWindowMicroseconds": 20000 }""", "give a whole number from 0 to 10000")]
@@ -119,7 +121,7 @@ public sealed class ServeConfigurationTests : IDisposable
     [InlineData("""{ "Backend": "../vbd" }""", "give a name of letters")]
     [InlineData("""{ "ControlSocket": "blkring.sock" }""", "give an absolute path")]
     [InlineData("""{ "Cpus": "3-1" }""", "give CPU numbers and ranges")]
-    [InlineData("""{ "Cpus": "8000" }""", "CPU 8000 is not one this process may run on")]
+    [InlineData("""{ "Cpus": "8000" }""", "this process may not run on CPU 8000")]
     [InlineData("""{ "IoThreads": 2, "ThreadsPerQueue": "dedicated" }""", "leave one out")]
     [InlineData("""{ "Backend": "vbd3" """, "line 1: ")]
     [InlineData("{\n\n\"Backend\" \"vbd3\" }", "line 3: ")]

@@ -30,8 +30,8 @@ say "an image"
 unit_image disk 200M
 attach "$IMAGE" xvdb
 verify_all_sizes xvdb 4
-unit_says "disk I/O by io_uring: " || fail "no word of io_uring: $(unit_journal | grep 'disk I/O')"
-say "$(unit_journal | grep 'disk I/O')"
+unit_says "I/O engine: io_uring" || fail "no word of io_uring: $(unit_journal | grep 'I/O')"
+say "$(unit_journal | grep 'I/O engine')"
 find "/proc/$pid/fd" -lname 'anon_inode:\[io_uring\]' | grep -q . || fail "it has no io_uring"
 shows "read-write, O_DIRECT" || fail "no direct I/O: $("$BLKRING" list --json | grep '"image"')"
 if flock -n "$IMAGE" true; then fail "the image is not locked"; fi
@@ -115,6 +115,6 @@ CONF
 unit_restart
 attach "$elsewhere" xvdc
 verify_all_sizes xvdc 1
-unit_says "disk I/O by pread.*EPERM.*blocked" || fail "the journal does not say that io_uring is refused: $(unit_journal | grep 'disk I/O' | tail -n 1)"
-say "$(unit_journal | grep 'disk I/O' | tail -n 1)"
+unit_says "io_uring unavailable .pread.*EPERM.*blocked" || fail "the journal does not say that io_uring is refused: $(unit_journal | grep 'io_uring' | tail -n 1)"
+say "$(unit_journal | grep 'io_uring' | tail -n 1)"
 detach xvdc

@@ -78,7 +78,7 @@ dd if=/dev/xvdc of=/dev/null bs=64k count=16 iflag=direct status=none &
 reader=$!
 load_goes_on
 unit_restart
-unit_says "requests are still under way after 3 s: a disk does not answer" || fail "the journal does not tell of the disk"
+unit_says "requests still in flight after 3 s: a disk does not respond" || fail "the journal does not tell of the disk"
 anew "beside a disk that does not answer"
 kill -KILL "$pid"
 anew "killed beside a disk that does not answer"

@@ -7,50 +7,54 @@ using Blkring.Settings;
 namespace Blkring.Commands.Attach;
 
 /// <summary>
-/// <c>blkring attach</c> and <c>blkring detach</c>: a disk for a guest where xl is too old to name this backend.
+/// <c>blkring attach</c> and <c>blkring detach</c>: for hosts whose xl is too old to name this backend.
 /// </summary>
 internal static class AttachCommand
 {
-    // As long as xl waits for a backend.
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
+    // xl waits for a backend as long.
+    private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(10);
 
     private static readonly Argument<string?> s_image = new("PATH")
     {
-        Description = "The image or block device, as the backend's domain sees it; a CD-ROM drive without one is empty",
+        Description =
+            "The image or block device, as the backend's domain sees it. A CD-ROM drive without one is empty.",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
     private static readonly Option<string> s_backend = new(ServeKey.Backend.Option)
     {
-        Description = "The backend directory that the daemon serves",
-        HelpName = ServeKey.Backend.HelpName,
-        DefaultValueFactory = _ => ServeKey.Backend.Default,
-        Validators = { result => Complain(result, ServeKey.Backend) },
+        Description = "The backend directory that the daemon serves.",
+        HelpName = ServeKey.Backend.Setting.Form,
+        DefaultValueFactory = _ => BackendSettings.Backend.Default,
+        Validators = { result => Validate(result, ServeKey.Backend) },
     };
 
     private static readonly Option<ushort> s_backendDomain = new("--backend-domain")
     {
-        Description = "The domain that the daemon runs in",
-        HelpName = ServeKey.Frontend.HelpName,
+        Description = "The domain that the daemon runs in.",
+        HelpName = ServeKey.Frontend.Setting.Form,
         DefaultValueFactory = _ => 0,
-        // The same limits as a frontend's.
+        // A domain, with the same limits as a frontend's.
         CustomParser = result =>
         {
-            if (ServeKey.Frontend.Complain(result.Tokens[0].Value) is not string advice)
+            if (ServeKey.Frontend.Validate(result.Tokens[0].Value) is not string advice)
                 return ushort.Parse(result.Tokens[0].Value, System.Globalization.CultureInfo.InvariantCulture);
             result.AddError($"--backend-domain {result.Tokens[0].Value}: {advice}");
             return 0;
         },
     };
 
-    private static readonly Option<bool> s_readOnly = new("--read-only") { Description = "The guest may not write" };
+    private static readonly Option<bool> s_readOnly = new("--read-only")
+    {
+        Description = "Refuse writes of the guest.",
+    };
     private static readonly Option<bool> s_cdrom = new("--cdrom")
     {
-        Description = "A CD-ROM drive: read-only, and the medium can be changed",
+        Description = "Attach a CD-ROM drive: read-only, with a medium that can be changed.",
     };
     private static readonly Option<bool> s_force = new("--force")
     {
-        Description = "Remove the device even if the daemon does not let go of it within 10 s",
+        Description = "Remove the device even if the daemon does not release it within 10 s.",
     };
 
     public static IEnumerable<Command> Create()
@@ -58,8 +62,8 @@ internal static class AttachCommand
         Command attach = new(
             "attach",
             """
-            Attaches a disk to a guest by writing to xenstore what xl of Xen 4.19 writes. With that or a later xl use
-            backendtype=tap,script=block-blkring instead: xl then also removes the disk when the guest ends.
+            Attaches a disk to a guest by writing to xenstore what xl of Xen 4.19 writes. With xl 4.19 or later use
+            backendtype=tap,script=block-blkring instead: then xl also removes the disk when the guest ends.
             """
         )
         {
@@ -73,7 +77,7 @@ internal static class AttachCommand
         attach.SetAction(parsed => WithAreas(parsed, Attach));
         Command detach = new(
             "detach",
-            "Takes a disk that 'blkring attach' attached from its guest; also when the guest is gone."
+            "Detaches a disk that 'blkring attach' attached, also after the guest has ended."
         )
         {
             ControlOptions.Device,
@@ -87,9 +91,9 @@ internal static class AttachCommand
         return [attach, detach];
     }
 
-    private static void Complain(System.CommandLine.Parsing.OptionResult result, ServeKey key)
+    private static void Validate(System.CommandLine.Parsing.OptionResult result, ServeKey key)
     {
-        if (result.Tokens is [var token] && key.Complain(token.Value) is string advice)
+        if (result.Tokens is [var token] && key.Validate(token.Value) is string advice)
             result.AddError($"{key.Option} {token.Value}: {advice}");
     }
 
@@ -102,7 +106,7 @@ internal static class AttachCommand
             Device = ControlOptions.DeviceOf(parsed),
             Backend = parsed.GetRequiredValue(s_backend),
             BackendDomain = backendDomain,
-            // Another domain's folders are not ours to look at.
+            // A path of another domain cannot be resolved here.
             Image = image.Length > 0 && backendDomain.Value == 0 ? Path.GetFullPath(image) : image,
             ReadOnly = parsed.CommandResult.Command.Options.Contains(s_readOnly) && parsed.GetValue(s_readOnly),
             Cdrom = parsed.CommandResult.Command.Options.Contains(s_cdrom) && parsed.GetValue(s_cdrom),
@@ -129,22 +133,23 @@ internal static class AttachCommand
         if (request.Image.Length == 0 && !request.Cdrom)
             throw new UsageException("name an image: only a CD-ROM drive (--cdrom) may be empty");
         if (request.Image.Length > 0 && request.BackendDomain.Value == 0 && !File.Exists(request.Image))
-            throw new UsageException($"{request.Image} does not exist, or is no file");
+            throw new UsageException($"{request.Image} does not exist, or is not a file");
         if (!areas.DomainExists)
             throw new UsageException($"there is no domain {request.Device.Frontend}: see 'xl list'");
         if (areas.Exist)
-            throw new UsageException($"{request.Device} is attached already: detach it first");
+            throw new UsageException($"{request.Device} is already attached: detach it first");
         areas.Create();
-        if (!areas.WaitFor(state => state is not (XenbusState.Initialising or XenbusState.Unknown), s_patience))
+        if (!areas.WaitFor(state => state is not (XenbusState.Initialising or XenbusState.Unknown), s_timeout))
         {
             areas.Remove();
             throw new IOException(
-                $"no daemon took {request.Device} within {s_patience.TotalSeconds:F0} s: start one with 'systemctl start blkring', and let it serve {request.Backend}"
+                $"no daemon took {request.Device} within {s_timeout.TotalSeconds:F0} s: start one with "
+                    + $"'systemctl start blkring' that serves {request.Backend}"
             );
         }
         if (areas.BackendState is not (XenbusState.Closing or XenbusState.Closed))
             return;
-        string why = areas.Error ?? "the daemon's log says why";
+        string why = areas.Error ?? "see the daemon's log";
         areas.Remove();
         throw new IOException($"{request.Device} cannot be served: {why}");
     }
@@ -154,10 +159,11 @@ internal static class AttachCommand
         if (!areas.Exist)
             throw new UsageException($"{request.Device} is not attached in {request.Backend}: see 'blkring list'");
         areas.AskToClose();
-        bool closed = areas.WaitFor(state => state is XenbusState.Closed or XenbusState.Unknown, s_patience);
+        bool closed = areas.WaitFor(state => state is XenbusState.Closed or XenbusState.Unknown, s_timeout);
         if (!closed && !force)
             throw new IOException(
-                $"the daemon has not let go of {request.Device} within {s_patience.TotalSeconds:F0} s: is a disk stuck, or the daemon stopped? --force removes the device all the same"
+                $"the daemon did not release {request.Device} within {s_timeout.TotalSeconds:F0} s: "
+                    + "check that it runs and that the disk responds, or use --force"
             );
         areas.Remove();
     }

@@ -6,7 +6,7 @@ using Blkring.Settings;
 
 namespace Blkring.Commands.Attach;
 
-/// <summary>What a toolstack is asked to attach.</summary>
+/// <summary>The disk to attach.</summary>
 internal sealed record DiskRequest
 {
     public required DeviceName Device { get; init; }
@@ -20,8 +20,8 @@ internal sealed record DiskRequest
 }
 
 /// <summary>
-/// A device's two areas in xenstore, made and removed as xl of Xen 4.19 makes and removes them: for toolstacks that
-/// cannot name this backend.
+/// A device's two areas in xenstore, created and removed as by xl of Xen 4.19, for toolstacks that cannot name this
+/// backend.
 /// </summary>
 internal sealed class DeviceAreas(XenstoreConnection store, DiskRequest request)
 {
@@ -38,16 +38,13 @@ internal sealed class DeviceAreas(XenstoreConnection store, DiskRequest request)
 
     public bool Exist => store.Directory(BackendArea) is not null;
 
-    public XenbusState BackendState =>
-        store.Read(BackendArea + "/state") is [>= '1' and <= '8'] text
-            ? (XenbusState)(text[0] - '0')
-            : XenbusState.Unknown;
+    public XenbusState BackendState => XenbusStates.Parse(store.Read($"{BackendArea}/{XenstoreKeys.State}"));
 
-    /// <summary>What the daemon said was wrong, where backends leave it.</summary>
+    /// <summary>The error that the daemon reported, where backends report it.</summary>
     public string? Error =>
         store.Read($"/local/domain/{request.BackendDomain}/error/backend/{request.Backend}/{Frontend}/{Number}/error");
 
-    /// <summary>Everything at once: neither end sees half of it.</summary>
+    /// <summary>In one transaction: neither end sees half of it.</summary>
     public void Create() =>
         store.Transact(transaction =>
         {
@@ -56,12 +53,12 @@ internal sealed class DeviceAreas(XenstoreConnection store, DiskRequest request)
             return true;
         });
 
-    /// <summary>Asks the daemon to let go: it writes state 6 when it has.</summary>
+    /// <summary>Asks the daemon to release the device; it then writes state 6.</summary>
     public void AskToClose() =>
         store.Transact(transaction =>
         {
-            store.Write(BackendArea + "/online", "0", transaction);
-            store.Write(BackendArea + "/state", "5", transaction);
+            store.Write($"{BackendArea}/{XenstoreKeys.Online}", "0", transaction);
+            store.Write($"{BackendArea}/{XenstoreKeys.State}", XenbusStates.Format(XenbusState.Closing), transaction);
             return true;
         });
 
@@ -70,14 +67,14 @@ internal sealed class DeviceAreas(XenstoreConnection store, DiskRequest request)
         {
             store.Remove(FrontendArea, transaction);
             store.Remove(BackendArea, transaction);
-            // The last device of a guest leaves no empty folder behind.
+            // Remove the folder of a guest without devices.
             string guest = BackendArea[..BackendArea.LastIndexOf('/')];
             if (store.Directory(guest, transaction) is [])
                 store.Remove(guest, transaction);
             return true;
         });
 
-    /// <returns>False when the state was not one of those within the time.</returns>
+    /// <returns>False when the state did not match within the timeout.</returns>
     public bool WaitFor(Func<XenbusState, bool> wanted, TimeSpan timeout)
     {
         for (
@@ -100,7 +97,7 @@ internal sealed class DeviceAreas(XenstoreConnection store, DiskRequest request)
     {
         store.Remove(area, transaction);
         store.Write(area, "", transaction);
-        // Keys inherit what their folder has when they are made.
+        // Keys inherit the permissions of their folder when they are created.
         store.SetPermissions(
             area,
             [
@@ -115,28 +112,28 @@ internal sealed class DeviceAreas(XenstoreConnection store, DiskRequest request)
 
     private IEnumerable<(string, string)> BackendKeys() =>
         [
-            ("frontend", FrontendArea),
-            ("frontend-id", Frontend.ToString()),
-            ("params", "aio:" + request.Image),
-            ("online", "1"),
-            ("removable", request.Cdrom ? "1" : "0"),
+            (XenstoreKeys.Frontend, FrontendArea),
+            (XenstoreKeys.FrontendId, Frontend.ToString()),
+            (XenstoreKeys.Params, "aio:" + request.Image),
+            (XenstoreKeys.Online, "1"),
+            (XenstoreKeys.Removable, request.Cdrom ? "1" : "0"),
             ("bootable", "1"),
             ("dev", DeviceName.NameOf(request.Device.Number)),
-            ("type", request.Backend),
-            ("mode", request.ReadOnly || request.Cdrom ? "r" : "w"),
-            ("device-type", DeviceType),
-            ("discard-enable", request.ReadOnly || request.Cdrom ? "0" : "1"),
+            (XenstoreKeys.Type, request.Backend),
+            (XenstoreKeys.Mode, request.ReadOnly || request.Cdrom ? "r" : "w"),
+            (XenstoreKeys.DeviceType, DeviceType),
+            (XenstoreKeys.DiscardEnable, request.ReadOnly || request.Cdrom ? "0" : "1"),
             ("specification", "xen"),
-            ("state", "1"),
+            (XenstoreKeys.State, XenbusStates.Format(XenbusState.Initialising)),
         ];
 
     private IEnumerable<(string, string)> FrontendKeys() =>
         [
-            ("backend", BackendArea),
+            (XenstoreKeys.Backend, BackendArea),
             ("backend-id", request.BackendDomain.ToString()),
             ("virtual-device", Number),
-            ("device-type", DeviceType),
-            ("state", "1"),
+            (XenstoreKeys.DeviceType, DeviceType),
+            (XenstoreKeys.State, XenbusStates.Format(XenbusState.Initialising)),
         ];
 
     private string DeviceType => request.Cdrom ? "cdrom" : "disk";

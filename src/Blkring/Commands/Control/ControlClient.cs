@@ -4,12 +4,12 @@ using System.Text.Json;
 namespace Blkring.Commands.Control;
 
 /// <summary>
-/// One request to the daemon: connect, ask, read the answer. A command asks seldom enough for a connection each time.
+/// Sends one request to the daemon and reads the answer, on a connection of its own.
 /// </summary>
 internal static class ControlClient
 {
     /// <exception cref="UsageException">
-    /// No daemon, or it did not carry the request out; the message is one line.
+    /// There is no daemon, or it refused the request; the message is one line.
     /// </exception>
     public static ControlResponse Ask(string socketPath, ControlRequest request)
     {
@@ -22,8 +22,9 @@ internal static class ControlClient
         {
             throw new UsageException(
                 e.SocketErrorCode == SocketError.AccessDenied
-                    ? $"{socketPath} is for its owner only: run this as root"
-                    : $"no daemon answers on {socketPath}: start one with 'blkring serve' or 'systemctl start blkring', or name its socket with --control-socket"
+                    ? $"only the owner may connect to {socketPath}: run this as root"
+                    : $"no daemon answers on {socketPath}: start one with "
+                        + "'systemctl start blkring' or 'blkring serve', or give its socket with --control-socket"
             );
         }
         using NetworkStream stream = new(socket);

@@ -1,31 +1,33 @@
 using System.CommandLine;
 using Blkring.Engine.Disks;
+using Blkring.Engine.Settings;
+using Blkring.Engine.Xenbus;
 using Blkring.Settings;
 
 namespace Blkring.Commands.Control;
 
 /// <summary>
-/// What all commands that speak to the daemon have in common: how they find it, and how they name a device.
+/// What the commands that talk to a daemon share: the options that find it, and the argument that names a device.
 /// </summary>
 internal sealed class ControlOptions
 {
     private readonly Option<string> _backend = new(ServeKey.Backend.Option)
     {
-        Description = "The daemon that serves this backend directory",
-        HelpName = ServeKey.Backend.HelpName,
-        DefaultValueFactory = _ => ServeKey.Backend.Default,
+        Description = "The backend directory that the daemon serves.",
+        HelpName = ServeKey.Backend.Setting.Form,
+        DefaultValueFactory = _ => BackendSettings.Backend.Default,
     };
 
     private readonly Option<int?> _frontend = new(ServeKey.Frontend.Option)
     {
-        Description = "The daemon that was started with the same --frontend",
-        HelpName = ServeKey.Frontend.HelpName,
+        Description = "The domain, for a daemon that was started with --frontend.",
+        HelpName = ServeKey.Frontend.Setting.Form,
     };
 
     private readonly Option<string?> _socket = new(ServeKey.ControlSocket.Option)
     {
-        Description = "The daemon with this control socket",
-        HelpName = ServeKey.ControlSocket.HelpName,
+        Description = "The control socket of the daemon. [default: from --backend and --frontend]",
+        HelpName = ServeKey.ControlSocket.Setting.Form,
     };
 
     public void AddTo(Command command)
@@ -43,7 +45,7 @@ internal sealed class ControlOptions
         ?? ControlSocketPath.Standard(parsed.GetRequiredValue(_backend), parsed.GetValue(_frontend));
 
     public static Argument<string> Device { get; } =
-        new("DEVICE") { Description = "Domain id and virtual device: 7/51712 or 7/xvda" };
+        new("DEVICE") { Description = "The guest's domain id and the virtual device: 7/xvda or 7/51712." };
 
     /// <summary>Parsed here, so that a typing error is reported without a daemon.</summary>
     public static DeviceName DeviceOf(ParseResult parsed) => ParseDevice(parsed.GetRequiredValue(Device));
@@ -51,11 +53,11 @@ internal sealed class ControlOptions
     public static DeviceName ParseDevice(string text) =>
         DeviceName.TryParse(text, out DeviceName device) ? device : throw new UsageException(DeviceName.Advice(text));
 
-    /// <summary>A disk's length.</summary>
+    /// <summary>The length of a disk.</summary>
     public static long ParseLength(string text) =>
         Sizes.TryParse(text, out long bytes) && bytes > 0 && bytes % Disk.SectorBytes == 0
             ? bytes
             : throw new UsageException(
-                $"'{text}' is no size: give a multiple of 512 bytes, as 20G, 512M or 1073741824"
+                $"'{text}' is not a size: give a multiple of 512 bytes such as 20G, 512M or 1073741824"
             );
 }

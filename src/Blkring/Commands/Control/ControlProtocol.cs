@@ -6,8 +6,8 @@ using Blkring.Engine.Telemetry;
 namespace Blkring.Commands.Control;
 
 /// <summary>
-/// What goes over the control socket: one JSON object a line from the client, one a line back, any number of them on a
-/// connection.
+/// A request over the control socket: one JSON object per line, answered by one line. A connection carries any number
+/// of requests.
 /// </summary>
 internal sealed record ControlRequest
 {
@@ -19,10 +19,10 @@ internal sealed record ControlRequest
         Insert = "insert",
         Limit = "limit";
 
-    /// <summary>All but <see cref="List"/> are about one device.</summary>
+    /// <summary>The commands that name a device.</summary>
     public static readonly IReadOnlyList<string> OfDevice = [Resize, Pause, Resume, Eject, Insert, Limit];
 
-    /// <summary>A request is short: what is longer is no request.</summary>
+    /// <summary>The longest request.</summary>
     public const int MaxBytes = 8192;
 
     public string Command { get; init; } = "";
@@ -30,27 +30,27 @@ internal sealed record ControlRequest
     /// <summary>7/51712 or 7/xvda</summary>
     public string? Device { get; init; }
 
-    /// <summary>For resize: the new length, at most the image's. Absent: as long as the image now is.</summary>
+    /// <summary>For resize: the new length, at most the image's. Absent: the length of the image.</summary>
     public long? Bytes { get; init; }
 
-    /// <summary>For insert: absolute.</summary>
+    /// <summary>For insert: the absolute path of the image.</summary>
     public string? Path { get; init; }
 
-    /// <summary>For limit: what is absent stays as it is.</summary>
+    /// <summary>For limit: limits that are absent do not change.</summary>
     public LimitsReport? Limits { get; init; }
 }
 
-/// <summary>What a device may do at most; 0 is no limit.</summary>
+/// <summary>The limits of a device; 0 is no limit.</summary>
 internal sealed record LimitsReport
 {
     public long? Iops { get; init; }
 
-    /// <summary>At once after a rest, as <see cref="BytesBurst"/>.</summary>
+    /// <summary>Requests that may start at once after an idle period.</summary>
     public long? IopsBurst { get; init; }
     public long? BytesPerSecond { get; init; }
     public long? BytesBurst { get; init; }
 
-    /// <summary>Null for a device without limits.</summary>
+    /// <returns>Null for a device without limits.</returns>
     public static LimitsReport? Of(ThrottleLimits limits) =>
         limits.Iops == 0 && limits.BytesPerSecond == 0
             ? null
@@ -62,7 +62,7 @@ internal sealed record LimitsReport
                 BytesBurst = limits.BytesBurst,
             };
 
-    /// <summary>Says something, and nothing that cannot be.</summary>
+    /// <summary>Sets at least one limit, and none to a negative value.</summary>
     [JsonIgnore]
     public bool IsChange =>
         this is not { Iops: null, IopsBurst: null, BytesPerSecond: null, BytesBurst: null }
@@ -80,7 +80,7 @@ internal sealed record LimitsReport
 
 internal sealed record ControlResponse
 {
-    /// <summary>Null when the request was carried out, else one line that says why it was not.</summary>
+    /// <summary>Null when the request was carried out, otherwise the reason in one line.</summary>
     public string? Error { get; init; }
 
     /// <summary>For list.</summary>
@@ -95,33 +95,41 @@ internal sealed record DeviceReport
 
     /// <summary>xvda</summary>
     public required string Name { get; init; }
+
+    /// <summary>One line about the image: its kind, path, length and access.</summary>
     public required string Image { get; init; }
 
-    /// <summary>Of the backend, by its name in xenbus.h, lower case: connected, closed, …, or paused.</summary>
+    /// <summary>Null when no image is open.</summary>
+    public string? ImagePath { get; init; }
+
+    /// <summary><see cref="ImagePath"/> is a block device.</summary>
+    public bool BlockDevice { get; init; }
+
+    /// <summary>The backend's state, by its name in xenbus.h in lower case: connected, closed; or paused.</summary>
     public required string State { get; init; }
     public required string FrontendState { get; init; }
     public long? CapacityBytes { get; init; }
     public bool ReadOnly { get; init; }
 
-    /// <summary>The ABI that the frontend speaks; null while it is not connected, as the next two.</summary>
+    /// <summary>The ABI of the frontend. Null while it is not connected, as are the next two.</summary>
     public string? Protocol { get; init; }
     public int? Queues { get; init; }
     public int? RingPages { get; init; }
 
-    /// <summary>flush, barrier, discard, indirect, persistent: what the frontend may use.</summary>
+    /// <summary>The features that the frontend may use: flush, barrier, discard, indirect, persistent.</summary>
     public IReadOnlyList<string> Features { get; init; } = [];
 
-    /// <summary>Null without any.</summary>
+    /// <summary>Null for a device without limits.</summary>
     public LimitsReport? Limits { get; init; }
 
-    /// <summary>What went wrong last, as it stands in xenstore.</summary>
+    /// <summary>The last error, as it is in xenstore.</summary>
     public string? Error { get; init; }
 
     /// <summary>Null while not connected.</summary>
     public DeviceStatistics? Statistics { get; init; }
 }
 
-/// <summary>Since the frontend connected, over all queues.</summary>
+/// <summary>Counters of all queues since the frontend connected.</summary>
 internal sealed record DeviceStatistics
 {
     public required KindReport Read { get; init; }
@@ -129,19 +137,19 @@ internal sealed record DeviceStatistics
     public required KindReport Flush { get; init; }
     public required KindReport Discard { get; init; }
 
-    /// <summary>Requests refused unseen: guests that misbehave.</summary>
+    /// <summary>Requests that failed validation.</summary>
     public long Invalid { get; init; }
 
-    /// <summary>Requests in flight, sampled once a pass.</summary>
+    /// <summary>Requests in flight, sampled once per pass.</summary>
     public double QueueDepthMean { get; init; }
     public long QueueDepthMax { get; init; }
 
-    /// <summary>Requests taken by one pass.</summary>
+    /// <summary>Requests taken per pass.</summary>
     public double BatchMean { get; init; }
     public long GrantCopyCalls { get; init; }
     public long GrantMapCalls { get; init; }
 
-    /// <summary>Of the guest's, for requests; now.</summary>
+    /// <summary>Guest pages that are mapped now.</summary>
     public long MappedPages { get; init; }
     public long Notifications { get; init; }
 
@@ -185,7 +193,7 @@ internal sealed record KindReport
     public long Bytes { get; init; }
     public long Failed { get; init; }
 
-    /// <summary>Microseconds from taking a request off the ring to its response, as the two after it.</summary>
+    /// <summary>Microseconds from taking a request off the ring to its response, as are the next two.</summary>
     public double P50Us { get; init; }
     public double P99Us { get; init; }
     public double P999Us { get; init; }
@@ -219,7 +227,7 @@ internal sealed record KindReport
 )]
 internal sealed partial class ControlJson : JsonSerializerContext;
 
-/// <summary>As <see cref="ControlJson"/>, for people and scripts on standard output.</summary>
+/// <summary>As <see cref="ControlJson"/>, indented, for standard output.</summary>
 [JsonSerializable(typeof(IReadOnlyList<DeviceReport>))]
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 internal sealed partial class DeviceJson : JsonSerializerContext

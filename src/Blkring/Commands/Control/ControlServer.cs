@@ -6,13 +6,13 @@ using Blkring.Settings;
 namespace Blkring.Commands.Control;
 
 /// <summary>
-/// The daemon's end of the control socket (unix, mode 0600). Nothing a client sends can harm it: clients are few,
-/// requests short, and a client that neither asks nor reads is let go.
+/// The daemon's end of the control socket (unix, mode 0600). No client can harm it: the number of clients and the
+/// length of a request are bounded, and a client that neither sends nor reads is disconnected.
 /// </summary>
 internal sealed class ControlServer : IAsyncDisposable
 {
     public const int MaxClients = 16;
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_idleTimeout = TimeSpan.FromSeconds(30);
 
     private readonly Socket _listener;
     private readonly IDeviceControl _control;
@@ -28,8 +28,8 @@ internal sealed class ControlServer : IAsyncDisposable
         _accepting = Task.Run(AcceptAsync);
     }
 
-    /// <param name="idle">How long a client may neither ask nor take its answer; 30 s unless given.</param>
-    /// <exception cref="UsageException">The path cannot be had; the message says what to do.</exception>
+    /// <param name="idle">How long a client may send no request and read no answer; 30 s by default.</param>
+    /// <exception cref="UsageException">The socket cannot be created; the message says what to do.</exception>
     public static ControlServer Start(string path, IDeviceControl control, TimeSpan? idle = null)
     {
         RemoveStale(path);
@@ -37,23 +37,23 @@ internal sealed class ControlServer : IAsyncDisposable
         try
         {
             listener.Bind(new UnixDomainSocketEndPoint(path));
-            // Before Listen nobody gets in, so that the mode is never wider than it should be.
+            // Before Listen no client can connect, so none does before the mode is set.
             File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
             listener.Listen(MaxClients);
         }
         catch (Exception e) when (e is SocketException or IOException or UnauthorizedAccessException)
         {
             listener.Dispose();
-            // EADDRNOTAVAIL is what the runtime makes of a folder that is not there.
+            // For a missing folder the runtime reports EADDRNOTAVAIL.
             string why = Directory.Exists(Path.GetDirectoryName(path)) ? e.Message : "its folder does not exist";
             throw new UsageException(
-                $"the control socket {path} cannot be made: {why}; name another with --control-socket"
+                $"the control socket {path} cannot be created: {why}; choose another with --control-socket"
             );
         }
-        return new ControlServer(listener, path, control, idle ?? s_patience);
+        return new ControlServer(listener, path, control, idle ?? s_idleTimeout);
     }
 
-    /// <summary>A daemon that was killed leaves its socket behind; one that answers belongs to somebody.</summary>
+    /// <summary>Removes the socket of a daemon that was killed. A socket that answers is in use.</summary>
     private static void RemoveStale(string path)
     {
         if (!Path.Exists(path))
@@ -71,14 +71,16 @@ internal sealed class ControlServer : IAsyncDisposable
         catch (SocketException)
         {
             throw new UsageException(
-                $"{path} is in the way of the control socket: remove it, or name another with --control-socket"
+                $"{path} exists and is not a control socket: remove it, or choose another with --control-socket"
             );
         }
-        throw new UsageException($"another daemon answers on {path}: stop it, or name another with --control-socket");
+        throw new UsageException(
+            $"another daemon answers on {path}: stop it, or choose another socket with --control-socket"
+        );
     }
 
-    // Connecting to a regular file is refused as a dead socket is. FileAttributes cannot tell them apart, a look at the
-    // inode can.
+    // A connection to a regular file is refused like one to a dead socket. FileAttributes do not distinguish them; the
+    // inode does.
     private static bool IsSocket(string path) =>
         Libc.Statx(path, 0, Libc.STATX_TYPE, out statx status) == 0 && (status.stx_mode & Libc.S_IFMT) == Libc.S_IFSOCK;
 
@@ -97,7 +99,7 @@ internal sealed class ControlServer : IAsyncDisposable
             }
             catch (SocketException)
             {
-                // Out of descriptors, say: the clients that are there end, and then it works again.
+                // Out of descriptors, for example: it works again when clients have disconnected.
                 await Task.Delay(100).ConfigureAwait(false);
                 continue;
             }
@@ -107,14 +109,14 @@ internal sealed class ControlServer : IAsyncDisposable
 
     private async Task ServeAsync(Socket socket)
     {
-        // Off the thread that accepts: commands wait for disks.
+        // Leave the accepting thread: commands wait for disks.
         await Task.Yield();
         bool tooMany = Interlocked.Increment(ref _clients) > MaxClients;
         try
         {
             using NetworkStream stream = new(socket, ownsSocket: true);
             if (tooMany)
-                await SendAsync(stream, Refuse($"{MaxClients} clients are connected already: try again"))
+                await SendAsync(stream, Refuse($"{MaxClients} clients are already connected: try again"))
                     .ConfigureAwait(false);
             else
                 await ConverseAsync(stream).ConfigureAwait(false);
@@ -122,7 +124,7 @@ internal sealed class ControlServer : IAsyncDisposable
         catch (Exception e)
             when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
         {
-            // The client is gone, or was waited for long enough.
+            // The client has disconnected or timed out.
         }
         finally
         {
@@ -150,8 +152,8 @@ internal sealed class ControlServer : IAsyncDisposable
                 return;
             }
             int count;
-            using (CancellationTokenSource patience = Patience())
-                count = await stream.ReadAsync(buffer.AsMemory(filled), patience.Token).ConfigureAwait(false);
+            using (CancellationTokenSource timeout = CreateTimeout())
+                count = await stream.ReadAsync(buffer.AsMemory(filled), timeout.Token).ConfigureAwait(false);
             if (count == 0)
                 return;
             filled += count;
@@ -165,15 +167,15 @@ internal sealed class ControlServer : IAsyncDisposable
             .. JsonSerializer.SerializeToUtf8Bytes(response, ControlJson.Default.ControlResponse),
             (byte)'\n',
         ];
-        using CancellationTokenSource patience = Patience();
-        await stream.WriteAsync(line, patience.Token).ConfigureAwait(false);
+        using CancellationTokenSource timeout = CreateTimeout();
+        await stream.WriteAsync(line, timeout.Token).ConfigureAwait(false);
     }
 
-    private CancellationTokenSource Patience()
+    private CancellationTokenSource CreateTimeout()
     {
-        CancellationTokenSource patience = CancellationTokenSource.CreateLinkedTokenSource(_end.Token);
-        patience.CancelAfter(_idle);
-        return patience;
+        CancellationTokenSource timeout = CancellationTokenSource.CreateLinkedTokenSource(_end.Token);
+        timeout.CancelAfter(_idle);
+        return timeout;
     }
 
     private ControlResponse Answer(ReadOnlySpan<byte> line)
@@ -188,7 +190,7 @@ internal sealed class ControlServer : IAsyncDisposable
             request = null;
         }
         if (request is null)
-            return Refuse("""a request is one line of JSON, as {"command":"list"}""");
+            return Refuse("""a request is one line of JSON such as {"command":"list"}""");
         try
         {
             return CarryOut(request);
@@ -197,7 +199,7 @@ internal sealed class ControlServer : IAsyncDisposable
         {
             return Refuse(e.Message);
         }
-        // A mistake of ours in one command must not end the daemon, which serves guests.
+        // A bug in one command must not end the daemon, which serves guests.
         catch (Exception e)
         {
             return Refuse($"{e.GetType().Name}: {e.Message}");
@@ -209,7 +211,7 @@ internal sealed class ControlServer : IAsyncDisposable
         if (request.Command == ControlRequest.List)
             return new ControlResponse { Devices = _control.List() };
         if (!ControlRequest.OfDevice.Contains(request.Command))
-            return Refuse($"the command is none of list, {string.Join(", ", ControlRequest.OfDevice)}");
+            return Refuse($"unknown command: give one of list, {string.Join(", ", ControlRequest.OfDevice)}");
         if (!DeviceName.TryParse(request.Device ?? "", out DeviceName device))
             return Refuse(DeviceName.Advice(request.Device ?? ""));
         switch (request.Command)
@@ -237,7 +239,7 @@ internal sealed class ControlServer : IAsyncDisposable
                 _control.Limit(device, change);
                 break;
             case ControlRequest.Limit:
-                return Refuse("give at least one limit, and none below 0");
+                return Refuse("give at least one limit; none may be negative");
         }
         return new ControlResponse();
     }

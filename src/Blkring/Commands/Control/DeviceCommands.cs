@@ -1,4 +1,6 @@
 using System.CommandLine;
+using Blkring.Engine.Settings;
+using Blkring.Engine.Xenbus;
 using Blkring.Settings;
 
 namespace Blkring.Commands.Control;
@@ -11,23 +13,24 @@ internal static class DeviceCommands
     private static readonly Argument<string?> s_size = new("SIZE")
     {
         Description =
-            "The new length: 20G, 512M or bytes; at most the image's. Without it: as long as the image now is",
+            "The new length in bytes, or with K, M, G or T: 20G; at most the length of the image. "
+            + "[default: the length of the image]",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
-    private static readonly Argument<string> s_path = new("PATH") { Description = "The image to insert" };
+    private static readonly Argument<string> s_path = new("PATH") { Description = "The image to insert." };
 
-    private static readonly Option<long?> s_iops = CreateLimit(ServeKey.Iops),
-        s_iopsBurst = CreateLimit(ServeKey.IopsBurst);
-    private static readonly Option<long?> s_bandwidth = CreateLimit(ServeKey.Bandwidth),
-        s_bandwidthBurst = CreateLimit(ServeKey.BandwidthBurst);
-    private static readonly Option<bool> s_none = new("--none") { Description = "Lift all limits" };
+    private static readonly Option<long?> s_iops = CreateLimit(DeviceSettings.Iops),
+        s_iopsBurst = CreateLimit(DeviceSettings.IopsBurst),
+        s_bandwidth = CreateLimit(DeviceSettings.Bandwidth, perSecond: true),
+        s_bandwidthBurst = CreateLimit(DeviceSettings.BandwidthBurst);
+    private static readonly Option<bool> s_none = new("--none") { Description = "Remove all limits." };
 
     public static IEnumerable<Command> Create() =>
         [
             Create(
                 "resize",
-                "Tells a guest of its disk's new length. The image itself is made longer beforehand: truncate -s, lvextend.",
+                "Announces a new disk length to the guest. Lengthen the image first, with truncate -s or lvextend.",
                 parsed => new ControlRequest
                 {
                     Command = ControlRequest.Resize,
@@ -37,22 +40,19 @@ internal static class DeviceCommands
             ),
             Create(
                 "pause",
-                "Finishes what is under way and takes no further requests: the image is quiet, the guest waits.",
+                "Completes the requests in flight and takes no more, so that the image does not change. "
+                    + "The guest waits.",
                 _ => new ControlRequest { Command = ControlRequest.Pause }
             ),
-            Create(
-                "resume",
-                "Serves a paused device again.",
-                _ => new ControlRequest { Command = ControlRequest.Resume }
-            ),
+            Create("resume", "Resumes a paused device.", _ => new ControlRequest { Command = ControlRequest.Resume }),
             Create(
                 "eject",
-                "Takes the medium out of a CD-ROM drive.",
+                "Ejects the medium of a CD-ROM drive.",
                 _ => new ControlRequest { Command = ControlRequest.Eject }
             ),
             Create(
                 "insert",
-                "Puts a medium into a CD-ROM drive.",
+                "Inserts a medium into a CD-ROM drive.",
                 parsed => new ControlRequest
                 {
                     Command = ControlRequest.Insert,
@@ -62,7 +62,8 @@ internal static class DeviceCommands
             ),
             Create(
                 "limit",
-                "Limits what a device may do, at once and until it is detached or the daemon ends. Limits that are not named stay as they are.",
+                "Changes the limits of a device, at once and until it is detached or the daemon exits. "
+                    + "Limits that are not given stay as they are.",
                 parsed => new ControlRequest { Command = ControlRequest.Limit, Limits = LimitsOf(parsed) },
                 null,
                 s_iops,
@@ -84,7 +85,7 @@ internal static class DeviceCommands
         };
         bool none = parsed.GetValue(s_none);
         if (none == limits.IsChange)
-            throw new UsageException("give limits, as --iops 1000 or --bandwidth 200M, or --none to lift all");
+            throw new UsageException("give limits, such as --iops 1000 or --bandwidth 200M, or --none to remove all");
         return none
             ? new LimitsReport
             {
@@ -96,22 +97,30 @@ internal static class DeviceCommands
             : limits;
     }
 
-    /// <summary>As the key of the configuration, which says how it is written and what it may be.</summary>
-    private static Option<long?> CreateLimit(ServeKey key) =>
-        new(key.Option)
+    /// <summary>The option of a setting of the daemon, for one device.</summary>
+    /// <param name="perSecond">The value may end with /s.</param>
+    private static Option<long?> CreateLimit(Setting<long> setting, bool perSecond = false)
+    {
+        string option = ServeKey.Of(setting).Option;
+        return new Option<long?>(option)
         {
-            Description = key.Description,
-            HelpName = key.HelpName,
+            Description = setting.Description,
+            HelpName = setting.Form,
             CustomParser = result =>
             {
-                string text = result.Tokens[0].Value,
-                    size = text.EndsWith("/s", StringComparison.Ordinal) && key.HelpName == "SIZE" ? text[..^2] : text;
-                if (key.Complain(size) is not string advice)
-                    return Sizes.Parse(size);
-                result.AddError($"{key.Option} {text}: {advice}");
+                string text = result.Tokens[0].Value;
+                if (
+                    setting.TryParse(
+                        perSecond && text.EndsWith("/s", StringComparison.Ordinal) ? text[..^2] : text,
+                        out long limit
+                    )
+                )
+                    return limit;
+                result.AddError($"{option} {text}: give {setting.Expected}");
                 return null;
             },
         };
+    }
 
     private static Command Create(
         string name,

@@ -4,7 +4,7 @@ using Spectre.Console;
 
 namespace Blkring.Commands.Control;
 
-/// <summary>Devices of a daemon for people.</summary>
+/// <summary>The devices of a daemon as tables.</summary>
 internal static class DeviceText
 {
     private static readonly IAnsiConsole s_console = TextConsole.Create();
@@ -34,7 +34,7 @@ internal static class DeviceText
                 Count(device.Queues),
                 Count(device.RingPages),
                 device.Features.Count == 0 ? "-" : string.Join(' ', device.Features),
-                Shortened(device.Image)
+                Image(device)
             );
         }
         s_console.Write(table);
@@ -64,7 +64,7 @@ internal static class DeviceText
         foreach (DeviceReport device in after.Where(device => device.Statistics is not null))
         {
             DeviceStatistics now = device.Statistics!;
-            // A frontend that connected in between starts from zero.
+            // The counters of a frontend that connected in between start from zero.
             DeviceStatistics? earlier = before.FirstOrDefault(report => report.Device == device.Device)?.Statistics;
             string name = device.Device,
                 depth = Number(now.QueueDepthMean),
@@ -116,7 +116,8 @@ internal static class DeviceText
         if (limits.Iops > 0)
             yield return $"{limits.Iops} requests/s{(limits.IopsBurst > 0 ? $" and {limits.IopsBurst} at once" : "")}";
         if (limits.BytesPerSecond > 0)
-            yield return $"{Size(limits.BytesPerSecond)}/s{(limits.BytesBurst > 0 ? $" and {Size(limits.BytesBurst)} at once" : "")}";
+            yield return $"{Size(limits.BytesPerSecond)}/s"
+                + (limits.BytesBurst > 0 ? $" and {Size(limits.BytesBurst)} at once" : "");
     }
 
     private static string Size(long? bytes)
@@ -132,11 +133,9 @@ internal static class DeviceText
             + (unit == 0 ? "B" : "KMGT"[unit - 1] + "iB");
     }
 
-    // What follows the path is in other columns, or in --json.
-    private static string Shortened(string image) =>
-        image.IndexOf(" sectors,", StringComparison.Ordinal) is > 0 and int end
-            ? image[..image.LastIndexOf(',', end)]
-            : image;
+    // The length and the access are in other columns.
+    private static string Image(DeviceReport device) =>
+        device.ImagePath is { } path ? $"{(device.BlockDevice ? "block device" : "raw image")} {path}" : device.Image;
 
     private static string Count(int? value) => value?.ToString(CultureInfo.InvariantCulture) ?? "-";
 

@@ -2,12 +2,12 @@ using Blkring.Settings;
 
 namespace Blkring.Commands.Control;
 
-/// <summary>What the control socket may ask of the daemon. Called from several threads at once.</summary>
+/// <summary>The commands of the control socket. Called from several threads at once.</summary>
 internal interface IDeviceControl
 {
     IReadOnlyList<DeviceReport> List();
 
-    /// <param name="bytes">Null: as long as the image now is.</param>
+    /// <param name="bytes">Null for the length of the image.</param>
     void Resize(DeviceName device, long? bytes);
     void Pause(DeviceName device);
     void Resume(DeviceName device);
@@ -16,5 +16,5 @@ internal interface IDeviceControl
     void Limit(DeviceName device, LimitsReport change);
 }
 
-/// <summary>A request that cannot be carried out; the message is one line for the person who asked.</summary>
+/// <summary>A request that cannot be carried out; the message is one line for the user.</summary>
 internal sealed class ControlException(string message) : Exception(message);

@@ -8,12 +8,12 @@ internal static class ListCommand
     private static readonly ControlOptions s_options = new();
     private static readonly Option<bool> s_json = new("--json")
     {
-        Description = "Print a JSON array instead of the table",
+        Description = "Print a JSON array instead of a table.",
     };
 
     public static Command Create()
     {
-        Command command = new("list", "Shows the devices of a running daemon.") { s_json };
+        Command command = new("list", "Lists the devices of a running daemon.") { s_json };
         s_options.AddTo(command);
         command.SetAction(parsed =>
         {

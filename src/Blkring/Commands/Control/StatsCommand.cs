@@ -4,40 +4,40 @@ using System.Globalization;
 
 namespace Blkring.Commands.Control;
 
-/// <summary><c>blkring stats</c>: how fast devices are, from two looks at their counters.</summary>
+/// <summary><c>blkring stats</c>: the rates of devices, from two readings of their counters.</summary>
 internal static class StatsCommand
 {
     private const double StandardSeconds = 1,
-        MostSeconds = 86_400;
+        MaxSeconds = 86_400;
 
     private static readonly ControlOptions s_options = new();
 
     private static readonly Argument<string?> s_device = new("DEVICE")
     {
-        Description = "Only this device: 7/51712 or 7/xvda",
+        Description = "The only device to show: 7/xvda or 7/51712. [default: all connected devices]",
         Arity = ArgumentArity.ZeroOrOne,
     };
 
     private static readonly Option<double?> s_interval = new("--interval")
     {
-        Description = "Measure for this long, again and again until interrupted. Without it: one second, once",
-        HelpName = "S",
+        Description = "Measure repeatedly, for this many seconds each, until interrupted. [default: once, 1 s]",
+        HelpName = "SECONDS",
         CustomParser = result =>
         {
             string text = result.Tokens[0].Value;
             if (
                 double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double seconds)
-                && seconds is >= 0.1 and <= MostSeconds
+                && seconds is >= 0.1 and <= MaxSeconds
             )
                 return seconds;
-            result.AddError($"--interval {text}: give seconds from 0.1 to {MostSeconds:F0}");
+            result.AddError($"--interval {text}: give seconds from 0.1 to {MaxSeconds:F0}");
             return null;
         },
     };
 
     private static readonly Option<bool> s_json = new("--json")
     {
-        Description = "Print the counters as they are, in a JSON array, at once",
+        Description = "Print the counters at once, as a JSON array.",
     };
 
     public static Command Create()
@@ -45,9 +45,9 @@ internal static class StatsCommand
         Command command = new(
             "stats",
             """
-            Shows rates, latencies, queue depth and batches of the connected devices of a running daemon.
+            Shows rates, latencies, queue depth and batch sizes of the connected devices of a running daemon.
 
-            Rates are of the measured time; latencies, depth and batches are since the frontend connected.
+            Rates cover the measured time; latencies, depth and batch sizes cover the time since the guest connected.
             """
         )
         {
@@ -65,23 +65,23 @@ internal static class StatsCommand
         string? device = parsed.GetValue(s_device) is string text ? ControlOptions.ParseDevice(text).ToString() : null;
         if (parsed.GetValue(s_json))
         {
-            DeviceJson.Write(Look(parsed, device));
+            DeviceJson.Write(ReadDevices(parsed, device));
             return ExitCode.Ok;
         }
         double? interval = parsed.GetValue(s_interval);
         long startedAt = Stopwatch.GetTimestamp();
-        IReadOnlyList<DeviceReport> before = Look(parsed, device);
+        IReadOnlyList<DeviceReport> before = ReadDevices(parsed, device);
         do
         {
             Thread.Sleep(TimeSpan.FromSeconds(interval ?? StandardSeconds));
-            IReadOnlyList<DeviceReport> after = Look(parsed, device);
+            IReadOnlyList<DeviceReport> after = ReadDevices(parsed, device);
             DeviceText.WriteStatistics(before, after, Stopwatch.GetElapsedTime(startedAt).TotalSeconds);
             (before, startedAt) = (after, Stopwatch.GetTimestamp());
         } while (interval is not null);
         return ExitCode.Ok;
     }
 
-    private static IReadOnlyList<DeviceReport> Look(ParseResult parsed, string? device)
+    private static IReadOnlyList<DeviceReport> ReadDevices(ParseResult parsed, string? device)
     {
         IReadOnlyList<DeviceReport> devices =
             s_options.Ask(parsed, new ControlRequest { Command = ControlRequest.List }).Devices ?? [];

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Options;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// The daemon's life: lock, backend, control socket, and then what systemd wants to hear, in this order, and back.
+/// Starts the daemon: lock, backend, control socket, readiness, in this order; and stops it in reverse.
 /// </summary>
 internal sealed partial class BackendService(
     IOptions<ServeSettings> options,
@@ -25,9 +25,9 @@ internal sealed partial class BackendService(
     private Timer? _watchdog,
         _status;
     private string _lastStatus = "";
-    private bool _sick;
+    private bool _unresponsive;
 
-    /// <summary>Whether the last stop left no request under way.</summary>
+    /// <summary>Whether the last stop left no request in flight.</summary>
     public bool Drained { get; private set; }
 
     private string Name => RuntimeFolder.NameOf(_settings.Backend, _settings.Frontend);
@@ -36,10 +36,8 @@ internal sealed partial class BackendService(
     {
         _lock = new DirectoryLock(RuntimeFolder.Path, _settings.Backend, _settings.Frontend);
         _backend = open(_settings, logger);
-        string socket = _settings.ControlSocket is { Length: > 0 } path
-            ? path
-            : ControlSocketPath.Standard(_settings.Backend, _settings.Frontend);
-        // Before a guest's ring is touched: a socket that cannot be had ends this process.
+        string socket = _settings.ControlSocket;
+        // Before a guest's ring is touched: without its socket the daemon does not start.
         _control = ControlServer.Start(socket, _backend);
         try
         {
@@ -52,9 +50,9 @@ internal sealed partial class BackendService(
         }
         LogStarted(Name, socket);
         notifier.Ready(_lastStatus = StatusLine());
-        _status = new Timer(_ => TellStatus(), null, s_statusPeriod, s_statusPeriod);
+        _status = new Timer(_ => ReportStatus(), null, s_statusPeriod, s_statusPeriod);
         if (notifier.WatchdogPeriod is TimeSpan period)
-            _watchdog = new Timer(_ => FeedWatchdog(), null, period, period);
+            _watchdog = new Timer(_ => KeepAlive(), null, period, period);
     }
 
     public async Task StopAsync(CancellationToken cancellationToken)
@@ -67,15 +65,15 @@ internal sealed partial class BackendService(
             LogDraining(Name, _backend.DeviceCount);
             await _control.DisposeAsync().ConfigureAwait(false);
         }
-        Drained = _backend.Stop(TimeSpan.FromSeconds(_settings.DrainTimeoutSeconds));
+        Drained = _backend.Stop(_settings.DrainTimeout);
         if (!Drained)
-            LogNotDrained(Name, _settings.DrainTimeoutSeconds);
+            LogNotDrained(Name, _settings.DrainTimeout.TotalSeconds);
     }
 
     private string StatusLine() =>
         $"serving {Name}: {_backend!.DeviceCount} device{(_backend.DeviceCount == 1 ? "" : "s")}";
 
-    private void TellStatus()
+    private void ReportStatus()
     {
         string status = StatusLine();
         if (status == _lastStatus)
@@ -83,14 +81,14 @@ internal sealed partial class BackendService(
         notifier.Status(_lastStatus = status);
     }
 
-    // Without its food the watchdog ends this process, and systemd starts another, which takes the devices over.
-    private void FeedWatchdog()
+    // Without the keep-alive systemd kills this process and starts another, which takes the devices over.
+    private void KeepAlive()
     {
-        bool sick = !_backend!.IsHealthy;
-        if (sick && !_sick)
-            LogSick(Name);
-        _sick = sick;
-        if (!sick)
+        bool unresponsive = !_backend!.IsHealthy;
+        if (unresponsive && !_unresponsive)
+            LogUnresponsive(Name);
+        _unresponsive = unresponsive;
+        if (!unresponsive)
             notifier.Watchdog();
     }
 
@@ -98,7 +96,7 @@ internal sealed partial class BackendService(
     {
         _watchdog?.Dispose();
         _status?.Dispose();
-        // What is still under way keeps its memory until the process is gone.
+        // Requests in flight use the memory until the process has ended.
         if (Drained)
             _backend?.Dispose();
         _lock?.Dispose();
@@ -112,13 +110,13 @@ internal sealed partial class BackendService(
 
     [LoggerMessage(
         Level = LogLevel.Error,
-        Message = "{Name}: requests are still under way after {Seconds} s: a disk does not answer"
+        Message = "{Name}: requests still in flight after {Seconds} s: a disk does not respond"
     )]
-    private partial void LogNotDrained(string name, int seconds);
+    private partial void LogNotDrained(string name, double seconds);
 
     [LoggerMessage(
         Level = LogLevel.Error,
-        Message = "{Name}: the thread that watches xenstore hangs; the watchdog is left unfed"
+        Message = "{Name}: xenstore watch thread unresponsive; withholding the watchdog keep-alive"
     )]
-    private partial void LogSick(string name);
+    private partial void LogUnresponsive(string name);
 }

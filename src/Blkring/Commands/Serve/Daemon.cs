@@ -8,11 +8,11 @@ using Microsoft.Extensions.Options;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// The generic host around a backend. Apart from the command, so that others do not pay for loading it.
+/// The generic host around a backend. Apart from the command, so that other commands do not load it.
 /// </summary>
 internal static class Daemon
 {
-    // After the drain: closing devices and the log.
+    // Added to the drain timeout, to close devices and the log.
     private static readonly TimeSpan s_grace = TimeSpan.FromSeconds(10);
 
     /// <returns>An exit code of <see cref="ExitCode"/>.</returns>
@@ -20,16 +20,14 @@ internal static class Daemon
     {
         using SystemdNotifier notifier = SystemdNotifier.FromEnvironment();
         HostApplicationBuilder builder = new(new HostApplicationBuilderSettings { DisableDefaults = true });
-        AddLogging(builder.Logging, Enum.Parse<LogLevel>(settings.LogLevel, ignoreCase: true));
+        AddLogging(builder.Logging, settings.Values.Get(DaemonSettings.LogLevel));
         builder.Services.AddSingleton(Options.Create(settings));
         builder.Services.AddSingleton(open);
         builder.Services.AddSingleton(notifier);
         builder.Services.AddSingleton<IHostLifetime, SignalLifetime>();
         builder.Services.AddSingleton<BackendService>();
         builder.Services.AddHostedService(services => services.GetRequiredService<BackendService>());
-        builder.Services.Configure<HostOptions>(host =>
-            host.ShutdownTimeout = TimeSpan.FromSeconds(settings.DrainTimeoutSeconds) + s_grace
-        );
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = settings.DrainTimeout + s_grace);
 
         using IHost host = builder.Build();
         BackendService service = host.Services.GetRequiredService<BackendService>();
@@ -51,13 +49,13 @@ internal static class Daemon
     private static void AddLogging(ILoggingBuilder logging, LogLevel level)
     {
         logging.SetMinimumLevel(level);
-        // The host's own messages say nothing that ours do not.
+        // The host's own messages repeat ours.
         logging.AddFilter("Microsoft", LogLevel.None);
         logging.AddConsole(console =>
         {
             console.FormatterName = LineFormatter.FormatterName;
             console.LogToStandardErrorThreshold = LogLevel.Trace;
-            // A reader of the log that is stuck must not hold a thread that serves guests.
+            // A log reader that hangs must not block a thread that serves guests.
             console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite;
         });
         logging.Services.AddSingleton<ConsoleFormatter, LineFormatter>();

@@ -7,14 +7,14 @@ using Microsoft.Win32.SafeHandles;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// No two daemons serve the same device: a lock on the backend directory, held until the process ends, however it ends.
-/// A daemon for one domain shares the directory with those for others, and has a lock of its own.
+/// Keeps two daemons from serving the same device: a lock on the backend directory that the kernel releases when the
+/// process ends. A daemon for one domain takes a shared lock on the directory and an exclusive one on its domain.
 /// </summary>
 internal sealed class DirectoryLock : IDisposable
 {
     private readonly List<FileStream> _files = [];
 
-    /// <exception cref="UsageException">Another daemon has it, or the folder cannot be written.</exception>
+    /// <exception cref="UsageException">Another daemon has the lock, or the folder cannot be written.</exception>
     public DirectoryLock(string folder, string backend, int? frontend)
     {
         try
@@ -61,7 +61,7 @@ internal sealed class DirectoryLock : IDisposable
         {
             return new FileStream(path, FileMode.OpenOrCreate, access, share);
         }
-        // EWOULDBLOCK of flock(2), as the runtime tells it.
+        // EWOULDBLOCK of flock(2), as the runtime reports it.
         catch (IOException e)
             when (e is not (DirectoryNotFoundException or PathTooLongException or FileNotFoundException)
                 && File.Exists(path)
@@ -83,7 +83,7 @@ internal sealed class DirectoryLock : IDisposable
         file.Flush();
     }
 
-    // Opened by the system call: FileStream takes a lock of its own, whatever it may share.
+    // Opened by the system call, because FileStream takes a lock of its own.
     private static string ProcessIn(string path)
     {
         using SafeFileHandle file = new(Libc.Open(path, Libc.O_RDONLY), ownsHandle: true);

@@ -3,20 +3,20 @@ using Blkring.Settings;
 
 namespace Blkring.Commands.Serve;
 
-/// <summary>What serves the guests, as the daemon around it sees it.</summary>
+/// <summary>The part of the daemon that serves guests.</summary>
 internal interface IBackend : IDeviceControl, IDisposable
 {
     void Start();
 
     /// <summary>Drains all devices.</summary>
-    /// <returns>False when requests were still under way after <paramref name="timeout"/>.</returns>
+    /// <returns>False when requests were still in flight after <paramref name="timeout"/>.</returns>
     bool Stop(TimeSpan timeout);
 
-    /// <summary>False when the thread that watches xenstore has not come round for too long.</summary>
+    /// <summary>False when the thread that watches xenstore is unresponsive.</summary>
     bool IsHealthy { get; }
 
     int DeviceCount { get; }
 }
 
-/// <summary>Opens what a daemon of these settings serves with.</summary>
+/// <summary>Opens the backend for these settings.</summary>
 internal delegate IBackend OpenBackend(ServeSettings settings, Microsoft.Extensions.Logging.ILogger logger);

@@ -6,14 +6,14 @@ using Microsoft.Extensions.Logging.Console;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// One line an entry. For the journal, which has its own clock, a priority (sd-daemon(3)) and the message; for anything
-/// else the time, the level and the message.
+/// One line per entry. For the journal, which has its own clock: a priority (sd-daemon(3)) and the message. Otherwise:
+/// the time, the level and the message.
 /// </summary>
 internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
 {
     public const string FormatterName = "blkring";
 
-    // systemd sets it for what is connected to the journal.
+    // systemd sets it if the output goes to the journal.
     private readonly bool _journal = !string.IsNullOrEmpty(Environment.GetEnvironmentVariable("JOURNAL_STREAM"));
 
     public override void Write<TState>(
@@ -42,7 +42,7 @@ internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
         textWriter.Write('\n');
     }
 
-    // Some of it was written by guests: no line of theirs may look like one of ours, and no terminal obeys them.
+    // Guests wrote some of it: it must not look like a line of its own or control a terminal.
     private static string OnOneLine(string message) =>
         message.Any(char.IsControl) ? new string([.. message.Select(c => char.IsControl(c) ? ' ' : c)]) : message;
 }

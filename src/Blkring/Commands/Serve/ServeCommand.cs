@@ -8,18 +8,18 @@ internal static class ServeCommand
 {
     private static readonly Option<string?> s_config = new("--config")
     {
-        Description = $"The configuration file. Without it: {ServeConfiguration.StandardFile}, when it exists",
+        Description = $"The configuration file. [default: {ServeConfiguration.StandardFile} if it exists]",
         HelpName = "FILE",
     };
 
     private static readonly Option<bool> s_checkConfig = new("--check-config")
     {
-        Description = "Print the effective configuration and where each value comes from, and end",
+        Description = "Print the effective configuration and the source of each value, then exit.",
     };
 
     private static readonly Option<bool> s_json = new("--json")
     {
-        Description = "With --check-config: one JSON object instead of the table",
+        Description = "With --check-config: print one JSON object instead of a table.",
     };
 
     private static readonly (ServeKey Key, Option<string?> Option)[] s_keys =
@@ -34,14 +34,18 @@ internal static class ServeCommand
             $"""
             Serves the disks of Xen guests: every device that appears in a backend directory of xenstore.
 
-            Each option is also a key of the configuration file, as "MaxQueues", and of the environment, as
-            {ServeConfiguration.EnvironmentPrefix}MAXQUEUES. Options win over the environment, which wins over the file.
+            Each option can also be set in the configuration file ("MaxQueues": 4) and in the environment
+            ({ServeConfiguration.EnvironmentPrefix}MAXQUEUES=4). Options override the environment, which overrides the
+            file.
 
-            It ends at SIGTERM, SIGINT or SIGHUP, when all requests under way are answered; a second signal does not wait.
+            On SIGTERM, SIGINT or SIGHUP the daemon completes all requests in flight and exits. A second signal exits
+            at once.
 
             Exit codes:
-              0  drained and ended    1  something failed, or requests were still under way
-              2  the configuration is wrong, or another daemon serves this    3  no Xen, or a library of it is missing
+              0  exited with all requests complete
+              1  failed, or requests were still in flight
+              2  the configuration is invalid, or another daemon serves the same devices
+              3  Xen or one of its libraries is missing
             """
         )
         {
@@ -57,11 +61,10 @@ internal static class ServeCommand
 
     private static Option<string?> CreateOption(ServeKey key)
     {
-        string standard = key.Default.Length == 0 ? "" : $" [default: {key.Default}]";
-        Option<string?> option = new(key.Option) { Description = key.Description + standard, HelpName = key.HelpName };
+        Option<string?> option = new(key.Option) { Description = key.Help, HelpName = key.Setting.Form };
         option.Validators.Add(result =>
         {
-            if (result.Tokens is [var token] && key.Complain(token.Value) is string advice)
+            if (result.Tokens is [var token] && key.Validate(token.Value) is string advice)
                 result.AddError($"{key.Option} {token.Value}: {advice}");
         });
         return option;
@@ -72,7 +75,7 @@ internal static class ServeCommand
         bool check = parsed.GetValue(s_checkConfig),
             json = parsed.GetValue(s_json);
         if (json && !check)
-            throw new UsageException("--json means nothing without --check-config: leave it out");
+            throw new UsageException("--json has no effect without --check-config: leave it out");
 
         Dictionary<string, string?> options = s_keys
             .Where(pair => parsed.GetValue(pair.Option) is not null)

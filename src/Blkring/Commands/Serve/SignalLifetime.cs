@@ -4,8 +4,8 @@ using Microsoft.Extensions.Hosting;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// SIGTERM, SIGINT or SIGHUP: the daemon drains and leaves. The second one does not wait: the process ends with 128 +
-/// signal.
+/// On SIGTERM, SIGINT or SIGHUP the daemon drains its devices and exits. A second signal ends the process at once, with
+/// 128 + signal.
 /// </summary>
 internal sealed class SignalLifetime(IHostApplicationLifetime application) : IHostLifetime, IDisposable
 {

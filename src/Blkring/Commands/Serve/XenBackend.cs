@@ -1,38 +1,36 @@
 using Blkring.Commands.Control;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Hypervisor;
-using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
 using Blkring.Engine.Xen;
 using Blkring.Engine.Xenbus;
-using Blkring.Interop;
 using Blkring.Settings;
 using Microsoft.Extensions.Logging;
 
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// The engine under Xen: settings become its options, and its devices the reports of the control socket.
+/// The engine under Xen: derives its options from the settings, and reports its devices to the control socket.
 /// </summary>
 internal sealed partial class XenBackend : IBackend
 {
     private readonly ILogger _log;
     private readonly ReactorPool _reactors;
     private readonly XenbusBackend _backend;
-    private int _told;
+    private int _engineLogged;
 
     private XenBackend(ServeSettings settings, XenHypervisor hypervisor, ILogger logger)
     {
         _log = logger;
-        _reactors = new ReactorPool(ReactorsOf(settings, TellEngine));
+        _reactors = new ReactorPool(ReactorPoolOptions.Of(settings.Values) with { Started = LogEngineOnce });
         _backend = new XenbusBackend(BackendOf(settings), XenstoreConnection.Open, hypervisor, _reactors, logger);
     }
 
     /// <summary>
-    /// Asks the libraries, and not the presence of device files, whether there is Xen: there are others that implement
-    /// them.
+    /// Asks Xen's libraries whether there is Xen, not the device files: other implementations of the libraries have
+    /// none.
     /// </summary>
-    /// <exception cref="XenMissingException">There is none.</exception>
+    /// <exception cref="XenMissingException">Xen or one of its libraries is missing.</exception>
     public static IBackend Open(ServeSettings settings, ILogger logger)
     {
         try
@@ -58,7 +56,7 @@ internal sealed partial class XenBackend : IBackend
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new UsageException(
-                $"the journals in {RuntimeFolder.Path} cannot be kept: {e.Message}; run this as root, or set RUNTIME_DIRECTORY"
+                $"cannot keep journals in {RuntimeFolder.Path}: {e.Message}; run this as root, or set RUNTIME_DIRECTORY"
             );
         }
     }
@@ -98,14 +96,14 @@ internal sealed partial class XenBackend : IBackend
         }
         catch (XenbusCommandException e)
         {
-            throw new ControlException(e.Message);
+            throw new ControlException(Advice.Explain(e.Error));
         }
     }
 
-    // All threads of a process get the same from the kernel, and guests cause threads: one line is enough.
-    private void TellEngine(Reactor reactor)
+    // The kernel treats all threads of a process alike, and guests cause threads to start: one line is enough.
+    private void LogEngineOnce(Reactor reactor)
     {
-        if (Interlocked.Exchange(ref _told, 1) == 1)
+        if (Interlocked.Exchange(ref _engineLogged, 1) == 1)
             return;
         string engine = reactor.Describe();
         if (reactor.UsesIoUring)
@@ -114,51 +112,14 @@ internal sealed partial class XenBackend : IBackend
             LogSlowEngine(engine);
     }
 
-    private static ReactorPoolOptions ReactorsOf(ServeSettings settings, Action<Reactor> started)
-    {
-        IReadOnlyList<int> cpus = CpuList.Parse(settings.Cpus);
-        int count = cpus.Count > 0 ? cpus.Count : CpuAffinity.Allowed().Length;
-        return new ReactorPoolOptions
-        {
-            Threads = settings.IoThreads ?? Math.Min(count, ServeKey.DefaultMaxIoThreads),
-            ThreadPerQueue = settings.ThreadsPerQueue == ThreadChoice.Dedicated,
-            Cpus = cpus,
-            Started = started,
-            Reactor = new ReactorOptions { PollWindow = TimeSpan.FromMicroseconds(settings.PollWindowMicroseconds) },
-        };
-    }
-
     private static BackendOptions BackendOf(ServeSettings settings) =>
         new()
         {
             Directory = settings.Backend,
             Frontend = settings.Frontend is int domain ? new DomainId((ushort)domain) : null,
             JournalFolder = RuntimeFolder.JournalsOf(settings.Backend),
-            Device = id => DeviceOf(settings.ForDevice(new DeviceName(id.Frontend, id.Number))),
-        };
-
-    private static DeviceOptions DeviceOf(DeviceSettings settings) =>
-        new()
-        {
-            Cache = settings.Cache switch
-            {
-                CacheChoice.Writeback => CacheMode.Writeback,
-                CacheChoice.Writethrough => CacheMode.Writethrough,
-                _ => CacheMode.None,
-            },
-            MaxQueues = settings.MaxQueues,
-            MaxRingPageOrder = settings.MaxRingPageOrder,
-            MaxIndirectSegments = settings.MaxIndirectSegments,
-            GrantMode = settings.Grants switch
-            {
-                GrantChoice.Copy => GrantMode.Copy,
-                GrantChoice.Map => GrantMode.Map,
-                GrantChoice.Persistent => GrantMode.Persistent,
-                _ => null,
-            },
-            NativeSectors = settings.NativeSectors,
-            Lock = settings.Lock,
-            Limits = settings.Limits,
+            Advice = Advice.For,
+            Device = id => settings.OptionsOf(new DeviceName(id.Frontend, id.Number)),
         };
 
     private static DeviceReport Report(DeviceStatus device) =>
@@ -167,6 +128,8 @@ internal sealed partial class XenBackend : IBackend
             Device = device.Id.ToString(),
             Name = DeviceName.NameOf(device.Id.Number),
             Image = device.Image ?? "",
+            ImagePath = device.ImagePath,
+            BlockDevice = device.IsBlockDevice,
             State =
                 device.IsPaused ? "paused"
                 : device.IsStopping ? "stopping"
@@ -183,7 +146,8 @@ internal sealed partial class XenBackend : IBackend
                 device.LastError
                 ?? (
                     device.IsOrphan
-                        ? "xenstore came back without this device: it is served on until its keys come back or the daemon ends"
+                        ? "xenstore was restarted without this device: it stays connected until its keys return or "
+                            + "the daemon exits"
                         : null
                 ),
             Statistics = device.IsConnected
@@ -191,25 +155,28 @@ internal sealed partial class XenBackend : IBackend
                 : null,
         };
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "disk I/O by {Engine}")]
+    [LoggerMessage(Level = LogLevel.Information, Message = "I/O engine: {Engine}")]
     private partial void LogEngine(string engine);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "disk I/O by {Engine}: disks are much slower so")]
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "io_uring unavailable ({Engine}); using synchronous I/O, expect lower throughput"
+    )]
     private partial void LogSlowEngine(string engine);
 
     private static string NameOf(XenbusState state) => state.ToString().ToLowerInvariant();
 
     private static IEnumerable<string> FeaturesOf(IReadOnlyDictionary<string, string> keys)
     {
-        if (keys.GetValueOrDefault("feature-flush-cache") == "1")
+        if (keys.GetValueOrDefault(XenstoreKeys.FeatureFlushCache) == "1")
             yield return "flush";
-        if (keys.GetValueOrDefault("feature-barrier") == "1")
+        if (keys.GetValueOrDefault(XenstoreKeys.FeatureBarrier) == "1")
             yield return "barrier";
-        if (keys.GetValueOrDefault("feature-discard") == "1")
+        if (keys.GetValueOrDefault(XenstoreKeys.FeatureDiscard) == "1")
             yield return "discard";
-        if (keys.GetValueOrDefault("feature-persistent") == "1")
+        if (keys.GetValueOrDefault(XenstoreKeys.FeaturePersistent) == "1")
             yield return "persistent";
-        if (keys.TryGetValue("feature-max-indirect-segments", out string? segments))
+        if (keys.TryGetValue(XenstoreKeys.MaxIndirectSegments, out string? segments))
             yield return $"indirect:{segments}";
     }
 }

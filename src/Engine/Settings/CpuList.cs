@@ -1,24 +1,18 @@
 using System.Globalization;
 
-namespace Blkring.Settings;
+namespace Blkring.Engine.Settings;
 
 /// <summary>Lists of CPUs as the kernel writes them: 0,2-3.</summary>
 internal static class CpuList
 {
-    /// <summary>No kernel is built for more.</summary>
+    /// <summary>Linux can be configured for at most 8192 CPUs.</summary>
     private const int MaxCpu = 8191;
 
-    public static string? Complain(string text) => TryParse(text, out _) ? null : "give CPU numbers and ranges: 0,2-3";
-
-    /// <summary>Ascending as written; empty for an empty text.</summary>
-    public static IReadOnlyList<int> Parse(string text) =>
-        text.Length == 0 ? []
-        : TryParse(text, out List<int> cpus) ? cpus
-        : throw new FormatException($"'{text}' is no list of CPUs");
-
-    private static bool TryParse(string text, out List<int> cpus)
+    /// <param name="cpus">In the order of the text, each once.</param>
+    public static bool TryParse(string text, out IReadOnlyList<int> cpus)
     {
-        cpus = [];
+        List<int> list = [];
+        cpus = list;
         foreach (string part in text.Split(','))
         {
             string[] ends = part.Split('-');
@@ -30,8 +24,8 @@ internal static class CpuList
             )
                 return false;
             for (int cpu = first; cpu <= last; cpu++)
-                if (!cpus.Contains(cpu))
-                    cpus.Add(cpu);
+                if (!list.Contains(cpu))
+                    list.Add(cpu);
         }
         return true;
     }

@@ -1,0 +1,89 @@
+using System.Collections.Frozen;
+using Blkring.Engine.Errors;
+using Blkring.Engine.Xenbus;
+
+namespace Blkring.Settings;
+
+/// <summary>
+/// What an administrator can do about an error of the engine, in the words of the configuration, which the engine does
+/// not know. The engine's message says what is wrong.
+/// </summary>
+internal static class Advice
+{
+    private static readonly FrozenDictionary<ErrorCode, string> s_byCode = new Dictionary<ErrorCode, string>
+    {
+        [ErrorCode.ImageInUse] =
+            $"to share it on purpose, set {DeviceSettings.Lock.Name} to 'no' for each of its devices",
+        [ErrorCode.ImageWithoutDirectIo] = $"set {DeviceSettings.Cache.Name} to 'none' or 'writeback'",
+        [ErrorCode.GrantModeIgnored] =
+            $"set {DeviceSettings.Cache.Name} to 'writeback', or leave {DeviceSettings.Grants.Name} at 'auto' "
+            + "(see docs/deploy.md)",
+        [ErrorCode.JournalUnusable] =
+            $"check the free space and the permissions of {RuntimeFolder.Path}; if another version of the daemon left "
+            + "requests in flight, detach the device and attach it again",
+        [ErrorCode.RequestsUnderWay] = "check the disk: the kernel log of this host may say why it does not respond",
+        [ErrorCode.DeviceBusy] = "check the disk: the kernel log of this host may say why it does not respond",
+        [ErrorCode.DeviceUnknown] = "see 'blkring list'",
+    }.ToFrozenDictionary();
+
+    /// <summary>The codes whose message says what to do, or that only the guest can do anything about.</summary>
+    public static readonly FrozenSet<ErrorCode> NotNeeded = FrozenSet.Create(
+        ErrorCode.Unexpected,
+        // The message names the command or the key.
+        ErrorCode.ImagePathEmpty,
+        ErrorCode.ImagePathRelative,
+        ErrorCode.ImageMissing,
+        ErrorCode.ImageNotReadable,
+        ErrorCode.ImageNotWritable,
+        ErrorCode.ImageNotOpened,
+        ErrorCode.ImageWrongType,
+        ErrorCode.ImageEmpty,
+        ErrorCode.ImageTooSmall,
+        ErrorCode.ImageMisaligned,
+        ErrorCode.ImageLengthUnknown,
+        ErrorCode.FrontendKeyMissing,
+        ErrorCode.FrontendKeyWrong,
+        ErrorCode.ImageKeyWrong,
+        ErrorCode.ImageFormatUnsupported,
+        ErrorCode.MediumMissing,
+        ErrorCode.DriveLeftEmpty,
+        // The guest's driver.
+        ErrorCode.ConnectFailed,
+        ErrorCode.KeyMissing,
+        ErrorCode.KeyNotANumber,
+        ErrorCode.KeyOutOfRange,
+        ErrorCode.ProtocolUnknown,
+        ErrorCode.RingSizeUnsupported,
+        ErrorCode.RingMissing,
+        ErrorCode.DomainMissing,
+        ErrorCode.GrantLimitRefused,
+        ErrorCode.GrantsNotMapped,
+        ErrorCode.EventChannelNotBound,
+        ErrorCode.RingBroken,
+        // Commands.
+        ErrorCode.DeviceGone,
+        ErrorCode.DeviceNotConnected,
+        ErrorCode.DeviceWithoutImage,
+        ErrorCode.MediumFixed,
+        // The message names the package, the module or the service.
+        ErrorCode.StoreLibraryMissing,
+        ErrorCode.StoreAccessDenied,
+        ErrorCode.StoreNotRunning,
+        ErrorCode.StoreDisconnected,
+        ErrorCode.StoreCallFailed,
+        ErrorCode.StoreBusy,
+        ErrorCode.XenLibraryMissing,
+        ErrorCode.XenDeviceRefused,
+        ErrorCode.GrantCopyUnsupported
+    );
+
+    /// <returns>The error's message, with the advice if there is any.</returns>
+    public static string Explain(EngineError error) =>
+        For(error) is { } advice ? $"{error.Message}; {advice}" : error.Message;
+
+    /// <returns>Null if the message needs none.</returns>
+    public static string? For(EngineError error) => s_byCode.GetValueOrDefault(error.Code);
+
+    /// <summary>The codes that have advice.</summary>
+    public static IEnumerable<ErrorCode> Given => s_byCode.Keys;
+}

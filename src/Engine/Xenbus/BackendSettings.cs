@@ -1,0 +1,31 @@
+using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Settings;
+
+namespace Blkring.Engine.Xenbus;
+
+/// <summary>The settings of a backend: which devices it serves.</summary>
+public static class BackendSettings
+{
+    private const int MaxDirectoryLength = 32;
+
+    public static readonly Setting<string> Backend = Setting.Text(
+        "Backend",
+        "NAME",
+        "vbd3",
+        IsDirectory,
+        "a name of letters, digits, '-' and '_', as xenstore has it below backend/",
+        "The backend directory of xenstore to serve: vbd3 (xl's backendtype=tap), qdisk, vbd or any other name."
+    );
+
+    public static readonly Setting<int?> Frontend = Setting.OptionalNumber(
+        "Frontend",
+        min: 0,
+        DomainId.FirstReserved - 1,
+        withoutValue: "all domains",
+        "Serve this domain only, so that several backends can share a directory.",
+        form: "DOMID"
+    );
+
+    internal static bool IsDirectory(string name) =>
+        name.Length is > 0 and <= MaxDirectoryLength && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_');
+}
