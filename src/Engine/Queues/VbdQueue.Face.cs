@@ -80,7 +80,7 @@ public abstract unsafe class VbdQueue : IDisposable
     public virtual bool HoldsIdleGrants => false;
 
     /// <summary>
-    /// Between turns: unmaps pages that no request has used for <see cref="VbdQueueOptions.PersistentIdle"/>.
+    /// Between turns: unmaps pages that no request has used for <see cref="ServingOptions.PersistentIdle"/>.
     /// </summary>
     /// <param name="now">A Stopwatch timestamp.</param>
     public virtual void ReleaseIdleGrants(long now) { }

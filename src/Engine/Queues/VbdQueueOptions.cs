@@ -5,38 +5,19 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Engine.Queues;
 
 /// <summary>How a queue is sized and what it may do; fixed at connect.</summary>
-public sealed record VbdQueueOptions
+public sealed record VbdQueueOptions : ServingOptions
 {
+    public VbdQueueOptions() { }
+
+    /// <summary>A queue of a device that is served with these options.</summary>
+    public VbdQueueOptions(ServingOptions device)
+        : base(device) { }
+
     /// <summary>Pages of the ring: 1, 2, 4, 8 or 16.</summary>
     public int RingPages { get; init; } = 1;
 
     /// <summary>The frontend's domain: whose grants the copies name.</summary>
     public DomainId Frontend { get; init; }
-
-    /// <summary>Everything but READ is refused (B6), also when the disk itself could be written.</summary>
-    public bool ReadOnly { get; init; }
-
-    /// <summary>
-    /// Slots, when fewer than the ring has entries are wanted to save memory (44 KiB each); null for all (B1).
-    /// </summary>
-    public int? MaxInFlight { get; init; }
-
-    /// <summary>
-    /// Segments of an INDIRECT request (feature-max-indirect-segments); 0 does not offer it. At most 4096.
-    /// </summary>
-    public int MaxIndirectSegments { get; init; }
-
-    /// <summary>
-    /// Memory that INDIRECT requests share for their segments and data: when it is lent out they wait, in order. Never
-    /// less than one of the longest needs, never more than one for each slot.
-    /// </summary>
-    public int IndirectMemoryBytes { get; init; } = DefaultIndirectMemoryBytes;
-
-    /// <summary>
-    /// Seven requests of 1 MiB or a hundred of 64 KiB at a time: enough for a fast disk, and a quarter of what a full
-    /// page of them would take.
-    /// </summary>
-    internal const int DefaultIndirectMemoryBytes = 8 << 20;
 
     /// <summary>The kernel registers at most 1 GiB in one piece, the slots' own buffers included.</summary>
     private const int MaxIndirectMemoryBytes = 1 << 29;
@@ -44,33 +25,12 @@ public sealed record VbdQueueOptions
     /// <summary>BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST pages of segments.</summary>
     public const int IndirectSegmentsLimit = 4096;
 
-    /// <summary>How the guest's pages are reached: what <see cref="GrantModes.ForFrontend"/> says.</summary>
-    public GrantMode GrantMode { get; init; }
-
-    /// <summary>
-    /// Pages that stay mapped with persistent grants, at most; null for a ring of requests of the usual lengths, and at
-    /// least 1056, which is what Linux keeps. Requests wait, in order, while those in flight use all of them.
-    /// </summary>
-    public int? MaxPersistentGrants { get; init; }
-
-    /// <summary>A page that no request used for so long is unmapped.</summary>
-    public TimeSpan PersistentIdle { get; init; } = DefaultPersistentIdle;
-    internal static readonly TimeSpan DefaultPersistentIdle = TimeSpan.FromSeconds(60);
     private const int LeastPersistentGrants = 1056;
-
-    /// <summary>
-    /// The frontend was told the disk's own sector size, not 512: requests that are not whole blocks are errors, where
-    /// else they go by way of reading and writing whole ones.
-    /// </summary>
-    public bool NativeSectors { get; init; }
 
     /// <summary>
     /// WRITE_BARRIER is offered: not where the device has several rings, for a barrier orders one alone.
     /// </summary>
     public bool Barriers { get; init; } = true;
-
-    /// <summary>The device's limits, shared by its queues; null for none, ever.</summary>
-    public Throttle? Throttle { get; init; }
 
     /// <summary>
     /// Where the slots live when they are to survive the process; the queue's own from here on. Null keeps them in its

@@ -206,21 +206,13 @@ public sealed class Vbd(
         string.Create(CultureInfo.InvariantCulture, $"{path}-{number}");
 
     private VbdQueueOptions QueueOptions(VbdConnection connection, int pages) =>
-        new()
+        new(_options)
         {
             RingPages = pages,
             Frontend = connection.Frontend,
             TakesOver = connection.Takeover,
-            ReadOnly = _options.ReadOnly,
-            MaxInFlight = _options.MaxInFlight,
-            Throttle = _options.Throttle,
-            MaxIndirectSegments = _options.MaxIndirectSegments,
-            IndirectMemoryBytes = _options.IndirectMemoryBytes,
             GrantMode = GrantModes.ForFrontend(_options.GrantMode, connection.PersistentGrants),
-            MaxPersistentGrants = _options.MaxPersistentGrants,
-            NativeSectors = _options.NativeSectors,
             Barriers = connection.Rings.Count == 1,
-            PersistentIdle = _options.PersistentIdle,
         };
 
     /// <summary>

@@ -67,7 +67,7 @@ public sealed record DeviceOptions
     /// </summary>
     public bool Lock { get; init; } = DeviceSettings.Lock.Default;
 
-    /// <summary>See <see cref="VbdQueueOptions.MaxInFlight"/>.</summary>
+    /// <summary>See <see cref="ServingOptions.MaxInFlight"/>.</summary>
     public int? MaxInFlight { get; init; }
 
     /// <summary>False: writes are refused whatever the toolstack's <c>mode</c> says.</summary>

@@ -1,6 +1,7 @@
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Settings;
+using Blkring.Engine.Vbds;
 
 namespace Blkring.Engine.Xenbus;
 
@@ -52,7 +53,7 @@ public static class DeviceSettings
         "MaxIndirectSegments",
         min: 0,
         VbdQueueOptions.IndirectSegmentsLimit,
-        defaultValue: 256,
+        VbdOptions.DefaultIndirectSegments,
         "The number of segments per indirect request. 0 does not offer indirect requests."
     );
 
