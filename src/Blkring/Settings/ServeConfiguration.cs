@@ -9,7 +9,7 @@ using Microsoft.Extensions.Configuration.Memory;
 
 namespace Blkring.Settings;
 
-/// <param name="Source">default, file PATH, environment NAME, or option --NAME</param>
+/// <param name="Source">default, file PATH, environment NAME, or option --NAME.</param>
 internal sealed record EffectiveValue(string Key, string Value, string Source);
 
 /// <summary>
@@ -90,8 +90,8 @@ internal sealed class ServeConfiguration
                     : $"the configuration {file} cannot be read: {reason}"
             );
         }
-        // The provider wraps the parser's exception in some versions, and reports keys that come twice with one of its
-        // own.
+        // The provider wraps the parser's exception in some versions, and reports duplicate keys with an exception of
+        // its own.
         catch (Exception e) when (e is JsonException or FormatException or InvalidDataException)
         {
             _problems.Add(
@@ -104,7 +104,7 @@ internal sealed class ServeConfiguration
 
         static JsonException? FindJsonException(Exception? e) =>
             e is null or JsonException ? e as JsonException : FindJsonException(e.InnerException);
-        // What follows repeats the place.
+        // The rest of the message repeats the place.
         static string FirstSentence(string message) => message.Split(" LineNumber:")[0];
     }
 
@@ -250,7 +250,7 @@ internal sealed class ServeConfiguration
                 (string Path, string? Value)[] below = [.. LeavesBelow(path)];
                 foreach ((string Path, string? Value) leaf in below)
                     yield return leaf;
-                // A value above others is one too: "Cache": "none" in one place and "Cache": { … } in the environment.
+                // A section may have a value as well: BLKRING_CACHE beside BLKRING_CACHE__0.
                 if (Provider.TryGet(path, out string? value) && (below.Length == 0 || value is not null))
                     yield return (path, value);
             }

@@ -102,20 +102,30 @@ internal sealed partial class BackendService(
         _lock?.Dispose();
     }
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "{Name}: control socket {Socket}")]
+    [LoggerMessage(
+        Level = LogLevel.Information,
+        EventName = "daemon-started",
+        Message = "{Name}: control socket {Socket}"
+    )]
     private partial void LogStarted(string name, string socket);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "{Name}: draining {Count} device(s)")]
+    [LoggerMessage(
+        Level = LogLevel.Information,
+        EventName = "daemon-draining",
+        Message = "{Name}: draining {Count} device(s)"
+    )]
     private partial void LogDraining(string name, int count);
 
     [LoggerMessage(
         Level = LogLevel.Error,
+        EventName = "daemon-not-drained",
         Message = "{Name}: requests still in flight after {Seconds} s: a disk does not respond"
     )]
     private partial void LogNotDrained(string name, double seconds);
 
     [LoggerMessage(
         Level = LogLevel.Error,
+        EventName = "store-watch-unresponsive",
         Message = "{Name}: xenstore watch thread unresponsive; withholding the watchdog keep-alive"
     )]
     private partial void LogUnresponsive(string name);

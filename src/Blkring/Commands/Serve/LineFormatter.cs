@@ -6,8 +6,8 @@ using Microsoft.Extensions.Logging.Console;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// One line per entry. For the journal, which has its own clock: a priority (sd-daemon(3)) and the message. Otherwise:
-/// the time, the level and the message.
+/// One line per entry. For the journal, which has its own clock: a priority (sd-daemon(3)), the name of the event
+/// and the message. Otherwise: the time and the level first.
 /// </summary>
 internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
 {
@@ -23,6 +23,8 @@ internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
     )
     {
         string message = logEntry.Formatter(logEntry.State, logEntry.Exception);
+        if (logEntry.EventId.Name is { Length: > 0 } name)
+            message = $"{name}: {message}";
         if (logEntry.Exception is Exception e)
             message += $": {e.GetType().Name}: {e.Message}";
         (int priority, string level) = logEntry.LogLevel switch

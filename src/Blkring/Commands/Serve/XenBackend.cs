@@ -155,11 +155,12 @@ internal sealed partial class XenBackend : IBackend
                 : null,
         };
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "I/O engine: {Engine}")]
+    [LoggerMessage(Level = LogLevel.Information, EventName = "io-engine", Message = "I/O engine: {Engine}")]
     private partial void LogEngine(string engine);
 
     [LoggerMessage(
         Level = LogLevel.Warning,
+        EventName = "io-engine-slow",
         Message = "io_uring unavailable ({Engine}); using synchronous I/O, expect lower throughput"
     )]
     private partial void LogSlowEngine(string engine);
