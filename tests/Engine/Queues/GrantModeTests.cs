@@ -6,9 +6,9 @@ using Blkring.Engine.Reactors;
 using Blkring.Engine.Telemetry;
 using Blkring.Engine.Tests.Kit;
 using Blkring.Engine.Vbds;
-using Blkring.Engine.Xenbus;
 using Blkring.Interop;
 using Blkring.Loopback;
+using DeviceSettings = Blkring.Engine.Xenbus.DeviceSettings;
 
 namespace Blkring.Engine.Tests.Queues;
 
