@@ -8,7 +8,7 @@ namespace Blkring.Engine.Disks;
 /// <b>A further kind of disk</b> needs one file with two types: a subclass of this class, and a struct that implements
 /// <see cref="IDiskIo"/>, its data plane, which <see cref="Accept{TResult}"/> hands to the <see cref="IDiskVisitor{TResult}"/>.
 /// The queue is then compiled for that struct, so nothing else has to know it; what opens the disk (for the daemon,
-/// Device.Image.cs of Xenbus) creates an instance. <see cref="NullDisk"/> is the smallest example,
+/// DeviceDisk of Xenbus) creates an instance. <see cref="NullDisk"/> is the smallest example,
 /// <see cref="MemoryDisk"/> one that transfers data, <see cref="FileDisk"/> with <see cref="FileDiskIo"/> one that
 /// completes later.
 /// <para>

@@ -76,7 +76,7 @@ public sealed class FileDisk : Disk
     /// come after them. On a file system without locks, nothing is locked and nothing is refused.
     /// </summary>
     /// <exception cref="ImageException">
-    /// Another process held it for the whole <paramref name="timeout"/>: <see cref="ImageError.InUse"/>.
+    /// Another process held it for the whole <paramref name="timeout"/>: <see cref="ImageException.InUse"/>.
     /// </exception>
     public void Lock(TimeSpan timeout) => _image.Lock(timeout);
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Blkring.Engine.Errors;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Disks;
@@ -73,7 +74,12 @@ internal sealed class ImageFile : IDisposable
         ulong length = 0;
         int error = Libc.Ioctl(Descriptor.Value, Libc.BLKGETSIZE64, &length);
         return error < 0
-            ? throw new ImageException($"the length of {Path} cannot be read (BLKGETSIZE64): {Errno.Describe(-error)}")
+            ? throw ImageException.Of(
+                ErrorCode.ImageLengthUnknown,
+                Path,
+                $"the length of {Path} cannot be read (BLKGETSIZE64): {Errno.Describe(-error)}",
+                -error
+            )
             : (long)length;
     }
 
@@ -88,7 +94,7 @@ internal sealed class ImageFile : IDisposable
             if (error != -Errno.EAGAIN && error != -Errno.EINTR)
                 return;
             if (Stopwatch.GetElapsedTime(start) >= timeout)
-                throw ImageException.IsInUse(Path, ReadOnly);
+                throw ImageException.HeldByOther(Path, ReadOnly);
             Thread.Sleep(s_lockRetryInterval);
         }
     }
@@ -104,9 +110,10 @@ internal sealed class ImageFile : IDisposable
     {
         if (string.IsNullOrEmpty(path))
         {
-            throw new ImageException(
-                "the image path is empty: name a raw image file or a block device",
-                ImageError.NotAnImage
+            throw ImageException.Of(
+                ErrorCode.ImagePathEmpty,
+                path,
+                "the image path is empty: name a raw image file or a block device"
             );
         }
         int result = Libc.Statx(path, 0, Libc.STATX_TYPE | Libc.STATX_MODE, out statx status);
@@ -117,13 +124,13 @@ internal sealed class ImageFile : IDisposable
             Libc.S_IFREG => (false, status.stx_mode),
             // The permission bits of a device node say nothing about the medium: BLKROGET does, once it is open.
             Libc.S_IFBLK => (true, Libc.S_IWUSR),
-            Libc.S_IFDIR => throw new ImageException(
-                $"{path} is a folder: name a raw image file or a block device in it",
-                ImageError.NotAnImage
+            Libc.S_IFDIR => throw ImageException.NotAnImage(
+                path,
+                $"{path} is a folder: name a raw image file or a block device in it"
             ),
-            _ => throw new ImageException(
-                $"{path} is neither a regular file nor a block device: name one of those",
-                ImageError.NotAnImage
+            _ => throw ImageException.NotAnImage(
+                path,
+                $"{path} is neither a regular file nor a block device: name one of those"
             ),
         };
     }
@@ -159,19 +166,46 @@ internal sealed class ImageFile : IDisposable
     {
         long length = LengthBytes,
             minimum = options.MinLengthBytes;
-        string? problem =
-            length == 0 ? $"{Path} is empty: give it a length, for example with 'truncate -s 1G {Path}'"
-            : length % Disk.SectorBytes != 0
-                ? $"{Path} is {length} bytes long, not a whole number of {Disk.SectorBytes}-byte sectors: "
+        if (length == 0)
+        {
+            throw WrongLength(
+                ErrorCode.ImageEmpty,
+                $"{Path} is empty: give it a length, for example with 'truncate -s 1G {Path}'"
+            );
+        }
+        if (length % Disk.SectorBytes != 0)
+        {
+            throw WrongLength(
+                ErrorCode.ImageMisaligned,
+                $"{Path} is {length} bytes long, not a whole number of {Disk.SectorBytes}-byte sectors: "
                     + $"lengthen it with 'truncate -s %{Disk.SectorBytes} {Path}'"
-            : length < minimum
-                ? $"{Path} is too small: {length} bytes, at least {minimum} are needed; "
+            );
+        }
+        if (length < minimum)
+        {
+            throw WrongLength(
+                ErrorCode.ImageTooSmall,
+                $"{Path} is too small: {length} bytes, at least {minimum} are needed; "
                     + $"lengthen it with 'truncate -s {minimum} {Path}'"
-            : length % options.MinAlignmentBytes != 0
-                ? $"{Path} is {length} bytes long, not a multiple of {options.MinAlignmentBytes}"
-            : null;
-        if (problem is not null)
-            throw new ImageException(problem, ImageError.WrongLength);
+            );
+        }
+        if (length % options.MinAlignmentBytes != 0)
+        {
+            throw WrongLength(
+                ErrorCode.ImageMisaligned,
+                $"{Path} is {length} bytes long, not a multiple of {options.MinAlignmentBytes}"
+            );
+        }
+
+        ImageException WrongLength(ErrorCode code, string message) =>
+            new(
+                new EngineError(code, message)
+                {
+                    Path = Path,
+                    LengthBytes = length,
+                    MinBytes = minimum,
+                }
+            );
     }
 
     private static unsafe bool IsReadOnlyDevice(FileDescriptor file)
@@ -212,9 +246,11 @@ internal sealed class ImageFile : IDisposable
                 ? $"no O_DIRECT at {Disk.SectorBytes}-byte sectors"
                 : "O_DIRECT: " + Errno.Describe(errno);
         return options.Cache == CacheMode.Direct
-            ? throw new ImageException(
+            ? throw ImageException.Of(
+                ErrorCode.ImageWithoutDirectIo,
+                Path,
                 $"{Path} cannot be opened with O_DIRECT ({reason}): use the page cache instead",
-                ImageError.NoDirectIo
+                errno
             )
             : $"buffered ({reason})";
     }

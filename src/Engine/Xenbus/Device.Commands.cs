@@ -124,7 +124,7 @@ internal sealed partial class Device
         }
         catch (ImageException e)
         {
-            throw new XenbusCommandException(DeviceDisk.ErrorOf(e));
+            throw new XenbusCommandException(e.Error);
         }
         catch (ObjectDisposedException)
         {

@@ -159,9 +159,9 @@ internal sealed partial class Device : Step
                 if (!Move(session.Store))
                     return;
             }
-            catch (Exception e) when (e is DeviceException or VbdConnectException or ImageException)
+            catch (EngineException e) when (e is DeviceException or VbdConnectException or ImageException)
             {
-                Fail(session.Store, e is ImageException image ? DeviceDisk.ErrorOf(image) : ((EngineException)e).Error);
+                Fail(session.Store, e.Error);
             }
             catch (Exception e) when (e is not (XenstoreException or ObjectDisposedException or OutOfMemoryException))
             {

@@ -69,9 +69,9 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         {
             Lock(_disk, Keys, TimeSpan.Zero);
         }
-        catch (ImageException e) when (e.Error == ImageError.InUse)
+        catch (ImageException e) when (e.InUse)
         {
-            health.NoteWaiting(ErrorOf(e));
+            health.NoteWaiting(e.Error);
         }
     }
 
@@ -89,9 +89,9 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             health.ClearWaiting();
             return true;
         }
-        catch (ImageException e) when (takeover && e.Error == ImageError.InUse)
+        catch (ImageException e) when (takeover && e.InUse)
         {
-            health.NoteWaiting(ErrorOf(e));
+            health.NoteWaiting(e.Error);
             return false;
         }
     }
@@ -152,7 +152,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         }
         catch (ImageException e)
         {
-            health.Warn(ErrorOf(e));
+            health.Warn(e.Error);
             return null;
         }
     }
@@ -195,23 +195,6 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             );
     }
 
-    /// <summary>What an image that cannot be served says.</summary>
-    public static EngineError ErrorOf(ImageException e) =>
-        new(
-            e.Error switch
-            {
-                ImageError.NotFound => ErrorCode.ImageMissing,
-                ImageError.NotAnImage => ErrorCode.ImageWrongType,
-                ImageError.NotReadable => ErrorCode.ImageNotReadable,
-                ImageError.NotWritable => ErrorCode.ImageNotWritable,
-                ImageError.WrongLength => ErrorCode.ImageTooSmall,
-                ImageError.NoDirectIo => ErrorCode.ImageWithoutDirectIo,
-                ImageError.InUse => ErrorCode.ImageInUse,
-                _ => ErrorCode.ImageNotOpened,
-            },
-            e.Message
-        );
-
     /// <summary>Without a sector, every request ends beyond the end of the disk.</summary>
     private static NullDisk EmptyDrive() => new(0, readOnly: true);
 
@@ -225,10 +208,9 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         {
             return open();
         }
-        catch (Exception e) when (e is ImageException or DeviceException)
+        catch (EngineException e) when (e is ImageException or DeviceException)
         {
-            EngineError error = e is ImageException image ? ErrorOf(image) : ((DeviceException)e).Error;
-            health.Warn(error with { Message = error.Message + "; the drive is empty" });
+            health.Warn(e.Error with { Message = e.Message + "; the drive is empty" });
             return EmptyDrive();
         }
     }

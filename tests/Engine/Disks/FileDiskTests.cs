@@ -1,4 +1,5 @@
 using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
 using Blkring.Engine.Tests.Kit;
@@ -244,16 +245,16 @@ public sealed class FileDiskTests
     {
         using TempImage image = new(8);
         File.WriteAllBytes(image.PathOf("odd"), new byte[1000]);
-        Assert.Equal(ImageError.NotFound, ErrorOf(image.PathOf("missing")));
-        Assert.Equal(ImageError.NotAnImage, ErrorOf(""));
-        Assert.Equal(ImageError.NotAnImage, ErrorOf(image.Folder));
-        Assert.Equal(ImageError.NotAnImage, ErrorOf("/dev/null"));
-        Assert.Equal(ImageError.WrongLength, ErrorOf(image.PathOf("odd")));
-        Assert.Equal(ImageError.WrongLength, ErrorOf(image.Path, new FileDiskOptions { MinLengthBytes = 8192 }));
-        Assert.Equal(ImageError.WrongLength, ErrorOf(image.Path, new FileDiskOptions { MinAlignmentBytes = 8192 }));
+        Assert.Equal(ErrorCode.ImageMissing, ErrorOf(image.PathOf("missing")));
+        Assert.Equal(ErrorCode.ImagePathEmpty, ErrorOf(""));
+        Assert.Equal(ErrorCode.ImageWrongType, ErrorOf(image.Folder));
+        Assert.Equal(ErrorCode.ImageWrongType, ErrorOf("/dev/null"));
+        Assert.Equal(ErrorCode.ImageMisaligned, ErrorOf(image.PathOf("odd")));
+        Assert.Equal(ErrorCode.ImageTooSmall, ErrorOf(image.Path, new FileDiskOptions { MinLengthBytes = 8192 }));
+        Assert.Equal(ErrorCode.ImageMisaligned, ErrorOf(image.Path, new FileDiskOptions { MinAlignmentBytes = 8192 }));
 
-        static ImageError ErrorOf(string path, FileDiskOptions? options = null) =>
-            Assert.Throws<ImageException>(() => FileDisk.Open(path, options ?? new FileDiskOptions())).Error;
+        static ErrorCode ErrorOf(string path, FileDiskOptions? options = null) =>
+            Assert.Throws<ImageException>(() => FileDisk.Open(path, options ?? new FileDiskOptions())).Code;
     }
 
     private static void Refused(string path, params string[] words) =>

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Tests.Kit;
 using Blkring.Interop;
 
@@ -19,7 +20,7 @@ public sealed class ImageLockTests
         using TempImage image = new(8);
         using FileDisk first = image.Open(cache: cache);
         ImageException error = Assert.Throws<ImageException>(() => Open(image, writable: true, cache));
-        Assert.Equal(ImageError.InUse, error.Error);
+        Assert.Equal(ErrorCode.ImageInUse, error.Code);
         Assert.All(
             [image.Path, "is in use", "lsof", "read-only", "turn image locking off"],
             word => Assert.Contains(word, error.Message, StringComparison.Ordinal)
@@ -35,7 +36,7 @@ public sealed class ImageLockTests
             FileDisk first = image.Open(writable: false),
                 second = Open(image, writable: false)
         )
-            Assert.Equal(ImageError.InUse, Assert.Throws<ImageException>(() => Open(image, writable: true)).Error);
+            Assert.Equal(ErrorCode.ImageInUse, Assert.Throws<ImageException>(() => Open(image, writable: true)).Code);
         using FileDisk writer = Open(image, writable: true);
         Assert.Contains(
             "is being written",
@@ -61,7 +62,7 @@ public sealed class ImageLockTests
         using TempImage image = new(8);
         FileDisk first = image.Open();
         using FileDisk second = FileDisk.Open(image.Path, new FileDiskOptions { Writable = true, Lock = false });
-        Assert.Equal(ImageError.InUse, Assert.Throws<ImageException>(() => second.Lock(s_atOnce)).Error);
+        Assert.Equal(ErrorCode.ImageInUse, Assert.Throws<ImageException>(() => second.Lock(s_atOnce)).Code);
         first.Dispose();
         second.Lock(s_atOnce);
         second.Lock(s_atOnce);
