@@ -6,6 +6,7 @@ using Blkring.Commands.Abi;
 using Blkring.Commands.Attach;
 using Blkring.Commands.Control;
 using Blkring.Commands.Demo;
+using Blkring.Commands.Demo.Guests;
 using Blkring.Commands.Serve;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Xenbus;

@@ -195,8 +195,8 @@ public sealed class DemoTests : IDisposable
     [InlineData("--grants persistent", "persistent grants")]
     [InlineData("--indirect 64", "INDIRECT of 64 segments")]
     [InlineData("--indirect 600 --grants persistent --ring-pages 2", "persistent grants, INDIRECT of 600 segments")]
-    [InlineData("--poll-window 0", "polls for 0 µs")]
-    [InlineData("--iops 3000", "at most 3,000 requests a second")]
+    [InlineData("--poll-window 0", "no busy polling")]
+    [InlineData("--iops 3000", "at most 3,000 requests per second")]
     [InlineData("--bandwidth 40", "at most 40 MB/s")]
     [InlineData("--sector-size 4096", "sectors of 4096 bytes")]
     [InlineData(

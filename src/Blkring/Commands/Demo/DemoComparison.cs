@@ -1,3 +1,7 @@
+using Blkring.Commands.Demo.Devices;
+using Blkring.Commands.Demo.Guests;
+using Blkring.Commands.Demo.Options;
+using Blkring.Commands.Demo.Reports;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
 using Blkring.Output;
@@ -5,8 +9,8 @@ using Blkring.Output;
 namespace Blkring.Commands.Demo;
 
 /// <summary>
-/// A feature with and without: two devices, each with a disk, threads and a guest of its own, measured in turn, so that
-/// a machine that slows down slows both. The one that is not measured is idle, which costs nothing.
+/// Measures a feature with and without it, on two devices that each have a disk, threads and a guest of their own. They
+/// are measured in turn, so that a machine that slows down slows both; the other one is idle meanwhile and costs nothing.
 /// </summary>
 internal sealed class DemoComparison : IDisposable
 {
@@ -15,7 +19,7 @@ internal sealed class DemoComparison : IDisposable
     private readonly DemoOptions _options;
     private readonly FeatureTrial _trial;
 
-    /// <exception cref="UsageException">What was asked for cannot be.</exception>
+    /// <exception cref="UsageException">The options ask for what this machine or disk cannot do.</exception>
     /// <exception cref="ImageException">The image cannot be served.</exception>
     public DemoComparison(DemoOptions options, FeatureTrial trial, Interruption interruption)
     {
@@ -35,7 +39,7 @@ internal sealed class DemoComparison : IDisposable
     public DemoDevice On { get; }
     private DemoDevice Off { get; }
 
-    /// <summary>Measures each ABI and adds what was found to the lists.</summary>
+    /// <summary>Measures each ABI and adds the results to the lists.</summary>
     public void Run(
         Interruption interruption,
         List<DemoComparisonRow> rows,
@@ -81,7 +85,7 @@ internal sealed class DemoComparison : IDisposable
     private int Depth => _options.IoDepth ?? _trial.Depth;
 
     /// <summary>
-    /// As many requests in flight altogether on either side, however many rings they are spread over.
+    /// The queue depth per ring: both sides have the same number of requests in flight, over however many rings.
     /// </summary>
     private int DepthOf(DemoFeatures features) => Math.Max(1, Depth / features.Queues);
 
@@ -99,7 +103,7 @@ internal sealed class DemoComparison : IDisposable
             without = [];
         for (int round = 0; round < Rounds && problems.Count == 0; round++)
         {
-            // Each goes first as often as the other.
+            // Each side goes first in half of the rounds.
             if (round % 2 == 0)
                 with.Add(MeasureOn(abi, problems));
             without.Add(MeasureOff(abi, problems));
@@ -142,7 +146,9 @@ internal sealed class DemoComparison : IDisposable
         string side = device == On ? _trial.With : _trial.Without;
         faults.AddRange(device.TakeFaults().Select(fault => $"{abi}, {side}: {fault}"));
         if (!device.Stop())
-            problems.Add($"{abi}, {side}: the disk still holds requests after {DemoDevice.StopSeconds:F0} s");
+            problems.Add(
+                $"{abi}, {side}: requests are still in flight in the disk after {DemoDevice.StopSeconds:F0} s"
+            );
     }
 
     public void Dispose()

@@ -1,11 +1,15 @@
 using System.Runtime.InteropServices;
+using Blkring.Commands.Demo.Devices;
+using Blkring.Commands.Demo.Guests;
+using Blkring.Commands.Demo.Options;
+using Blkring.Commands.Demo.Reports;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
 using Blkring.Output;
 
 namespace Blkring.Commands.Demo;
 
-/// <summary>The demo from its options to its exit code: opens, measures, reads everything back, reports.</summary>
+/// <summary>The demo from its options to its exit code: opens the disk, measures, reads everything back, reports.</summary>
 internal sealed class DemoRun(DemoOptions options)
 {
     private readonly List<DemoRow> _rows = [];
@@ -15,7 +19,7 @@ internal sealed class DemoRun(DemoOptions options)
     private readonly List<string> _problems = [];
     private readonly List<string> _notes = [];
 
-    /// <exception cref="UsageException">What was asked for cannot be.</exception>
+    /// <exception cref="UsageException">The options ask for what this machine or disk cannot do.</exception>
     /// <exception cref="ImageException">The image cannot be served.</exception>
     public int Execute()
     {
@@ -25,7 +29,7 @@ internal sealed class DemoRun(DemoOptions options)
             : MeasureDepths(interruption);
     }
 
-    /// <summary>Each ABI at each depth, on one device.</summary>
+    /// <summary>Measures each ABI at each queue depth, on one device.</summary>
     private int MeasureDepths(Interruption interruption)
     {
         using DemoDevice device = new(options, options.Features, longRequests: false, interruption);
@@ -48,7 +52,7 @@ internal sealed class DemoRun(DemoOptions options)
         return Finish(report);
     }
 
-    /// <summary>Each feature with and without, in each ABI.</summary>
+    /// <summary>Measures each feature with and without it, in each ABI.</summary>
     private int Compare(IReadOnlyList<FeatureTrial> trials, Interruption interruption)
     {
         DemoReport? report = null;
@@ -106,7 +110,7 @@ internal sealed class DemoRun(DemoOptions options)
         {
             _notes.Add(
                 $"only the first {device.Sectors >> 21} GiB of {device.Disk.CapacitySectors >> 21} are used: "
-                    + "the memory of what each sector should hold takes 1/128 of the disk"
+                    + "to remember what each sector should hold takes 1/128 of that in memory"
             );
         }
     }
@@ -147,9 +151,9 @@ internal sealed class DemoRun(DemoOptions options)
         {
             progress.Hide();
             _faults.AddRange(device.TakeFaults().Select(fault => $"{abi}: {fault}"));
-            // Also when the guest is lost: what it left in flight is waited for, then its memory is let go.
+            // Even if the guest is lost: its requests in flight must end before its memory is released.
             if (!device.Stop())
-                _problems.Add($"{abi}: the disk still holds requests after {DemoDevice.StopSeconds:F0} s");
+                _problems.Add($"{abi}: requests are still in flight in the disk after {DemoDevice.StopSeconds:F0} s");
         }
         device.Detach();
     }
@@ -175,7 +179,7 @@ internal sealed class DemoRun(DemoOptions options)
     public static string ProblemOf(string where, PhaseResult result) =>
         $"{where}: {result.Problem ?? "wrong"} ({result.Errors} errors, {result.WrongSectors} wrong sectors)";
 
-    /// <summary>What a measured run must not show.</summary>
+    /// <summary>Adds whatever is wrong with a measured run.</summary>
     public static void NoteProblems(List<string> problems, string where, DemoMeasurement measurement)
     {
         if (!measurement.Result.IsRight)

@@ -1,25 +1,28 @@
+using Blkring.Commands.Demo.Guests;
+using Blkring.Commands.Demo.Options;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
 using Blkring.Engine.Telemetry;
 using Blkring.Engine.Vbds;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Devices;
 
 /// <summary>
-/// A disk served in one way to a guest of its own: what the table's rows, or one side of a comparison, are measured on.
+/// The backend's side: a disk that is served with given features to a guest of its own. The rows of the table, or one side
+/// of a comparison, are measured on it.
 /// </summary>
 internal sealed class DemoDevice : IDisposable
 {
     /// <summary>
-    /// The first requests make the runtime compile and load types, on the reactors' threads too: that is no cost of a
-    /// request.
+    /// The first requests make the runtime compile methods and load types, also on the reactors' threads, which is not a
+    /// cost of requests.
     /// </summary>
     private const double WarmUpSeconds = 0.25;
     private const int WarmUpOperations = 2_000;
     private const int WarmUpRounds = 6;
 
-    /// <summary>Below this many of the longest requests a ring, they would mostly wait for each other.</summary>
+    /// <summary>With fewer of the longest requests per ring, requests would mostly wait for each other.</summary>
     private const int LeastRequestsPerRing = 4;
 
     private static readonly TimeSpan s_stopTimeout = TimeSpan.FromSeconds(10);
@@ -32,8 +35,8 @@ internal sealed class DemoDevice : IDisposable
     private GuestLink? _guest;
     private Vbd? _vbd;
 
-    /// <param name="longRequests">The guest posts nothing but requests as long as it can make them.</param>
-    /// <exception cref="UsageException">What was asked for cannot be.</exception>
+    /// <param name="longRequests">Whether the guest sends only requests as long as it can make them.</param>
+    /// <exception cref="UsageException">The options ask for what this machine or disk cannot do.</exception>
     /// <exception cref="ImageException">The image cannot be served.</exception>
     public DemoDevice(DemoOptions options, DemoFeatures features, bool longRequests, Interruption interruption)
     {
@@ -66,14 +69,14 @@ internal sealed class DemoDevice : IDisposable
 
     public Disk Disk { get; }
 
-    /// <summary>How many of the disk's are used.</summary>
+    /// <summary>The number of sectors of the disk that are used.</summary>
     public long Sectors { get; }
     public string Engine { get; }
 
-    /// <summary>Requests answered since the connection; for any thread, and for people only.</summary>
+    /// <summary>The requests answered since the connection, for a progress line. From any thread.</summary>
     public long Completed => Volatile.Read(ref _guest)?.Completed ?? 0;
 
-    /// <exception cref="GuestLostException">The guest's process did not come up.</exception>
+    /// <exception cref="GuestLostException">The guest's process did not start.</exception>
     public void StartGuest(Interruption interruption)
     {
         GuestOptions guest = new()
@@ -83,8 +86,7 @@ internal sealed class DemoDevice : IDisposable
             Rings = _features.Queues,
             Segments = _features.Segments,
             PersistentGrants = _features.Grants == GrantMode.Persistent,
-            // Requests may share a block of a 4Kn disk: that their parts do not disturb each other is what is to be
-            // seen.
+            // On a 4Kn disk, requests in flight may share a block: they test the backend's read-modify-write.
             BlockSectors = Disk.AlignmentBytes > Disk.SectorBytes ? 1 : RequestValidator.SectorsPerPage,
             LongRequests = _long,
             Seed = _options.Seed,
@@ -109,7 +111,7 @@ internal sealed class DemoDevice : IDisposable
                 ReadOnly = Disk.ReadOnly,
                 MaxIndirectSegments = _features.Indirect,
                 GrantMode = _features.Grants,
-                // All that the guest has, or those of long requests would put each other out.
+                // Room for all of the guest's pages, or those of long requests would evict each other.
                 MaxPersistentGrants = DemoOptions.EntriesOf(_options.RingPages) * _features.Segments,
                 Throttle = _throttle,
             }
@@ -117,7 +119,7 @@ internal sealed class DemoDevice : IDisposable
         Guest.Connect(_vbd, protocol);
     }
 
-    /// <returns>What was wrong; null when nothing was.</returns>
+    /// <returns>The phase that went wrong; null if none did.</returns>
     public PhaseResult? WarmUp(int depth)
     {
         long operations = 0;
@@ -131,25 +133,25 @@ internal sealed class DemoDevice : IDisposable
         return null;
     }
 
-    /// <summary>One measured run, within the device's limits.</summary>
+    /// <summary>Measures one run, within the device's limits.</summary>
     public DemoMeasurement Measure(int depth, double seconds)
     {
         _throttle?.Limits = new ThrottleLimits { Iops = _features.Iops, BytesPerSecond = _features.BytesPerSecond };
-        // From an empty nursery, so that a collection in a run is the run's.
+        // Start with an empty nursery, so that a collection during the run was caused by it.
         GC.Collect();
         long allocated = AllocatedBytes;
         int collections = GC.CollectionCount(0);
         PhaseResult result = Guest.Run(depth, seconds);
         DemoMeasurement measurement = new(result, AllocatedBytes - allocated, GC.CollectionCount(0) - collections);
-        // Reading everything back need not keep to them.
+        // The limits need not slow down what follows: reading everything back.
         _throttle?.Limits = new ThrottleLimits();
         return measurement;
     }
 
     public PhaseResult ReadBack() => Guest.Sweep();
 
-    /// <summary>Also when the guest is lost: what it left in flight is waited for.</summary>
-    /// <returns>False when the disk still holds requests after <see cref="StopSeconds"/>.</returns>
+    /// <summary>Stops serving and waits for the requests in flight, even if the guest is lost.</summary>
+    /// <returns>False if some are still in flight after <see cref="StopSeconds"/>.</returns>
     public bool Stop() => _vbd is null || _vbd.Stop(s_stopTimeout);
 
     public static double StopSeconds => s_stopTimeout.TotalSeconds;
@@ -157,14 +159,14 @@ internal sealed class DemoDevice : IDisposable
     /// <summary>Takes the frontend away; the device must be stopped.</summary>
     public void Detach() => Guest.Detach();
 
-    /// <summary>What the queues reported, a line each.</summary>
+    /// <summary>Takes the faults that the queues reported, one line each.</summary>
     public IEnumerable<string> TakeFaults()
     {
         foreach (VbdQueue queue in _vbd?.Queues ?? [])
         {
             while (queue.Faults.TryRead(out Fault fault))
             {
-                string suppressed = fault.Suppressed > 0 ? $" ({fault.Suppressed} more before it)" : "";
+                string suppressed = fault.Suppressed > 0 ? $" ({fault.Suppressed} faults before it left out)" : "";
                 yield return $"{fault.Kind}: {fault.Describe()}{suppressed}";
             }
         }
@@ -174,14 +176,14 @@ internal sealed class DemoDevice : IDisposable
 
     private GuestLink Guest => _guest ?? throw new InvalidOperationException("the guest was not started");
 
-    /// <summary>The pool's first thread, which says how I/O is done, and stays for the queues to come.</summary>
+    /// <summary>Starts the pool's first thread, which says how I/O is done and stays for the queues.</summary>
     private string StartReactor()
     {
         Reactor reactor = _reactors.Take();
         _reactors.Release(reactor);
         string description = reactor.Describe();
         if (_options.Io == IoEngine.IoUring && !reactor.UsesIoUring)
-            throw new UsageException($"--io io_uring cannot be had ({description}): use --io auto or --io sync");
+            throw new UsageException($"io_uring is not available ({description}): use --io auto or --io sync");
         return description;
     }
 
@@ -192,8 +194,8 @@ internal sealed class DemoDevice : IDisposable
         if (Sectors >= least)
             return;
         throw new UsageException(
-            $"the disk has {Sectors} sectors, {least} are needed for {_features.Queues} queue(s) of requests of {_features.Segments} pages: "
-                + "use a larger image, or fewer --queues or --indirect segments"
+            $"the disk has {Sectors} sectors, at least {least} are needed for {_features.Queues} queue(s) with requests "
+                + $"of {_features.Segments} pages: use a larger image, or fewer --queues or --indirect segments"
         );
     }
 
@@ -206,5 +208,5 @@ internal sealed class DemoDevice : IDisposable
     }
 }
 
-/// <summary>A run, and what it cost the data path.</summary>
+/// <summary>The result of a run, and the memory that the data path allocated during it.</summary>
 internal sealed record DemoMeasurement(PhaseResult Result, long AllocatedBytes, int Collections);

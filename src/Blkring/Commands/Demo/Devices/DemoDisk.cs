@@ -1,17 +1,18 @@
+using Blkring.Commands.Demo.Options;
 using Blkring.Engine.Disks;
 using Blkring.Interop;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Devices;
 
-/// <summary>Opens what the demo serves, and sees to it that a temporary image never stays behind.</summary>
+/// <summary>Opens the disk that the demo serves. A temporary image never outlives the demo.</summary>
 internal static class DemoDisk
 {
     public const long TemporaryBytes = 256L << 20;
 
-    /// <summary>The model of what each sector holds takes 4 bytes a sector: 32 MiB for this many (4 GiB).</summary>
+    /// <summary>4 GiB: the guest remembers what each sector holds, which takes 4 bytes per sector.</summary>
     public const long MaxSectors = 8L << 20;
 
-    /// <summary>Below this, requests would mostly wait for each other.</summary>
+    /// <summary>On a smaller image, requests would mostly wait for each other.</summary>
     private const long MinImageBytes = 1 << 20;
 
     /// <exception cref="ImageException">The image cannot be served.</exception>
@@ -42,12 +43,12 @@ internal static class DemoDisk
             return disk;
         string description = disk.Describe();
         disk.Dispose();
-        throw new ImageException(
-            $"--write was given, but this is all that can be had: {description}; make it writable or leave --write out"
+        throw new UsageException(
+            $"--write was given, but the image can only be read: {description}; make it writable or leave --write out"
         );
     }
 
-    /// <summary>A mounted device refuses O_EXCL: overwriting it would destroy a filesystem in use.</summary>
+    /// <summary>Overwriting a mounted device would destroy the file system on it; opening it with O_EXCL fails.</summary>
     private static void CheckNotInUse(string path)
     {
         if (
@@ -57,14 +58,16 @@ internal static class DemoDisk
             return;
         int fd = Libc.Open(path, Libc.O_RDWR | Libc.O_EXCL);
         if (fd == -Errno.EBUSY)
-            throw new ImageException($"{path} is in use (mounted, or part of another device): it is not written");
+            throw new UsageException(
+                $"{path} is in use (mounted, or part of another device): leave --write out, or name another device"
+            );
         if (fd >= 0)
             Libc.Close(fd);
     }
 
     /// <summary>
-    /// The image loses its name as soon as it is open, so that nothing is left behind however the process ends; until
-    /// then an interruption removes it.
+    /// The image is unlinked as soon as it is open, so that nothing is left behind, however the process ends. Until then,
+    /// an interruption removes it.
     /// </summary>
     private static FileDisk OpenTemporary(DemoOptions options, int sectorBytes, Interruption interruption)
     {
@@ -88,16 +91,16 @@ internal static class DemoDisk
             Libc.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_EXCL, mode: Libc.S_IRUSR | Libc.S_IWUSR)
         );
         if (file.IsInvalid)
-            throw new ImageException($"{path} cannot be made: name an image with --image, or set TMPDIR");
-        // Taken now: a filesystem that runs full in the middle of a run would look like a fault of the backend.
+            throw new UsageException($"{path} cannot be created: name an image with --image, or set TMPDIR");
+        // Allocated now: a file system that runs full in the middle of a run would look like a fault of the backend.
         int error = Libc.Fallocate(file.Value, 0, 0, TemporaryBytes);
         if (error == -Errno.EOPNOTSUPP)
             error = Libc.Ftruncate(file.Value, TemporaryBytes);
         if (error < 0)
         {
-            throw new ImageException(
-                $"{path} cannot be given {TemporaryBytes >> 20} MiB ({Errno.Describe(error)}): "
-                    + "make room, set TMPDIR, name an image with --image, or use --disk memory"
+            throw new UsageException(
+                $"{TemporaryBytes >> 20} MiB cannot be allocated for {path} ({Errno.Describe(error)}): "
+                    + "free some space, set TMPDIR, name an image with --image, or use --disk memory"
             );
         }
     }

@@ -1,9 +1,9 @@
 using System.CommandLine;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Guests;
 
 /// <summary>
-/// The hidden command that the demo starts itself with: the frontend's process of <c>demo --processes 2</c>.
+/// The hidden command of the guest's process, which <c>demo --processes 2</c> starts.
 /// </summary>
 internal static class DemoFrontendCommand
 {
@@ -12,16 +12,13 @@ internal static class DemoFrontendCommand
 
     private static readonly Option<string> s_socket = new(SocketOption)
     {
-        Description = "Where the backend listens",
+        Description = "The path of the socket where the demo listens",
         Required = true,
     };
 
     public static Command Create()
     {
-        Command command = new(Name, "The frontend's process of 'demo --processes 2'; started by it, not by hand")
-        {
-            s_socket,
-        };
+        Command command = new(Name, "The guest's process of 'demo --processes 2', which starts it") { s_socket };
         command.Hidden = true;
         command.SetAction(parsed => FrontendProcess.Run(parsed.GetRequiredValue(s_socket)));
         return command;

@@ -5,10 +5,10 @@ using System.Text.Json;
 using Blkring.Interop;
 using Blkring.Loopback;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Guests;
 
 /// <summary>
-/// The frontend's process: does what the demo orders over the socket, until the demo closes it or is gone.
+/// The guest's process: does what the demo orders over the socket, until the demo closes the socket or ends.
 /// </summary>
 internal sealed class FrontendProcess : IDisposable
 {
@@ -23,7 +23,7 @@ internal sealed class FrontendProcess : IDisposable
 
     public static int Run(string socketPath)
     {
-        // A terminal sends Ctrl-C to both processes; the demo ends this one, by closing the socket.
+        // A terminal sends Ctrl-C to both processes; the demo ends this one by closing the socket.
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(
             PosixSignal.SIGINT,
             context => context.Cancel = true
@@ -35,7 +35,7 @@ internal sealed class FrontendProcess : IDisposable
         }
         catch (IOException e) when (e.HResult is Errno.ENOENT or Errno.ECONNREFUSED)
         {
-            // The demo was interrupted before this process came to life: it has said so itself.
+            // The demo was interrupted before this process had started, and has reported that itself.
             return ExitCode.Failed;
         }
         using FrontendProcess process = new(socket);
@@ -67,7 +67,7 @@ internal sealed class FrontendProcess : IDisposable
                 break;
             case GuestMessage.Attach:
                 AttachOrder attach = JsonSerializer.Deserialize(body, GuestJson.Default.AttachOrder)!;
-                // One offer is one ring: the demo asks this process for no more.
+                // An offer is for one ring; the demo never asks this process for more.
                 LoopbackHandshake.Offer(_socket, Ready.Attach(attach.Protocol)[0]);
                 LoopbackHandshake.AwaitAnswer(_socket, AnswerTimeoutMs);
                 break;
@@ -93,12 +93,12 @@ internal sealed class FrontendProcess : IDisposable
         PhaseResult result;
         using (new Timer(_ => SendProgress(), null, ProgressMs, ProgressMs))
             result = phase();
-        // The demo counts the next phase from here.
+        // The final count: the demo counts the next phase from it.
         SendProgress();
         _socket.Send(GuestJson.Message(GuestMessage.Result, result, GuestJson.Default.PhaseResult));
     }
 
-    /// <summary>Also how this process hears that the demo is gone while the workload is busy.</summary>
+    /// <summary>Sends the count, which is also how a busy process finds out that the demo has ended.</summary>
     private void SendProgress()
     {
         Span<byte> message = stackalloc byte[1 + sizeof(long)];
@@ -122,7 +122,7 @@ internal sealed class FrontendProcess : IDisposable
         }
         catch (IOException)
         {
-            // Nobody is there to be told.
+            // The demo has ended.
         }
     }
 

@@ -2,18 +2,18 @@ using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
 using Blkring.Loopback;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Guests;
 
-/// <summary>What a guest needs to know of the disk it is about to test, and how it is to do so.</summary>
+/// <summary>The disk that a guest tests, and how.</summary>
 internal sealed record GuestOptions
 {
     public long Sectors { get; init; }
     public int RingPages { get; init; } = 1;
 
-    /// <summary>Rings of the device; each has a part of the disk, and a thread.</summary>
+    /// <summary>The number of rings; each has a part of the disk, and a thread.</summary>
     public int Rings { get; init; } = 1;
 
-    /// <summary>Of the longest request; more than 11 are for INDIRECT.</summary>
+    /// <summary>The number of segments of the longest request; more than 11 make it INDIRECT.</summary>
     public int Segments { get; init; }
     public bool PersistentGrants { get; init; }
     public int BlockSectors { get; init; }
@@ -25,11 +25,11 @@ internal sealed record GuestOptions
     public bool Discard { get; init; }
     public bool DiscardZeroes { get; init; }
 
-    /// <summary>The image whose untouched sectors are compared with the image itself; null: they hold zeros.</summary>
+    /// <summary>The image with which sectors that were never written are compared; null if they hold zeros.</summary>
     public string? Baseline { get; init; }
 }
 
-/// <summary>One phase of the workload as the guest saw it.</summary>
+/// <summary>The result of one phase of the workload, as the guest saw it.</summary>
 internal sealed record PhaseResult
 {
     public long Reads { get; init; }
@@ -69,8 +69,8 @@ internal sealed record PhaseResult
 }
 
 /// <summary>
-/// The guest's side of the demo, wherever it runs: one memory of what every sector should hold, and, for each ABI in
-/// turn, a domain with a frontend for each ring. What was written through one ABI is thus read back through the next.
+/// The guest's side of the demo, in either process. It remembers what every sector should hold and has, for each ABI in
+/// turn, a domain with one frontend per ring. So data written through one ABI is read back through the next.
 /// </summary>
 internal sealed class Guest : IDisposable
 {
@@ -80,13 +80,13 @@ internal sealed class Guest : IDisposable
     private VerifiedWorkload[] _workloads = [];
     private ulong _attachments;
 
-    /// <summary>A ring's part of the disk. It has a thread of its own, so it shares nothing with the others.</summary>
+    /// <summary>One ring's part of the disk. Each ring has a thread of its own, so the parts share nothing.</summary>
     private sealed record Part(SectorModel Model, ImageBaseline? Baseline);
 
     public Guest(GuestOptions options)
     {
         _options = options;
-        // Whole pages, so that no two rings meet in a block of the disk.
+        // Whole pages, so that no two rings share a block of the disk.
         long sectors =
             options.Sectors / options.Rings / RequestValidator.SectorsPerPage * RequestValidator.SectorsPerPage;
         if (options.Rings == 1)
@@ -107,12 +107,12 @@ internal sealed class Guest : IDisposable
         );
     }
 
-    /// <summary>Requests answered since <see cref="Attach"/>; for any thread.</summary>
+    /// <summary>The requests answered since <see cref="Attach"/>. From any thread.</summary>
     public long Completed
     {
         get
         {
-            // No LINQ: a progress line asks during a run that is watched for collections.
+            // No LINQ: a progress line asks during a run in which collections are counted.
             long completed = 0;
             foreach (VerifiedWorkload workload in Volatile.Read(ref _workloads))
                 completed += workload.Completed;
@@ -120,7 +120,7 @@ internal sealed class Guest : IDisposable
         }
     }
 
-    /// <summary>A frontend for each ring, all of one domain.</summary>
+    /// <summary>Makes a domain with one frontend per ring.</summary>
     public IReadOnlyList<Frontend> Attach(BlkifProtocol protocol)
     {
         _domain = Frontend.CreateDomain(
@@ -162,7 +162,8 @@ internal sealed class Guest : IDisposable
     public PhaseResult Sweep() => OnAllRings(workload => workload.Sweep());
 
     /// <summary>
-    /// The first ring is this thread's; the others have one each, as a guest's rings have a virtual CPU each.
+    /// Runs a phase on the first ring with this thread, and on the others with one thread each, as each ring of a real
+    /// guest has a virtual CPU.
     /// </summary>
     private PhaseResult OnAllRings(Func<VerifiedWorkload, WorkloadResult> phase)
     {
@@ -187,7 +188,7 @@ internal sealed class Guest : IDisposable
         return PhaseResult.From(result);
     }
 
-    /// <summary>The backend must have let go of the rings.</summary>
+    /// <summary>Destroys the domain. The backend must have let go of the rings.</summary>
     public void Detach()
     {
         Volatile.Write(ref _workloads, []);

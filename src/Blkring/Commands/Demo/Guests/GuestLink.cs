@@ -2,12 +2,12 @@ using Blkring.Engine.Queues;
 using Blkring.Engine.Vbds;
 using Blkring.Loopback;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Guests;
 
-/// <summary>The guest is gone or talks nonsense; the message is one line.</summary>
+/// <summary>The guest has ended, or sent what makes no sense; the message is one line.</summary>
 internal sealed class GuestLostException(string message) : Exception(message);
 
-/// <summary>The backend's way to the guest's side, in this process or another.</summary>
+/// <summary>How the backend's side reaches the guest's side, in this process or another.</summary>
 internal abstract class GuestLink : IDisposable
 {
     /// <summary>Makes the frontends and connects the device to them.</summary>
@@ -17,10 +17,10 @@ internal abstract class GuestLink : IDisposable
 
     public abstract PhaseResult Sweep();
 
-    /// <summary>Takes the frontend away; the device must be stopped.</summary>
+    /// <summary>Removes the frontends. The device must be stopped.</summary>
     public abstract void Detach();
 
-    /// <summary>Requests answered since the connection; for any thread, and for people only.</summary>
+    /// <summary>The requests answered since the connection, for a progress line. From any thread.</summary>
     public abstract long Completed { get; }
 
     public void Dispose()
@@ -32,7 +32,7 @@ internal abstract class GuestLink : IDisposable
     protected abstract void Dispose(bool disposing);
 }
 
-/// <summary>The guest's side on the calling thread.</summary>
+/// <summary>The guest's side in this process, on the calling thread.</summary>
 internal sealed class LocalGuest(GuestOptions options) : GuestLink
 {
     private readonly Guest _guest = new(options);

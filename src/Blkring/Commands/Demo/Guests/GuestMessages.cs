@@ -2,36 +2,38 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Blkring.Engine.Queues;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Guests;
 
 /// <summary>
-/// The first byte of a message between the demo and its frontend's process. Each of the demo's is answered before the
-/// next is sent, but <see cref="Detach"/>.
+/// The first byte of a message between the demo and the guest's process. The demo waits for the answer to each message
+/// before it sends the next, except after <see cref="Detach"/>, which has no answer.
 /// </summary>
 internal enum GuestMessage : byte
 {
-    /// <summary>With <see cref="GuestOptions"/>; answered by <see cref="Ready"/>.</summary>
+    /// <summary>Carries <see cref="GuestOptions"/>; the answer is <see cref="Ready"/>.</summary>
     Setup = 1,
 
-    /// <summary>With <see cref="AttachOrder"/>; answered by the offer of LoopbackHandshake.</summary>
+    /// <summary>Carries <see cref="AttachOrder"/>; the answer is an offer of LoopbackHandshake.</summary>
     Attach,
 
     /// <summary>
-    /// With <see cref="RunOrder"/>; answered by <see cref="Result"/>, with <see cref="Progress"/> before it.
+    /// Carries <see cref="RunOrder"/>; the answer is <see cref="Result"/>, after any number of <see cref="Progress"/>.
     /// </summary>
     Run,
+
+    /// <summary>The answer is the same as to <see cref="Run"/>.</summary>
     Sweep,
     Detach,
 
     Ready = 16,
 
-    /// <summary>With the requests answered so far, 8 bytes, little endian.</summary>
+    /// <summary>Carries the number of requests answered so far: 8 bytes, little endian.</summary>
     Progress,
 
-    /// <summary>With <see cref="PhaseResult"/>.</summary>
+    /// <summary>Carries <see cref="PhaseResult"/>.</summary>
     Result,
 
-    /// <summary>With one line of UTF-8.</summary>
+    /// <summary>Carries one line of UTF-8.</summary>
     Failed,
 }
 

@@ -2,19 +2,19 @@ using Blkring.Engine.Disks;
 using Blkring.Interop;
 using Microsoft.Win32.SafeHandles;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Guests;
 
 /// <summary>
-/// What the sectors of a named image hold that the workload has not written: read from the image through a descriptor
-/// of its own, past everything that is under test.
+/// The sectors of a named image that the workload has not written, read through a descriptor of its own, past everything
+/// that is under test.
 /// </summary>
-/// <remarks>The block kept stays right: only sectors that nobody writes are ever asked for.</remarks>
+/// <remarks>The cached block cannot become stale: only sectors that are never written are read from it.</remarks>
 internal sealed class ImageBaseline(string path) : IDisposable
 {
     private const int BlockBytes = 16 * 1024;
 
-    // By the system call: File would take a lock of its own, whatever it may share, and the image is locked by the
-    // disk.
+    // With the system call, because File takes a lock of its own in every sharing mode, and the disk has locked the
+    // image.
     private readonly SafeFileHandle _file = new(
         Libc.Open(path, Libc.O_RDONLY) is >= 0 and int fd ? fd : throw new IOException($"{path} cannot be read"),
         ownsHandle: true
@@ -24,7 +24,7 @@ internal sealed class ImageBaseline(string path) : IDisposable
     private int _blockLength;
 
     /// <summary>
-    /// For <see cref="Loopback.SectorModel.Baseline"/>: false when the image does not hold the sector any more.
+    /// For <see cref="Loopback.SectorModel.Baseline"/>. False if the image no longer has the sector.
     /// </summary>
     public bool TryRead(long sector, byte[] content)
     {

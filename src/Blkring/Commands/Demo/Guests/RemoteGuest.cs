@@ -8,11 +8,11 @@ using Blkring.Engine.Queues;
 using Blkring.Engine.Vbds;
 using Blkring.Loopback;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Guests;
 
 /// <summary>
-/// The guest's side in a process of its own, as a guest is: it shares nothing with the backend but its memory and its
-/// event channel. Nothing it sends is believed, and nothing is waited for without an end.
+/// The guest's side in a process of its own, which shares only its memory and its event channel with the backend, as a
+/// real guest does. Everything that it sends is checked, and every wait for it ends.
 /// </summary>
 internal sealed class RemoteGuest : GuestLink
 {
@@ -20,7 +20,8 @@ internal sealed class RemoteGuest : GuestLink
     private const int AnswerTimeoutMs = 20_000;
 
     /// <summary>
-    /// A phase may take this much longer than asked: the requests in flight at its end, and a workload's own patience.
+    /// A phase may take this much longer than asked: for the requests in flight at its end, and for the timeout of the
+    /// workload itself.
     /// </summary>
     private const int GraceMs = 40_000;
     private const int SweepTimeoutMs = 600_000;
@@ -37,10 +38,10 @@ internal sealed class RemoteGuest : GuestLink
     private RemoteGuest(Process process, LoopbackSocket socket, bool persistentGrants) =>
         (_process, _socket, _persistentGrants) = (process, socket, persistentGrants);
 
-    /// <exception cref="GuestLostException">The process did not come up.</exception>
+    /// <exception cref="GuestLostException">The process did not start.</exception>
     public static RemoteGuest Start(GuestOptions options, Interruption interruption)
     {
-        // Nobody else can enter the folder, so whoever connects is the process started here.
+        // No other user can enter the folder, so the peer is the process that is started here.
         using TemporaryFolder folder = new(interruption);
         string path = folder.File("s");
         using LoopbackSocket listener = LoopbackSocket.Listen(path);
@@ -52,7 +53,7 @@ internal sealed class RemoteGuest : GuestLink
             Kill(process);
             string fate = DescribeEnd(process);
             process.Dispose();
-            throw new GuestLostException("the frontend's process did not come up: " + fate);
+            throw new GuestLostException("the frontend's process did not start: " + fate);
         }
         RemoteGuest guest = new(process, socket, options.PersistentGrants);
         guest.SetUp(options);
@@ -68,7 +69,7 @@ internal sealed class RemoteGuest : GuestLink
         try
         {
             LoopbackOffer offer = LoopbackHandshake.ReceiveOffer(_socket, AnswerTimeoutMs);
-            // What the frontend was told to do is not part of its offer.
+            // Not part of the offer: the demo itself has told the frontend to do so.
             vbd.Connect(offer.Connection with { PersistentGrants = _persistentGrants }, offer);
             LoopbackHandshake.Accept(_socket);
         }
@@ -130,7 +131,7 @@ internal sealed class RemoteGuest : GuestLink
         }
         catch (JsonException)
         {
-            // Said below.
+            // Reported below.
         }
         if (result is null || !IsPlausible(result))
             throw Lost("its result makes no sense");
@@ -166,7 +167,7 @@ internal sealed class RemoteGuest : GuestLink
         try
         {
             int length = _socket.Receive(_buffer, AnswerTimeoutMs);
-            return length > 0 ? length : throw Lost("it is gone");
+            return length > 0 ? length : throw Lost("it has ended");
         }
         catch (Exception e) when (e is TimeoutException or IOException)
         {
@@ -202,7 +203,7 @@ internal sealed class RemoteGuest : GuestLink
         return new GuestLostException("lost the frontend's process: " + fate);
     }
 
-    /// <summary>Text from another process, fit for a terminal.</summary>
+    /// <summary>Makes text from another process safe for a terminal.</summary>
     private static string Clean(string text) =>
         new([.. text.Take(MaxProblemChars).Select(c => char.IsControl(c) || char.IsSurrogate(c) ? '?' : c)]);
 
@@ -212,7 +213,7 @@ internal sealed class RemoteGuest : GuestLink
             Environment.ProcessPath
             ?? throw new GuestLostException("the path of this program is not known, so it cannot be started again");
         List<string> arguments = [DemoFrontendCommand.Name, DemoFrontendCommand.SocketOption, socketPath];
-        // Started as 'dotnet blkring.dll': the program is then the runtime's host.
+        // If this was started as 'dotnet blkring.dll', the program is the runtime's host.
         if (Path.GetFileNameWithoutExtension(program) == "dotnet")
             arguments.Insert(0, Path.Combine(AppContext.BaseDirectory, "blkring.dll"));
         return Process.Start(new ProcessStartInfo(program, arguments) { UseShellExecute = false })
@@ -232,7 +233,7 @@ internal sealed class RemoteGuest : GuestLink
     private static string DescribeEnd(Process process)
     {
         if (!process.WaitForExit(ExitTimeoutMs))
-            return "it does not end";
+            return "it does not answer and does not end";
         return process.ExitCode > ExitCode.Signal
             ? $"it was killed by signal {process.ExitCode - ExitCode.Signal}"
             : $"it ended with status {process.ExitCode}";
@@ -246,7 +247,7 @@ internal sealed class RemoteGuest : GuestLink
         }
         catch (InvalidOperationException)
         {
-            // It has ended already, or was never seen to start.
+            // It has ended already, or never started.
         }
     }
 
@@ -255,7 +256,7 @@ internal sealed class RemoteGuest : GuestLink
         if (!disposing)
             return;
         _socket.Dispose();
-        // It ends by itself when the socket is closed; one that does not is ended.
+        // It ends by itself when the socket is closed; if not, it is killed.
         if (!_process.WaitForExit(ExitTimeoutMs))
             Kill(_process);
         _process.Dispose();

@@ -3,37 +3,39 @@ using Blkring.Abi;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Options;
 
-/// <summary>What can be switched on and off of one way of serving; as it stands, everything is off.</summary>
+/// <summary>The features that a device is served with; by default, all of them are off.</summary>
 internal sealed record DemoFeatures
 {
     public const int StandardPollWindowUs = 50;
 
-    /// <summary>Rings of the device, each with a part of the disk.</summary>
+    /// <summary>The number of rings; each has a part of the disk.</summary>
     public int Queues { get; init; } = 1;
 
-    /// <summary>Threads that serve them.</summary>
+    /// <summary>The number of backend threads that serve them.</summary>
     public int Threads { get; init; } = 1;
     public GrantMode Grants { get; init; }
 
-    /// <summary>Segments of an INDIRECT request; 0 offers none.</summary>
+    /// <summary>The greatest number of segments of an INDIRECT request; 0 offers none.</summary>
     public int Indirect { get; init; }
     public int PollWindowUs { get; init; } = StandardPollWindowUs;
 
-    /// <summary>0 for no limit, as the next.</summary>
+    /// <summary>The limit in requests per second; 0 for none.</summary>
     public long Iops { get; init; }
+
+    /// <summary>The limit in bytes per second; 0 for none.</summary>
     public long BytesPerSecond { get; init; }
 
-    /// <summary>What the disk reads and writes in one piece; the guest counts in 512 bytes all the same.</summary>
+    /// <summary>The disk's sector. The guest counts in sectors of 512 bytes, whatever this is.</summary>
     public int SectorBytes { get; init; } = Disk.SectorBytes;
 
-    /// <summary>Pages of data that the guest has for each request.</summary>
+    /// <summary>The number of pages of data that the guest has per request.</summary>
     public int Segments => Indirect == 0 ? Blkif.MaxSegmentsPerRequest : Indirect;
 
     public bool IsLimited => Iops > 0 || BytesPerSecond > 0;
 
-    /// <summary>One line of what is on; null when nothing is.</summary>
+    /// <summary>The features that are on, in one line; null if none is.</summary>
     public string? Describe()
     {
         List<string> parts = [];
@@ -46,9 +48,9 @@ internal sealed record DemoFeatures
         if (Indirect > 0)
             parts.Add($"INDIRECT of {Indirect} segments");
         if (PollWindowUs != StandardPollWindowUs)
-            parts.Add($"polls for {PollWindowUs} µs");
+            parts.Add(PollWindowUs == 0 ? "no busy polling" : $"busy polling for {PollWindowUs} µs");
         if (Iops > 0)
-            parts.Add(string.Create(CultureInfo.InvariantCulture, $"at most {Iops:N0} requests a second"));
+            parts.Add(string.Create(CultureInfo.InvariantCulture, $"at most {Iops:N0} requests per second"));
         if (BytesPerSecond > 0)
             parts.Add(string.Create(CultureInfo.InvariantCulture, $"at most {BytesPerSecond / 1e6:N0} MB/s"));
         if (SectorBytes != Disk.SectorBytes)

@@ -2,7 +2,7 @@ using Blkring.Abi;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Options;
 
 internal enum DiskKind
 {
@@ -12,30 +12,30 @@ internal enum DiskKind
 
 internal enum IoEngine
 {
-    /// <summary>io_uring, or pread and pwrite where it is refused.</summary>
+    /// <summary>io_uring; pread and pwrite where it is refused.</summary>
     Auto,
     IoUring,
     Sync,
 }
 
-/// <summary>What the demo was asked for, already known to make sense.</summary>
+/// <summary>What the demo was asked for; <see cref="DemoChecks"/> has found that it makes sense.</summary>
 internal sealed record DemoOptions
 {
     /// <summary>Null for a temporary image.</summary>
     public string? Image { get; init; }
     public bool Write { get; init; }
 
-    /// <summary>Measured time per ABI.</summary>
+    /// <summary>The seconds to measure per ABI.</summary>
     public double Seconds { get; init; }
     public required IReadOnlyList<BlkifProtocol> Protocols { get; init; }
 
-    /// <summary>Null for several.</summary>
+    /// <summary>The queue depth; null for several.</summary>
     public int? IoDepth { get; init; }
     public int RingPages { get; init; }
     public DemoFeatures Features { get; init; } = new();
 
     /// <summary>
-    /// The feature to be measured with and without, or <see cref="FeatureTrial.All"/>; null for the table of depths.
+    /// The feature to measure with and without, or <see cref="FeatureTrial.All"/>; null for the table of queue depths.
     /// </summary>
     public string? Compare { get; init; }
     public DiskKind Disk { get; init; }
@@ -46,7 +46,7 @@ internal sealed record DemoOptions
     public bool Json { get; init; }
 
     /// <summary>
-    /// The depths to measure: a single request, a few, and what one page of ring holds; the whole ring where it is
+    /// The queue depths to measure: one request, a few, as many as one page of ring holds, and the whole ring if it is
     /// larger.
     /// </summary>
     public int[] Depths
@@ -61,7 +61,7 @@ internal sealed record DemoOptions
     }
 
     /// <summary>
-    /// Requests that fit a ring in each of the ABIs: the native and x86_64 entries are the larger ones.
+    /// The number of requests that a ring holds in every ABI: the entries of native and x86_64 are the larger ones.
     /// </summary>
     public static int EntriesOf(int ringPages) =>
         Math.Min(

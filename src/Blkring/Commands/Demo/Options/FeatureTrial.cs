@@ -4,9 +4,9 @@ using Blkring.Engine.Disks;
 using Blkring.Engine.Memory;
 using Blkring.Engine.Queues;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Options;
 
-/// <summary>One feature measured with it and without it, everything else alike.</summary>
+/// <summary>One feature to be measured with it and without it, all else being equal.</summary>
 internal sealed record FeatureTrial
 {
     public const string All = "all";
@@ -15,23 +15,26 @@ internal sealed record FeatureTrial
     public required DemoFeatures On { get; init; }
     public required DemoFeatures Off { get; init; }
 
-    /// <summary>What the two sides differ in, a few words.</summary>
+    /// <summary>The side with the feature, in a few words.</summary>
     public required string With { get; init; }
+
+    /// <summary>The side without it, in a few words.</summary>
     public required string Without { get; init; }
 
-    /// <summary>Requests in flight, all rings together.</summary>
+    /// <summary>The number of requests in flight on all rings together.</summary>
     public int Depth { get; init; } = 32;
 
     /// <summary>
-    /// The requests are as long as the guest can make them, and bytes are counted instead of requests.
+    /// Whether every request is as long as the guest can make it; bytes are then counted instead of requests.
     /// </summary>
     public bool LongRequests { get; init; }
 
-    /// <summary>The names that can be asked for.</summary>
+    /// <summary>The names of all trials, and <see cref="All"/>.</summary>
     public static IReadOnlyList<string> Names { get; } =
     [.. Create(new DemoFeatures()).Select(trial => trial.Name), All];
 
-    /// <summary>The trials of that name, with the values given, or usual ones where a feature was left off.</summary>
+    /// <summary>The trials of that name.</summary>
+    /// <param name="given">The values from the command line; a feature that is off there gets a usual value.</param>
     public static IReadOnlyList<FeatureTrial> Named(string name, DemoFeatures given) =>
         [.. Create(given).Where(trial => name == All || trial.Name == name)];
 
@@ -96,8 +99,8 @@ internal sealed record FeatureTrial
             Name = "poll",
             On = given with { PollWindowUs = window },
             Off = given with { PollWindowUs = 0 },
-            With = $"looks for {window} µs",
-            Without = "sleeps at once",
+            With = $"busy polling for {window} µs",
+            Without = "no busy polling",
             Depth = 1,
         };
         yield return new FeatureTrial

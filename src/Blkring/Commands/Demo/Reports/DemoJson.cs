@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Reports;
 
 [JsonSerializable(typeof(DemoReport))]
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]

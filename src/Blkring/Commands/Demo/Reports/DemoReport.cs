@@ -1,10 +1,13 @@
 using System.Reflection;
+using Blkring.Commands.Demo.Devices;
+using Blkring.Commands.Demo.Guests;
+using Blkring.Commands.Demo.Options;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Reports;
 
-/// <summary>What the demo found: the whole of <c>--json</c>, and what the text is written from.</summary>
+/// <summary>The results of the demo: printed whole by <c>--json</c>, and the source of the text.</summary>
 internal sealed record DemoReport
 {
     public string Version { get; } =
@@ -15,7 +18,7 @@ internal sealed record DemoReport
     public required string Disk { get; init; }
     public required string Engine { get; init; }
 
-    /// <summary>What was switched on, in one line; null for nothing.</summary>
+    /// <summary>The features that were on, in one line; null if none was.</summary>
     public string? Features { get; init; }
     public required IReadOnlyList<string> Notes { get; init; }
     public required IReadOnlyList<DemoRow> Rows { get; init; }
@@ -24,12 +27,12 @@ internal sealed record DemoReport
     public required IReadOnlyList<string> Faults { get; init; }
     public required IReadOnlyList<string> Problems { get; init; }
 
-    /// <summary>Every byte was right, and the data path allocated nothing.</summary>
+    /// <summary>Whether every byte was right and the data path allocated nothing.</summary>
     public bool Ok => Problems.Count == 0;
 
     public string Verdict =>
         Ok
-            ? $"every byte right: {Count(Verified)} requests verified, " + "0 bytes allocated, 0 collections"
+            ? $"every byte right: {Count(Verified)} requests verified, 0 bytes allocated, 0 collections"
             : $"FAILED: {Problems[0]}{(Problems.Count > 1 ? $" (and {Problems.Count - 1} more)" : "")}";
 
     private long Verified =>
@@ -126,7 +129,7 @@ internal sealed record DemoRow
     public long Bytes { get; init; }
     public double Iops { get; init; }
 
-    /// <summary>10^6 bytes a second.</summary>
+    /// <summary>10^6 bytes per second.</summary>
     public double MegabytesPerSecond { get; init; }
     public double P50Us { get; init; }
     public double P99Us { get; init; }
@@ -166,7 +169,8 @@ internal sealed record DemoRow
 }
 
 /// <summary>
-/// One feature in one ABI, with and without; each figure is the median of several runs of either side in turn.
+/// One feature in one ABI, with and without it. Each figure is the median of several runs, which alternate between the
+/// two sides.
 /// </summary>
 internal sealed record DemoComparisonRow
 {
@@ -175,15 +179,15 @@ internal sealed record DemoComparisonRow
     public required string With { get; init; }
     public required string Without { get; init; }
 
-    /// <summary>Requests in flight, all rings together.</summary>
+    /// <summary>The number of requests in flight on all rings together.</summary>
     public int IoDepth { get; init; }
 
-    /// <summary>Of the rates: requests a second, or MB a second (10^6 bytes).</summary>
+    /// <summary>The unit of the rates: requests per second, or MB per second (10^6 bytes).</summary>
     public required string Unit { get; init; }
     public double RateWith { get; init; }
     public double RateWithout { get; init; }
 
-    /// <summary>Of the rates, round by round.</summary>
+    /// <summary>The median ratio of the rates, pair by pair.</summary>
     public double Ratio { get; init; }
     public double RatioMin { get; init; }
     public double RatioMax { get; init; }
@@ -239,14 +243,14 @@ internal sealed record DemoComparisonRow
     }
 }
 
-/// <summary>Everything that was touched, read back through one ABI.</summary>
+/// <summary>Every sector that was written, read back through one ABI.</summary>
 internal sealed record DemoSweep
 {
     public required string Abi { get; init; }
     public double Seconds { get; init; }
     public long Bytes { get; init; }
 
-    /// <summary>Requests whose every byte was compared.</summary>
+    /// <summary>The number of requests of which every byte was compared.</summary>
     public long Verified { get; init; }
     public long Errors { get; init; }
     public long WrongSectors { get; init; }

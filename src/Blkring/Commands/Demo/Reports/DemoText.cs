@@ -2,9 +2,9 @@ using System.Globalization;
 using Blkring.Output;
 using Spectre.Console;
 
-namespace Blkring.Commands.Demo;
+namespace Blkring.Commands.Demo.Reports;
 
-/// <summary>The demo's report for people: colours and lines on a terminal, plain and never cut anywhere else.</summary>
+/// <summary>The report for people: in colour and wrapped on a terminal, plain and never cut anywhere else.</summary>
 internal static class DemoText
 {
     private const int RoomyWidth = 96;
@@ -51,7 +51,8 @@ internal static class DemoText
                 requests = report.Sweeps.Sum(sweep => sweep.Verified);
             s_console.WriteLine(
                 $"read back: {DemoReport.Count(requests)} requests, {bytes / 1_000_000} MB, "
-                    + $"in {string.Join(", ", report.Sweeps.Select(sweep => sweep.Abi).Distinct())}: everything that was touched"
+                    + $"in {string.Join(", ", report.Sweeps.Select(sweep => sweep.Abi).Distinct())}: "
+                    + "every sector that was written"
             );
         }
         foreach (string fault in report.Faults)
@@ -64,7 +65,7 @@ internal static class DemoText
         );
     }
 
-    /// <summary>One field a line; on a terminal, lines that are too long go on under their own beginning.</summary>
+    /// <summary>Writes one field; on a terminal, a long line continues below its own beginning.</summary>
     private static void WriteField(string name, string text)
     {
         int width = s_console.Profile.Width - FieldIndent - 1;
@@ -81,7 +82,7 @@ internal static class DemoText
     private static Table CreateTable(IReadOnlyList<DemoRow> rows)
     {
         Table table = new() { Border = TableBorder.Simple, UseSafeBorder = true };
-        // At 80 columns it must still fit; where there is room, the columns stand further apart.
+        // It must fit into 80 columns; if there is more room, the columns have wider gaps.
         int gap = s_console.Profile.Width < RoomyWidth ? 0 : 1;
         table.AddColumn(new TableColumn("\nABI").NoWrap().PadLeft(0).PadRight(0));
         foreach (string name in s_columns)
@@ -109,7 +110,7 @@ internal static class DemoText
         return table;
     }
 
-    /// <summary>Two lines a feature: with it, and without.</summary>
+    /// <summary>Two lines per feature: with it, and without it.</summary>
     private static Table CreateComparison(IReadOnlyList<DemoComparisonRow> rows)
     {
         Table table = new() { Border = TableBorder.Simple, UseSafeBorder = true };
@@ -146,7 +147,7 @@ internal static class DemoText
         return table;
     }
 
-    // Latencies and rates: three figures are all that repeats.
+    // Of latencies and rates, no more than three digits are reproducible.
     private static string Text(double value) =>
         value.ToString(value < 100 && value != Math.Floor(value) ? "N1" : "N0", CultureInfo.InvariantCulture);
 
