@@ -5,22 +5,25 @@ using Spectre.Console;
 namespace Blkring.Load;
 
 /// <summary>
-/// One line of a comparison: Blkring and its mark measured in turn, several times. Ratios are taken pair by pair, so
-/// that a machine that slows down slows both.
+/// One row of a table: Blkring and a baseline, measured in turn, several times. Each ratio is that of one pair, so that
+/// a machine that slows down slows both sides.
 /// </summary>
-/// <param name="target">The least ratio that the project promises; null where it promises none.</param>
-internal sealed class Comparison(string what, string mark, double? target)
+/// <param name="what">What Blkring does.</param>
+/// <param name="baseline">What it is compared with.</param>
+/// <param name="target">The least ratio that is acceptable; null if there is none.</param>
+internal sealed class Comparison(string what, string baseline, double? target)
 {
-    private readonly List<(double Ours, double Mark)> _pairs = [];
+    private readonly List<(double Ours, double Baseline)> _pairs = [];
 
     public string What => what;
 
     public void Add(double ours, double theirs) => _pairs.Add((ours, theirs));
 
-    public double MedianRatio => Median(_pairs.Select(pair => pair.Ours / pair.Mark));
+    public double MedianRatio => Median(_pairs.Select(pair => pair.Ours / pair.Baseline));
 
     public bool Holds => target is null || MedianRatio >= target;
 
+    /// <returns>The exit code: 1 if a target is missed.</returns>
     public static int Report(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes, bool json)
     {
         if (json)
@@ -34,19 +37,19 @@ internal sealed class Comparison(string what, string mark, double? target)
     {
         Table table = new Table().Border(TableBorder.Simple).Title(title);
         table.AddColumn("load");
-        table.AddColumn("mark");
-        foreach (string column in new[] { "Blkring/s", "mark/s", "ratio", "min", "max", "target" })
+        table.AddColumn("baseline");
+        foreach (string column in new[] { "Blkring/s", "baseline/s", "ratio", "min", "max", "target" })
             table.AddColumn(new TableColumn(column).RightAligned());
         foreach (Comparison c in comparisons)
         {
             table.AddRow(
                 Markup.Escape(c.What),
-                Markup.Escape(c.Mark),
+                Markup.Escape(c.Baseline),
                 Thousands(Median(c._pairs.Select(p => p.Ours))),
-                Thousands(Median(c._pairs.Select(p => p.Mark))),
+                Thousands(Median(c._pairs.Select(p => p.Baseline))),
                 Ratio(c.MedianRatio),
-                Ratio(c._pairs.Min(p => p.Ours / p.Mark)),
-                Ratio(c._pairs.Max(p => p.Ours / p.Mark)),
+                Ratio(c._pairs.Min(p => p.Ours / p.Baseline)),
+                Ratio(c._pairs.Max(p => p.Ours / p.Baseline)),
                 c.Target is { } least ? (c.Holds ? "ok, " : "MISSED, ") + Ratio(least) : "none"
             );
         }
@@ -60,9 +63,10 @@ internal sealed class Comparison(string what, string mark, double? target)
             Console.WriteLine(note);
     }
 
-    private string Mark => mark;
+    private string Baseline => baseline;
     private double? Target => target;
 
+    // The field "mark" is the baseline: its name is older than the word.
     private static string ToJson(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes)
     {
         using MemoryStream stream = new();
@@ -76,7 +80,7 @@ internal sealed class Comparison(string what, string mark, double? target)
             {
                 writer.WriteStartObject();
                 writer.WriteString("load", c.What);
-                writer.WriteString("mark", c.Mark);
+                writer.WriteString("mark", c.Baseline);
                 if (c.Target is { } least)
                     writer.WriteNumber("target", least);
                 writer.WriteNumber("medianRatio", c.MedianRatio);

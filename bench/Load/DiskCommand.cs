@@ -6,30 +6,31 @@ using Blkring.Interop;
 
 namespace Blkring.Load;
 
-/// <summary>4 KiB random reads through the whole data plane against fio on the same file and the same CPU.</summary>
+/// <summary>
+/// 4 KiB random reads through the whole data path, against fio on the same file and the same CPU. One row per placement
+/// of the frontend.
+/// </summary>
 internal static class DiskCommand
 {
-    /// <summary>What the project promises: at least this share of fio's io_uring engine.</summary>
+    /// <summary>The share of what fio reaches that Blkring must reach.</summary>
     private const double Target = 0.8;
 
     public static Command Create()
     {
-        Option<string> image = new("--image")
+        Option<string> image = CommonOptions.Image();
+        Option<int> depth = new("--iodepth")
         {
-            Description = "File to read; made on tmpfs (256 MiB) when none is named",
+            Description = "Number of requests in flight",
+            HelpName = "N",
+            DefaultValueFactory = _ => 32,
         };
-        Option<int> depth = new("--iodepth") { Description = "Requests in flight", DefaultValueFactory = _ => 32 };
-        Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 2 };
-        Option<int> rounds = new("--rounds") { Description = "Pairs of measurements", DefaultValueFactory = _ => 5 };
-        Option<int> cpu = new("--cpu")
-        {
-            Description = "CPU of the backend, and of fio",
-            DefaultValueFactory = _ => CpuAffinity.Allowed()[0],
-        };
-        Option<bool> json = new("--json") { Description = "For machines" };
+        Option<double> seconds = CommonOptions.Seconds(2);
+        Option<int> rounds = CommonOptions.Rounds();
+        Option<int> cpu = CommonOptions.Cpu("CPU of the backend and of fio");
+        Option<bool> json = CommonOptions.Json();
         Command command = new(
             "disk",
-            "4 KiB random reads, depth 32, image on tmpfs: Blkring against fio on the same CPU"
+            "4 KiB random reads of an image through the whole data path: Blkring against fio on the same CPU"
         )
         {
             image,
@@ -53,7 +54,7 @@ internal static class DiskCommand
                     parsed.GetValue(json)
                 );
             }
-            catch (Exception error) when (error is MarkException or ImageException)
+            catch (Exception error) when (error is BaselineException or ImageException)
             {
                 Console.Error.WriteLine("blkring-load: " + error.Message);
                 return 2;
@@ -69,7 +70,7 @@ internal static class DiskCommand
 
     private static int Compare(string path, int depth, double seconds, int rounds, int cpu, bool json)
     {
-        // Our words for an image that cannot be read, before fio finds its own.
+        // An image that cannot be read is reported in our words, not in fio's.
         FileDisk.Open(path, new FileDiskOptions()).Dispose();
         int other = CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
         DiskLoad.Options options = new()
@@ -79,8 +80,8 @@ internal static class DiskCommand
             Seconds = seconds,
             BackendCpu = cpu,
         };
-        // Each side's sleep ends with an interrupt to the other CPU here, tens of microseconds on a virtual machine:
-        // the machine's figure.
+        // No target: each sleep ends with an interrupt to the other CPU, which takes tens of microseconds on a virtual
+        // machine, so this is a figure of the machine.
         Comparison apart = new($"io_uring, frontend sleeping on CPU {other}", "fio io_uring", null);
         Comparison together = new("io_uring, frontend on the same CPU", "fio io_uring", Target);
         Comparison polled = new($"io_uring, frontend polling on CPU {other}", "fio io_uring", Target);
@@ -106,7 +107,10 @@ internal static class DiskCommand
         }
         string[] notes =
         [
-            $"backend and fio on CPU {cpu}; {rounds} pairs of {seconds.ToString(CultureInfo.InvariantCulture)} s; median, and the ratio pair by pair",
+            string.Create(
+                CultureInfo.InvariantCulture,
+                $"backend and fio on CPU {cpu}; medians of {rounds} pairs of {seconds} s; each ratio is that of a pair"
+            ),
             last!.Disk,
             last.Engine,
             $"bytes allocated by the data path: {allocated}",
@@ -116,10 +120,10 @@ internal static class DiskCommand
 
     private static double Fio(string path, string engine, int depth, double seconds, int cpu)
     {
-        string output = Mark.Run(
+        string output = Baseline.Run(
             "fio",
             "install it with 'apt-get install fio'",
-            "--name=mark",
+            "--name=baseline",
             "--filename=" + path,
             "--readonly",
             "--ioengine=" + engine,
@@ -136,8 +140,8 @@ internal static class DiskCommand
         return document.RootElement.GetProperty("jobs")[0].GetProperty("read").GetProperty("iops").GetDouble();
     }
 
-    /// <summary>Written in full, not sparse: a hole reads faster than data.</summary>
-    /// <param name="folder">Null for tmpfs, where there is one.</param>
+    /// <summary>Makes an image of 256 MiB without holes, which would read faster than data.</summary>
+    /// <param name="folder">Null for tmpfs if there is one.</param>
     public static string MakeImage(string? folder = null)
     {
         folder ??= Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath();

@@ -12,7 +12,7 @@ using Blkring.Loopback;
 namespace Blkring.Load;
 
 /// <summary>
-/// Random reads or writes of whole pages through a whole loopback device: ring, grant copies, disk, event channel.
+/// One run of random reads or writes of whole pages through a whole loopback device: ring, grants, disk, event channel.
 /// </summary>
 internal static class DiskLoad
 {
@@ -21,7 +21,7 @@ internal static class DiskLoad
         public required string Image { get; init; }
         public bool Write { get; init; }
 
-        /// <summary>Pages of a request; more than 11 are INDIRECT.</summary>
+        /// <summary>The number of pages per request; more than 11 make it INDIRECT.</summary>
         public int Pages { get; init; } = 1;
         public GrantMode GrantMode { get; init; }
         public int Depth { get; init; } = 32;
@@ -32,12 +32,12 @@ internal static class DiskLoad
         public int? FrontendCpu { get; init; }
 
         /// <summary>
-        /// The frontend looks for responses without ever sleeping, so that no wake-up of its own is measured.
+        /// Whether the frontend polls for responses without ever sleeping, so that its own wake-ups are not measured.
         /// </summary>
         public bool FrontendPolls { get; init; }
         public bool UseIoUring { get; init; } = true;
 
-        /// <summary>See <see cref="ReactorOptions.PollWindow"/>; null leaves it as it is.</summary>
+        /// <summary>The window of <see cref="ReactorOptions.PollWindow"/>; null for its default.</summary>
         public TimeSpan? PollWindow { get; init; }
         public CacheMode Cache { get; init; } = CacheMode.None;
         public ulong Seed { get; init; } = 1;
@@ -87,7 +87,7 @@ internal static class DiskLoad
             segments: Math.Max(options.Pages, Blkif.MaxSegmentsPerRequest)
         );
         frontend.PersistentGrants = options.GrantMode == GrantMode.Persistent;
-        // As many persistent grants as the frontend has pages: eviction is another measurement.
+        // Room for all of the frontend's pages: evictions are not measured here.
         using Vbd vbd = new(
             disk,
             reactor,

@@ -14,27 +14,20 @@ using Spectre.Console;
 namespace Blkring.Load;
 
 /// <summary>
-/// What a guest that floods its ring does to another on the same thread: the other's latency alone, and beside it.
+/// How much a guest that floods its ring delays another guest on the same thread: the other's latency alone, and beside
+/// the flood.
 /// </summary>
 internal static class FairCommand
 {
     public static Command Create()
     {
-        Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 1 };
-        Option<int> rounds = new("--rounds")
-        {
-            Description = "Measurements alone and beside, in turn",
-            DefaultValueFactory = _ => 5,
-        };
-        Option<int> cpu = new("--cpu")
-        {
-            Description = "CPU of the backend",
-            DefaultValueFactory = _ => CpuAffinity.Allowed()[0],
-        };
-        Option<bool> json = new("--json") { Description = "For machines" };
+        Option<double> seconds = CommonOptions.Seconds(1);
+        Option<int> rounds = CommonOptions.Rounds("Number of measurements alone and beside the flood, in turn");
+        Option<int> cpu = CommonOptions.Cpu();
+        Option<bool> json = CommonOptions.Json();
         Command command = new(
             "fair",
-            "A guest's 4 KiB reads at depth 1, alone and beside a guest that floods the same thread"
+            "Latency of a guest's 4 KiB reads at depth 1, alone and beside a guest that floods the same thread"
         )
         {
             seconds,
@@ -83,7 +76,7 @@ internal static class FairCommand
         return command;
     }
 
-    /// <param name="Pages">Of each request.</param>
+    /// <param name="Pages">The number of pages of each request.</param>
     private sealed record Flood(string Name, int RingPages, int Depth, int Pages, bool Write);
 
     private static readonly Flood[] s_floods =
@@ -93,7 +86,7 @@ internal static class FairCommand
         new("1 MiB INDIRECT reads, depth 32", 1, 32, 256, Write: false),
     ];
 
-    /// <param name="Disk">The flooder's.</param>
+    /// <param name="Disk">The disk of the guest that floods.</param>
     private sealed record Row(
         string Disk,
         string Flood,
@@ -108,10 +101,10 @@ internal static class FairCommand
     );
 
     /// <summary>
-    /// One thread for both guests; the flooder is there in every second measurement. The victim's disk is in memory:
-    /// two guests on one store wait for each other there as well, which is not what is asked.
+    /// Measures with one thread for both guests; the flood runs in every second measurement. The victim's disk is in
+    /// memory, because two guests on one store would delay each other there as well, which is not the question.
     /// </summary>
-    /// <param name="disk">The flooder's; owned from here on.</param>
+    /// <param name="disk">The disk of the guest that floods; owned from here on.</param>
     private static Row Measure(Disk disk, Flood flood, double seconds, int rounds, int cpu)
     {
         int other = CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
@@ -163,7 +156,7 @@ internal static class FairCommand
         );
     }
 
-    /// <summary>A domain with one ring, its disk, and what it does there.</summary>
+    /// <summary>A domain with one ring, its disk, and its load.</summary>
     private sealed class Guest : IDisposable
     {
         private readonly Disk _disk;
@@ -203,7 +196,7 @@ internal static class FairCommand
         }
     }
 
-    /// <summary>A guest at it, on a thread of its own, until it is ended.</summary>
+    /// <summary>A load that runs on a thread of its own until it is ended.</summary>
     private sealed class Flooding : IDisposable
     {
         private const double ForLongSeconds = 3600;
@@ -229,7 +222,7 @@ internal static class FairCommand
             started.Wait();
         }
 
-        /// <returns>Requests that were answered.</returns>
+        /// <returns>The number of requests answered.</returns>
         public long End()
         {
             _load.Stop();

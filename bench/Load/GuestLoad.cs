@@ -10,20 +10,22 @@ internal sealed record GuestLoadOptions
 {
     public bool Write { get; init; }
 
-    /// <summary>Requests in flight.</summary>
+    /// <summary>The number of requests in flight.</summary>
     public int Depth { get; init; } = 32;
 
-    /// <summary>Pages of each request; more than 11 make it INDIRECT.</summary>
+    /// <summary>The number of pages per request; more than 11 make it INDIRECT.</summary>
     public int Pages { get; init; } = 1;
 
-    /// <summary>Looks for responses without ever sleeping, so that no wake-up of the guest's own is measured.</summary>
+    /// <summary>
+    /// Whether it polls for responses without ever sleeping, so that its own wake-ups are not measured.
+    /// </summary>
     public bool Polls { get; init; }
     public ulong Seed { get; init; } = 1;
 }
 
 /// <summary>
-/// A guest that reads or writes whole pages at random, as many requests in flight as it is told, and looks at nothing
-/// but their status.
+/// A guest that reads or writes random whole pages with a constant number of requests in flight. Of the responses it
+/// checks only the status.
 /// </summary>
 internal sealed unsafe class GuestLoad
 {
@@ -48,10 +50,10 @@ internal sealed unsafe class GuestLoad
             Prepare(slot, ref _requests[slot]);
     }
 
-    /// <summary>Ends <see cref="Run"/> early, from another thread; what is in flight is waited for.</summary>
+    /// <summary>Makes <see cref="Run"/> end early, after the requests in flight. From any thread.</summary>
     public void Stop() => _stopping = true;
 
-    /// <returns>Requests answered.</returns>
+    /// <returns>The number of requests answered.</returns>
     public long Run(double seconds, LatencyHistogram latency)
     {
         Blkif.DecodedResponse response = default;
@@ -105,7 +107,7 @@ internal sealed unsafe class GuestLoad
             _frontend.MakeIndirect(ref request, slot, operation, _options.Pages);
         for (int page = 0; page < _options.Pages; page++)
         {
-            // The list lies in the guest's memory, which this frontend has mapped for as long as its domain lives.
+            // Safe: the list is in the guest's memory, which stays mapped for as long as the domain exists.
             ref Blkif.RequestSegment segment = ref indirect
                 ? ref _frontend.SegmentListOf(slot)[page]
                 : ref request.Seg[page];

@@ -6,8 +6,8 @@ using Blkring.Engine.Queues;
 namespace Blkring.Load;
 
 /// <summary>
-/// Copying, mapping and persistent grants against each other, and long requests against short ones, through the whole
-/// data plane.
+/// The grant modes (copy, map, persistent) against each other, and long requests against short ones, through the whole
+/// data path.
 /// </summary>
 internal static class ModesCommand
 {
@@ -15,16 +15,13 @@ internal static class ModesCommand
 
     public static Command Create()
     {
-        Option<string> image = new("--image")
-        {
-            Description = "File to read; made on tmpfs (256 MiB) when none is named",
-        };
-        Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 1 };
-        Option<int> rounds = new("--rounds") { Description = "Pairs of measurements", DefaultValueFactory = _ => 5 };
-        Option<bool> json = new("--json") { Description = "For machines" };
+        Option<string> image = CommonOptions.Image();
+        Option<double> seconds = CommonOptions.Seconds(1);
+        Option<int> rounds = CommonOptions.Rounds();
+        Option<bool> json = CommonOptions.Json();
         Command command = new(
             "modes",
-            "Reads by copy, map and persistent grants, of 1, 11 and 64 pages: ratios to copying, and to requests of 11 pages"
+            "Reads of 1, 11 and 64 pages in each grant mode: map and persistent against copy, INDIRECT against direct"
         )
         {
             image,
@@ -79,10 +76,13 @@ internal static class ModesCommand
             comparisons.Add(comparison);
         }
         return Comparison.Report(
-            "Pages read a second, depth 16, on the loopback",
+            "Pages read per second, depth 16, on the loopback",
             comparisons,
             [
-                $"{rounds} pairs of {seconds.ToString(CultureInfo.InvariantCulture)} s; bytes allocated by the data path: {allocated}",
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{rounds} pairs of {seconds} s; bytes allocated by the data path: {allocated}"
+                ),
             ],
             json
         );

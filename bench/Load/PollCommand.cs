@@ -6,23 +6,20 @@ using Blkring.Interop;
 namespace Blkring.Load;
 
 /// <summary>
-/// Looking for work before sleeping (ReactorOptions.PollWindow) against sleeping at once, with a frontend that sleeps.
+/// Busy polling before sleeping (ReactorOptions.PollWindow) against sleeping at once, with a frontend that sleeps.
 /// </summary>
 internal static class PollCommand
 {
     public static Command Create()
     {
-        Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 1 };
-        Option<int> rounds = new("--rounds") { Description = "Pairs of measurements", DefaultValueFactory = _ => 5 };
-        Option<int> cpu = new("--cpu")
-        {
-            Description = "CPU of the backend",
-            DefaultValueFactory = _ => CpuAffinity.Allowed()[0],
-        };
-        Option<bool> json = new("--json") { Description = "For machines" };
+        Option<double> seconds = CommonOptions.Seconds(1);
+        Option<int> rounds = CommonOptions.Rounds();
+        Option<int> cpu = CommonOptions.Cpu();
+        Option<bool> json = CommonOptions.Json();
         Command command = new(
             "poll",
-            "4 KiB random reads, image on tmpfs: the usual poll window against none, frontend sleeping on the other CPU and on the same"
+            "4 KiB random reads of an image on tmpfs: busy polling against none, with the frontend on another CPU and "
+                + "on the same one"
         )
         {
             seconds,
@@ -60,7 +57,7 @@ internal static class PollCommand
         {
             foreach ((string where, int frontendCpu) in new[] { ($"on CPU {other}", other), ("on the same CPU", cpu) })
             {
-                DiskLoad.Options looking = new()
+                DiskLoad.Options polling = new()
                 {
                     Image = image,
                     Depth = depth,
@@ -71,8 +68,8 @@ internal static class PollCommand
                 Comparison comparison = new($"depth {depth}, frontend sleeping {where}", "no poll window", null);
                 for (int round = 0; round < rounds; round++)
                 {
-                    DiskLoad.Result without = DiskLoad.Run(looking with { PollWindow = TimeSpan.Zero });
-                    DiskLoad.Result with = DiskLoad.Run(looking);
+                    DiskLoad.Result without = DiskLoad.Run(polling with { PollWindow = TimeSpan.Zero });
+                    DiskLoad.Result with = DiskLoad.Run(polling);
                     comparison.Add(with.PerSecond, without.PerSecond);
                     allocated += with.AllocatedBytes + without.AllocatedBytes;
                 }
@@ -81,12 +78,12 @@ internal static class PollCommand
         }
         double window = new ReactorOptions().PollWindow.TotalMicroseconds;
         return Comparison.Report(
-            "4 KiB random reads: looking for work before sleeping",
+            "4 KiB random reads per second: busy polling before sleeping",
             comparisons,
             [
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"backend on CPU {cpu}; a poll window of {window} \u00b5s against none; {rounds} pairs of {seconds} s"
+                    $"backend on CPU {cpu}; poll window {window} \u00b5s against none; {rounds} pairs of {seconds} s"
                 ),
                 $"bytes allocated by the data path: {allocated}",
             ],

@@ -2,7 +2,8 @@ using System.CommandLine;
 using Blkring.Load;
 
 RootCommand root = new(
-    "Load benchmarks of Blkring against what plain C and fio reach on the same machine, as ratios in one run."
+    "Load benchmarks of Blkring. Each measures a baseline (plain C, fio, or Blkring without a feature) in the same "
+        + "run, on the same machine, and prints ratios."
 )
 {
     RingCommand.Create(),

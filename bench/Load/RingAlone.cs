@@ -8,8 +8,8 @@ using Blkring.Interop;
 namespace Blkring.Load;
 
 /// <summary>
-/// The ring and the engine's pass, nothing else: a frontend thread and a backend thread that both poll, one-segment
-/// reads, full validation, no grant copies, null disk. bench/reference/ring.c is the same in C with Xen's own ring.h.
+/// The ring and the engine's pass, nothing else: a frontend thread and a backend thread that both poll, reads of one
+/// segment, full validation, no grant copies, null disk. bench/reference/ring.c is the same in C with Xen's ring.h.
 /// </summary>
 internal static unsafe class RingAlone
 {
@@ -47,9 +47,10 @@ internal static unsafe class RingAlone
         {
             if (backendCpu is { } cpu)
                 CpuAffinity.PinCurrentThread(cpu);
+            const bool frontendHasOwnCpu = true;
             long before = GC.GetAllocatedBytesForCurrentThread();
             while (!Volatile.Read(ref stop))
-                queue.Turn(overlaps: true);
+                queue.Turn(frontendHasOwnCpu);
             allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         })
         {
@@ -68,7 +69,7 @@ internal static unsafe class RingAlone
             try
             {
                 Blkif.FrontRing<TAbi> front = Blkif.FrontRing<TAbi>.Attach(ring.Address, pages);
-                // Warm-up: tiered compilation settles.
+                // Warm-up, until tiered compilation has finished.
                 Exchange(ref front, TimeSpan.FromSeconds(Math.Min(1, seconds)));
                 passesAtStart = queue.Statistics.Passes;
                 long start = Stopwatch.GetTimestamp();
@@ -105,7 +106,7 @@ internal static unsafe class RingAlone
     private static string AbiName<TAbi>()
         where TAbi : struct, Blkif.IRing => TAbi.AbiName;
 
-    /// <summary>Keeps the ring as full as it gets; checks id, operation and status of each response.</summary>
+    /// <summary>Keeps the ring full, and checks the id, operation and status of each response.</summary>
     private static long Exchange<TAbi>(ref Blkif.FrontRing<TAbi> front, TimeSpan duration)
         where TAbi : struct, Blkif.IRing
     {
@@ -121,7 +122,7 @@ internal static unsafe class RingAlone
         long end = Stopwatch.GetTimestamp() + (long)(duration.TotalSeconds * Stopwatch.Frequency);
         for (uint turn = 0; ; turn++)
         {
-            // The clock is read seldom: it costs as much as a request.
+            // The clock is read rarely: a reading costs as much as a request.
             bool over = (turn & 1023) == 0 && Stopwatch.GetTimestamp() >= end;
             if (!over)
             {

@@ -6,25 +6,26 @@ using Blkring.Interop;
 
 namespace Blkring.Load;
 
-/// <summary>The ring alone against bench/reference/ring, the same in C with Xen's own macros.</summary>
+/// <summary>The ring alone, against bench/reference/ring: the same in C with the macros of Xen's ring.h.</summary>
 internal static class RingCommand
 {
-    /// <summary>What the project promises for a one-page ring: within 1.5 times of C.</summary>
+    /// <summary>On a one-page ring, a request may take 1.5 times as long as in C.</summary>
     private const double Target = 1 / 1.5;
 
     public static Command Create()
     {
         Option<string> reference = new("--reference")
         {
-            Description = "The C program",
+            Description = "Path of the C program",
+            HelpName = "PATH",
             DefaultValueFactory = _ => "bench/reference/ring",
         };
-        Option<double> seconds = new("--seconds") { Description = "Each measurement", DefaultValueFactory = _ => 2 };
-        Option<int> rounds = new("--rounds") { Description = "Pairs of measurements", DefaultValueFactory = _ => 5 };
-        Option<bool> json = new("--json") { Description = "For machines" };
+        Option<double> seconds = CommonOptions.Seconds(2);
+        Option<int> rounds = CommonOptions.Rounds();
+        Option<bool> json = CommonOptions.Json();
         Command command = new(
             "ring",
-            "Frontend and backend thread, null disk, validation on: Blkring against C with Xen's ring.h"
+            "The ring alone, without a disk: requests validated and answered, Blkring against C with Xen's ring.h"
         )
         {
             reference,
@@ -43,7 +44,7 @@ internal static class RingCommand
                     parsed.GetValue(json)
                 );
             }
-            catch (Exception error) when (error is MarkException or InvalidOperationException)
+            catch (Exception error) when (error is BaselineException or InvalidOperationException)
             {
                 Console.Error.WriteLine("blkring-load: " + error.Message);
                 return 2;
@@ -77,7 +78,7 @@ internal static class RingCommand
             comparisons.Add(x86);
         }
         return Comparison.Report(
-            "The ring alone, requests a second",
+            "The ring alone, requests per second",
             comparisons,
             [$"frontend on CPU {front}, backend on CPU {back}; bytes allocated by the backend: {allocated}"],
             json
@@ -86,9 +87,10 @@ internal static class RingCommand
 
     private static double Reference(string program, int pages, double seconds, int front, int back)
     {
-        string output = Mark.Run(
+        string output = Baseline.Run(
             program,
-            "build it with 'make -C bench/reference' and run this from the repository's top folder, or name it with --reference",
+            "build it with 'make -C bench/reference' and run this from the repository's top folder, "
+                + "or name it with --reference",
             "--pages",
             pages.ToString(CultureInfo.InvariantCulture),
             "--seconds",

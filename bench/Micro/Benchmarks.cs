@@ -11,7 +11,8 @@ using Blkring.Loopback;
 namespace Blkring.Micro;
 
 /// <summary>
-/// A full one-page ring of one-segment reads: post, one pass of the backend on the null disk, take. Per request.
+/// A full one-page ring of one-segment reads: put the requests, one pass of the backend on the null disk, take the
+/// responses. Per request.
 /// </summary>
 public unsafe class RingPass
 {
@@ -91,7 +92,7 @@ public unsafe class RingPass
     }
 }
 
-/// <summary>The copy of one request off the ring and its validation.</summary>
+/// <summary>One request: copied off the ring and validated.</summary>
 public unsafe class DecodeAndValidate
 {
     private MappedMemory _memory = null!;
@@ -144,7 +145,7 @@ public unsafe class NullDiskSubmit
 }
 
 /// <summary>
-/// A whole request through the loopback, verified grants and event channels included, on a memory disk. Per request.
+/// A whole request through the loopback, with checked grants and event channels, on a memory disk. Per request.
 /// </summary>
 public class LoopbackRequest
 {

@@ -9,7 +9,7 @@ using Microsoft.CodeAnalysis.Text;
 namespace Blkring.Micro;
 
 /// <summary>
-/// The source generator on the specs of abi/: what a build pays once, and what an editor pays at every key.
+/// The source generator on the specs of abi/: what it costs once per build, and at every keystroke in an editor.
 /// </summary>
 public class GeneratorRun
 {
@@ -48,15 +48,15 @@ public class GeneratorRun
             throw new InvalidOperationException("the generator made nothing");
     }
 
-    /// <summary>Everything is read, laid out and emitted.</summary>
+    /// <summary>Everything is parsed, laid out and emitted.</summary>
     [Benchmark(Baseline = true)]
     public GeneratorDriver Cold() => CreateDriver().RunGenerators(_compilation);
 
-    /// <summary>Nothing regenerates.</summary>
+    /// <summary>Nothing is generated again.</summary>
     [Benchmark]
     public GeneratorDriver AfterAnEditOfCSharp() => _warm.RunGenerators(_editedCompilation);
 
-    /// <summary>One protocol regenerates.</summary>
+    /// <summary>One protocol is generated again.</summary>
     [Benchmark]
     public GeneratorDriver AfterAnEditOfOneSpec() =>
         _warm.ReplaceAdditionalText(_spec, _editedSpec).RunGenerators(_compilation);

@@ -20,8 +20,8 @@ public static class MicroBenchmarks
     ];
 
     /// <summary>
-    /// The usual BenchmarkDotNet command line; in this process, because the generated projects would not find the
-    /// generator.
+    /// Runs the benchmarks that BenchmarkDotNet's usual command line selects; in this process, because the projects
+    /// that it would generate do not find the source generator.
     /// </summary>
     public static int Run(string[] args)
     {
@@ -41,7 +41,7 @@ public static class MicroBenchmarks
             : 0;
     }
 
-    /// <summary>Each benchmark for one invocation: whether it still runs, not how fast it is.</summary>
+    /// <summary>Runs one invocation of each benchmark: to see that it still runs, not how fast it is.</summary>
     public static IReadOnlyList<Summary> RunTiny(string artifactsFolder) =>
         [
             .. All.Select(type =>

@@ -1,7 +1,8 @@
 /*
- * The mark for the ring alone: what Xen's own macros in C make of a shared ring between two CPUs, with no event channel, no grants
- * and no disk. A frontend thread keeps the ring full of one-segment READs and checks each response; a backend thread copies, validates
- * and answers. Both poll. Whether each push would have had to notify the other side is computed and counted, as it is in life.
+ * The baseline for the ring alone: how fast a shared ring between two CPUs is in C with the macros of Xen's ring.h,
+ * without event channel, grants and disk. A frontend thread keeps the ring full of READs of one segment and checks each
+ * response; a backend thread copies, validates and answers. Both poll. For each push, the notification of the other
+ * side is computed and counted, as under Xen, but not sent.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -21,8 +22,8 @@
 #include <time.h>
 
 /*
- * What ring.h asks its user for. On x86 stores are seen in order and so are loads: only a store followed by a load needs an instruction,
- * and a locked one (that adds nothing, just below the stack) is cheaper than mfence.
+ * The barriers that ring.h needs. x86 keeps the order of stores and the order of loads: only a store followed by a load
+ * needs an instruction, and a locked addition of 0 just below the stack is cheaper than mfence.
  */
 #if defined(__x86_64__) || defined(__i386__)
 #define compiler_barrier() __asm__ __volatile__("" ::: "memory")
@@ -34,7 +35,7 @@
 #error "only x86 has its barriers here"
 #endif
 
-/* The oldest interface in which ring.h takes the barriers above under these names. */
+/* The oldest interface version in which ring.h uses these names of the barriers. */
 #define __XEN_INTERFACE_VERSION__ 0x00030208
 #include <xen/xen.h>
 #include <xen/io/ring.h>
@@ -50,18 +51,18 @@ struct options {
     double seconds;
     int frontend_cpu;
     int backend_cpu;
-    RING_IDX batch; /* most requests that the backend takes in a pass */
+    RING_IDX batch; /* the greatest number of requests per pass of the backend */
     bool json;
 };
 
 struct side {
     uint64_t handled; /* requests consumed, or responses checked */
-    uint64_t passes;  /* pushes: handled / passes is the mean batch */
+    uint64_t passes;  /* number of pushes: handled / passes is the mean batch */
     uint64_t notifications;
     uint64_t errors;
 };
 
-/* Each thread writes its own lines only: 128 bytes, as CPUs fetch lines in pairs. */
+/* Each thread writes only its own cache lines; aligned to 128 bytes, because CPUs fetch lines in pairs. */
 struct bench {
     struct options options;
     blkif_sring_t *sring;
@@ -96,7 +97,7 @@ static double now_seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* What any backend must ask of a request before it acts on it: the frontend is not trusted. */
+/* The checks that every backend must make: the frontend is not trusted. */
 static int16_t validate(const blkif_request_t *request)
 {
     uint64_t sectors = 0;
@@ -119,12 +120,13 @@ static int16_t validate(const blkif_request_t *request)
 }
 
 /*
- * One pass: what the frontend has pushed, up to the batch, answered and pushed at once. Returns false when there was nothing. Without
- * a limit the two sides fall into step, each working on a full ring while the other waits; with one they overlap.
+ * One pass: answers what the frontend has pushed, up to the batch, and pushes the responses at once. Returns false if
+ * there was nothing. Without a batch limit, the two sides alternate, each working on a full ring while the other waits;
+ * with one, they overlap.
  */
 static bool backend_pass(blkif_back_ring_t *ring, struct side *side, RING_IDX batch)
 {
-    /* Volatile: the macro reads shared memory, and the loop around this must not keep the value. */
+    /* Volatile: the macro reads shared memory, and the compiler must not keep the value across iterations. */
     RING_IDX produced = *(volatile RING_IDX *)&ring->sring->req_prod;
     RING_IDX first = ring->req_cons;
     int notify;
@@ -175,14 +177,14 @@ static void *backend_main(void *argument)
     return NULL;
 }
 
-/* Ids that are free, as a stack: a real frontend has as many as it has shadow requests. */
+/* A stack of free ids, as many as a real frontend has shadow requests. */
 struct shadow {
     unsigned free_count;
     uint16_t free_ids[LARGEST_RING];
     uint8_t outstanding[LARGEST_RING];
 };
 
-/* Returns how many responses there were; each must answer an outstanding id, once, with OKAY. */
+/* Returns the number of responses. Each must answer an outstanding id, once, with BLKIF_RSP_OKAY. */
 static RING_IDX take_responses(blkif_front_ring_t *ring, struct shadow *shadow, struct side *side)
 {
     RING_IDX produced = *(volatile RING_IDX *)&ring->sring->rsp_prod;
@@ -211,7 +213,7 @@ static RING_IDX take_responses(blkif_front_ring_t *ring, struct shadow *shadow, 
     return produced - first;
 }
 
-/* Returns how many requests were pushed: as many as the ring has room for. */
+/* Fills the ring with requests and returns their number. */
 static RING_IDX fill_requests(blkif_front_ring_t *ring, struct shadow *shadow, struct side *side, uint64_t *sector)
 {
     RING_IDX count = 0;
@@ -264,7 +266,7 @@ static void *frontend_main(void *argument)
             cpu_relax();
     }
     bench->elapsed_seconds = now_seconds() - start;
-    /* Nothing may stay unanswered; bounded, so that a backend that lost one is reported and not waited for. */
+    /* Every request must be answered. The wait is bounded, so that a backend that lost one is reported. */
     for (start = now_seconds(); ring.req_prod_pvt != ring.rsp_cons && side.errors == 0;) {
         take_responses(&ring, &shadow, &side);
         if (now_seconds() - start > 5.0)
@@ -285,7 +287,8 @@ static void run(struct bench *bench)
 
     SHARED_RING_INIT(bench->sring);
     pthread_barrier_init(&bench->start, NULL, 3);
-    if ((error = pthread_create(&backend, NULL, backend_main, bench)) || (error = pthread_create(&frontend, NULL, frontend_main, bench)))
+    if ((error = pthread_create(&backend, NULL, backend_main, bench))
+        || (error = pthread_create(&frontend, NULL, frontend_main, bench)))
         die("pthread_create", error);
     pthread_barrier_wait(&bench->start);
     while (nanosleep(&duration, &duration) != 0 && errno == EINTR)
@@ -306,16 +309,18 @@ static void report(const struct bench *bench)
         ? "{\"benchmark\":\"ring\",\"language\":\"c\",\"abi\":\"native\",\"pages\":%u,\"entries\":%u,\"seconds\":%.3f,"
           "\"requests\":%" PRIu64 ",\"requests_per_second\":%.0f,\"ns_per_request\":%.2f,\"mean_batch\":%.2f,"
           "\"request_notifications\":%" PRIu64 ",\"response_notifications\":%" PRIu64 "}\n"
-        : "pages %u  entries %u  seconds %.3f  requests %" PRIu64 "  requests/s %.0f  ns/request %.2f  mean batch %.2f  "
-          "notifications %" PRIu64 " to the backend, %" PRIu64 " to the frontend\n";
+        : "pages %u  entries %u  seconds %.3f  requests %" PRIu64 "  requests/s %.0f  ns/request %.2f  "
+          "mean batch %.2f  notifications %" PRIu64 " to the backend, %" PRIu64 " to the frontend\n";
 
     printf(format, bench->options.pages, (unsigned)__RING_SIZE(bench->sring, bench->options.pages * RING_PAGE_BYTES),
-           bench->elapsed_seconds, front->handled, per_second, ns_per_request, mean_batch, front->notifications, back->notifications);
+           bench->elapsed_seconds, front->handled, per_second, ns_per_request, mean_batch, front->notifications,
+           back->notifications);
 }
 
 static void usage(void)
 {
-    fputs("usage: ring [--pages 1|2|4|8|16] [--seconds S] [--cpus FRONTEND,BACKEND] [--batch N] [--abi native] [--json]\n", stderr);
+    fputs("usage: ring [--pages 1|2|4|8|16] [--seconds S] [--cpus FRONTEND,BACKEND] [--batch N] [--abi native] "
+          "[--json]\n", stderr);
     exit(2);
 }
 
@@ -329,7 +334,9 @@ static void parse(int argc, char **argv, struct options *options)
     };
     int name;
 
-    *options = (struct options){ .pages = 1, .seconds = 2.0, .frontend_cpu = 0, .backend_cpu = 1, .batch = LARGEST_RING };
+    *options = (struct options){
+        .pages = 1, .seconds = 2.0, .frontend_cpu = 0, .backend_cpu = 1, .batch = LARGEST_RING
+    };
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
         switch (name) {
         case 'p': options->pages = (unsigned)strtoul(optarg, NULL, 10); break;
@@ -339,7 +346,7 @@ static void parse(int argc, char **argv, struct options *options)
                 usage();
             break;
         case 'a':
-            /* The other ABIs cost a field-by-field copy, which is a different mark. */
+            /* The other ABIs need a copy field by field, which would be another baseline. */
             if (strcmp(optarg, "native") != 0)
                 usage();
             break;
@@ -349,9 +356,10 @@ static void parse(int argc, char **argv, struct options *options)
         }
     }
     if (optind != argc || options->pages == 0 || options->pages > 16 || (options->pages & (options->pages - 1)) != 0
-        || !(options->seconds > 0.0 && options->seconds <= 3600.0) || options->frontend_cpu < 0 || options->frontend_cpu >= CPU_SETSIZE
-        || options->backend_cpu < 0 || options->backend_cpu >= CPU_SETSIZE || options->frontend_cpu == options->backend_cpu
-        || options->batch == 0)
+        || !(options->seconds > 0.0 && options->seconds <= 3600.0)
+        || options->frontend_cpu < 0 || options->frontend_cpu >= CPU_SETSIZE
+        || options->backend_cpu < 0 || options->backend_cpu >= CPU_SETSIZE
+        || options->frontend_cpu == options->backend_cpu || options->batch == 0)
         usage();
 }
 
@@ -366,7 +374,9 @@ int main(int argc, char **argv)
         die("mmap", errno);
     run(&bench);
     if (bench.frontend.errors + bench.backend.errors != 0 || bench.frontend.handled != bench.backend.handled) {
-        fprintf(stderr, "ring: the two sides disagree: %" PRIu64 " requests handled, %" PRIu64 " responses checked, %" PRIu64 " errors\n",
+        fprintf(stderr,
+                "ring: the two sides disagree: %" PRIu64 " requests handled, %" PRIu64 " responses checked, "
+                "%" PRIu64 " errors\n",
                 bench.backend.handled, bench.frontend.handled, bench.frontend.errors + bench.backend.errors);
         return 1;
     }

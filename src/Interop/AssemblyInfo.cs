@@ -1,8 +1,8 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
-// Every signature is blittable: the runtime has nothing to marshal and may inline the call.
+// Every signature is blittable, so the runtime has nothing to marshal and can inline the call.
 [assembly: DisableRuntimeMarshalling]
 
-// Native libraries come from the system's search path, never from the directory the assembly happens to lie in.
+// Native libraries are loaded from the system's search path, never from the folder of the assembly.
 [assembly: DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

@@ -7,13 +7,11 @@ namespace Blkring.Interop;
 /// </summary>
 public static unsafe class CpuAffinity
 {
-    // 8192 CPUs, the most that Linux can be configured for (NR_CPUS on x86-64); the kernel refuses a mask shorter than
-    // its own.
+    // 8192 CPUs, the greatest NR_CPUS of x86-64. The kernel refuses a mask that is shorter than its own.
     const int MaskWords = 128;
 
     /// <summary>
-    /// Keeps the calling operating system thread on one CPU. Only for a dedicated thread: a pool thread would stay
-    /// pinned.
+    /// Pins the calling thread to one CPU. Only for a dedicated thread: a pool thread would stay pinned.
     /// </summary>
     /// <param name="cpu">One of <see cref="Allowed"/>.</param>
     /// <exception cref="IOException">The CPU does not exist, or the cpuset excludes it: EINVAL.</exception>

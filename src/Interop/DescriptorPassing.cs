@@ -1,24 +1,24 @@
 namespace Blkring.Interop;
 
 /// <summary>
-/// Descriptors over an AF_UNIX socket: SCM_RIGHTS (unix(7)). Control plane: throws. What is received is close-on-exec
-/// and owned by the receiver.
+/// Passes descriptors over an AF_UNIX socket: SCM_RIGHTS (unix(7)). Control plane: throws. Received descriptors are
+/// close-on-exec and owned by the receiver.
 /// </summary>
 public static unsafe class DescriptorPassing
 {
-    // One ancillary message of the most descriptors the kernel passes: CMSG_SPACE(253 * 4).
+    // One ancillary message with as many descriptors as the kernel passes: CMSG_SPACE(253 * 4).
     static int ControlSpace => sizeof(cmsghdr) + AlignedLength(Libc.ScmMaxDescriptors * sizeof(int));
 
-    /// <summary>Sends the payload whole, with the descriptors on its first byte. The sender keeps its own.</summary>
+    /// <summary>Sends the whole payload, and the descriptors with its first byte. The sender keeps its own.</summary>
     /// <param name="socket">A connected AF_UNIX socket.</param>
-    /// <param name="payload">At least one byte: a stream carries descriptors only with data.</param>
+    /// <param name="payload">At least one byte, because a stream passes descriptors only with data.</param>
     /// <param name="fds">At most 253.</param>
-    /// <exception cref="IOException">sendmsg failed: EPIPE when the peer is gone.</exception>
+    /// <exception cref="IOException">sendmsg failed: EPIPE if the peer has closed.</exception>
     public static void Send(int socket, ReadOnlySpan<byte> payload, ReadOnlySpan<int> fds)
     {
         ArgumentOutOfRangeException.ThrowIfZero(payload.Length);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(fds.Length, Libc.ScmMaxDescriptors);
-        // cmsghdr wants 8-byte alignment, which ulong gives.
+        // ulong, because cmsghdr needs an alignment of 8 bytes.
         var control = stackalloc ulong[ControlSpace / sizeof(ulong)];
         var header = (cmsghdr*)control;
         header->cmsg_len = (nuint)(sizeof(cmsghdr) + fds.Length * sizeof(int));
@@ -32,7 +32,7 @@ public static unsafe class DescriptorPassing
             {
                 iovec vector = new() { iov_base = bytes + sent, iov_len = (nuint)(payload.Length - sent) };
                 msghdr message = new() { msg_iov = &vector, msg_iovlen = 1 };
-                // Only the first piece carries the descriptors: with each piece they would arrive again.
+                // Only with the first piece: the descriptors would arrive again with each further one.
                 if (sent == 0 && controlLength > 0)
                 {
                     message.msg_control = control;
@@ -48,14 +48,14 @@ public static unsafe class DescriptorPassing
         }
     }
 
-    /// <summary>Receives one message: waits for it on a blocking socket.</summary>
+    /// <summary>Receives one message; on a blocking socket, waits for it.</summary>
     /// <param name="socket">A connected AF_UNIX socket.</param>
-    /// <param name="payload">At least one byte of room.</param>
-    /// <param name="fds">Filled from the start with owning handles; the rest becomes null.</param>
-    /// <param name="count">Descriptors received.</param>
-    /// <returns>Payload bytes; 0 when the peer has closed.</returns>
+    /// <param name="payload">At least one byte.</param>
+    /// <param name="fds">Receives owning handles from its start; the rest becomes null.</param>
+    /// <param name="count">The number of descriptors received.</param>
+    /// <returns>The number of payload bytes; 0 if the peer has closed.</returns>
     /// <exception cref="IOException">
-    /// recvmsg failed, or the payload or the descriptors did not fit: whatever had arrived is closed.
+    /// recvmsg failed, or the payload or the descriptors did not fit: all descriptors that arrived are closed.
     /// </exception>
     public static int Receive(int socket, Span<byte> payload, Span<FileDescriptor?> fds, out int count)
     {
@@ -93,7 +93,8 @@ public static unsafe class DescriptorPassing
         }
     }
 
-    // Takes ownership of every descriptor, also of those past the caller's room, which are closed at once: false then.
+    // Takes ownership of every descriptor. Those that do not fit into the span are closed at once, and the result is
+    // false.
     static bool TakeDescriptors(msghdr* message, Span<FileDescriptor?> fds, out int count)
     {
         count = 0;

@@ -62,7 +62,7 @@ public static class Errno
     public const int ECANCELED = 125;
 
     /// <summary>
-    /// Name and the C library's sentence: <c>ENOSPC (No space left on device)</c>. Takes 28 or -28. Allocates.
+    /// The name and the C library's text: <c>ENOSPC (No space left on device)</c>. Takes 28 or -28. Allocates.
     /// </summary>
     public static string Describe(int errno)
     {
@@ -71,8 +71,8 @@ public static class Errno
     }
 
     /// <summary>
-    /// The exception a control-plane call throws: <c>open /dev/x: ENOENT (No such file or directory)</c>; its HResult
-    /// is the errno.
+    /// The exception that a call of the control plane throws: <c>open /dev/x: ENOENT (No such file or directory)</c>.
+    /// Its HResult is the errno.
     /// </summary>
     public static IOException ToException(string call, int errno) => new($"{call}: {Describe(errno)}", Math.Abs(errno));
 

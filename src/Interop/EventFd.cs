@@ -1,13 +1,13 @@
 namespace Blkring.Interop;
 
-/// <summary>An eventfd(2): any thread signals, one consumes; pollable, also through io_uring.</summary>
+/// <summary>An eventfd(2): any thread signals it, one consumes. It can be polled, also through io_uring.</summary>
 public sealed unsafe class EventFd : IDisposable
 {
     readonly FileDescriptor _fd;
 
     /// <param name="blocking">
-    /// For waiting with IORING_OP_READ: on a non-blocking descriptor io_uring answers EAGAIN at once instead of waiting
-    /// for the signal.
+    /// Whether it is for waits with IORING_OP_READ: on a non-blocking descriptor, io_uring answers EAGAIN at once
+    /// instead of waiting for the signal.
     /// </param>
     /// <exception cref="IOException">EMFILE, ENFILE, ENOMEM.</exception>
     public EventFd(bool blocking = false)
@@ -20,8 +20,8 @@ public sealed unsafe class EventFd : IDisposable
     public int Value => _fd.Value;
 
     /// <summary>
-    /// Adds one. 0 or -errno: -EAGAIN means that the counter is full, so the consumer is signalled anyway; -EBADF once
-    /// disposed.
+    /// Signals it. 0 or -errno: -EAGAIN if the counter is full, which means that the consumer is signalled anyway;
+    /// -EBADF once disposed.
     /// </summary>
     public int Signal()
     {
@@ -31,7 +31,7 @@ public sealed unsafe class EventFd : IDisposable
     }
 
     /// <summary>
-    /// Takes every signal so far at once. False when there was none; a blocking one then waits instead.
+    /// Consumes all signals so far. False if there was none; a blocking eventfd waits for one instead.
     /// </summary>
     public bool TryConsume()
     {

@@ -4,18 +4,18 @@ using static Blkring.Interop.IoUringAbi;
 
 namespace Blkring.Interop;
 
-// Creation, what the kernel grants, enabling and disposal.
+// Creation and what the kernel grants, enabling, disposal.
 public sealed unsafe partial class IoUring
 {
-    // Present wherever IORING_FEAT_EXT_ARG (Linux 5.11) is, so they never have to be dropped: CQSIZE 5.5, CLAMP 5.6,
-    // R_DISABLED 5.10.
+    // Older than IORING_FEAT_EXT_ARG (Linux 5.11), which is required, so these never have to be dropped: CQSIZE 5.5,
+    // CLAMP 5.6, R_DISABLED 5.10.
     const uint BaseSetupFlags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED;
     const uint RequiredFeatures = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
 
-    // Index that a registered ring descriptor has no longer, or not yet.
+    // The index of a ring descriptor that is not registered.
     const int NotRegistered = -1;
 
-    // Offset in IORING_REGISTER_RING_FDS: let the kernel choose the index.
+    // The offset for IORING_REGISTER_RING_FDS that lets the kernel choose the index.
     const uint AnyRingIndex = uint.MaxValue;
 
     OpcodeSet _supported;
@@ -30,11 +30,10 @@ public sealed unsafe partial class IoUring
     }
 
     /// <summary>
-    /// Creates a ring with as much of the options as the kernel grants. Still disabled: see <see cref="Enable"/>.
+    /// Creates a ring with those of the options that the kernel grants. It is still disabled: see <see cref="Enable"/>.
     /// </summary>
-    /// <param name="options">The wishes.</param>
     /// <param name="ring">The ring, owned by the caller.</param>
-    /// <param name="refusal">When false: one line with what the kernel said and what to do; otherwise empty.</param>
+    /// <param name="refusal">If the result is false, one line with the error and what to do; otherwise empty.</param>
     public static bool TryCreate(IoUringOptions options, [NotNullWhen(true)] out IoUring? ring, out string refusal)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -51,7 +50,8 @@ public sealed unsafe partial class IoUring
         {
             fd.Dispose();
             refusal =
-                $"io_uring_setup: features 0x{missing:x} are missing: Linux 5.11 or later is needed; use another disk engine";
+                $"io_uring_setup: features 0x{missing:x} are missing: "
+                + "Linux 5.11 or later is needed; use another disk engine";
             return false;
         }
         if (!TryMap(fd, parameters, out var rings, out var sqes, out refusal))
@@ -63,7 +63,7 @@ public sealed unsafe partial class IoUring
         return true;
     }
 
-    // Newest flag first: a kernel that lacks one lacks all before it, and answers EINVAL without saying which.
+    // Newest flag first: a kernel that lacks one flag lacks all newer ones, and answers EINVAL without saying which.
     static int Setup(IoUringOptions options, out io_uring_params parameters)
     {
         ReadOnlySpan<uint> newestFirst =
@@ -98,7 +98,7 @@ public sealed unsafe partial class IoUring
     static int TrySetup(IoUringOptions options, uint flags, out io_uring_params parameters)
     {
         parameters = default;
-        // COOP_TASKRUN and DEFER_TASKRUN are two answers to one question; the flag goes with either.
+        // COOP_TASKRUN and DEFER_TASKRUN are alternatives; TASKRUN_FLAG goes with either.
         parameters.flags = (flags & IORING_SETUP_DEFER_TASKRUN) != 0 ? flags & ~IORING_SETUP_COOP_TASKRUN : flags;
         parameters.cq_entries = Math.Max(options.CompletionEntries, options.SubmissionEntries);
         if (options.Mask.SetupErrno != 0)
@@ -118,8 +118,8 @@ public sealed unsafe partial class IoUring
         {
             Errno.EPERM or Errno.EACCES => "blocked by seccomp, by a security module or by kernel.io_uring_disabled; "
                 + "allow io_uring to this process (sysctl kernel.io_uring_disabled=0) or use another disk engine",
-            Errno.ENOSYS =>
-                "the kernel has no io_uring, or seccomp hides it; use a kernel with CONFIG_IO_URING or another disk engine",
+            Errno.ENOSYS => "the kernel has no io_uring, or seccomp hides it; "
+                + "use a kernel with CONFIG_IO_URING or another disk engine",
             Errno.ENOMEM =>
                 "not enough memory, or RLIMIT_MEMLOCK is too low; raise LimitMEMLOCK= or ask for fewer entries",
             Errno.EMFILE or Errno.ENFILE => "too many open files; raise LimitNOFILE= or fs.file-max",
@@ -141,7 +141,7 @@ public sealed unsafe partial class IoUring
         (rings, sqes, refusal) = (null, null, "");
         try
         {
-            // IORING_FEAT_SINGLE_MMAP: both rings lie in one mapping, as long as the longer of the two.
+            // IORING_FEAT_SINGLE_MMAP: both rings are in one mapping, as long as the longer of the two.
             rings = MappedMemory.FromFile(
                 fd.Value,
                 (long)IORING_OFF_SQ_RING,
@@ -176,7 +176,7 @@ public sealed unsafe partial class IoUring
     {
         (_fd, _rings, _sqeMemory, _mask, _setupFlags) = (fd, rings, sqeMemory, options.Mask, parameters.flags);
         _enterFd = fd.Value;
-        // Safe: the offsets are the kernel's own, within the mapping whose length was computed from them.
+        // Safe: the offsets come from the kernel and are within the mapping, whose length was computed from them.
         _sqHead = (uint*)(rings.Address + parameters.sq_off.head);
         _sqTail = (uint*)(rings.Address + parameters.sq_off.tail);
         _sqFlags = (uint*)(rings.Address + parameters.sq_off.flags);
@@ -194,7 +194,7 @@ public sealed unsafe partial class IoUring
         _buffers = CreateTable(IORING_REGISTER_BUFFERS2, options.RegisteredBuffers);
     }
 
-    // Entry n is always described by slot n, so the indirection is written once.
+    // Entry n is always in slot n, so the indirection is written once.
     static void FillSubmissionArray(uint* array, uint entries)
     {
         for (uint i = 0; i < entries; i++)
@@ -205,7 +205,7 @@ public sealed unsafe partial class IoUring
     {
         const int operations = 256;
         var length = sizeof(io_uring_probe) + operations * sizeof(io_uring_probe_op);
-        // The kernel refuses a probe that is not all zero.
+        // The kernel refuses a probe that is not zeroed.
         var bytes = stackalloc byte[length];
         new Span<byte>(bytes, length).Clear();
         if (Register(IORING_REGISTER_PROBE, bytes, operations) < 0)
@@ -216,19 +216,21 @@ public sealed unsafe partial class IoUring
             _supported[entry->op] = (entry->flags & IO_URING_OP_SUPPORTED) != 0;
     }
 
-    /// <summary>Whether the kernel has the operation (IORING_OP_*), as it said when the ring was created.</summary>
+    /// <summary>Whether the kernel supports the operation (IORING_OP_*).</summary>
     public bool Supports(byte opcode) => _supported[opcode];
 
     /// <summary>
-    /// Starts the ring and makes the calling thread its own. That thread's table of registered rings holds 16; when it
-    /// is full or missing, the plain descriptor does.
+    /// Enables the ring and makes the calling thread its own. That thread's table of registered rings holds 16; if it
+    /// is full or missing, the plain descriptor is used.
     /// </summary>
     /// <exception cref="InvalidOperationException">Called twice.</exception>
     /// <exception cref="IOException">The kernel refused.</exception>
     public void Enable()
     {
         if (_enabled)
-            throw new InvalidOperationException("the ring is enabled already, and belongs to the thread that did it");
+            throw new InvalidOperationException(
+                "the ring is already enabled, and belongs to the thread that enabled it"
+            );
         var result = Register(IORING_REGISTER_ENABLE_RINGS, null, 0);
         if (result < 0)
             throw Errno.ToException("io_uring_register(IORING_REGISTER_ENABLE_RINGS)", result);
@@ -242,8 +244,8 @@ public sealed unsafe partial class IoUring
     }
 
     /// <summary>
-    /// One line of what was obtained: <c>io_uring: 1024/4096 entries, single_issuer, defer_taskrun, registered ring,
-    /// files and buffers</c>.
+    /// What the kernel has granted, in one line: <c>io_uring: 1024/4096 entries, single_issuer, defer_taskrun,
+    /// registered ring, files and buffers</c>.
     /// </summary>
     public string Describe()
     {
@@ -276,24 +278,24 @@ public sealed unsafe partial class IoUring
         }
     }
 
-    // Result or -errno; for control and set-up only, hence the plain descriptor.
+    // Result or -errno. For set-up and control only, so it uses the plain descriptor.
     int Register(uint opcode, void* argument, uint count) =>
         (_mask.RegisterOpcodes >> (int)opcode & 1) != 0
             ? -Errno.EINVAL
             : (int)Libc.Syscall(__NR_io_uring_register, _fd.Value, (nint)opcode, (nint)argument, (nint)count);
 
-    /// <summary>Idempotent. See the class for who should call it, and when.</summary>
+    /// <summary>Idempotent. See the class for the thread that should call it, and when.</summary>
     public void Dispose()
     {
         if (_fd.IsClosed)
             return;
-        // The table belongs to the thread that registered: another one would unregister its own ring of that index.
+        // The table belongs to the thread that registered: another thread would unregister its own ring of that index.
         if (_registeredRing != NotRegistered && _registeredRingThread == Libc.Gettid())
         {
             io_uring_rsrc_update update = new() { offset = (uint)_registeredRing };
             Register(IORING_UNREGISTER_RING_FDS, &update, 1);
         }
-        // A call after this meets EBADF instead of another ring of the same index.
+        // A later call fails with EBADF instead of reaching another ring with the same index.
         (_enterFd, _enterFlags, _registeredRing) = (-1, 0, NotRegistered);
         _sqeMemory.Dispose();
         _rings.Dispose();

@@ -2,14 +2,14 @@ using static Blkring.Interop.IoUringAbi;
 
 namespace Blkring.Interop;
 
-// The tables of registered files and buffers: sparse from the start, one slot changed at a time. Control plane, on the
+// The tables of registered files and buffers: sparse at first, then one slot changed at a time. Control plane, on the
 // thread that the class says.
 public sealed unsafe partial class IoUring
 {
     readonly SlotTable _files;
     readonly SlotTable _buffers;
 
-    // Which slots are taken. Length 0: the kernel gave no table.
+    // The slots that are taken. Length 0 if the kernel has granted no table.
     sealed class SlotTable(uint length)
     {
         readonly bool[] _used = new bool[length];
@@ -32,9 +32,10 @@ public sealed unsafe partial class IoUring
     }
 
     /// <summary>
-    /// Puts a descriptor in the file table: sqe.fd = slot with IOSQE_FIXED_FILE. The kernel holds its own reference.
+    /// Puts a descriptor into the file table: sqe.fd = slot with IOSQE_FIXED_FILE. The kernel holds a reference of its
+    /// own.
     /// </summary>
-    /// <returns>The slot, or -1 when there is no table, no free slot, or the kernel refuses the descriptor.</returns>
+    /// <returns>The slot; -1 if there is no table, no free slot, or the kernel refuses the descriptor.</returns>
     /// <exception cref="InvalidOperationException">The ring belongs to another thread.</exception>
     public int TryRegisterFile(int fd) => Fill(_files, IORING_REGISTER_FILES_UPDATE2, &fd);
 
@@ -46,10 +47,10 @@ public sealed unsafe partial class IoUring
     }
 
     /// <summary>Pins memory for IORING_OP_READ_FIXED and IORING_OP_WRITE_FIXED: sqe.buf_index = slot.</summary>
-    /// <param name="address">Start of memory that stays mapped until the slot is unregistered.</param>
+    /// <param name="address">The start of memory that stays mapped until the slot is unregistered.</param>
     /// <param name="lengthBytes">At most 1 GiB.</param>
     /// <returns>
-    /// The slot, or -1 when there is no table, no free slot, or the kernel refuses (ENOMEM: RLIMIT_MEMLOCK).
+    /// The slot; -1 if there is no table, no free slot, or the kernel refuses (ENOMEM: RLIMIT_MEMLOCK).
     /// </returns>
     /// <exception cref="InvalidOperationException">The ring belongs to another thread.</exception>
     public int TryRegisterBuffer(void* address, nuint lengthBytes)
@@ -79,7 +80,7 @@ public sealed unsafe partial class IoUring
         if (!table.IsUsed(slot))
             throw new ArgumentOutOfRangeException(nameof(slot), slot, "not registered");
         var result = Update(opcode, slot, value);
-        // A slot that could not be emptied is not given out again: someone may still reach what it names.
+        // A slot that could not be emptied is not used again: its file or buffer may still be reachable through it.
         if (result < 0)
             throw Errno.ToException($"io_uring_register: emptying slot {slot}", result);
         table.Set(slot, false);
@@ -94,7 +95,7 @@ public sealed unsafe partial class IoUring
             nr = 1,
         };
         var result = Register(opcode, &update, (uint)sizeof(io_uring_rsrc_update2));
-        // A bug of ours, which -1 would hide as a missing feature.
+        // A bug of the caller, which a result of -1 would hide as a missing feature.
         return result != -Errno.EEXIST
             ? result
             : throw new InvalidOperationException(

@@ -3,15 +3,15 @@ using System.Runtime.InteropServices;
 namespace Blkring.Interop;
 
 /// <summary>
-/// Event channels: libxenevtchn (xenevtchn.h). Bound at the first call, so that a process runs where the library is
-/// absent; ask <see cref="XenLibraries"/> before. The calls return what the library returned, or -errno.
+/// Event channels: libxenevtchn (xenevtchn.h). The library is bound at the first call, so that a process runs without
+/// it; ask <see cref="XenLibraries"/> first. The calls return the library's result, or -errno.
 /// </summary>
 public static unsafe partial class LibXenEvtchn
 {
     const string Library = XenLibraries.EvtchnLibrary;
 
     /// <summary>
-    /// xenevtchn_handle: one open file of the event-channel device, with the ports that were bound through it.
+    /// xenevtchn_handle: one open file of the event-channel device, with the ports that are bound through it.
     /// </summary>
     public readonly struct xenevtchn_handle;
 
@@ -48,36 +48,37 @@ public static unsafe partial class LibXenEvtchn
     }
 
     /// <summary>
-    /// xenevtchn_close: closes the device, which unbinds all ports of the handle. Once, whatever it returns.
+    /// xenevtchn_close: closes the device, which unbinds all ports of the handle. Call it once, whatever it returns.
     /// </summary>
     public static int Close(xenevtchn_handle* handle) => xenevtchn_close(handle);
 
     /// <summary>
-    /// xenevtchn_fd: readable while an event is to be taken. The handle's own: neither closed nor written to by others.
+    /// xenevtchn_fd: readable while an event is pending. The descriptor belongs to the handle: do not close or write
+    /// it.
     /// </summary>
     public static int Descriptor(xenevtchn_handle* handle) => xenevtchn_fd(handle);
 
     /// <summary>
-    /// xenevtchn_bind_interdomain: the local port, or -errno. An event is raised on it at once, for one that the other
-    /// side may have sent before there was somebody to hear it.
+    /// xenevtchn_bind_interdomain: the local port, or -errno. An event is raised on it at once, in case the other side
+    /// has sent one before the port was bound.
     /// </summary>
     public static int BindInterdomain(xenevtchn_handle* handle, ushort domain, uint remotePort) =>
         Result(xenevtchn_bind_interdomain(handle, domain, remotePort));
 
-    /// <summary>xenevtchn_unbind: 0 or -errno. The other side's port is then free to be bound anew.</summary>
+    /// <summary>xenevtchn_unbind: 0 or -errno. The other side's port can then be bound again.</summary>
     public static int Unbind(xenevtchn_handle* handle, uint port) => Result(xenevtchn_unbind(handle, port));
 
-    /// <summary>xenevtchn_notify: 0 or -errno: -ENOTCONN where the port is not bound.</summary>
+    /// <summary>xenevtchn_notify: 0 or -errno: -ENOTCONN if the port is not bound.</summary>
     public static int Notify(xenevtchn_handle* handle, uint port) => Result(xenevtchn_notify(handle, port));
 
     /// <summary>
-    /// xenevtchn_pending: takes one event; its port, or -errno. The port stays masked until <see cref="Unmask"/>. Waits
-    /// where none is pending, unless the descriptor is non-blocking: -EAGAIN then.
+    /// xenevtchn_pending: takes one event; its port, or -errno. The port stays masked until <see cref="Unmask"/>. If no
+    /// event is pending, waits; on a non-blocking descriptor, -EAGAIN.
     /// </summary>
     public static int Pending(xenevtchn_handle* handle) => Result(xenevtchn_pending(handle));
 
     /// <summary>
-    /// xenevtchn_unmask: 0 or -errno. What was raised while the port was masked is delivered at once.
+    /// xenevtchn_unmask: 0 or -errno. An event that was raised while the port was masked is delivered at once.
     /// </summary>
     public static int Unmask(xenevtchn_handle* handle, uint port) => Result(xenevtchn_unmask(handle, port));
 

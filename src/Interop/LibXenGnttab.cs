@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace Blkring.Interop;
 
 /// <summary>
-/// A guest's pages: libxengnttab (xengnttab.h). Bound at the first call, as <see cref="LibXenEvtchn"/>. The calls
-/// return what the library returned, or -errno. One handle may be used by several threads: each call is system calls on
+/// A guest's pages: libxengnttab (xengnttab.h). The library is bound at the first call, as <see cref="LibXenEvtchn"/>.
+/// The calls return the library's result, or -errno. Several threads may use one handle: each call is system calls on
 /// one descriptor.
 /// </summary>
 public static unsafe partial class LibXenGnttab
@@ -47,19 +47,20 @@ public static unsafe partial class LibXenGnttab
     }
 
     /// <summary>
-    /// xengnttab_close: once, whatever it returns. Linux keeps what is still mapped until it is unmapped; unmap first.
+    /// xengnttab_close: call it once, whatever it returns. Linux keeps mapped pages until they are unmapped; unmap
+    /// first.
     /// </summary>
     public static int Close(xengnttab_handle* handle) => xengnttab_close(handle);
 
     /// <summary>
-    /// xengnttab_set_max_grants: 0 or -errno. Before the first mapping. Newer kernels know no such limit and the call
-    /// does nothing.
+    /// xengnttab_set_max_grants: 0 or -errno. Call it before the first mapping. Newer kernels have no such limit, and
+    /// the call does nothing.
     /// </summary>
     public static int SetMaxGrants(xengnttab_handle* handle, uint count) =>
         Result(xengnttab_set_max_grants(handle, count));
 
     /// <summary>
-    /// xengnttab_map_domain_grant_refs: pages of one domain, mapped one after the other; the address, or -errno with
+    /// xengnttab_map_domain_grant_refs: maps pages of one domain at consecutive addresses; the address, or -errno with
     /// nothing mapped.
     /// </summary>
     /// <param name="references">grant_ref_t</param>
@@ -71,7 +72,7 @@ public static unsafe partial class LibXenGnttab
         int protection
     )
     {
-        // The library only reads the references, although its prototype does not say so.
+        // The library only reads the references, although its prototype lacks a const.
         fixed (uint* refs = references)
         {
             var address = xengnttab_map_domain_grant_refs(handle, (uint)references.Length, domain, refs, protection);
@@ -79,15 +80,15 @@ public static unsafe partial class LibXenGnttab
         }
     }
 
-    /// <summary>xengnttab_unmap: all of what one call mapped; 0 or -errno.</summary>
-    /// <param name="count">pages</param>
+    /// <summary>xengnttab_unmap: unmaps all that one call has mapped; 0 or -errno.</summary>
+    /// <param name="count">The number of pages.</param>
     public static int Unmap(xengnttab_handle* handle, void* address, uint count) =>
         Result(xengnttab_unmap(handle, address, count));
 
     /// <summary>
-    /// xengnttab_grant_copy: 0 when every segment has its status, or -errno when the call as a whole went wrong. Then
-    /// no status says anything: Linux sets GNTST_okay when it takes a segment and corrects it only after the copy,
-    /// which may never have been made.
+    /// xengnttab_grant_copy: 0 if every segment has its status, or -errno if the call as a whole failed. In that case
+    /// the statuses mean nothing: Linux sets GNTST_okay when it accepts a segment, and corrects it only after the copy,
+    /// which may not have happened.
     /// </summary>
     /// <param name="segments">struct xengnttab_grant_copy_segment, <paramref name="count"/> of them</param>
     public static int GrantCopy(xengnttab_handle* handle, void* segments, uint count) =>

@@ -3,7 +3,7 @@ using System.Text;
 
 namespace Blkring.Interop;
 
-/// <summary>A connection to xenstored (struct xs_handle), closed once no call is inside it any more.</summary>
+/// <summary>A connection to xenstored (struct xs_handle), closed when the last call on it has returned.</summary>
 public sealed class XsHandle : SafeHandle
 {
     internal XsHandle(nint handle)
@@ -19,19 +19,19 @@ public sealed class XsHandle : SafeHandle
 }
 
 /// <summary>
-/// libxenstore (xenstore.h), as thin as it can be. The library is bound at the first call: where it is absent, that
-/// call throws <see cref="DllNotFoundException"/>. Calls of several threads on one handle are safe, the library takes
-/// them one after another.
+/// Thin wrappers of libxenstore (xenstore.h). The library is bound at the first call, which throws
+/// <see cref="DllNotFoundException"/> if it is absent. Several threads may use one handle: the library serialises their
+/// calls.
 /// </summary>
 /// <remarks>
-/// Results are values or -errno. A transaction of 0 (XBT_NULL) is none. The library itself honours XENSTORED_PATH, and
-/// falls back to the kernel's device where there is no socket (a driver domain).
+/// Results are values or -errno. A transaction of 0 (XBT_NULL) is none. The library honours XENSTORED_PATH, and uses
+/// the kernel's device if there is no socket (in a driver domain).
 /// </remarks>
 public static unsafe partial class LibXenStore
 {
     const string Library = "libxenstore.so.4";
 
-    /// <summary>A value's, and a message's, most bytes (XENSTORE_PAYLOAD_MAX of xs_wire.h).</summary>
+    /// <summary>The greatest length of a value or message in bytes (XENSTORE_PAYLOAD_MAX of xs_wire.h).</summary>
     public const int PayloadMax = 4096;
 
     [LibraryImport(Library, SetLastError = true)]
@@ -95,7 +95,7 @@ public static unsafe partial class LibXenStore
 
     internal static void Close(nint handle) => xs_close(handle);
 
-    /// <summary>xs_fileno: readable when a watch event waits, hung up once the connection is lost.</summary>
+    /// <summary>xs_fileno: readable while a watch event is pending, hung up once the connection is lost.</summary>
     public static int Fileno(XsHandle handle) => xs_fileno(handle);
 
     /// <summary>xs_read: the length in bytes, or -errno.</summary>
@@ -113,7 +113,7 @@ public static unsafe partial class LibXenStore
         return (int)length;
     }
 
-    /// <summary>xs_write: 0 or -errno. Missing parents are made.</summary>
+    /// <summary>xs_write: 0 or -errno. Missing parents are created.</summary>
     public static int Write(XsHandle handle, uint transaction, string path, string value)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(value);
@@ -141,13 +141,14 @@ public static unsafe partial class LibXenStore
         names = new string[count];
         for (int i = 0; i < names.Length; i++)
             names[i] = Marshal.PtrToStringUTF8((nint)list[i])!;
-        // One allocation: the strings lie behind the pointers.
+        // One allocation: the strings follow the pointers.
         free(list);
         return names.Length;
     }
 
     /// <summary>
-    /// xs_set_permissions: the first is the owner's and its bits what everybody else may. 0 or -errno.
+    /// xs_set_permissions: the first entry is the owner, with the permissions of all domains that have no entry. 0 or
+    /// -errno.
     /// </summary>
     public static int SetPermissions(
         XsHandle handle,
@@ -168,7 +169,7 @@ public static unsafe partial class LibXenStore
         return transaction;
     }
 
-    /// <summary>xs_transaction_end: 0, or -errno: -EAGAIN when somebody else changed what it had read.</summary>
+    /// <summary>xs_transaction_end: 0, or -errno: -EAGAIN if another client has changed what it had read.</summary>
     public static int TransactionEnd(XsHandle handle, uint transaction, bool abort) =>
         Result(xs_transaction_end(handle, transaction, abort ? (byte)1 : (byte)0));
 
@@ -179,7 +180,7 @@ public static unsafe partial class LibXenStore
     public static int Unwatch(XsHandle handle, string path, string token) => Result(xs_unwatch(handle, path, token));
 
     /// <summary>
-    /// xs_check_watch: 1 with the event, 0 when none waits, or -errno when the connection is lost. Never waits.
+    /// xs_check_watch: 1 with the event, 0 if none is pending, or -errno if the connection is lost. Never waits.
     /// </summary>
     public static int CheckWatch(XsHandle handle, out string path, out string token)
     {

@@ -17,7 +17,7 @@ public static unsafe partial class Libc
     [LibraryImport(Library, SetLastError = true)]
     private static partial int fcntl(int fd, int cmd, nint arg);
 
-    /// <summary>fcntl(F_DUPFD_CLOEXEC): a descriptor of its own for the same open file, or -errno.</summary>
+    /// <summary>fcntl(F_DUPFD_CLOEXEC): a further descriptor of the same open file, or -errno.</summary>
     public static int Dup(int fd) => Result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 
     /// <summary>fcntl(F_GETFL): O_* of the open file, or -errno.</summary>
@@ -29,6 +29,6 @@ public static unsafe partial class Libc
     /// <summary>fcntl(F_ADD_SEALS) on a memfd: 0 or -errno.</summary>
     public static int AddSeals(int fd, int seals) => Result(fcntl(fd, F_ADD_SEALS, seals));
 
-    /// <summary>fcntl(F_GET_SEALS): F_SEAL_* or -errno; -EINVAL for what is no memfd.</summary>
+    /// <summary>fcntl(F_GET_SEALS): F_SEAL_* or -errno; -EINVAL if it is not a memfd.</summary>
     public static int GetSeals(int fd) => Result(fcntl(fd, F_GET_SEALS, 0));
 }

@@ -25,7 +25,7 @@ public struct statx_timestamp
 }
 
 /// <summary>
-/// struct statx (linux/stat.h): 256 bytes on every architecture; the fields past stx_dio_offset_align are left out.
+/// struct statx (linux/stat.h): 256 bytes on every architecture. Fields after stx_dio_offset_align are omitted.
 /// </summary>
 [StructLayout(LayoutKind.Explicit, Size = 256)]
 public struct statx
@@ -92,8 +92,8 @@ public struct statx
     public ulong stx_mnt_id;
 
     /// <summary>
-    /// O_DIRECT: alignment of the memory in bytes; 0 when the file has no O_DIRECT. Valid with STATX_DIOALIGN in
-    /// stx_mask (Linux 6.1).
+    /// O_DIRECT: alignment of the memory in bytes; 0 if the file does not support O_DIRECT. Valid with STATX_DIOALIGN
+    /// in stx_mask (Linux 6.1).
     /// </summary>
     [FieldOffset(152)]
     public uint stx_dio_mem_align;
@@ -268,8 +268,8 @@ public static unsafe partial class Libc
     }
 
     /// <summary>
-    /// close(2): 0 or -errno; after -EINTR the descriptor is closed too. <see cref="FileDescriptor"/> does this for its
-    /// owner.
+    /// close(2): 0 or -errno; the descriptor is closed even after -EINTR. <see cref="FileDescriptor"/> does this for
+    /// its owner.
     /// </summary>
     public static int Close(int fd) => Result(close(fd));
 
@@ -295,7 +295,7 @@ public static unsafe partial class Libc
     public static nint Pwritev(int fd, iovec* vectors, int count, long offset) =>
         Result(pwritev(fd, vectors, count, offset));
 
-    /// <summary>fallocate(2): 0 or -errno; -EOPNOTSUPP where the file system lacks the mode.</summary>
+    /// <summary>fallocate(2): 0 or -errno; -EOPNOTSUPP if the file system does not support the mode.</summary>
     public static int Fallocate(int fd, int mode, long offset, long lengthBytes) =>
         Result(fallocate(fd, mode, offset, lengthBytes));
 
@@ -308,12 +308,12 @@ public static unsafe partial class Libc
     public static int Ftruncate(int fd, long lengthBytes) => Result(ftruncate(fd, lengthBytes));
 
     /// <summary>
-    /// flock(2): 0 or -errno; -EAGAIN where LOCK_NB was said and the lock is held. It belongs to the open file, and
-    /// lasts until the last reference to that is gone: those of requests that the kernel still works on count.
+    /// flock(2): 0 or -errno; -EAGAIN with LOCK_NB if the lock is held. The lock belongs to the open file and lasts
+    /// until its last reference is gone, including those of requests that the kernel has in flight.
     /// </summary>
     public static int Flock(int fd, int operation) => Result(flock(fd, operation));
 
-    /// <summary>statx(2) of an open descriptor: 0 or -errno. Ask stx_mask which of the wishes were granted.</summary>
+    /// <summary>statx(2) of an open descriptor: 0 or -errno. stx_mask says which fields were filled.</summary>
     public static int Fstatx(int fd, uint mask, out statx status)
     {
         byte empty = 0;
@@ -343,7 +343,7 @@ public static unsafe partial class Libc
     public static int Ioctl(int fd, uint request, void* argument) => Result(ioctl(fd, request, argument));
 
     /// <summary>
-    /// ioctl BLKDISCARD: 0 or -errno; -EOPNOTSUPP where the device cannot discard, -ENOTTY where it is no block device.
+    /// ioctl BLKDISCARD: 0 or -errno; -EOPNOTSUPP if the device cannot discard, -ENOTTY if it is not a block device.
     /// </summary>
     public static int IoctlDiscard(int fd, long offset, long lengthBytes)
     {

@@ -5,9 +5,9 @@ using System.Text;
 namespace Blkring.Interop;
 
 /// <summary>
-/// The C library, as thin as it can be: one private native declaration a function, one public wrapper that returns what
-/// the call returned, or -errno. Nothing here throws or, unless it takes a string, allocates. 64-bit Linux only: off_t
-/// and long are 8 bytes.
+/// Thin wrappers of the C library: per function, one private native declaration and one public wrapper, which returns
+/// the call's result, or -errno. Nothing here throws, and only functions that take a string allocate. For 64-bit Linux
+/// only: off_t and long have 8 bytes.
 /// </summary>
 public static unsafe partial class Libc
 {
@@ -19,7 +19,7 @@ public static unsafe partial class Libc
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static nint Result(nint returned) => returned >= 0 ? returned : -Marshal.GetLastPInvokeError();
 
-    // Zero-terminated UTF-8, as paths are bytes to the kernel.
+    // Zero-terminated UTF-8: to the kernel, a path is bytes.
     static byte[] PathBytes(string path)
     {
         var bytes = new byte[Encoding.UTF8.GetByteCount(path) + 1];
@@ -30,7 +30,7 @@ public static unsafe partial class Libc
     [LibraryImport(Library, SetLastError = true)]
     private static partial nint syscall(nint number, nint a, nint b, nint c, nint d, nint e, nint f);
 
-    /// <summary>syscall(2): any system call the C library has no function for; its result or -errno.</summary>
+    /// <summary>syscall(2): for a system call that the C library has no function for; its result or -errno.</summary>
     public static nint Syscall(nint number, nint a = 0, nint b = 0, nint c = 0, nint d = 0, nint e = 0, nint f = 0) =>
         Result(syscall(number, a, b, c, d, e, f));
 
@@ -70,7 +70,7 @@ public static unsafe partial class Libc
     public static int SchedSetAffinity(int tid, nuint maskBytes, ulong* mask) =>
         Result(sched_setaffinity(tid, maskBytes, mask));
 
-    /// <summary>sched_getaffinity(2): as above; -EINVAL when the mask is shorter than the kernel's.</summary>
+    /// <summary>sched_getaffinity(2): the same; -EINVAL if the mask is shorter than the kernel's.</summary>
     public static int SchedGetAffinity(int tid, nuint maskBytes, ulong* mask) =>
         Result(sched_getaffinity(tid, maskBytes, mask));
 }

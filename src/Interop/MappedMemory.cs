@@ -1,9 +1,8 @@
 namespace Blkring.Interop;
 
 /// <summary>
-/// One mmap(2) with an owner. There is no finalizer on purpose: the address is handed to the kernel and to other
-/// threads as a raw pointer, and a mapping that outlives a forgotten owner is a leak, while one that vanishes under a
-/// pointer is corruption.
+/// One mmap(2) with an owner. It has no finalizer on purpose: the kernel and other threads have the address as a raw
+/// pointer. A mapping that outlives a forgotten owner is a leak; one that vanishes under a pointer is corruption.
 /// </summary>
 public sealed unsafe class MappedMemory : IDisposable
 {
@@ -18,12 +17,12 @@ public sealed unsafe class MappedMemory : IDisposable
     /// <summary>Page-aligned; null once disposed.</summary>
     public byte* Address => (byte*)_address;
 
-    /// <summary>As asked for, not rounded to pages.</summary>
+    /// <summary>The requested length, not rounded up to pages.</summary>
     public nuint LengthBytes { get; }
 
     /// <summary>Private zeroed memory.</summary>
     /// <param name="lengthBytes">More than 0.</param>
-    /// <param name="populate">True takes the page faults now rather than on the data path.</param>
+    /// <param name="populate">Whether to take the page faults now instead of on the data path.</param>
     /// <exception cref="IOException">mmap refused: ENOMEM.</exception>
     public static MappedMemory Anonymous(nuint lengthBytes, bool populate = false) =>
         Map(
@@ -34,12 +33,12 @@ public sealed unsafe class MappedMemory : IDisposable
             offset: 0
         );
 
-    /// <summary>Part of a file, a memfd or a device. The descriptor may be closed afterwards.</summary>
-    /// <param name="fd">Open for reading, and for writing when writable and shared.</param>
+    /// <summary>Maps a part of a file, memfd or device. The descriptor may be closed afterwards.</summary>
+    /// <param name="fd">Open for reading, and for writing if the mapping is writable and shared.</param>
     /// <param name="offset">In bytes, a multiple of the page.</param>
     /// <param name="lengthBytes">More than 0; touching pages past the end of the file raises SIGBUS.</param>
     /// <param name="writable">False maps read-only.</param>
-    /// <param name="shared">True: stores reach the file and other mappings; false: they stay private.</param>
+    /// <param name="shared">Whether stores reach the file and other mappings; otherwise they are private.</param>
     /// <exception cref="IOException">mmap refused: EACCES, EINVAL, ENODEV, ENOMEM.</exception>
     public static MappedMemory FromFile(int fd, long offset, nuint lengthBytes, bool writable, bool shared) =>
         Map(
@@ -50,10 +49,10 @@ public sealed unsafe class MappedMemory : IDisposable
             offset
         );
 
-    /// <summary>Unmaps, once. Nobody may hold the address any more: neither a thread nor a request in flight.</summary>
+    /// <summary>Unmaps, once. No thread and no request in flight may use the address any more.</summary>
     public void Dispose()
     {
-        // Of two threads that dispose at once only one may unmap: the second call could hit a mapping made in between.
+        // If two threads dispose at once, only one may unmap: the other could hit a mapping made in between.
         var address = Interlocked.Exchange(ref _address, 0);
         if (address != 0)
             Libc.Munmap((void*)address, LengthBytes);

@@ -5,17 +5,17 @@ using System.Runtime.InteropServices;
 namespace Blkring.Interop;
 
 /// <summary>
-/// Binds native functions ahead of their first call. The runtime looks each one up when it is first called and
-/// allocates the library's name for that: 32 bytes on a thread that is to allocate nothing, at the first request of its
-/// kind.
+/// Binds native functions before their first call. The runtime looks each function up when it is first called, and
+/// allocates the library's name for that: 32 bytes, on a thread that must not allocate.
 /// </summary>
 public static class NativeBinding
 {
-    /// <summary>Binds the C library's functions. Cheap when done before.</summary>
+    /// <summary>Binds the C library's functions. Cheap if they are bound already.</summary>
     public static void BindLibc() => LibcBinding.Ensure();
 
     /// <summary>
-    /// Binds those of libxenevtchn and libxengnttab, which must be loaded: see <see cref="XenLibraries.TryLoad"/>.
+    /// Binds the functions of libxenevtchn and libxengnttab. Both must be loaded: see
+    /// <see cref="XenLibraries.TryLoad"/>.
     /// </summary>
     public static void BindXen()
     {
@@ -39,7 +39,7 @@ public static class NativeBinding
             }
             catch (EntryPointNotFoundException)
             {
-                // A library older than the declaration: whoever needs the function finds out when calling it.
+                // The library is older than the declaration: a call of the function will throw.
             }
         }
     }

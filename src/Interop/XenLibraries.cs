@@ -3,10 +3,10 @@ using System.Runtime.InteropServices;
 
 namespace Blkring.Interop;
 
-/// <summary>Whether Xen's libraries and devices are there, and in one line what to do when they are not.</summary>
+/// <summary>Whether Xen's libraries and devices are available, and what to do if they are not.</summary>
 public static class XenLibraries
 {
-    /// <summary>Names with the version of the ABI, as the run-time packages install them.</summary>
+    /// <summary>The names with the version of the ABI, as the run-time packages install them.</summary>
     public const string EvtchnLibrary = "libxenevtchn.so.1";
     public const string GnttabLibrary = "libxengnttab.so.1";
     public const string StoreLibrary = "libxenstore.so.4";
@@ -17,9 +17,9 @@ public static class XenLibraries
     /// <summary>The device behind libxengnttab on Linux.</summary>
     public const string GnttabDevice = "/dev/xen/gntdev";
 
-    /// <summary>Whether a library can be loaded; it then stays loaded.</summary>
+    /// <summary>Loads a library, which then stays loaded.</summary>
     /// <param name="library">One of the names above, or another with the version of its ABI.</param>
-    /// <param name="advice">When it cannot: one line.</param>
+    /// <param name="advice">What to do if it cannot be loaded, in one line.</param>
     public static bool TryLoad(string library, [NotNullWhen(false)] out string? advice)
     {
         if (NativeLibrary.TryLoad(library, typeof(XenLibraries).Assembly, null, out _))
@@ -31,19 +31,20 @@ public static class XenLibraries
         return false;
     }
 
-    /// <summary>One line for a device that did not open.</summary>
-    /// <param name="errno">From Open; 2 or -2.</param>
+    /// <summary>Why a device could not be opened, and what to do, in one line.</summary>
+    /// <param name="errno">The error of open(2), of either sign.</param>
     public static string ExplainRefusal(string device, int errno) =>
         $"{device}: {Errno.Describe(errno)}: "
         + Math.Abs(errno) switch
         {
             Errno.ENOENT or Errno.ENODEV or Errno.ENXIO =>
-                "no Xen here; boot this machine under Xen, as dom0 or as a driver domain, with the modules xen-evtchn and xen-gntdev",
+                "no Xen here; boot this machine under Xen, as dom0 or as a driver domain, "
+                    + "with the modules xen-evtchn and xen-gntdev",
             Errno.EACCES or Errno.EPERM => "run as root, or as a user who may open it",
             Errno.EMFILE or Errno.ENFILE => "too many open files; raise LimitNOFILE= or fs.file-max",
             _ => "Xen's kernel driver refuses",
         };
 
-    // Debian's rule for run-time packages of a library: its name and the version of its ABI.
+    // Debian names a library's run-time package after the library and the version of its ABI.
     static string PackageOf(string library) => library.Replace(".so.", "", StringComparison.Ordinal);
 }

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 namespace Blkring.Interop;
 
-/// <summary>struct xentoollog_logger (xentoollog.h): what Xen's libraries hand their messages to.</summary>
+/// <summary>struct xentoollog_logger (xentoollog.h): receives the messages of Xen's libraries.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 24)]
 public struct xentoollog_logger
 {
@@ -20,9 +20,9 @@ public struct xentoollog_logger
 }
 
 /// <summary>
-/// The logger given to Xen's libraries: it drops every message. Without one they write each failed call to standard
-/// error, and a guest can make calls fail as often as it likes, by offering grants that cannot be mapped. Nothing is
-/// lost: errno tells the caller.
+/// The logger for Xen's libraries: it drops every message. Without a logger, they print each failed call on standard
+/// error, and a guest can make calls fail as often as it likes, by offering grants that cannot be mapped. No
+/// information is lost: the caller gets the errno.
 /// </summary>
 static unsafe class XenToolLog
 {
@@ -38,8 +38,8 @@ static unsafe class XenToolLog
         return logger;
     }
 
-    // The va_list is never read: all that is said of it here is that it takes one register, which holds on every 64-bit
-    // Linux. errno is safe: xtl_log keeps it for its caller.
+    // The va_list is never read. Its declaration says only that it takes one register, which is true on every 64-bit
+    // Linux. errno is not disturbed: xtl_log saves it for its caller.
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
     static void Drop(
         xentoollog_logger* logger,

@@ -7,9 +7,9 @@ using Blkring.Interop;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// A blkif frontend on a loopback domain: the ring in one ABI, a page-sized buffer and two grants (one read-only, as a
-/// guest grants what it writes) for each segment of each request that can be in flight, and with more than 11 segments
-/// pages for the lists of INDIRECT requests. It can also post what no real guest would.
+/// A blkif frontend in a loopback domain: the ring in one ABI and, for each segment of each request that can be in
+/// flight, a buffer of one page with two grants (one of them read-only, for requests that write to the disk); with more
+/// than 11 segments, also pages for the segment lists of INDIRECT requests. It can also send what no real guest would.
 /// </summary>
 public abstract unsafe class Frontend
 {
@@ -60,9 +60,11 @@ public abstract unsafe class Frontend
     }
 
     /// <summary>
-    /// A domain with the memory and grants that as many such frontends take, and some to spare for tests.
+    /// Makes a domain with enough memory and grants for the frontends.
     /// </summary>
-    /// <param name="segments">Of each request; more than 11 are for INDIRECT.</param>
+    /// <param name="sparePages">The number of further pages, for tests.</param>
+    /// <param name="rings">The number of frontends.</param>
+    /// <param name="segments">The number of segments per request; more than 11 are for INDIRECT.</param>
     public static LoopbackDomain CreateDomain(
         DomainId id,
         int ringPages,
@@ -92,7 +94,7 @@ public abstract unsafe class Frontend
             _ => throw new ArgumentOutOfRangeException(nameof(protocol)),
         };
 
-    // With no more than 11 segments nobody sends INDIRECT.
+    // With at most 11 segments, no request is INDIRECT.
     private static int ListPagesOf(int segments) =>
         segments <= Blkif.MaxSegmentsPerRequest ? 0 : (segments + s_segmentsPerPage - 1) / s_segmentsPerPage;
 
@@ -102,10 +104,10 @@ public abstract unsafe class Frontend
     public int RingPages { get; }
     public int EntryCount { get; }
 
-    /// <summary>Pages that each request number has; more than 11 are for INDIRECT.</summary>
+    /// <summary>The number of buffer pages per request; more than 11 are for INDIRECT.</summary>
     public int SegmentsPerRequest { get; }
 
-    /// <summary>The shared ring, mapped by this side.</summary>
+    /// <summary>The shared ring, as this side has it mapped.</summary>
     public byte* Sring { get; }
 
     public GrantReference[] RingReferences { get; }
@@ -125,25 +127,28 @@ public abstract unsafe class Frontend
             PersistentGrants = PersistentGrants,
         };
 
-    /// <summary>The buffer of a segment of a request number, one page.</summary>
+    /// <summary>The buffer of one segment, one page.</summary>
+    /// <param name="request">The number of the request, below <see cref="EntryCount"/>.</param>
     public byte* BufferOf(int request, int segment) =>
         Domain.FrameAt(_firstDataFrame + (uint)((request * SegmentsPerRequest) + segment));
 
     /// <summary>
-    /// feature-persistent: the same grants serve every request, so all of them are writable, and what is mapped may
-    /// stay so.
+    /// feature-persistent: the same grants serve every request, so all of them are writable, and the backend may keep
+    /// them mapped.
     /// </summary>
     public bool PersistentGrants { get; set; }
 
-    /// <summary>The grant of that buffer; a read-only one serves requests that only take from it.</summary>
+    /// <summary>The grant of that buffer; a read-only one is enough if the backend only reads the buffer.</summary>
     public GrantReference GrantOf(int request, int segment, bool readOnly) =>
         (readOnly && !PersistentGrants ? _readOnly : _writable)[(request * SegmentsPerRequest) + segment];
 
-    /// <summary>The list of segments of an INDIRECT request, its pages one after the other.</summary>
+    /// <summary>The segment list of an INDIRECT request, in consecutive pages.</summary>
     public Blkif.RequestSegment* SegmentListOf(int request) =>
         (Blkif.RequestSegment*)Domain.FrameAt(_firstListFrame + (uint)(request * _listPages));
 
-    /// <summary>Makes an INDIRECT request of what its list holds, as many segments as it says.</summary>
+    /// <summary>Makes a request INDIRECT, with the segments of its list.</summary>
+    /// <param name="number">The number of the request.</param>
+    /// <param name="segments">The number of segments.</param>
     public void MakeIndirect(ref Blkif.DecodedRequest request, int number, int operation, int segments)
     {
         request.Operation = Blkif.OpIndirect;
@@ -155,32 +160,33 @@ public abstract unsafe class Frontend
 
     public abstract uint FreeRequests { get; }
 
-    /// <summary>Puts a request on the ring, whatever is in it; <see cref="Push"/> shows it to the backend.</summary>
+    /// <summary>Puts a request on the ring unchecked; <see cref="Push"/> makes it visible to the backend.</summary>
     public abstract void Put(in Blkif.DecodedRequest request);
 
-    /// <summary>Shows the requests to the backend and notifies it if it asked for that; true if so.</summary>
+    /// <summary>Makes the requests visible to the backend and notifies it if it has asked for an event.</summary>
+    /// <returns>Whether it was notified.</returns>
     public abstract bool Push();
 
     /// <summary>Takes the next response, if there is one.</summary>
     public abstract bool TryTake(ref Blkif.DecodedResponse response);
 
     /// <summary>
-    /// The final check before sleep: true when there are responses after all; else the backend will notify.
+    /// The final check before a sleep: true if there are responses; otherwise the backend will send an event.
     /// </summary>
     public abstract bool FinalCheckForResponses();
 
-    /// <summary>req_prod as it stands in the shared page; writing it is what a hostile guest does.</summary>
+    /// <summary>req_prod in the shared page, where a hostile guest can write any value.</summary>
     public ref uint SharedRequestProducer => ref ((Blkif.Sring*)Sring)->ReqProd;
 
     public ref Blkif.Sring Header => ref *(Blkif.Sring*)Sring;
 
-    /// <summary>The bytes of a ring entry, as they lie in the shared page.</summary>
+    /// <summary>The bytes of a ring entry in the shared page.</summary>
     public abstract byte* EntryAt(uint index);
 
     public void Notify() => Channel.Outgoing.Signal();
 
     /// <summary>Waits for the backend's notification.</summary>
-    /// <returns>False when none came in time.</returns>
+    /// <returns>False if none came in time.</returns>
     public bool WaitForEvent(int timeoutMs)
     {
         pollfd entry = new() { fd = Channel.Incoming.Value, events = Libc.POLLIN };
@@ -190,7 +196,7 @@ public abstract unsafe class Frontend
     }
 }
 
-/// <summary>A frontend that lays its ring out as <typeparamref name="TAbi"/> says.</summary>
+/// <summary>A frontend whose ring has the layout of <typeparamref name="TAbi"/>.</summary>
 public sealed unsafe class Frontend<TAbi> : Frontend
     where TAbi : struct, Blkif.IRing
 {
@@ -202,7 +208,7 @@ public sealed unsafe class Frontend<TAbi> : Frontend
         Blkif.FrontRing<TAbi>.Initialise(Sring, ringPages);
         if (ringIndex != 0)
         {
-            // As a ring looks after that many requests, all answered.
+            // The state of a ring after this many requests, all of them answered.
             Header.ReqProd = Header.RspProd = ringIndex;
             Header.ReqEvent = Header.RspEvent = ringIndex + 1;
         }

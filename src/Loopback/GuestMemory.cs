@@ -5,14 +5,13 @@ using Blkring.Interop;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// A loopback domain's memory: a memfd that starts with the domain's grant table (grant_entry_v1, as a guest's table is
-/// laid out) and goes on with its page frames. The guest maps it to use it, the backend's side maps it to play the
-/// hypervisor.
+/// A loopback domain's memory: a memfd with the domain's grant table (grant_entry_v1, as in a real guest), followed by
+/// its page frames. The guest maps it as its memory; the backend's side maps it to act as the hypervisor.
 /// </summary>
 /// <remarks>
-/// The backend trusts nothing in it: entries are read once and checked, frames and references are bounded by the sizes
-/// agreed on when the descriptor was handed over, and the memfd is sealed against shrinking, so that a guest cannot
-/// take pages away under a copy.
+/// The backend's side trusts nothing in it: it reads each entry once and checks it, it bounds frames and references by
+/// the sizes that were agreed on with the descriptor, and the memfd is sealed against shrinking, so that a guest cannot
+/// remove pages during a copy.
 /// </remarks>
 public sealed unsafe class GuestMemory : IDisposable
 {
@@ -29,8 +28,8 @@ public sealed unsafe class GuestMemory : IDisposable
     }
 
     /// <summary>Makes the memory of a new domain.</summary>
-    /// <param name="frames">Pages the guest can use.</param>
-    /// <param name="grants">Entries of its grant table.</param>
+    /// <param name="frames">The number of pages that the guest can use.</param>
+    /// <param name="grants">The number of entries of its grant table.</param>
     public static GuestMemory Create(int frames, int grants)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(frames, 1);
@@ -50,7 +49,7 @@ public sealed unsafe class GuestMemory : IDisposable
         return new GuestMemory(file, frames, grants);
     }
 
-    /// <summary>Maps the memory that another process made.</summary>
+    /// <summary>Maps memory that another process has made.</summary>
     /// <exception cref="InvalidOperationException">The descriptor is not a sealed memfd of that size.</exception>
     public static GuestMemory Open(FileDescriptor file, int frames, int grants)
     {
@@ -65,26 +64,27 @@ public sealed unsafe class GuestMemory : IDisposable
         return new GuestMemory(file, frames, grants);
     }
 
-    /// <summary>The memfd, to hand to the other side.</summary>
+    /// <summary>The memfd, for the other side.</summary>
     public int Descriptor => _file.Value;
     public int Frames { get; }
 
-    /// <summary>Entries of the grant table.</summary>
+    /// <summary>The number of entries of the grant table.</summary>
     public int Grants { get; }
 
     /// <summary>
-    /// How often this side has each grant mapped, as the hypervisor counts it: its bits go with the last.
+    /// How often this side has each grant mapped, as the hypervisor counts it: the last unmapping clears the grant's
+    /// bits.
     /// </summary>
     internal int[] MapCounts { get; }
 
     internal GrantTable.GrantEntryV1* Table => (GrantTable.GrantEntryV1*)_mapping.Address;
 
-    /// <summary>A page of the guest's; the frame must exist.</summary>
+    /// <summary>One of the guest's pages. The frame must exist.</summary>
     public byte* FrameAt(uint frame) => _mapping.Address + OffsetOf(frame);
 
     internal byte* FirstFrame => _mapping.Address + TableBytes(Grants);
 
-    /// <summary>Where the frame lies in the memfd, in bytes.</summary>
+    /// <summary>The frame's offset in the memfd, in bytes.</summary>
     internal long OffsetOf(uint frame) => (long)TableBytes(Grants) + ((long)frame * PageBytes);
 
     public void Dispose()

@@ -13,21 +13,21 @@ public sealed class LoopbackChannel : IDisposable
     public EventChannelPort Port { get; }
 
     /// <summary>
-    /// Signalled by the backend. Not blocking: the guest holds the counter too, and a full one must not stop the
-    /// backend's thread.
+    /// Signalled by the backend. Non-blocking: the guest could fill the counter, which must not block the backend's
+    /// thread.
     /// </summary>
     public EventFd Incoming { get; } = new();
 
     /// <summary>Signals the backend.</summary>
     public EventFd Outgoing { get; } = new(blocking: true);
 
-    /// <summary>Whether a backend has bound it.</summary>
+    /// <summary>Whether a backend has bound the channel.</summary>
     public bool IsBound => Volatile.Read(ref _bound) != 0;
 
-    /// <summary>As EVTCHNOP_bind_interdomain: false when it is bound already.</summary>
+    /// <summary>Binds it, as EVTCHNOP_bind_interdomain. False if it is bound already.</summary>
     internal bool TryBind() => Interlocked.Exchange(ref _bound, 1) == 0;
 
-    /// <summary>The guest's end is unbound again and can be bound anew, as when a backend closes its end.</summary>
+    /// <summary>Unbinds it, as when a backend closes its end: it can be bound again.</summary>
     internal void Unbind() => Volatile.Write(ref _bound, 0);
 
     public void Dispose()
@@ -63,7 +63,7 @@ internal sealed class DomainPorts(LoopbackDomain domain) : LoopbackPorts
     {
         if (domain.ChannelAt(port) is not { } channel || !channel.TryBind())
             return null;
-        // What the guest signals comes in here.
+        // The backend's incoming end is the guest's outgoing one.
         FileDescriptor incoming = Duplicate(channel.Outgoing.Value);
         try
         {
@@ -80,7 +80,7 @@ internal sealed class DomainPorts(LoopbackDomain domain) : LoopbackPorts
     public override void Unbind(EventChannelPort port) => domain.ChannelAt(port)?.Unbind();
 }
 
-/// <summary>The one port that a frontend in another process handed over with its offer.</summary>
+/// <summary>The port that a frontend in another process has passed with its offer.</summary>
 internal sealed class OfferedPort(FileDescriptor incoming, FileDescriptor outgoing) : LoopbackPorts
 {
     private bool _bound;

@@ -4,8 +4,8 @@ using Blkring.Engine.Hypervisor;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// A guest without a hypervisor, seen from inside: its memory, its grant table and its ends of event channels. The
-/// frontend's process owns it; <see cref="LoopbackRingAccess"/> is the same domain seen from the backend.
+/// A guest without a hypervisor, as the guest sees it: its memory, its grant table and its ends of event channels. The
+/// frontend's process owns it. <see cref="LoopbackRingAccess"/> is the same domain as the backend sees it.
 /// </summary>
 public sealed unsafe class LoopbackDomain : IDisposable
 {
@@ -17,8 +17,8 @@ public sealed unsafe class LoopbackDomain : IDisposable
     private uint _nextFrame;
     private uint _nextGrant = ReservedGrants;
 
-    /// <param name="frames">Pages of memory.</param>
-    /// <param name="grants">Grants the guest can have at a time.</param>
+    /// <param name="frames">The number of pages of memory.</param>
+    /// <param name="grants">The greatest number of grants.</param>
     public LoopbackDomain(DomainId id, int frames, int grants)
     {
         Id = id;
@@ -35,7 +35,7 @@ public sealed unsafe class LoopbackDomain : IDisposable
     /// <summary>Its event channels, in the order of their ports.</summary>
     public IReadOnlyList<LoopbackChannel> Channels => _channels;
 
-    /// <summary>The port of the first channel; Xen keeps 0 for none.</summary>
+    /// <summary>The port of the first channel. 0 is not a port in Xen.</summary>
     public static EventChannelPort FirstPort => new(1);
 
     /// <summary>Allocates a channel that the backend can bind (EVTCHNOP_alloc_unbound).</summary>
@@ -52,11 +52,11 @@ public sealed unsafe class LoopbackDomain : IDisposable
         return index < (uint)_channels.Count ? _channels[(int)index] : null;
     }
 
-    /// <summary>Takes frames that follow each other; they are the caller's for good.</summary>
+    /// <summary>Allocates consecutive frames, which are never freed.</summary>
     public uint TakeFrames(int count)
     {
         if (_nextFrame + count > _memory.Frames)
-            throw new InvalidOperationException($"the loopback domain has {_memory.Frames} frames, no more");
+            throw new InvalidOperationException($"the loopback domain has only {_memory.Frames} frames");
         uint first = _nextFrame;
         _nextFrame += (uint)count;
         return first;
@@ -71,13 +71,13 @@ public sealed unsafe class LoopbackDomain : IDisposable
     public GrantReference GrantTo(DomainId domain, uint frame, bool readOnly)
     {
         if (_nextGrant >= _memory.Grants)
-            throw new InvalidOperationException($"the loopback domain has {_memory.Grants} grants, no more");
+            throw new InvalidOperationException($"the loopback domain has only {_memory.Grants} grants");
         GrantReference reference = new(_nextGrant++);
         Regrant(reference, domain, frame, readOnly);
         return reference;
     }
 
-    /// <summary>Rewrites an entry, whole, so that the hypervisor's side never sees half of it.</summary>
+    /// <summary>Rewrites an entry in one store, so that the hypervisor's side never reads half of it.</summary>
     public void Regrant(GrantReference reference, DomainId domain, uint frame, bool readOnly)
     {
         GrantTable.GrantEntryV1 entry = default;
@@ -87,7 +87,7 @@ public sealed unsafe class LoopbackDomain : IDisposable
         Volatile.Write(ref *(ulong*)(_memory.Table + reference.Value), *(ulong*)&entry);
     }
 
-    /// <summary>Takes a grant back; whoever uses it from now on gets an error.</summary>
+    /// <summary>Revokes a grant: using it fails from now on.</summary>
     public void Revoke(GrantReference reference) => Volatile.Write(ref *(ulong*)(_memory.Table + reference.Value), 0);
 
     /// <summary>Whether the backend has the page mapped.</summary>

@@ -9,7 +9,8 @@ public readonly unsafe struct LoopbackEventChannel : IEventChannel
     private readonly int _incoming,
         _outgoing;
 
-    // Where the kernel puts the counter it read; unmanaged, and held by the owner of the channel.
+    // The kernel writes the counter that it reads there; the memory is unmanaged, and the owner of the channel holds
+    // it.
     private readonly ulong* _counter;
 
     internal LoopbackEventChannel(int incoming, int outgoing, ulong* counter)
@@ -27,7 +28,7 @@ public readonly unsafe struct LoopbackEventChannel : IEventChannel
         Libc.Write(_outgoing, (byte*)&one, sizeof(ulong));
     }
 
-    /// <summary>Reading the counter is the wait and takes the event in one operation.</summary>
+    /// <summary>Reading the counter waits for the event and takes it, in one operation.</summary>
     public void PrepareWait(io_uring_sqe* sqe)
     {
         sqe->opcode = IoUringAbi.IORING_OP_READ;
@@ -44,6 +45,6 @@ public readonly unsafe struct LoopbackEventChannel : IEventChannel
         Libc.Read(_incoming, (byte*)&counter, sizeof(ulong));
     }
 
-    /// <summary>An eventfd masks nothing.</summary>
+    /// <summary>Does nothing: an eventfd is never masked.</summary>
     public void Unmask() { }
 }

@@ -5,11 +5,11 @@ using Blkring.Interop;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// Grant copy and mapping as the hypervisor does them, on a <see cref="GuestMemory"/>: every segment or group is
-/// checked for reference, type, domain, read-only and bounds, and gets a status of its own.
+/// Copies and maps grants of a <see cref="GuestMemory"/> as the hypervisor does: each segment or group is checked for
+/// reference, type, domain, read-only and bounds, and gets a status of its own.
 /// </summary>
 /// <remarks>
-/// The memory is held by the <see cref="LoopbackRingAccess"/> that made this, which outlives the queue.
+/// The <see cref="LoopbackRingAccess"/> that made this holds the memory, and outlives the queue.
 /// </remarks>
 public readonly unsafe struct LoopbackGrants : IGrants
 {
@@ -53,7 +53,7 @@ public readonly unsafe struct LoopbackGrants : IGrants
         if (status != GrantTable.GntstOkay)
             return status;
 
-        // Safe: the frame is below the count agreed on, offset and length end within its page, the memfd cannot shrink.
+        // Safe: the frame is below the agreed count, offset and length end within its page, the memfd cannot shrink.
         byte* page = _frames + ((nuint)frame * GuestMemory.PageBytes) + foreign.OffsetBytes;
         if (toGuest)
             Buffer.MemoryCopy(segment->SourceAddress, page, segment->LengthBytes, segment->LengthBytes);
@@ -63,8 +63,8 @@ public readonly unsafe struct LoopbackGrants : IGrants
     }
 
     /// <summary>
-    /// Checks one reference as the hypervisor would and finds its frame. The entry is read once: a guest may be
-    /// changing it.
+    /// Checks one reference as the hypervisor does, and finds its frame. The entry is read once, because a guest may
+    /// change it at any time.
     /// </summary>
     internal short TryResolve(uint reference, bool forWriting, out uint frame)
     {
@@ -84,8 +84,8 @@ public readonly unsafe struct LoopbackGrants : IGrants
     }
 
     /// <remarks>
-    /// Real mappings of the guest's memory: whoever writes to a read-only one, or uses it after it was unmapped, does
-    /// not live on.
+    /// These are real mappings of the guest's memory: a write to a read-only one, or a use after the unmapping, ends
+    /// the process with SIGSEGV.
     /// </remarks>
     public void Map(GrantMapping* mappings, int count)
     {
@@ -120,8 +120,7 @@ public readonly unsafe struct LoopbackGrants : IGrants
     }
 
     /// <summary>
-    /// Frames that follow each other are one mapping; others are put side by side in a range that is kept free for
-    /// them.
+    /// Maps consecutive frames with one mapping; others with several, side by side in a range that is reserved first.
     /// </summary>
     private nint MapFrames(ReadOnlySpan<uint> frames, bool writable)
     {
@@ -171,7 +170,8 @@ public readonly unsafe struct LoopbackGrants : IGrants
     }
 
     /// <summary>
-    /// Marks a mapped grant in the guest's table, as the hypervisor does, so that the guest can tell that it is in use.
+    /// Marks the grant as mapped in the guest's table, as the hypervisor does, so that the guest sees that it is in
+    /// use.
     /// </summary>
     internal void SetMapped(uint reference, bool writable)
     {

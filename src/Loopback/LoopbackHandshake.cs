@@ -8,26 +8,27 @@ using Blkring.Interop;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// A message of the handshake that cannot be what the other side should have sent, or a refusal; one line.
+/// A message of the handshake that is malformed, or a refusal by the other side. The message is one line.
 /// </summary>
 public sealed class LoopbackHandshakeException(string message) : Exception(message);
 
 /// <summary>
-/// How a frontend in another process reaches its backend: it offers what a guest would write to xenstore, together with
-/// its memory and its event channel as descriptors; the backend answers. Both ends of the wire are here.
+/// How a frontend in another process connects to its backend: it offers what a guest would write to xenstore, together
+/// with descriptors of its memory and its event channel, and the backend answers. Both ends of the protocol are here.
 /// </summary>
 /// <remarks>
 /// The offer is one message of <see cref="OfferBytes"/> bytes (<see cref="OfferMessage"/>) with three descriptors: the
-/// sealed memfd, the eventfd that the frontend signals, the eventfd that the backend signals. The answer is one byte, 1
-/// for connected, or 0 and then the reason in UTF-8. The backend's end believes nothing: length, magic, counts, and the
-/// kind of each descriptor are checked here, the protocol and the grants by <see cref="Vbd.Connect"/> as for any guest.
+/// sealed memfd, the eventfd that the frontend signals, and the eventfd that the backend signals. The answer is one
+/// byte: 1 for connected, or 0, followed by the reason in UTF-8. The backend's end trusts nothing: it checks the
+/// length, the magic, the counts and the kind of each descriptor here, and <see cref="Vbd.Connect"/> checks the
+/// protocol and the grants as it does for any guest.
 /// </remarks>
 public static unsafe class LoopbackHandshake
 {
     public const int OfferBytes = 104;
     public const int MaxRingPages = 16;
 
-    /// <summary>4 GiB of guest; bounds what the backend maps for a peer.</summary>
+    /// <summary>4 GiB of guest memory: a bound for what the backend maps for a peer.</summary>
     public const int MaxFrames = 1 << 20;
     public const int MaxGrants = 1 << 21;
 
@@ -38,7 +39,7 @@ public static unsafe class LoopbackHandshake
         Refused = 0;
     private const int MaxReasonBytes = 500;
 
-    /// <summary>Little endian, as every host that this runs on.</summary>
+    /// <summary>In the host's byte order, which is little endian on every supported machine.</summary>
     [StructLayout(LayoutKind.Explicit, Size = OfferBytes)]
     private struct OfferMessage
     {
@@ -54,7 +55,7 @@ public static unsafe class LoopbackHandshake
         [FieldOffset(8)]
         public ushort Backend;
 
-        /// <summary>How many of the references count.</summary>
+        /// <summary>The number of valid <see cref="RingReferences"/>.</summary>
         [FieldOffset(10)]
         public ushort RingPages;
 
@@ -67,7 +68,7 @@ public static unsafe class LoopbackHandshake
         [FieldOffset(20)]
         public uint Grants;
 
-        /// <summary>ASCII, filled up with zeros.</summary>
+        /// <summary>ASCII, padded with zeros.</summary>
         [FieldOffset(24)]
         public ProtocolName Protocol;
 
@@ -87,7 +88,7 @@ public static unsafe class LoopbackHandshake
         private uint _first;
     }
 
-    /// <summary>The frontend's end: shows itself to the backend.</summary>
+    /// <summary>Sends the frontend's offer. For the frontend's end.</summary>
     public static void Offer(LoopbackSocket socket, Frontend frontend)
     {
         LoopbackDomain domain = frontend.Domain;
@@ -115,8 +116,8 @@ public static unsafe class LoopbackHandshake
         );
     }
 
-    /// <summary>The frontend's end: waits until the backend has connected.</summary>
-    /// <exception cref="LoopbackHandshakeException">It refused, or is gone.</exception>
+    /// <summary>Waits until the backend has connected. For the frontend's end.</summary>
+    /// <exception cref="LoopbackHandshakeException">The backend refused, or has closed the connection.</exception>
     public static void AwaitAnswer(LoopbackSocket socket, int timeoutMs)
     {
         Span<byte> answer = stackalloc byte[1 + MaxReasonBytes];
@@ -127,14 +128,14 @@ public static unsafe class LoopbackHandshake
             throw new LoopbackHandshakeException("the backend refused: " + Encoding.UTF8.GetString(answer[1..length]));
     }
 
-    /// <summary>The backend's end: waits for an offer and checks it.</summary>
+    /// <summary>Waits for an offer and checks it. For the backend's end.</summary>
     /// <exception cref="LoopbackHandshakeException">
-    /// It is no offer that can be served; nothing of it is kept.
+    /// The offer cannot be served; its descriptors are closed.
     /// </exception>
-    /// <exception cref="TimeoutException">None came.</exception>
+    /// <exception cref="TimeoutException">No offer came in time.</exception>
     public static LoopbackOffer ReceiveOffer(LoopbackSocket socket, int timeoutMs)
     {
-        // One byte more than an offer has: a longer one is noticed.
+        // One byte more than an offer has, to notice a longer one.
         Span<byte> message = stackalloc byte[OfferBytes + 1];
         FileDescriptor?[] descriptors = new FileDescriptor?[DescriptorCount];
         try
@@ -162,10 +163,10 @@ public static unsafe class LoopbackHandshake
         }
     }
 
-    /// <summary>The backend's end: the frontend is being served.</summary>
+    /// <summary>Tells the frontend that it is being served. For the backend's end.</summary>
     public static void Accept(LoopbackSocket socket) => socket.Send([Connected]);
 
-    /// <summary>The backend's end: it is not, and why.</summary>
+    /// <summary>Tells the frontend that it is not served, and why. For the backend's end.</summary>
     public static void Refuse(LoopbackSocket socket, string reason)
     {
         Span<byte> answer = stackalloc byte[1 + MaxReasonBytes];
@@ -185,20 +186,21 @@ public static unsafe class LoopbackHandshake
         if (offer.Frames is 0 or > MaxFrames || offer.Grants is 0 or > MaxGrants)
         {
             throw new LoopbackHandshakeException(
-                $"the frontend has {offer.Frames} frames and {offer.Grants} grants, at most {MaxFrames} and {MaxGrants} are served"
+                $"the frontend has {offer.Frames} frames and {offer.Grants} grants, "
+                    + $"at most {MaxFrames} and {MaxGrants} are served"
             );
         }
     }
 
     /// <summary>
-    /// The one that the backend waits on must block, or a wait would end at once and for ever; the one that it signals
-    /// must not, or a counter that the guest filled would hold the reactor's thread.
+    /// The eventfd on which the backend waits must be blocking, or every wait would end at once. The one that it
+    /// signals must not be, or a guest that fills the counter would block the reactor's thread.
     /// </summary>
     private static void CheckEventFd(FileDescriptor descriptor, bool blocking)
     {
         string link = "/proc/self/fd/" + descriptor.Value.ToString(System.Globalization.CultureInfo.InvariantCulture);
         if (File.ResolveLinkTarget(link, returnFinalTarget: false) is not { Name: "anon_inode:[eventfd]" })
-            throw new LoopbackHandshakeException("a descriptor of the frontend's event channel is no eventfd");
+            throw new LoopbackHandshakeException("a descriptor of the frontend's event channel is not an eventfd");
         if (blocking == ((Libc.GetStatusFlags(descriptor.Value) & Libc.O_NONBLOCK) != 0))
             throw new LoopbackHandshakeException(
                 $"an eventfd of the frontend's event channel is {(blocking ? "not " : "")}blocking"
@@ -247,8 +249,8 @@ public static unsafe class LoopbackHandshake
     }
 }
 
-/// <summary>A frontend that offered itself: what <see cref="Vbd.Connect"/> takes.</summary>
-/// <param name="Access">Owned by whoever takes the offer; connecting hands it on.</param>
+/// <summary>A frontend's offer, in the form that <see cref="Vbd.Connect"/> takes.</summary>
+/// <param name="Access">Owned by the receiver of the offer, and by the device once it is connected.</param>
 public sealed record LoopbackOffer(VbdConnection Connection, LoopbackRingAccess Access) : IHypervisor
 {
     public RingAccess OpenRing(DomainId frontend) => Access;

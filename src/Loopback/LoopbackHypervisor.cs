@@ -4,7 +4,7 @@ using Blkring.Engine.Hypervisor;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// The loopback domains of this process, by number. A domain that was removed is gone as a crashed guest is.
+/// The loopback domains of this process, by number. Removing a domain has the effect of a guest that crashes.
 /// </summary>
 public sealed class LoopbackHypervisor(params LoopbackDomain[] domains) : IHypervisor
 {
@@ -12,7 +12,7 @@ public sealed class LoopbackHypervisor(params LoopbackDomain[] domains) : IHyper
         domains.ToDictionary(domain => domain.Id)
     );
 
-    /// <summary>Only said to be so: for tests of what follows.</summary>
+    /// <summary>Only reported, for tests of what the control plane does about it.</summary>
     public bool LosesPinnedPages { get; set; }
 
     public void Add(LoopbackDomain domain)

@@ -1,12 +1,13 @@
 using Blkring.Abi;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Memory;
+using Blkring.Engine.Telemetry;
 using Blkring.Interop;
 
 namespace Blkring.Loopback;
 
 /// <summary>
-/// The backend's way to a loopback domain, in this process or another: it plays the hypervisor for one ring.
+/// A loopback domain, in this process or another, as the backend sees it: acts as the hypervisor for one ring.
 /// </summary>
 public sealed unsafe class LoopbackRingAccess : RingAccess
 {
@@ -24,7 +25,8 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
     private FileDescriptor? _incoming,
         _outgoing;
 
-    /// <param name="memory">The guest's memory, mapped by this side; owned from here on, as are the ports.</param>
+    /// <param name="memory">The guest's memory as this side has it mapped; owned from here on, as are the
+    /// ports.</param>
     internal LoopbackRingAccess(GuestMemory memory, DomainId frontend, DomainId backend, LoopbackPorts ports)
     {
         (_memory, Frontend, _backend, _ports) = (memory, frontend, backend, ports);
@@ -32,7 +34,7 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
         _grants = new LoopbackGrants(memory, frontend, backend);
     }
 
-    /// <summary>For a domain of this process: its own descriptors are duplicated.</summary>
+    /// <summary>Makes one for a domain of this process, with duplicates of its descriptors.</summary>
     public static LoopbackRingAccess For(LoopbackDomain domain) =>
         new(
             GuestMemory.Open(Duplicate(domain.Memory.Descriptor), domain.Memory.Frames, domain.Memory.Grants),
@@ -74,7 +76,8 @@ public sealed unsafe class LoopbackRingAccess : RingAccess
         short status = _grants.TryResolve(reference.Value, forWriting: true, out uint frame);
         if (status != GrantTable.GntstOkay)
             throw new VbdConnectException(
-                $"the ring's grant {reference} of domain {Frontend} cannot be mapped read-write: GNTST {status}"
+                $"the ring's grant {reference} of domain {Frontend} cannot be mapped read-write: "
+                    + XenNames.GrantStatus(status)
             );
         nint mapped = Libc.Mmap(
             (nint)place,

@@ -3,23 +3,23 @@ using Blkring.Interop;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// One end of a connection between a loopback frontend's process and its backend's: an AF_UNIX SOCK_SEQPACKET socket,
-/// which keeps messages whole and in order and carries descriptors. Control plane: it throws, but no call waits longer
-/// than it was told to.
+/// One end of a connection between the processes of a loopback frontend and its backend: an AF_UNIX SOCK_SEQPACKET
+/// socket, which keeps messages whole and in order and passes descriptors. Control plane: it throws, and no call waits
+/// longer than its timeout.
 /// </summary>
 public sealed unsafe class LoopbackSocket : IDisposable
 {
-    /// <summary>Longest message, bytes.</summary>
+    /// <summary>The length of the longest message in bytes.</summary>
     public const int MaxMessageBytes = 64 * 1024;
 
-    // Not blocking: a peer that does not read fills its queue and costs us an error, not our thread.
+    // Non-blocking: a peer that does not read fills its queue, which then causes an error instead of blocking a thread.
     private const int SocketType = Libc.SOCK_SEQPACKET | Libc.SOCK_NONBLOCK;
 
     private readonly FileDescriptor _socket;
 
     private LoopbackSocket(int fd) => _socket = new FileDescriptor(fd);
 
-    /// <summary>Two connected ends, for one process.</summary>
+    /// <summary>Makes two connected ends, for one process.</summary>
     public static (LoopbackSocket First, LoopbackSocket Second) CreatePair()
     {
         int error = Libc.Socketpair(SocketType, out int first, out int second);
@@ -28,8 +28,8 @@ public sealed unsafe class LoopbackSocket : IDisposable
             : (new LoopbackSocket(first), new LoopbackSocket(second));
     }
 
-    /// <summary>Waits at a path that does not exist yet for peers to connect.</summary>
-    /// <exception cref="IOException">Also ENAMETOOLONG: a socket's path has 107 bytes at most.</exception>
+    /// <summary>Listens at a path that does not exist yet.</summary>
+    /// <exception cref="IOException">Including ENAMETOOLONG: a socket's path has at most 107 bytes.</exception>
     public static LoopbackSocket Listen(string path)
     {
         LoopbackSocket listener = Open();
@@ -58,7 +58,7 @@ public sealed unsafe class LoopbackSocket : IDisposable
         return fd < 0 ? throw Errno.ToException("socket", fd) : new LoopbackSocket(fd);
     }
 
-    /// <summary>Takes the next peer of a listening socket; null when none came in time.</summary>
+    /// <summary>Accepts the next peer of a listening socket; null if none came in time.</summary>
     public LoopbackSocket? TryAccept(int timeoutMs)
     {
         if (!WaitReadable(timeoutMs))
@@ -70,18 +70,18 @@ public sealed unsafe class LoopbackSocket : IDisposable
     }
 
     /// <summary>Sends one message of at least one byte; the sender keeps its descriptors.</summary>
-    /// <exception cref="IOException">EPIPE when the peer is gone, EAGAIN when it does not read.</exception>
+    /// <exception cref="IOException">EPIPE if the peer has closed, EAGAIN if it does not read.</exception>
     public void Send(ReadOnlySpan<byte> message, params ReadOnlySpan<int> descriptors) =>
         DescriptorPassing.Send(_socket.Value, message, descriptors);
 
     /// <summary>Takes the next message; descriptors that came with it are closed.</summary>
-    /// <returns>Its bytes; 0 when the peer has closed.</returns>
+    /// <returns>Its length in bytes; 0 if the peer has closed.</returns>
     /// <exception cref="TimeoutException">None came in time.</exception>
     /// <exception cref="IOException">The connection failed, or the message does not fit.</exception>
     public int Receive(Span<byte> message, int timeoutMs) => Receive(message, [], timeoutMs, out _);
 
     /// <summary>
-    /// As above, with room for descriptors; those that came belong to the caller, from the start of the span.
+    /// The same with descriptors, which belong to the caller: they are written from the start of the span.
     /// </summary>
     public int Receive(Span<byte> message, Span<FileDescriptor?> descriptors, int timeoutMs, out int count)
     {
@@ -90,7 +90,8 @@ public sealed unsafe class LoopbackSocket : IDisposable
         return DescriptorPassing.Receive(_socket.Value, message, descriptors, out count);
     }
 
-    /// <summary>Whether there is a message, or the end, to take.</summary>
+    /// <summary>Waits for a message or the end of the connection.</summary>
+    /// <returns>False if neither came in time.</returns>
     public bool WaitReadable(int timeoutMs)
     {
         long end = Environment.TickCount64 + timeoutMs;

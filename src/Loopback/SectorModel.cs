@@ -4,14 +4,14 @@ using Blkring.Engine.Disks;
 namespace Blkring.Loopback;
 
 /// <summary>
-/// What every sector of a disk should hold: the frontend's memory of what it wrote, from which each sector's 512 bytes
-/// can be made and compared. A sector's content depends on its number, on how often it was written, and on the run's
-/// seed, so that a lost, stale, misplaced or mixed-up sector is told from a right one.
+/// What every sector of a disk should hold: for each sector, the frontend remembers a number from which it can make the
+/// 512 bytes and compare them. The content depends on the sector's number, on how often it was written, and on the seed
+/// of the run, so that a lost, stale, misplaced or mixed-up sector is recognised.
 /// </summary>
 public sealed unsafe class SectorModel(long sectors, ulong seed)
 {
-    // The low bits of a sector's word say what it holds, the others how often it was written: also a discard keeps the
-    // count, or what was there before it would pass for what is written after it.
+    // The low bits of a sector's word are its state, the others count the writes. A discard keeps the count: otherwise
+    // the content from before it would be taken for the content written after it.
     private const uint Untouched = 0;
     private const uint Zeroed = 1;
     private const uint Unknown = 2;
@@ -22,15 +22,15 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
 
     public long Sectors => sectors;
 
-    /// <summary>The first that it knows of; numbers are those of the disk.</summary>
+    /// <summary>The number of the first sector of the model. All sector numbers are those of the disk.</summary>
     public long FirstSector { get; init; }
 
-    /// <summary>What an untouched sector holds; null means zeros.</summary>
+    /// <summary>Writes what an untouched sector holds; null means zeros.</summary>
     public Func<long, byte[], bool>? Baseline { get; init; }
 
     private readonly byte[] _baseline = new byte[Disk.SectorBytes];
 
-    /// <summary>A write begins: makes the new content of one sector and remembers it.</summary>
+    /// <summary>Makes the new content of one sector, for a write, and remembers it.</summary>
     public void Write(long sector, byte* destination)
     {
         ref uint word = ref WordOf(sector);
@@ -38,10 +38,11 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
         Fill(sector, version, destination);
     }
 
-    /// <summary>A discard: the sectors hold zeros afterwards, or anything.</summary>
+    /// <summary>Notes a discard.</summary>
+    /// <param name="zeroes">Whether the sectors hold zeros afterwards; otherwise their content is unknown.</param>
     public void Discard(long start, long count, bool zeroes) => SetState(start, count, zeroes ? Zeroed : Unknown);
 
-    /// <summary>A write or discard failed: what the sectors hold is not known.</summary>
+    /// <summary>Notes that a write or discard failed: the content of the sectors is unknown.</summary>
     public void Forget(long start, long count) => SetState(start, count, Unknown);
 
     public bool IsTouched(long sector) => WordOf(sector) != Untouched;
@@ -54,7 +55,7 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
             sector = (sector & ~StateMask) | state;
     }
 
-    /// <summary>Whether the bytes are what the sector should hold.</summary>
+    /// <summary>Whether the sector should hold these bytes.</summary>
     public bool IsRight(long sector, byte* content)
     {
         uint word = WordOf(sector);
@@ -94,7 +95,7 @@ public sealed unsafe class SectorModel(long sectors, ulong seed)
         return difference == Vector256<ulong>.Zero;
     }
 
-    // Odd, with bits in every byte: no two words of a sector are alike.
+    // Odd, with bits in every byte: no two words of a sector are equal.
     private static readonly Vector256<ulong> s_step = Vector256.Create(0x78DDE6E5FD29F054UL);
     private static readonly Vector256<ulong> s_lane = Vector256.Create(
         0UL,

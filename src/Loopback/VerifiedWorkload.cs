@@ -2,16 +2,18 @@ using System.Diagnostics;
 using Blkring.Abi;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
+using Blkring.Engine.Telemetry;
 
 namespace Blkring.Loopback;
 
 /// <summary>
-/// A mixed workload over a frontend that knows what every sector should hold: reads, writes, flushes with and without
-/// data, barriers and discards, of one to eleven segments, with a frontend that has more pages a request INDIRECT ones
-/// too, whole pages and parts of pages, never two of them on the same 4 KiB (or sector, if asked) when one changes it.
+/// A mixed workload that knows what every sector should hold: reads, writes, flushes with and without data, barriers
+/// and discards, of whole pages and parts of pages, with 1 to 11 segments, or more in INDIRECT requests if the frontend
+/// has the pages for them. Of two requests in flight on the same 4 KiB (or <see cref="WorkloadOptions.BlockSectors"/>),
+/// neither changes it.
 /// </summary>
 /// <remarks>
-/// After the constructor nothing is allocated, so that a run says something about the backend's garbage.
+/// Nothing is allocated after the constructor, so that collections during a run are caused by the backend.
 /// </remarks>
 public sealed unsafe class VerifiedWorkload
 {
@@ -35,7 +37,7 @@ public sealed unsafe class VerifiedWorkload
         public Blkif.DecodedRequest Request;
         public long PostedAt;
 
-        /// <summary>BLKIF_OP_*; of an INDIRECT request what it does, which is also what its response says.</summary>
+        /// <summary>BLKIF_OP_*; for an INDIRECT request, its indirect_op, which the response repeats.</summary>
         public byte Operation;
         public int Sectors;
         public bool Active;
@@ -53,12 +55,12 @@ public sealed unsafe class VerifiedWorkload
             _idle[_idleCount++] = i;
     }
 
-    /// <summary>Requests answered so far, all phases together; for showing progress from another thread.</summary>
+    /// <summary>The requests answered so far, in all phases, for a progress line. From any thread.</summary>
     public long Completed { get; private set; }
 
     private int InFlight => _frontend.EntryCount - _idleCount;
 
-    /// <summary>Keeps <paramref name="depth"/> requests in flight for a time, then lets them finish.</summary>
+    /// <summary>Keeps <paramref name="depth"/> requests in flight for a time, then waits for them.</summary>
     public WorkloadResult Run(int depth, TimeSpan duration)
     {
         WorkloadResult result = _result = new WorkloadResult();
@@ -77,7 +79,7 @@ public sealed unsafe class VerifiedWorkload
         return result;
     }
 
-    /// <summary>Reads every sector that the workload has touched and compares it.</summary>
+    /// <summary>Reads every sector that the workload has touched, and compares it.</summary>
     public WorkloadResult Sweep()
     {
         WorkloadResult result = _result = new WorkloadResult();
@@ -119,7 +121,7 @@ public sealed unsafe class VerifiedWorkload
     }
 
     /// <summary>
-    /// Takes what is there; with nothing there, waits as a frontend does: the final check, then sleep until notified.
+    /// Takes the responses. If there are none, waits as a frontend does: the final check, then a sleep until the event.
     /// </summary>
     private void TakeResponses()
     {
@@ -134,7 +136,7 @@ public sealed unsafe class VerifiedWorkload
             return;
         if (!_frontend.WaitForEvent(_options.SilenceMs))
             Problem(
-                $"the backend answered nothing for {_options.SilenceMs / 1000} s with {InFlight} requests in flight"
+                $"the backend sent no response for {_options.SilenceMs / 1000} s with {InFlight} requests in flight"
             );
     }
 
@@ -154,7 +156,9 @@ public sealed unsafe class VerifiedWorkload
         SetBusy(in pending, 0);
 
         if (response.Operation != pending.Operation)
-            Problem($"a response with operation {response.Operation} to one with {pending.Operation}");
+            Problem(
+                $"a response with {XenNames.Operation(response.Operation)} to {XenNames.Operation(pending.Operation)}"
+            );
         else if (response.Status == Blkif.RspEopnotsupp && pending.Operation == Blkif.OpDiscard)
             NoteNoDiscard(in pending);
         else if (response.Status != Blkif.RspOkay)
@@ -164,7 +168,7 @@ public sealed unsafe class VerifiedWorkload
     }
 
     /// <summary>
-    /// Not a fault: whether a store can discard shows at the first one, and those in flight then are refused with it.
+    /// Not an error: whether a store can discard shows only at the first discard, and those in flight fail with it.
     /// </summary>
     private void NoteNoDiscard(in Pending pending)
     {
@@ -178,7 +182,8 @@ public sealed unsafe class VerifiedWorkload
         if (pending.Operation != Blkif.OpRead)
             _model.Forget((long)pending.Request.SectorNumber, pending.Sectors);
         Problem(
-            $"status {status} for operation {pending.Operation} at sector {pending.Request.SectorNumber}, {pending.Sectors} sectors"
+            $"{XenNames.ResponseStatus(status)} for {XenNames.Operation(pending.Operation)} at sector "
+                + $"{pending.Request.SectorNumber}, {pending.Sectors} sectors"
         );
     }
 
@@ -262,7 +267,7 @@ public sealed unsafe class VerifiedWorkload
         ref Pending pending = ref _pending[slot];
         ref Blkif.DecodedRequest request = ref Prepare(slot, operation);
 
-        // A third each: one page, whole pages, parts of pages.
+        // One third each: one page, whole pages, parts of pages.
         uint shape = _options.LongRequests ? 1 : Next() % 3;
         int segments =
             _options.LongRequests ? _frontend.SegmentsPerRequest
@@ -290,7 +295,7 @@ public sealed unsafe class VerifiedWorkload
     }
 
     /// <summary>
-    /// One in four reads and writes is as long as the frontend can make it, where that is more than a direct request
+    /// One in four reads and writes may be as long as the frontend can make it, which can be more than a direct request
     /// holds.
     /// </summary>
     private int MostSegments(int operation) =>
@@ -370,7 +375,7 @@ public sealed unsafe class VerifiedWorkload
     }
 
     /// <summary>
-    /// Finds a place that no request in flight conflicts with; a few tries, then the caller does something else.
+    /// Looks for a place that is in conflict with no request in flight, at random, a few times.
     /// </summary>
     private bool TryPlace(ref Pending pending, int sectors)
     {
@@ -400,7 +405,8 @@ public sealed unsafe class VerifiedWorkload
         return false;
     }
 
-    /// <summary>Marks the request's blocks: +1 as it is posted, 0 as it ends.</summary>
+    /// <summary>Marks the request's blocks as busy, or no longer busy.</summary>
+    /// <param name="posted">1 when the request is sent, 0 when it is answered.</param>
     private void SetBusy(in Pending pending, int posted)
     {
         if (pending.Sectors == 0)

@@ -3,47 +3,49 @@ using Blkring.Engine.Telemetry;
 
 namespace Blkring.Loopback;
 
+/// <summary>What a <see cref="VerifiedWorkload"/> sends.</summary>
 public sealed class WorkloadOptions
 {
-    /// <summary>Sectors that the workload uses, from <see cref="FirstSector"/> on.</summary>
+    /// <summary>The number of sectors that the workload uses.</summary>
     public required long Sectors { get; init; }
 
     /// <summary>
-    /// Where they start, a multiple of <see cref="BlockSectors"/>: the rings of a device have a part of the disk each.
+    /// The first of them, a multiple of <see cref="BlockSectors"/>: each ring of a device uses its own part of the
+    /// disk.
     /// </summary>
     public long FirstSector { get; init; }
     public required SectorModel Model { get; init; }
 
     /// <summary>
-    /// Requests that change something share no block of so many sectors with others in flight. 1: they may lie next to
-    /// each other anywhere.
+    /// A request that changes something shares no block of this size with another one in flight. With 1, requests may
+    /// be adjacent anywhere.
     /// </summary>
     public int BlockSectors { get; init; } = RequestValidator.SectorsPerPage;
 
-    /// <summary>Nothing but reads and writes of whole pages, as long as the frontend can make them.</summary>
+    /// <summary>Only reads and writes of whole pages, as long as the frontend can make them.</summary>
     public bool LongRequests { get; init; }
 
     /// <summary>Only reads.</summary>
     public bool ReadOnly { get; init; }
 
-    /// <summary>What a discarded range reads as: zeros, or anything.</summary>
+    /// <summary>Whether a discarded range reads as zeros; otherwise its content is undefined.</summary>
     public bool DiscardZeroes { get; init; } = true;
 
-    /// <summary>The backend offers WRITE_BARRIER: not with several rings.</summary>
+    /// <summary>Whether the backend offers WRITE_BARRIER, which it does not with several rings.</summary>
     public bool Barrier { get; init; } = true;
 
     /// <summary>
-    /// The backend offers DISCARD. It may still answer EOPNOTSUPP once its store turns out not to have it: no more are
-    /// sent then.
+    /// Whether the backend offers DISCARD. It may still answer BLKIF_RSP_EOPNOTSUPP, if its store turns out not to
+    /// support it; the workload then sends no more.
     /// </summary>
     public bool Discard { get; init; } = true;
     public ulong Seed { get; init; } = 1;
 
-    /// <summary>How long a backend may be silent with requests in flight before the run is given up.</summary>
+    /// <summary>How long the backend may send no response, with requests in flight, before the run fails.</summary>
     public int SilenceMs { get; init; } = 20_000;
 }
 
-/// <summary>What a phase of a workload did, as the frontend saw it.</summary>
+/// <summary>The result of a phase of a workload, as the frontend saw it.</summary>
 public sealed class WorkloadResult
 {
     public long Reads { get; set; }
@@ -51,29 +53,29 @@ public sealed class WorkloadResult
     public long Flushes { get; set; }
     public long Discards { get; set; }
 
-    /// <summary>Reads and writes that were INDIRECT requests.</summary>
+    /// <summary>The number of reads and writes that were INDIRECT requests.</summary>
     public long Indirect { get; set; }
     public long Bytes { get; set; }
 
-    /// <summary>Requests whose every byte was compared, or whose effect a later read compares.</summary>
+    /// <summary>The number of requests of which every byte was compared, or will be by a later read.</summary>
     public long Verified { get; set; }
 
-    /// <summary>Answered with an error that the workload did not ask for.</summary>
+    /// <summary>The number of requests answered with an error.</summary>
     public long Errors { get; set; }
 
-    /// <summary>Sectors that did not hold what they should.</summary>
+    /// <summary>The number of sectors that did not hold what they should.</summary>
     public long WrongSectors { get; set; }
 
-    /// <summary>What went wrong first; null when nothing did.</summary>
+    /// <summary>The first problem; null if there was none.</summary>
     public string? FirstProblem { get; set; }
     public double Seconds { get; set; }
 
-    /// <summary>Nanoseconds from putting a request on the ring to taking its response.</summary>
+    /// <summary>The nanoseconds from putting a request on the ring to taking its response.</summary>
     public LatencyHistogram LatencyNs { get; } = new();
 
     public long Operations => Reads + Writes + Flushes + Discards;
 
-    /// <summary>Takes in what another ring did in the same time.</summary>
+    /// <summary>Adds the result of another ring in the same phase.</summary>
     public void Add(WorkloadResult other)
     {
         Reads += other.Reads;

@@ -24,7 +24,9 @@ internal static class DirectIoProbe
         return TryReadOneSector(file, length, alignment);
     }
 
-    /// <summary>Reads with an offset (if the file is long enough) and an address aligned to a sector and no more.</summary>
+    /// <summary>
+    /// Reads with an offset (if the file is long enough) and an address aligned to a sector and no more.
+    /// </summary>
     private static unsafe int TryReadOneSector(FileDescriptor file, long length, int sectorBytes)
     {
         // Safe: two pages hold a sector of at most a page at an offset of at most a page.

@@ -3,8 +3,8 @@ using Blkring.Interop;
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// The ways to discard, in the order in which a disk tries them. Once the store has refused one, every queue of the disk
-/// uses the next from then on.
+/// The ways to discard, in the order in which a disk tries them. Once the store has refused one, every queue of the
+/// disk uses the next from then on.
 /// </summary>
 public enum DiscardMethod : byte
 {

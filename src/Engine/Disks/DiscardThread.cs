@@ -11,8 +11,8 @@ internal delegate int DiscardCall(int descriptor, DiscardMethod method, long off
 /// with the first discard, and each disk has its own, so that a device that hangs delays no other.
 /// </summary>
 /// <remarks>
-/// Queues hand jobs over and fetch completions through a <see cref="Port"/>. The lock is held for a few instructions at a
-/// time, never during a discard.
+/// Queues hand jobs over and fetch completions through a <see cref="Port"/>. The lock is held for a few instructions at
+/// a time, never during a discard.
 /// </remarks>
 public sealed class DiscardThread : IDisposable
 {
@@ -100,8 +100,8 @@ public sealed class DiscardThread : IDisposable
 
     private void Run()
     {
-        // The disk may be closed during a call: until the call has returned, its descriptor's number must not be given to
-        // another file.
+        // The disk may be closed during a call: until the call has returned, its descriptor's number must not be given
+        // to another file.
         bool held = false;
         _file.DangerousAddRef(ref held);
         try
@@ -185,8 +185,8 @@ public sealed class DiscardThread : IDisposable
 
         public int Reap(Span<DiskCompletion> completions)
         {
-            // Every pass of every queue comes by here, so the common case takes no lock. A completion that is missed now
-            // is found later: its wake-up is still to come.
+            // Every pass of every queue comes by here, so the common case takes no lock. A completion that is missed
+            // now is found later: its wake-up is still to come.
             if (Volatile.Read(ref _doneCount) == 0)
                 return 0;
             lock (thread._gate)
@@ -220,8 +220,8 @@ public sealed class DiscardThread : IDisposable
 
         internal void Complete(ulong tag, int result)
         {
-            // The wake-up is under the lock as well: otherwise the queue could take the completion, detach and close this
-            // port before the wake-up.
+            // The wake-up is under the lock as well: otherwise the queue could take the completion, detach and close
+            // this port before the wake-up.
             lock (thread._gate)
             {
                 _done[(_firstDone + _doneCount) % capacity] = new DiskCompletion { Tag = tag, Result = result };

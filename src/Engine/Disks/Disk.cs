@@ -6,11 +6,11 @@ namespace Blkring.Engine.Disks;
 /// </summary>
 /// <remarks>
 /// <b>A further kind of disk</b> needs one file with two types: a subclass of this class, and a struct that implements
-/// <see cref="IDiskIo"/>, its data plane, which <see cref="Accept{TResult}"/> hands to the <see cref="IDiskVisitor{TResult}"/>.
-/// The queue is then compiled for that struct, so nothing else has to know it; what opens the disk (for the daemon,
-/// DeviceDisk of Xenbus) creates an instance. <see cref="NullDisk"/> is the smallest example,
-/// <see cref="MemoryDisk"/> one that transfers data, <see cref="FileDisk"/> with <see cref="FileDiskIo"/> one that
-/// completes later.
+/// <see cref="IDiskIo"/>, its data plane, which <see cref="Accept{TResult}"/> hands to the
+/// <see cref="IDiskVisitor{TResult}"/>. The queue is then compiled for that struct, so nothing else has to know it;
+/// what opens the disk (for the daemon, DeviceDisk of Xenbus) creates an instance. <see cref="NullDisk"/> is the
+/// smallest example, <see cref="MemoryDisk"/> one that transfers data, <see cref="FileDisk"/> with
+/// <see cref="FileDiskIo"/> one that completes later.
 /// <para>
 /// <b>Threads.</b> A control-plane thread creates, resizes and disposes the disk. The reactors' threads call
 /// <see cref="RefuseDiscard(DiscardMethod)"/> and read the properties. Whatever changes after construction
@@ -21,9 +21,9 @@ namespace Blkring.Engine.Disks;
 /// without holding them.
 /// </para>
 /// <para>
-/// <b>Read-only.</b> If <see cref="ReadOnly"/>, the device is announced as read-only and the queue rejects every request
-/// that would change the disk before it becomes an operation, so a data plane never sees one. The store is opened
-/// read-only as well, where it can be.
+/// <b>Read-only.</b> If <see cref="ReadOnly"/>, the device is announced as read-only and the queue rejects every
+/// request that would change the disk before it becomes an operation, so a data plane never sees one. The store is
+/// opened read-only as well, where it can be.
 /// </para>
 /// </remarks>
 public abstract class Disk : IDisposable
@@ -55,8 +55,8 @@ public abstract class Disk : IDisposable
     public int PhysicalSectorBytes { get; protected init; } = SectorBytes;
 
     /// <summary>
-    /// The unit of the offset and length of every transfer: the logical sector with O_DIRECT, 512 bytes through the page
-    /// cache, never more than a page. Queues turn other writes into a read-modify-write.
+    /// The unit of the offset and length of every transfer: the logical sector with O_DIRECT, 512 bytes through the
+    /// page cache, never more than a page. Queues turn other writes into a read-modify-write.
     /// </summary>
     public int AlignmentBytes
     {
@@ -69,7 +69,8 @@ public abstract class Disk : IDisposable
     }
 
     /// <summary>
-    /// The number of sectors that can be served of a store with that length: an incomplete last block cannot be written.
+    /// The number of sectors that can be served of a store with that length: an incomplete last block cannot be
+    /// written.
     /// </summary>
     public long SectorsOf(long lengthBytes) => (lengthBytes & -_alignmentBytes) >> SectorShift;
 
@@ -86,7 +87,9 @@ public abstract class Disk : IDisposable
         protected init => _discardBlockBytes = value;
     }
 
-    /// <summary>The smallest unit that a discard frees: discard-granularity; 0 if the store does not report it.</summary>
+    /// <summary>
+    /// The smallest unit that a discard frees: discard-granularity; 0 if the store does not report it.
+    /// </summary>
     public int DiscardGranularityBytes { get; protected init; } = SectorBytes;
 
     /// <summary>The offset of the first of those units from the start of the disk: discard-alignment.</summary>
@@ -95,7 +98,9 @@ public abstract class Disk : IDisposable
     /// <summary>Whether a discarded range reads as zeros. If not, its content is undefined.</summary>
     public abstract bool DiscardZeroes { get; }
 
-    /// <summary>The method of discards from now on. Only <see cref="RefuseDiscard(DiscardMethod)"/> changes it.</summary>
+    /// <summary>
+    /// The method of discards from now on. Only <see cref="RefuseDiscard(DiscardMethod)"/> changes it.
+    /// </summary>
     public DiscardMethod DiscardMethod => (DiscardMethod)Volatile.Read(ref _discardMethod);
 
     /// <summary>The last method to try.</summary>
@@ -105,7 +110,8 @@ public abstract class Disk : IDisposable
     public bool DiscardSupported => !ReadOnly && DiscardMethod != DiscardMethod.None;
 
     /// <summary>
-    /// Whether the kernel pins the pages of a transfer's memory while it is in flight, even after the process has ended.
+    /// Whether the kernel pins the pages of a transfer's memory while it is in flight, even after the process has
+    /// ended.
     /// </summary>
     public virtual bool PinsPages => false;
 

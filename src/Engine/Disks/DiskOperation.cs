@@ -44,8 +44,8 @@ public unsafe struct DiskOperation
     public int VectorCount;
 
     /// <summary>
-    /// The method of a discard: <see cref="Disk.DiscardMethod"/> as it was when the request began. A refusal is reported
-    /// for this method.
+    /// The method of a discard: <see cref="Disk.DiscardMethod"/> as it was when the request began. A refusal is
+    /// reported for this method.
     /// </summary>
     public DiscardMethod DiscardMethod;
 

@@ -71,9 +71,9 @@ public sealed class FileDisk : Disk
     public long MeasureBytes() => _image.MeasureBytes();
 
     /// <summary>
-    /// Locks the image (flock(2)): readers share it, a writer has it alone. The lock lasts as long as the open file: when
-    /// the process is killed, until the kernel has finished the last of its requests, so the next holder's requests
-    /// come after them. On a file system without locks, nothing is locked and nothing is refused.
+    /// Locks the image (flock(2)): readers share it, a writer has it alone. The lock lasts as long as the open file:
+    /// when the process is killed, until the kernel has finished the last of its requests, so the next holder's
+    /// requests come after them. On a file system without locks, nothing is locked and nothing is refused.
     /// </summary>
     /// <exception cref="ImageException">
     /// Another process held it for the whole <paramref name="timeout"/>: <see cref="ImageException.InUse"/>.

@@ -3,9 +3,9 @@ using Blkring.Interop;
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// The data plane of a <see cref="FileDisk"/>. With a ring, an operation is one entry of the reactor's io_uring, submitted
-/// with the rest of the pass. Without one, the reactor's thread does it at once with pread, pwrite or fdatasync. Discards
-/// that the ring cannot do go to the disk's <see cref="DiscardThread"/>.
+/// The data plane of a <see cref="FileDisk"/>. With a ring, an operation is one entry of the reactor's io_uring,
+/// submitted with the rest of the pass. Without one, the reactor's thread does it at once with pread, pwrite or
+/// fdatasync. Discards that the ring cannot do go to the disk's <see cref="DiscardThread"/>.
 /// </summary>
 /// <param name="atOnce">Whether transfers are done at once even with a ring: <see cref="FileDisk.IsInMemory"/>.</param>
 public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, bool atOnce) : IDiskIo

@@ -26,8 +26,8 @@ public interface IDiskIo
 
     /// <summary>Starts one operation.</summary>
     /// <returns>
-    /// The number of bytes transferred, where the queue continues a short transfer; or a negative errno, where the queue
-    /// requeues the operation after EAGAIN or EINTR; or <see cref="Pending"/>.
+    /// The number of bytes transferred, where the queue continues a short transfer; or a negative errno, where the
+    /// queue requeues the operation after EAGAIN or EINTR; or <see cref="Pending"/>.
     /// </returns>
     int Start(in DiskOperation operation);
 

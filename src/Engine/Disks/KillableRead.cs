@@ -3,9 +3,9 @@ using Blkring.Interop;
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// One read, for the control plane, from a disk that may never answer. A thread that waits in pread(2) cannot be killed,
-/// so its process, with all its other disks, could not end before the disk answers. A thread that waits for io_uring can
-/// be killed.
+/// One read, for the control plane, from a disk that may never answer. A thread that waits in pread(2) cannot be
+/// killed, so its process, with all its other disks, could not end before the disk answers. A thread that waits for
+/// io_uring can be killed.
 /// </summary>
 internal static unsafe class KillableRead
 {

@@ -3,7 +3,9 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Disks;
 
-/// <summary>A disk in unmanaged memory, for the demo, benchmarks and tests. Its content ends with the process.</summary>
+/// <summary>
+/// A disk in unmanaged memory, for the demo, benchmarks and tests. Its content ends with the process.
+/// </summary>
 public sealed unsafe class MemoryDisk : Disk
 {
     private readonly MappedMemory _memory;

@@ -1,8 +1,8 @@
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// Every operation succeeds at once and no data is transferred: for measuring everything but the disk. With 0 sectors it
-/// is a removable drive without a medium.
+/// Every operation succeeds at once and no data is transferred: for measuring everything but the disk. With 0 sectors
+/// it is a removable drive without a medium.
 /// </summary>
 public sealed class NullDisk(long capacitySectors, bool readOnly = false) : Disk(capacitySectors, readOnly)
 {

@@ -1,9 +1,9 @@
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// Decides whether a thread without work busy-polls before it sleeps, and for how long. Polling pays if the next request
-/// comes sooner than a wake-up would take, and if the frontend has a CPU of its own. It must cost nothing while guests
-/// are idle, and little where the frontend needs this very CPU.
+/// Decides whether a thread without work busy-polls before it sleeps, and for how long. Polling pays if the next
+/// request comes sooner than a wake-up would take, and if the frontend has a CPU of its own. It must cost nothing while
+/// guests are idle, and little where the frontend needs this very CPU.
 /// </summary>
 /// <remarks>
 /// A sleep shorter than the window shows that polling would have found the work, so the thread polls before the next
@@ -11,9 +11,9 @@ namespace Blkring.Engine.Reactors;
 /// (the frontend waits for this CPU): the thread polls again after 1 more sleep, then 3, 7 and so on, up to
 /// <see cref="MaxSkippedSleeps"/>, until a poll finds work.
 /// <para>
-/// Where work takes long, as on a slow or emulated machine, wake-ups and the frontend's own work take long as well. So the
-/// window is at least <see cref="WindowsOfWork"/> times as long as the thread works between two pauses, which bounds what
-/// polling costs by the same factor.
+/// Where work takes long, as on a slow or emulated machine, wake-ups and the frontend's own work take long as well. So
+/// the window is at least <see cref="WindowsOfWork"/> times as long as the thread works between two pauses, which
+/// bounds what polling costs by the same factor.
 /// </para>
 /// </remarks>
 /// <param name="minWindowNs">The window where work is short; 0 never polls.</param>

@@ -3,8 +3,8 @@ using Blkring.Engine.Queues;
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// The queues that a reactor serves, each at an index of its own for as long as it stays, and those that are on their way
-/// out. On the reactor's thread.
+/// The queues that a reactor serves, each at an index of its own for as long as it stays, and those that are on their
+/// way out. On the reactor's thread.
 /// </summary>
 internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
 {
@@ -46,7 +46,8 @@ internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
     }
 
     /// <summary>Takes no more requests from the queue; the rest happens in <see cref="RunDepartures"/>.</summary>
-    /// <param name="leaves">Whether the queue leaves once nothing of it is in flight; otherwise it stays, drained.</param>
+    /// <param name="leaves">Whether the queue leaves once nothing of it is in flight; otherwise it stays,
+    /// drained.</param>
     public Departure BeginDeparture(VbdQueue queue, bool leaves)
     {
         // A removal that timed out and is asked for again goes on.

@@ -5,8 +5,8 @@ using Blkring.Interop;
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// One io_uring carries the reactor's disk operations and its waits for event channels, so that a round costs one system
-/// call, whatever the number of queues.
+/// One io_uring carries the reactor's disk operations and its waits for event channels, so that a round costs one
+/// system call, whatever the number of queues.
 /// </summary>
 internal sealed unsafe class IoUringWaiter : Waiter
 {

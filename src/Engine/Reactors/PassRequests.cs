@@ -1,8 +1,8 @@
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// Passes that other threads request: a disk's own thread, whose completions do not come through the reactor's io_uring.
-/// Without a lock on the reactor's side: the first wait for a lock allocates.
+/// Passes that other threads request: a disk's own thread, whose completions do not come through the reactor's
+/// io_uring. Without a lock on the reactor's side: the first wait for a lock allocates.
 /// </summary>
 internal sealed class PassRequests(int capacity, Waiter waiter)
 {
@@ -23,8 +23,8 @@ internal sealed class PassRequests(int capacity, Waiter waiter)
         {
             if (_closed)
                 return;
-            // Publish the queue's flag, then _any, then wake. MarkInto reads them in the reverse order, so a request that
-            // it misses sets _any again after it was cleared.
+            // Publish the queue's flag, then _any, then wake. MarkInto reads them in the reverse order, so a request
+            // that it misses sets _any again after it was cleared.
             Volatile.Write(ref _requested[index], 1);
             _any = true;
             waiter.Wake();

@@ -65,8 +65,8 @@ public sealed class Reactor : IReactors, IDisposable
 
     /// <summary>Takes no more requests from the queue and waits until those in flight are answered (B18).</summary>
     /// <returns>
-    /// False if that takes longer than <paramref name="timeout"/>: the queue stays drained, its requests in flight. True
-    /// also if the queue has left already.
+    /// False if that takes longer than <paramref name="timeout"/>: the queue stays drained, its requests in flight.
+    /// True also if the queue has left already.
     /// </returns>
     public bool Drain(VbdQueue queue, TimeSpan timeout) => Depart(queue, leaves: false, timeout);
 
@@ -137,7 +137,8 @@ public sealed class Reactor : IReactors, IDisposable
     }
 
     /// <summary>
-    /// Pins the thread by a command, so that a failure reaches the caller: without a reactor, it could not end the thread.
+    /// Pins the thread by a command, so that a failure reaches the caller: without a reactor, it could not end the
+    /// thread.
     /// </summary>
     private void Pin(int cpu)
     {

@@ -4,8 +4,8 @@ using System.Runtime.ExceptionServices;
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// What the control plane wants done on a reactor's thread: actions that run there between passes. They may allocate and
-/// throw; passes do neither.
+/// What the control plane wants done on a reactor's thread: actions that run there between passes. They may allocate
+/// and throw; passes do neither.
 /// </summary>
 internal sealed class ReactorCommands(Waiter waiter)
 {

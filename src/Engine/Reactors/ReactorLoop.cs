@@ -4,22 +4,25 @@ namespace Blkring.Engine.Reactors;
 
 /// <summary>
 /// The rounds of a reactor's thread: a pass for each queue that is ready, the waiting commands, then one wait for all
-/// queues, which submits what the passes prepared. It owns no thread: <see cref="RunOnce"/> is one round, on the caller's.
+/// queues, which submits what the passes prepared. It owns no thread: <see cref="RunOnce"/> is one round, on the
+/// caller's.
 /// </summary>
 /// <remarks>
-/// Between a pass that left the ring empty and the sleep, a queue is awake: its ring is polled, and its frontend has not
-/// been asked for an event. <see cref="FinalCheck"/> ends that.
+/// Between a pass that left the ring empty and the sleep, a queue is awake: its ring is polled, and its frontend has
+/// not been asked for an event. <see cref="FinalCheck"/> ends that.
 /// </remarks>
 internal sealed class ReactorLoop
 {
-    /// <summary>The time between passes of a queue whose disk said EAGAIN, and between looks at one that leaves.</summary>
+    /// <summary>
+    /// The time between passes of a queue whose disk said EAGAIN, and between looks at one that leaves.
+    /// </summary>
     private static readonly long s_retryDelayNs = (long)VbdQueueOptions.DefaultRetryDelay.TotalNanoseconds;
 
     private const uint RoundsPerIdleCheck = 1024;
 
     /// <summary>
-    /// The clock is a system call in a PV domain whose time stamp counter is not stable, and a thread that reads it sees
-    /// no request meanwhile.
+    /// The clock is a system call in a PV domain whose time stamp counter is not stable, and a thread that reads it
+    /// sees no request meanwhile.
     /// </summary>
     private const int PollsPerClockReading = 8;
 
@@ -80,7 +83,8 @@ internal sealed class ReactorLoop
             Carried.RunDepartures();
         Volatile.Write(ref _allocatedBytes, GC.GetAllocatedBytesForCurrentThread());
 
-        // A thread that never sleeps must release idle grants as well, but that looks at every queue: not in each round.
+        // A thread that never sleeps must release idle grants as well, but that looks at every queue: not in each
+        // round.
         if (++_rounds % RoundsPerIdleCheck == 0)
             ReleaseIdleGrants();
         if (HasWork() || (mayBlock && BusyPoll()) || FinalCheck() || !mayBlock)
@@ -91,7 +95,9 @@ internal sealed class ReactorLoop
             MarkAll();
     }
 
-    /// <summary>Runs one pass for each queue that is ready now; those that want another one wait for their turn.</summary>
+    /// <summary>
+    /// Runs one pass for each queue that is ready now; those that want another one wait for their turn.
+    /// </summary>
     /// <returns>Whether a disk operation has to be requeued.</returns>
     private bool RunPasses()
     {

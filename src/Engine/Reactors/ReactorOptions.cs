@@ -10,7 +10,9 @@ public sealed record ReactorOptions
     /// <summary>The CPU to which the thread is pinned; null leaves it to the scheduler.</summary>
     public int? Cpu { get; init; }
 
-    /// <summary>False waits with poll(2) and does disk I/O with pread and pwrite, as where io_uring is refused.</summary>
+    /// <summary>
+    /// False waits with poll(2) and does disk I/O with pread and pwrite, as where io_uring is refused.
+    /// </summary>
     public bool UseIoUring { get; init; } = true;
     public IoUringOptions Ring { get; init; } = new();
 
@@ -21,7 +23,9 @@ public sealed record ReactorOptions
     public TimeSpan PollWindow { get; init; } =
         TimeSpan.FromMicroseconds(ReactorSettings.PollWindowMicroseconds.Default);
 
-    /// <summary>How often the thread releases persistent grants that have been idle; only while there are any.</summary>
+    /// <summary>
+    /// How often the thread releases persistent grants that have been idle; only while there are any.
+    /// </summary>
     public TimeSpan IdleGrantsInterval { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>The greatest number of queues at a time.</summary>
@@ -34,8 +38,8 @@ public sealed record ReactorOptions
     public bool OwnThread { get; init; } = true;
 
     /// <summary>
-    /// The clock of busy polling, of idle grants and, without a thread, of the timeouts of <see cref="Reactor.Drain"/> and
-    /// <see cref="Reactor.Remove"/>. Its timestamps reach queues, which compare them with their own.
+    /// The clock of busy polling, of idle grants and, without a thread, of the timeouts of <see cref="Reactor.Drain"/>
+    /// and <see cref="Reactor.Remove"/>. Its timestamps reach queues, which compare them with their own.
     /// </summary>
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 }

@@ -40,8 +40,9 @@ public sealed record ReactorPoolOptions
 }
 
 /// <summary>
-/// Spreads queues over threads (B20): each queue goes to the thread that carries the fewest, so the queues of one device
-/// end up on different threads; or each queue gets a thread of its own. Threads start when they are first needed.
+/// Spreads queues over threads (B20): each queue goes to the thread that carries the fewest, so the queues of one
+/// device end up on different threads; or each queue gets a thread of its own. Threads start when they are first
+/// needed.
 /// </summary>
 public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors, IDisposable
 {

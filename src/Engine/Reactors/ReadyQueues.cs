@@ -1,7 +1,8 @@
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// The queues that are due for a pass, by their index: each at most once, first in first out. Fixed size, no allocation.
+/// The queues that are due for a pass, by their index: each at most once, first in first out. Fixed size, no
+/// allocation.
 /// </summary>
 internal sealed class ReadyQueues(int capacity)
 {

@@ -27,8 +27,8 @@ public enum FaultKind : byte
     GrantMap,
 
     /// <summary>
-    /// Mapped pages could not be unmapped and stay mapped until the process ends. The code is GNTST_*; the fault belongs
-    /// to no request: see <see cref="Fault.Pages"/>.
+    /// Mapped pages could not be unmapped and stay mapped until the process ends. The code is GNTST_*; the fault
+    /// belongs to no request: see <see cref="Fault.Pages"/>.
     /// </summary>
     GrantUnmap,
 }
@@ -49,7 +49,9 @@ public readonly record struct Fault(FaultKind Kind, byte Operation, int Code, ul
     /// <summary>The number of pages that stay mapped, for <see cref="FaultKind.GrantUnmap"/>.</summary>
     public int Pages { get; init; }
 
-    /// <summary>Whether the fault belongs to a request, which <see cref="Operation"/> and <see cref="Sector"/> name.</summary>
+    /// <summary>
+    /// Whether the fault belongs to a request, which <see cref="Operation"/> and <see cref="Sector"/> name.
+    /// </summary>
     public bool IsOfRequest => Kind is not (FaultKind.BrokenRing or FaultKind.GrantUnmap);
 
     /// <summary>

@@ -38,8 +38,8 @@ public sealed class LatencyHistogram
     }
 
     /// <summary>
-    /// The smallest value that at least <paramref name="quantile"/> (0 to 1) of the records do not exceed, to the bucket's
-    /// precision; 0 without records.
+    /// The smallest value that at least <paramref name="quantile"/> (0 to 1) of the records do not exceed, to the
+    /// bucket's precision; 0 without records.
     /// </summary>
     public long ValueAt(double quantile)
     {

@@ -10,7 +10,8 @@ namespace Blkring.Commands.Demo;
 
 /// <summary>
 /// Measures a feature with and without it, on two devices that each have a disk, threads and a guest of their own. They
-/// are measured in turn, so that a machine that slows down slows both; the other one is idle meanwhile and costs nothing.
+/// are measured in turn, so that a machine that slows down slows both; the other one is idle meanwhile and costs
+/// nothing.
 /// </summary>
 internal sealed class DemoComparison : IDisposable
 {

@@ -9,7 +9,9 @@ using Blkring.Output;
 
 namespace Blkring.Commands.Demo;
 
-/// <summary>The demo from its options to its exit code: opens the disk, measures, reads everything back, reports.</summary>
+/// <summary>
+/// The demo from its options to its exit code: opens the disk, measures, reads everything back, reports.
+/// </summary>
 internal sealed class DemoRun(DemoOptions options)
 {
     private readonly List<DemoRow> _rows = [];

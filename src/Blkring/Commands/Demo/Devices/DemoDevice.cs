@@ -9,14 +9,14 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Commands.Demo.Devices;
 
 /// <summary>
-/// The backend's side: a disk that is served with given features to a guest of its own. The rows of the table, or one side
-/// of a comparison, are measured on it.
+/// The backend's side: a disk that is served with given features to a guest of its own. The rows of the table, or one
+/// side of a comparison, are measured on it.
 /// </summary>
 internal sealed class DemoDevice : IDisposable
 {
     /// <summary>
-    /// The first requests make the runtime compile methods and load types, also on the reactors' threads, which is not a
-    /// cost of requests.
+    /// The first requests make the runtime compile methods and load types, also on the reactors' threads, which is not
+    /// a cost of requests.
     /// </summary>
     private const double WarmUpSeconds = 0.25;
     private const int WarmUpOperations = 2_000;
@@ -194,8 +194,9 @@ internal sealed class DemoDevice : IDisposable
         if (Sectors >= least)
             return;
         throw new UsageException(
-            $"the disk has {Sectors} sectors, at least {least} are needed for {_features.Queues} queue(s) with requests "
-                + $"of {_features.Segments} pages: use a larger image, or fewer --queues or --indirect segments"
+            $"the disk has {Sectors} sectors, at least {least} are needed for {_features.Queues} queue(s) with "
+                + $"requests of {_features.Segments} pages: use a larger image, "
+                + "or fewer --queues or --indirect segments"
         );
     }
 

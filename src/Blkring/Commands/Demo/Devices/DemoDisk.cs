@@ -48,7 +48,9 @@ internal static class DemoDisk
         );
     }
 
-    /// <summary>Overwriting a mounted device would destroy the file system on it; opening it with O_EXCL fails.</summary>
+    /// <summary>
+    /// Overwriting a mounted device would destroy the file system on it; opening it with O_EXCL fails.
+    /// </summary>
     private static void CheckNotInUse(string path)
     {
         if (
@@ -66,8 +68,8 @@ internal static class DemoDisk
     }
 
     /// <summary>
-    /// The image is unlinked as soon as it is open, so that nothing is left behind, however the process ends. Until then,
-    /// an interruption removes it.
+    /// The image is unlinked as soon as it is open, so that nothing is left behind, however the process ends. Until
+    /// then, an interruption removes it.
     /// </summary>
     private static FileDisk OpenTemporary(DemoOptions options, int sectorBytes, Interruption interruption)
     {

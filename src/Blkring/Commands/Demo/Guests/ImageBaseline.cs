@@ -5,8 +5,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Blkring.Commands.Demo.Guests;
 
 /// <summary>
-/// The sectors of a named image that the workload has not written, read through a descriptor of its own, past everything
-/// that is under test.
+/// The sectors of a named image that the workload has not written, read through a descriptor of its own, past
+/// everything that is under test.
 /// </summary>
 /// <remarks>The cached block cannot become stale: only sectors that are never written are read from it.</remarks>
 internal sealed class ImageBaseline(string path) : IDisposable

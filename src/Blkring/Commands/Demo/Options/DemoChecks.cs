@@ -65,7 +65,7 @@ internal static class DemoChecks
         if (pages > MaxGuestPages)
         {
             throw new UsageException(
-                $"the guest would need {pages >> 8} MiB for its requests, more than the {MaxGuestPages >> 8} it may have: "
+                $"the guest would need {pages >> 8} MiB for its requests, at most {MaxGuestPages >> 8} are allowed: "
                     + "give fewer --queues, --ring-pages or --indirect segments"
             );
         }

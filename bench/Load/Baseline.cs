@@ -2,11 +2,13 @@ using System.Diagnostics;
 
 namespace Blkring.Load;
 
-/// <summary>A program that Blkring is measured against.</summary>
-internal static class Mark
+/// <summary>A program against which Blkring is measured.</summary>
+internal static class Baseline
 {
-    /// <summary>Runs a program to its end and gives its standard output.</summary>
-    /// <exception cref="MarkException">It is missing or failed; the message says what to do.</exception>
+    /// <summary>Runs a program to its end.</summary>
+    /// <param name="howToGet">What to do if the program is missing.</param>
+    /// <returns>Its standard output.</returns>
+    /// <exception cref="BaselineException">It is missing or failed; the message says what to do.</exception>
     public static string Run(string program, string howToGet, params IEnumerable<string> arguments)
     {
         ProcessStartInfo start = new(program, arguments)
@@ -21,7 +23,7 @@ internal static class Mark
         }
         catch (System.ComponentModel.Win32Exception)
         {
-            throw new MarkException($"{program} cannot be started: {howToGet}");
+            throw new BaselineException($"{program} cannot be started: {howToGet}");
         }
         using (process)
         {
@@ -30,11 +32,11 @@ internal static class Mark
             process.WaitForExit();
             return process.ExitCode == 0
                 ? output
-                : throw new MarkException(
+                : throw new BaselineException(
                     $"{program} ended with {process.ExitCode}: {errors.Result.Trim().ReplaceLineEndings("; ")}"
                 );
         }
     }
 }
 
-internal sealed class MarkException(string message) : Exception(message);
+internal sealed class BaselineException(string message) : Exception(message);
