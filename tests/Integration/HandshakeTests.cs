@@ -151,9 +151,9 @@ public sealed class HandshakeTests : IDisposable
         int open = CountOpenFiles();
 
         _frontend.Send(offer, memory, file.Value, incoming);
-        AssertNoOffer("no eventfd");
+        AssertNoOffer("not an eventfd");
         _frontend.Send(offer, memory, outgoing, memory);
-        AssertNoOffer("no eventfd");
+        AssertNoOffer("not an eventfd");
         _frontend.Send(offer, file.Value, outgoing, incoming);
         AssertNoOffer("not a memfd");
         // A counter that the guest can fill must not be able to hold the backend, nor may a wait end before there is an
