@@ -2,4 +2,4 @@ using System.Runtime.Versioning;
 
 [assembly: SupportedOSPlatform("linux")]
 // The processes under test are busy, and the machine is small: one at a time.
-[assembly: CollectionBehavior(DisableTestParallelization = true)]
+[assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]

@@ -1,2 +1,2 @@
 // Tests here look at the process as a whole: its descriptors, mappings and limits.
-[assembly: CollectionBehavior(DisableTestParallelization = true)]
+[assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]

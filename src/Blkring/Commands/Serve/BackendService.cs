@@ -12,7 +12,7 @@ namespace Blkring.Commands.Serve;
 internal sealed partial class BackendService(
     IOptions<ServeSettings> options,
     OpenBackend open,
-    SystemdNotifier notifier,
+    ServiceNotifier notifier,
     ILogger<BackendService> logger
 ) : IHostedService, IDisposable
 {

@@ -18,7 +18,7 @@ internal static class Daemon
     /// <returns>An exit code of <see cref="ExitCode"/>.</returns>
     public static int Run(ServeSettings settings, OpenBackend open)
     {
-        using SystemdNotifier notifier = SystemdNotifier.FromEnvironment();
+        ServiceNotifier notifier = ServiceNotifier.FromEnvironment();
         HostApplicationBuilder builder = new(new HostApplicationBuilderSettings { DisableDefaults = true });
         AddLogging(builder.Logging, settings.Values.Get(DaemonSettings.LogLevel));
         builder.Services.AddSingleton(Options.Create(settings));

@@ -1,11 +1,12 @@
 using System.Net.Sockets;
 using System.Text;
 using Blkring.Commands.Serve;
+using Microsoft.Extensions.Hosting.Systemd;
 
 namespace Blkring.Integration.Tests;
 
 /// <summary>What systemd hears, on a datagram socket as its own.</summary>
-public sealed class SystemdNotifierTests : IDisposable
+public sealed class ServiceNotifierTests : IDisposable
 {
     private readonly TempDirectory _folder = new();
 
@@ -22,7 +23,7 @@ public sealed class SystemdNotifierTests : IDisposable
             ReceiveTimeout = 5000,
         };
         systemd.Bind(new UnixDomainSocketEndPoint(isAbstract ? "\0" + name : name));
-        using SystemdNotifier notifier = new(isAbstract ? "@" + name : name, null, null);
+        ServiceNotifier notifier = Create(isAbstract ? "@" + name : name, null, null);
 
         notifier.Ready("serving vbd3: 0 devices");
         notifier.Status("serving vbd3: 1 device");
@@ -50,7 +51,7 @@ public sealed class SystemdNotifierTests : IDisposable
         double? periodMs
     )
     {
-        using SystemdNotifier notifier = new(_folder.PathOf("notify"), usec, pid);
+        ServiceNotifier notifier = Create(_folder.PathOf("notify"), usec, pid);
 
         Assert.Equal(periodMs, notifier.WatchdogPeriod?.TotalMilliseconds);
     }
@@ -63,9 +64,16 @@ public sealed class SystemdNotifierTests : IDisposable
     [InlineData("/nobody/listens/here")]
     public void Nobody_to_tell_is_no_error(string? address)
     {
-        using SystemdNotifier notifier = new(address, "30000000", null);
+        ServiceNotifier notifier = Create(address, "30000000", null);
 
         Assert.Null(Record.Exception(() => notifier.Ready("serving")));
+    }
+
+    /// <param name="address">The value of NOTIFY_SOCKET, which the constructor removes again.</param>
+    private static ServiceNotifier Create(string? address, string? watchdogUsec, string? watchdogPid)
+    {
+        Environment.SetEnvironmentVariable("NOTIFY_SOCKET", address);
+        return new ServiceNotifier(new SystemdNotifier(), watchdogUsec, watchdogPid);
     }
 
     private static string Receive(Socket socket)
