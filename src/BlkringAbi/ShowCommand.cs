@@ -1,8 +1,8 @@
 using System.CommandLine;
 using Blkring.AbiTools.Layouts;
-using Blkring.Output;
+using Blkring.Commands;
 
-namespace Blkring.Commands.Abi;
+namespace Blkring.AbiCommands;
 
 /// <summary><c>blkring abi show</c>: a layout as a table, JSON, C, C# or a picture.</summary>
 internal static class ShowCommand

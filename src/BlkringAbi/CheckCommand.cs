@@ -1,9 +1,9 @@
 using System.CommandLine;
 using Blkring.AbiTools.Diff;
 using Blkring.AbiTools.Layouts;
-using Blkring.Output;
+using Blkring.Commands;
 
-namespace Blkring.Commands.Abi;
+namespace Blkring.AbiCommands;
 
 /// <summary><c>blkring abi check</c>: whether the specs still say what the headers say.</summary>
 internal static class CheckCommand

@@ -1,8 +1,8 @@
 using System.CommandLine;
 using Blkring.AbiTools.Diff;
-using Blkring.Output;
+using Blkring.Commands;
 
-namespace Blkring.Commands.Abi;
+namespace Blkring.AbiCommands;
 
 /// <summary><c>blkring abi diff</c>: what changed between two versions, and what of it breaks the wire.</summary>
 internal static class DiffCommand

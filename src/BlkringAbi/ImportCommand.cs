@@ -1,7 +1,8 @@
 using System.CommandLine;
 using Blkring.AbiTools;
+using Blkring.Commands;
 
-namespace Blkring.Commands.Abi;
+namespace Blkring.AbiCommands;
 
 /// <summary><c>blkring abi import</c>: C headers to a spec.</summary>
 internal static class ImportCommand

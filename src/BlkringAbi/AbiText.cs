@@ -1,9 +1,10 @@
 using System.Globalization;
 using Blkring.AbiTools.Diff;
 using Blkring.AbiTools.Layouts;
+using Blkring.Output;
 using Spectre.Console;
 
-namespace Blkring.Output;
+namespace Blkring.AbiCommands;
 
 /// <summary>Layouts and their differences for people.</summary>
 internal static class AbiText

@@ -1,8 +1,9 @@
 using Blkring.AbiTools;
 using Blkring.AbiTools.Diff;
 using Blkring.AbiTools.Layouts;
+using Blkring.Commands;
 
-namespace Blkring.Commands.Abi;
+namespace Blkring.AbiCommands;
 
 /// <summary>
 /// One side of a comparison: the protocols of a spec, a header, or a folder of either, and the headers of a folder that
