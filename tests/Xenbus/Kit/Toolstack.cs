@@ -123,12 +123,15 @@ internal sealed class Toolstack(Func<IXenstore> connection)
     private void Create(string path, uint transaction, uint owner, uint reader)
     {
         Store.Write(path, "", transaction);
+        // A store in memory has no permissions.
+        if (Store is not XenstoreConnection store)
+            return;
         xs_permissions[] permissions =
         [
             new() { id = owner, perms = xs_permissions.XS_PERM_NONE },
             new() { id = reader, perms = xs_permissions.XS_PERM_READ },
         ];
-        ((XenstoreConnection)Store).SetPermissions(path, permissions, transaction);
+        store.SetPermissions(path, permissions, transaction);
     }
 
     private void Write(string folder, uint transaction, Dictionary<string, string?> keys)
