@@ -1,5 +1,5 @@
 using System.Runtime.CompilerServices;
 
-// libclang's structs cross the border as they lie.
+// libclang's structs are passed by value without marshalling.
 [assembly: DisableRuntimeMarshalling]
-[assembly: InternalsVisibleTo("Abi.Tests")]
+[assembly: InternalsVisibleTo("AbiImport.Tests")]

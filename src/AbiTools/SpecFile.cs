@@ -1,3 +1,6 @@
+using System.Text;
+using Blkring.Generators.Diagnostics;
+using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
 using Blkring.Generators.Parsing;
 using Microsoft.CodeAnalysis.Text;
@@ -23,12 +26,37 @@ internal static class SpecFile
         }
     }
 
-    /// <exception cref="SpecException">The text is not a right spec: the first problem.</exception>
-    public static ProtocolSpec Parse(string path, string text, bool checksRings = true)
+    /// <exception cref="SpecException">The spec is wrong; the message is its first problem.</exception>
+    public static LaidOutSpec Parse(string path, string text) =>
+        Read(path, text, LayoutCalculator.Calculate, out DiagnosticInfo? problem)
+        ?? throw new SpecException(problem!.ToDiagnostic().ToString());
+
+    /// <summary>Reads a spec and lays it out; null with the first problem when it is wrong.</summary>
+    /// <param name="layOut">With or without the rings, which only the generator needs.</param>
+    public static LaidOutSpec? Read(
+        string path,
+        string text,
+        Func<ProtocolSpec, LayoutResult> layOut,
+        out DiagnosticInfo? problem
+    )
     {
-        SpecReading reading = SpecReader.Read(path, SourceText.From(text), CancellationToken.None, checksRings);
+        var source = SourceText.From(text, Encoding.UTF8);
+        SpecReading reading = SpecReader.Read(path, source, CancellationToken.None);
+        EquatableArray<DiagnosticInfo> problems = reading.Problems;
         if (reading.Spec is { } spec)
-            return spec;
-        throw new SpecException(reading.Problems[0].ToDiagnostic().ToString());
+        {
+            LayoutResult result = layOut(spec);
+            if (result.Layout is { } layout)
+            {
+                problem = null;
+                return new LaidOutSpec(spec, layout);
+            }
+            problems = SpecReader.Locate(path, source, result.Problems, CancellationToken.None);
+        }
+        problem = problems[0];
+        return null;
     }
 }
+
+/// <summary>A spec without problems, and its layout.</summary>
+internal sealed record LaidOutSpec(ProtocolSpec Spec, ProtocolLayout Layout);

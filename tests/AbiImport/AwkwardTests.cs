@@ -79,7 +79,8 @@ public sealed class AwkwardTests
             abi,
             string.Concat(
                 leaves.Select(leaf =>
-                    $"    {{ {leaf.Owner.CType} v; memset(&v, 0, sizeof(v)); v.{leaf.CPath} = {Odd}ull; printf(\"%llu \", (unsigned long long)v.{leaf.CPath}); {PrintBytes}}}\n"
+                    $"    {{ {leaf.Owner.CType} v; memset(&v, 0, sizeof(v)); v.{leaf.CPath} = {Odd}ull; "
+                    + $"printf(\"%llu \", (unsigned long long)v.{leaf.CPath}); {PrintBytes}}}\n"
                 )
             )
         );
@@ -109,7 +110,8 @@ public sealed class AwkwardTests
             abi,
             string.Concat(
                 leaves.Select(leaf =>
-                    $"    {{ {leaf.Owner.CType} v; memset(&v, 0xa5, sizeof(v)); v.{leaf.CPath} = {Odd}ull; {PrintBytes}}}\n"
+                    $"    {{ {leaf.Owner.CType} v; memset(&v, 0xa5, sizeof(v)); v.{leaf.CPath} = {Odd}ull; "
+                    + $"{PrintBytes}}}\n"
                 )
             )
         );
@@ -136,8 +138,10 @@ public sealed class AwkwardTests
                 abi,
                 $$"""
                     { union awkward_sring_entry v; memset(&v, 0, sizeof(v));
-                    v.req.operation = 1; v.req.urgent = 1; v.req.level = 5; v.req.id = 77; v.req.shift = -900; v.req.length = 8191;
-                    v.req.detail.first = 0xabcde; v.req.detail.second = -2; v.req.detail.third = 0x123456789abcdefull; v.req.detail.last = 9;
+                    v.req.operation = 1; v.req.urgent = 1; v.req.level = 5; v.req.id = 77;
+                    v.req.shift = -900; v.req.length = 8191;
+                    v.req.detail.first = 0xabcde; v.req.detail.second = -2;
+                    v.req.detail.third = 0x123456789abcdefull; v.req.detail.last = 9;
                     {{PrintBytes}}}
 
                 """

@@ -299,7 +299,8 @@ public sealed class BadHeaderTests : IDisposable
         );
 
         Assert.Contains(
-            """<member name="next_32" path="next" type="uint32_t" abi="x86_32 arm">A pointer: a number to all but its writer. the next one</member>""",
+            """<member name="next_32" path="next" type="uint32_t" abi="x86_32 arm">"""
+                + "A pointer: a number to all but its writer. the next one</member>",
             spec,
             StringComparison.Ordinal
         );
@@ -349,7 +350,8 @@ public sealed class BadHeaderTests : IDisposable
         string spec = Headers.Import(
             _headers.Write(
                 "io/a.h",
-                "#define PRIVATE(name) struct name##_state { int n; void *own; }\nstruct a { uint8_t n; };\nPRIVATE(a);\n"
+                "#define PRIVATE(name) struct name##_state { int n; void *own; }\nstruct a { uint8_t n; "
+                    + "};\nPRIVATE(a);\n"
             )
         );
 
@@ -364,7 +366,8 @@ public sealed class BadHeaderTests : IDisposable
     [Fact]
     public void A_header_with_nothing_but_macros_with_parameters_is_refused_with_advice() =>
         Assert.EndsWith(
-            "io/ring.h: the header defines no struct, union, enum or constant, only macros with parameters: import a header that uses them",
+            "io/ring.h: the header defines no struct, union, enum or constant, only macros with "
+                + "parameters: import a header that uses them",
             _headers.Refusal(
                 "io/ring.h",
                 "#ifndef RING_H\n#define RING_H\n#define __RD2(_x) (((_x) & 2) ? 2 : ((_x) & 1))\n#endif\n"

@@ -269,7 +269,9 @@ public sealed class ComparisonTests
     )
     {
         const string Bits =
-            "<struct name=\"s\"><member name=\"low\" type=\"uint8_t\" bits=\"3\"/><member name=\"high\" type=\"uint8_t\" bits=\"2\"/><member name=\"last\" type=\"uint8_t\"/></struct>";
+            "<struct name=\"s\"><member name=\"low\" type=\"uint8_t\" bits=\"3\"/>"
+            + "<member name=\"high\" type=\"uint8_t\" bits=\"2\"/><member name=\"last\" type=\"uint8_t\"/>"
+            + "</struct>";
 
         AbiComparison comparison = Compare(Bits, Bits.Replace(old, edited, StringComparison.Ordinal));
 

@@ -53,7 +53,8 @@ public sealed class OutputTests
     public void C_declarations_stand_though_a_constant_has_the_name_of_a_member()
     {
         AbiSource source = Specs.Of(
-            "<constant name=\"id\" value=\"3\"/><constant name=\"T\" string=\"a&quot;\\&#10;\"/><struct name=\"s\"><member name=\"id\" type=\"uint32_t\"/></struct>"
+            "<constant name=\"id\" value=\"3\"/><constant name=\"T\" string=\"a&quot;\\&#10;\"/>"
+                + "<struct name=\"s\"><member name=\"id\" type=\"uint32_t\"/></struct>"
         );
 
         string c = CDeclarations.Write([source], Specs.Everything);
@@ -68,7 +69,8 @@ public sealed class OutputTests
     public void Json_of_a_bit_field_has_its_bits()
     {
         AbiSource source = Specs.Of(
-            "<struct name=\"s\"><member name=\"low\" type=\"uint32_t\" bits=\"3\"/><member name=\"high\" type=\"uint32_t\" bits=\"9\"/></struct>"
+            "<struct name=\"s\"><member name=\"low\" type=\"uint32_t\" bits=\"3\"/>"
+                + "<member name=\"high\" type=\"uint32_t\" bits=\"9\"/></struct>"
         );
 
         JsonElement high = JsonDocument
@@ -95,7 +97,8 @@ public sealed class OutputTests
     public void The_byte_map_has_a_cell_for_each_bit_field()
     {
         AbiSource source = Specs.Of(
-            "<struct name=\"s\"><member name=\"low\" type=\"uint8_t\" bits=\"3\"/><member name=\"high\" type=\"uint8_t\" bits=\"4\"/></struct>"
+            "<struct name=\"s\"><member name=\"low\" type=\"uint8_t\" bits=\"3\"/>"
+                + "<member name=\"high\" type=\"uint8_t\" bits=\"4\"/></struct>"
         );
 
         string[] tips =
@@ -154,12 +157,18 @@ public sealed class OutputTests
     private static AbiSource Awkward =>
         Specs.Of(
             """
-            <constant name="DEMO_LEAST" value="-9223372036854775808"/><constant name="DEMO_MOST" value="18446744073709551615"/>
-            <union name="demo_value"><member name="wide" type="int64_t"/><member name="bytes" type="uint8_t" count="9"/></union>
-            <struct name="demo_outer"><member name="a" type="uint8_t"/><member name="b" type="uint16_t" offset="10"/><member name="v" type="demo_value" count="3"/></struct>
-            <struct name="demo_bits"><member name="a" type="uint8_t" bits="3"/><skip type="uint32_t" bits="0"/><member name="b" type="uint64_t" bits="40"/><member name="c" type="uint16_t"/></struct>
-            <struct name="demo_aligned" align="32"><member name="a" type="uint8_t"/><member name="b" type="uint32_t" align="16"/><member name="c" type="demo_bits"/></struct>
-            <struct name="demo_packed" pack="2"><member name="a" type="uint8_t"/><member name="b" type="uint64_t"/><tail name="rest" type="uint16_t"/></struct>
+            <constant name="DEMO_LEAST" value="-9223372036854775808"/>
+              <constant name="DEMO_MOST" value="18446744073709551615"/>
+            <union name="demo_value"><member name="wide" type="int64_t"/>
+              <member name="bytes" type="uint8_t" count="9"/></union>
+            <struct name="demo_outer"><member name="a" type="uint8_t"/><member name="b" type="uint16_t" offset="10"/>
+              <member name="v" type="demo_value" count="3"/></struct>
+            <struct name="demo_bits"><member name="a" type="uint8_t" bits="3"/><skip type="uint32_t" bits="0"/>
+              <member name="b" type="uint64_t" bits="40"/><member name="c" type="uint16_t"/></struct>
+            <struct name="demo_aligned" align="32"><member name="a" type="uint8_t"/>
+              <member name="b" type="uint32_t" align="16"/><member name="c" type="demo_bits"/></struct>
+            <struct name="demo_packed" pack="2"><member name="a" type="uint8_t"/><member name="b" type="uint64_t"/>
+              <tail name="rest" type="uint16_t"/></struct>
             """
         );
 

@@ -75,14 +75,16 @@ public sealed class DiagnosticTests
             {
                 "BLKABI007",
                 Demo(
-                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member §name=\"a\" type=\"uint8_t\"/></struct>"
+                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+                        + "<member §name=\"a\" type=\"uint8_t\"/></struct>"
                 ),
                 "remove or rename"
             },
             {
                 "BLKABI007",
                 Demo(
-                    "<typedef name=\"s\" type=\"uint8_t\"/>\n<struct §name=\"s\"><member name=\"a\" type=\"uint8_t\"/></struct>"
+                    "<typedef name=\"s\" type=\"uint8_t\"/>\n<struct §name=\"s\">"
+                        + "<member name=\"a\" type=\"uint8_t\"/></struct>"
                 ),
                 "remove or rename"
             },
@@ -95,7 +97,8 @@ public sealed class DiagnosticTests
             {
                 "BLKABI008",
                 Demo(
-                    "<struct name=\"s\"><member name=\"nr_x\" type=\"uint8_t\"/><member §name=\"NR_X\" type=\"uint8_t\"/></struct>"
+                    "<struct name=\"s\"><member name=\"nr_x\" type=\"uint8_t\"/>"
+                        + "<member §name=\"NR_X\" type=\"uint8_t\"/></struct>"
                 ),
                 "leave one of the two out"
             },
@@ -138,7 +141,8 @@ public sealed class DiagnosticTests
             {
                 "BLKABI011",
                 Demo(
-                    "<constant name=\"N\" value=\"-1\"/>\n<struct name=\"s\"><member name=\"a\" type=\"uint8_t\" §count=\"N\"/></struct>"
+                    "<constant name=\"N\" value=\"-1\"/>\n<struct name=\"s\">"
+                        + "<member name=\"a\" type=\"uint8_t\" §count=\"N\"/></struct>"
                 ),
                 "from 1"
             },
@@ -150,14 +154,16 @@ public sealed class DiagnosticTests
             {
                 "BLKABI012",
                 Demo(
-                    "<constant name=\"T\" string=\"1\"/><struct name=\"s\"><member name=\"a\" type=\"uint8_t\" §count=\"T\"/></struct>"
+                    "<constant name=\"T\" string=\"1\"/><struct name=\"s\">"
+                        + "<member name=\"a\" type=\"uint8_t\" §count=\"T\"/></struct>"
                 ),
                 "integer <constant>"
             },
             {
                 "BLKABI013",
                 Demo(
-                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\" §abi=\"x86_32 arm\"/></struct>"
+                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+                        + "<member name=\"b\" type=\"uint8_t\" §abi=\"x86_32 arm\"/></struct>"
                 ),
                 "use native, x86_32"
             },
@@ -169,14 +175,17 @@ public sealed class DiagnosticTests
             {
                 "BLKABI036",
                 Demo(
-                    "<struct name=\"t\" abi=\"x86_32\"><member name=\"a\" type=\"uint8_t\"/></struct><struct name=\"s\"><member name=\"a\" §type=\"t\"/></struct>"
+                    "<struct name=\"t\" abi=\"x86_32\"><member name=\"a\" type=\"uint8_t\"/></struct>"
+                        + "<struct name=\"s\"><member name=\"a\" §type=\"t\"/></struct>"
                 ),
                 "'s.a' needs the type 't', which the ABI native lacks"
             },
             {
                 "BLKABI036",
                 Demo(
-                    "<struct name=\"t\" abi=\"x86_32\"><member name=\"a\" type=\"uint8_t\"/></struct><struct name=\"s\" abi=\"native\"><member name=\"n\" type=\"uint8_t\"/><tail name=\"a\" §type=\"t\"/></struct>"
+                    "<struct name=\"t\" abi=\"x86_32\"><member name=\"a\" type=\"uint8_t\"/></struct>"
+                        + "<struct name=\"s\" abi=\"native\"><member name=\"n\" type=\"uint8_t\"/>"
+                        + "<tail name=\"a\" §type=\"t\"/></struct>"
                 ),
                 "name the same ABIs for both"
             },
@@ -189,7 +198,8 @@ public sealed class DiagnosticTests
             {
                 "BLKABI015",
                 Demo(
-                    "<struct §name=\"s\"><member name=\"a\" type=\"u\"/></struct><union name=\"u\"><member name=\"b\" type=\"s\"/></union>"
+                    "<struct §name=\"s\"><member name=\"a\" type=\"u\"/></struct><union name=\"u\">"
+                        + "<member name=\"b\" type=\"s\"/></union>"
                 ),
                 "through u"
             },
@@ -201,14 +211,16 @@ public sealed class DiagnosticTests
             {
                 "BLKABI019",
                 Demo(
-                    "<struct name=\"s\"><member name=\"n\" type=\"int8_t\"/><member name=\"a\" type=\"uint8_t\" count=\"2\" §used=\"n\"/></struct>"
+                    "<struct name=\"s\"><member name=\"n\" type=\"int8_t\"/>"
+                        + "<member name=\"a\" type=\"uint8_t\" count=\"2\" §used=\"n\"/></struct>"
                 ),
                 "cannot count"
             },
             {
                 "BLKABI019",
                 Demo(
-                    "<struct name=\"s\"><member name=\"n\" type=\"uint8_t\"/><member name=\"a\" type=\"uint8_t\" §used=\"n\"/></struct>"
+                    "<struct name=\"s\"><member name=\"n\" type=\"uint8_t\"/>"
+                        + "<member name=\"a\" type=\"uint8_t\" §used=\"n\"/></struct>"
                 ),
                 "no array"
             },
@@ -267,28 +279,32 @@ public sealed class DiagnosticTests
             {
                 "BLKABI032",
                 Demo(
-                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><§tail name=\"t\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\"/></struct>"
+                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><§tail name=\"t\" type=\"uint8_t\"/>"
+                        + "<member name=\"b\" type=\"uint8_t\"/></struct>"
                 ),
                 "put it last"
             },
             {
                 "BLKABI032",
                 Demo(
-                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/></struct><struct name=\"o\"><member name=\"s\" type=\"s\" count=\"2\"/></struct>"
+                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/>"
+                        + "</struct><struct name=\"o\"><member name=\"s\" type=\"s\" count=\"2\"/></struct>"
                 ),
                 "an array's element"
             },
             {
                 "BLKABI010",
                 Demo(
-                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail name=\"t\" §type=\"nothing\"/></struct>"
+                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail name=\"t\" §type=\"nothing\"/>"
+                        + "</struct>"
                 ),
                 "no known type"
             },
             {
                 "BLKABI008",
                 Demo(
-                    "<struct name=\"s\"><member name=\"t_offset\" type=\"uint8_t\"/><tail §name=\"t\" type=\"uint8_t\"/></struct>"
+                    "<struct name=\"s\"><member name=\"t_offset\" type=\"uint8_t\"/>"
+                        + "<tail §name=\"t\" type=\"uint8_t\"/></struct>"
                 ),
                 "the C# name of t_offset"
             },
@@ -317,21 +333,24 @@ public sealed class DiagnosticTests
             {
                 "BLKABI017",
                 Demo(
-                    "<struct name=\"s\"><member name=\"a\" type=\"uint32_t\"/><member name=\"b\" type=\"uint8_t\" §offset=\"2\"/></struct>"
+                    "<struct name=\"s\"><member name=\"a\" type=\"uint32_t\"/>"
+                        + "<member name=\"b\" type=\"uint8_t\" §offset=\"2\"/></struct>"
                 ),
                 "move it to 4 or later"
             },
             {
                 "BLKABI018",
                 Demo(
-                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint32_t\" §offset=\"6\"/></struct>"
+                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+                        + "<member name=\"b\" type=\"uint32_t\" §offset=\"6\"/></struct>"
                 ),
                 "not aligned to 4 bytes"
             },
             {
                 "BLKABI018",
                 Demo(
-                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint64_t\" §offset=\"4\"/></struct>"
+                    "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+                        + "<member name=\"b\" type=\"uint64_t\" §offset=\"4\"/></struct>"
                 ),
                 "as the ABI native needs"
             },
@@ -350,14 +369,16 @@ public sealed class DiagnosticTests
             {
                 "BLKABI020",
                 Ring(
-                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\"><variant §struct=\"nothing\" when=\"op\" is=\"1\"/></ring>"
+                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\">"
+                        + "<variant §struct=\"nothing\" when=\"op\" is=\"1\"/></ring>"
                 ),
                 "no <struct>"
             },
             {
                 "BLKABI036",
                 Ring(
-                    "<struct name=\"v\" abi=\"native\"><member name=\"op\" type=\"uint8_t\"/></struct><ring name=\"demo\" header=\"h\" §request=\"v\" response=\"r\"/>"
+                    "<struct name=\"v\" abi=\"native\"><member name=\"op\" type=\"uint8_t\"/></struct>"
+                        + "<ring name=\"demo\" header=\"h\" §request=\"v\" response=\"r\"/>"
                 ),
                 "The ring 'demo' needs the type 'v', which the ABI x86_32 lacks"
             },
@@ -374,7 +395,8 @@ public sealed class DiagnosticTests
             {
                 "BLKABI022",
                 Ring(
-                    "<struct name=\"big\"><member name=\"a\" type=\"uint8_t\" count=\"4096\"/></struct><ring name=\"demo\" header=\"h\" §request=\"big\" response=\"r\"/>"
+                    "<struct name=\"big\"><member name=\"a\" type=\"uint8_t\" count=\"4096\"/></struct>"
+                        + "<ring name=\"demo\" header=\"h\" §request=\"big\" response=\"r\"/>"
                 ),
                 "make the messages smaller"
             },
@@ -389,42 +411,49 @@ public sealed class DiagnosticTests
             {
                 "BLKABI023",
                 Ring(
-                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\"><variant struct=\"q\" §when=\"kind\" is=\"1\"/></ring>"
+                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\">"
+                        + "<variant struct=\"q\" §when=\"kind\" is=\"1\"/></ring>"
                 ),
                 "has no such integer member"
             },
             {
                 "BLKABI023",
                 Ring(
-                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\"><variant struct=\"r\" §when=\"op\" is=\"1\"/></ring>"
+                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\">"
+                        + "<variant struct=\"r\" §when=\"op\" is=\"1\"/></ring>"
                 ),
                 "at one offset"
             },
             {
                 "BLKABI024",
                 Ring(
-                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\"><variant struct=\"q\" when=\"op\" §is=\"OP_X\"/></ring>"
+                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\">"
+                        + "<variant struct=\"q\" when=\"op\" §is=\"OP_X\"/></ring>"
                 ),
                 "neither a number"
             },
             {
                 "BLKABI024",
                 Ring(
-                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\"><variant struct=\"q\" when=\"op\" §is=\"256\"/></ring>"
+                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\">"
+                        + "<variant struct=\"q\" when=\"op\" §is=\"256\"/></ring>"
                 ),
                 "0 to 255"
             },
             {
                 "BLKABI024",
                 Ring(
-                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\"><variant struct=\"q\" when=\"op\" is=\"1\"/><variant struct=\"q\" when=\"op\" §is=\"0x1\"/></ring>"
+                    "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\">"
+                        + "<variant struct=\"q\" when=\"op\" is=\"1\"/><variant struct=\"q\" when=\"op\" §is=\"0x1\"/>"
+                        + "</ring>"
                 ),
                 "once per ring"
             },
             {
                 "BLKABI025",
                 Ring(
-                    "<struct name=\"v\"><member name=\"op\" type=\"uint8_t\"/><member §name=\"id\" type=\"int64_t\"/></struct>"
+                    "<struct name=\"v\"><member name=\"op\" type=\"uint8_t\"/>"
+                        + "<member §name=\"id\" type=\"int64_t\"/></struct>"
                         + Variant
                 ),
                 "rename one"
@@ -432,7 +461,8 @@ public sealed class DiagnosticTests
             {
                 "BLKABI008",
                 Ring(
-                    "<struct name=\"v\"><member name=\"op\" type=\"uint8_t\"/><member §name=\"ID\" type=\"uint64_t\"/></struct>"
+                    "<struct name=\"v\"><member name=\"op\" type=\"uint8_t\"/>"
+                        + "<member §name=\"ID\" type=\"uint64_t\"/></struct>"
                         + Variant
                 ),
                 "the C# name of id in q"
@@ -440,7 +470,10 @@ public sealed class DiagnosticTests
             {
                 "BLKABI026",
                 Ring(
-                    "<struct name=\"inner\"><member name=\"a\" type=\"uint32_t\"/><member name=\"b\" type=\"uint64_t\"/></struct><struct name=\"m\"><member name=\"i\" §type=\"inner\"/></struct><ring name=\"demo\" header=\"h\" request=\"m\" response=\"r\"/>"
+                    "<struct name=\"inner\"><member name=\"a\" type=\"uint32_t\"/>"
+                        + "<member name=\"b\" type=\"uint64_t\"/></struct><struct name=\"m\">"
+                        + "<member name=\"i\" §type=\"inner\"/></struct>"
+                        + "<ring name=\"demo\" header=\"h\" request=\"m\" response=\"r\"/>"
                 ),
                 "list its members"
             },
@@ -449,7 +482,8 @@ public sealed class DiagnosticTests
     private static readonly string[] Indexes = ["req_prod", "req_event", "rsp_prod", "rsp_event"];
 
     private const string Variant =
-        "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\"><variant struct=\"v\" when=\"op\" is=\"1\"/></ring>";
+        "<ring name=\"demo\" header=\"h\" request=\"q\" response=\"r\">"
+        + "<variant struct=\"v\" when=\"op\" is=\"1\"/></ring>";
 
     [Theory]
     [MemberData(nameof(Mistakes))]
@@ -592,8 +626,12 @@ public sealed class DiagnosticTests
     private static string Ring(string body) => DemoSpec.Of(DemoSpec.RingStructs + body);
 
     // s0 holds an integer, each next one the one before; the last is one too deep.
-    private static string Nested(int depth) =>
-        $"<struct {(depth == 16 ? "§" : "")}name=\"s{depth}\"><member name=\"a\" type=\"{(depth == 0 ? "uint8_t" : $"s{depth - 1}")}\"/></struct>\n";
+    private static string Nested(int depth)
+    {
+        string mark = depth == 16 ? "§" : "";
+        string inner = depth == 0 ? "uint8_t" : $"s{depth - 1}";
+        return $"<struct {mark}name=\"s{depth}\"><member name=\"a\" type=\"{inner}\"/></struct>\n";
+    }
 
     private static string Header(string padType, int padCount, string abi = "") =>
         "<struct name=\"g\">"

@@ -92,7 +92,8 @@ public sealed class EmissionTests
                     """
                     <constant name="DEMO_class" value="3">Less &lt; more &amp; */ done &#x2028; #error no
                     #error no</constant>
-                    <struct name="namespace"><member name="ref" type="uint8_t"/><member name="in" type="uint8_t" count="2"/><member name="base" type="uint64_t"/></struct>
+                    <struct name="namespace"><member name="ref" type="uint8_t"/>
+                      <member name="in" type="uint8_t" count="2"/><member name="base" type="uint64_t"/></struct>
                     """
                 )
             ),
@@ -144,7 +145,8 @@ public sealed class EmissionTests
         object? said = user.GetType("NetifUser")!.GetMethod("Run")!.MakeGenericMethod(abi).Invoke(null, null);
 
         Assert.Equal(
-            $"{entryCounts} | 0 2 1500 abcdef0123456789 7/1/11,12,13 8/2/21,22,23 | 1 5 01-02-03-04-05-06 | 9 -2 | 77 3 | 77 100 -1",
+            $"{entryCounts} | 0 2 1500 abcdef0123456789 7/1/11,12,13 8/2/21,22,23 | 1 5 01-02-03-04-05-06 "
+                + "| 9 -2 | 77 3 | 77 100 -1",
             said
         );
     }

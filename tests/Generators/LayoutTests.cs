@@ -11,7 +11,8 @@ public sealed class LayoutTests
     public void A_64_bit_member_is_aligned_as_the_ABI_says()
     {
         (TypeLayout native, TypeLayout x86) = Both(
-            "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"int64_t\"/><member name=\"c\" type=\"uint8_t\"/></struct>"
+            "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+                + "<member name=\"b\" type=\"int64_t\"/><member name=\"c\" type=\"uint8_t\"/></struct>"
         );
 
         Assert.Equal("0, 8, 16; size 24, alignment 8", Shape(native));
@@ -34,13 +35,15 @@ public sealed class LayoutTests
     [Fact]
     public void A_struct_of_some_ABIs_is_laid_out_in_these_alone()
     {
-        ProtocolLayout layout = LayoutCalculator.Calculate(
-            Read(
-                "<struct name=\"t\" abi=\"x86_32\"><member name=\"a\" type=\"uint64_t\"/></struct>"
-                    + "<struct name=\"s\"><member name=\"n\" type=\"uint8_t\"/><member name=\"t\" type=\"t\" abi=\"x86_32\"/></struct>"
-            ),
-            problems: null
-        )!;
+        ProtocolLayout layout = LayoutCalculator
+            .Calculate(
+                Read(
+                    "<struct name=\"t\" abi=\"x86_32\"><member name=\"a\" type=\"uint64_t\"/></struct>"
+                        + "<struct name=\"s\"><member name=\"n\" type=\"uint8_t\"/>"
+                        + "<member name=\"t\" type=\"t\" abi=\"x86_32\"/></struct>"
+                )
+            )
+            .Layout!;
 
         Assert.Equal(["s", "t s"], layout.Abis.Select(abi => string.Join(' ', abi.Types.Select(t => t.CName))));
         Assert.Equal("0; size 1, alignment 1", Shape(layout.Abis[0].Types[0]));
@@ -52,7 +55,8 @@ public sealed class LayoutTests
     public void An_array_has_its_elements_alignment_and_a_constants_count()
     {
         (TypeLayout native, _) = Both(
-            "<constant name=\"N\" value=\"0x3\"/><struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint16_t\" count=\"N\"/></struct>"
+            "<constant name=\"N\" value=\"0x3\"/><struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+                + "<member name=\"b\" type=\"uint16_t\" count=\"N\"/></struct>"
         );
 
         Assert.Equal("0, 2; size 8, alignment 2", Shape(native));
@@ -66,7 +70,8 @@ public sealed class LayoutTests
     public void A_packed_types_members_are_aligned_to_its_pack_at_most()
     {
         const string Members =
-            "<member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint64_t\"/><member name=\"c\" type=\"char\"/></struct>";
+            "<member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint64_t\"/>"
+            + "<member name=\"c\" type=\"char\"/></struct>";
 
         Assert.Equal("0, 1, 9; size 10, alignment 1", Shape(Both("<struct name=\"s\" pack=\"1\">" + Members).Native));
         Assert.Equal("0, 2, 10; size 12, alignment 2", Shape(Both("<struct name=\"s\" pack=\"2\">" + Members).Native));
@@ -107,27 +112,33 @@ public sealed class LayoutTests
     }
 
     private static string BitShape(TypeLayout type) =>
-        $"{string.Join(" ", type.Fields.Select(f => $"{f.Offset}.{f.BitOffset}"))}; size {type.Size}, alignment {type.Alignment}";
+        string.Join(" ", type.Fields.Select(f => $"{f.Offset}.{f.BitOffset}"))
+        + $"; size {type.Size}, alignment {type.Alignment}";
 
     [Theory]
     [InlineData(
-        "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\" align=\"16\"/></struct>",
+        "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+            + "<member name=\"b\" type=\"uint8_t\" align=\"16\"/></struct>",
         "0, 16; size 32, alignment 16"
     )]
     [InlineData(
-        "<struct name=\"s\" align=\"16\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint8_t\"/></struct>",
+        "<struct name=\"s\" align=\"16\"><member name=\"a\" type=\"uint8_t\"/>"
+            + "<member name=\"b\" type=\"uint8_t\"/></struct>",
         "0, 1; size 16, alignment 16"
     )]
     [InlineData(
-        "<struct name=\"s\" pack=\"1\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint32_t\" align=\"4\"/></struct>",
+        "<struct name=\"s\" pack=\"1\"><member name=\"a\" type=\"uint8_t\"/>"
+            + "<member name=\"b\" type=\"uint32_t\" align=\"4\"/></struct>",
         "0, 4; size 8, alignment 4"
     )]
     [InlineData(
-        "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint32_t\" align=\"1\"/></struct>",
+        "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+            + "<member name=\"b\" type=\"uint32_t\" align=\"1\"/></struct>",
         "0, 1; size 5, alignment 1"
     )]
     [InlineData(
-        "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint64_t\" align=\"8\"/></struct>",
+        "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+            + "<member name=\"b\" type=\"uint64_t\" align=\"8\"/></struct>",
         "0, 8; size 16, alignment 8"
     )]
     public void An_alignment_of_its_own_is_that_of_a_member_or_the_least_of_a_struct(string type, string shape)
@@ -152,7 +163,8 @@ public sealed class LayoutTests
     public void A_type_without_a_tag_is_named_in_C_by_its_place()
     {
         (TypeLayout ofMember, _) = Both(
-            "<struct name=\"o\"><member name=\"u\" type=\"s\"/></struct><union name=\"s\" path=\"o.u\"><member name=\"a\" type=\"uint8_t\"/></union>"
+            "<struct name=\"o\"><member name=\"u\" type=\"s\"/></struct><union name=\"s\" path=\"o.u\">"
+                + "<member name=\"a\" type=\"uint8_t\"/></union>"
         );
         (TypeLayout ofTypedef, _) = Both(
             "<struct name=\"s\" path=\"s\"><member name=\"a\" type=\"uint8_t\"/></struct>"
@@ -165,7 +177,8 @@ public sealed class LayoutTests
     public void A_unions_members_overlap_and_the_largest_decides()
     {
         (TypeLayout native, _) = Both(
-            "<union name=\"s\"><member name=\"a\" type=\"uint8_t\" count=\"5\"/><member name=\"b\" type=\"uint32_t\"/></union>"
+            "<union name=\"s\"><member name=\"a\" type=\"uint8_t\" count=\"5\"/>"
+                + "<member name=\"b\" type=\"uint32_t\"/></union>"
         );
 
         Assert.Equal("0, 0; size 8, alignment 4", Shape(native));
@@ -193,7 +206,8 @@ public sealed class LayoutTests
             """
             <struct name="s"><member name="a" type="inner"/></struct>
             <union name="inner"><member name="c" type="uint64_t"/><member name="d" type="odd"/></union>
-            <struct name="odd"><member name="e" type="uint32_t" offset="0"/><member name="f" type="uint8_t" abi="x86_32"/></struct>
+            <struct name="odd"><member name="e" type="uint32_t" offset="0"/>
+              <member name="f" type="uint8_t" abi="x86_32"/></struct>
             """
         );
 
@@ -204,7 +218,8 @@ public sealed class LayoutTests
     public void A_member_of_one_ABI_is_laid_out_in_that_one_only()
     {
         (TypeLayout native, TypeLayout x86) = Both(
-            "<struct name=\"s\"><member name=\"a\" type=\"uint32_t\"/><member name=\"pad\" type=\"uint64_t\" abi=\"x86_32\"/></struct>"
+            "<struct name=\"s\"><member name=\"a\" type=\"uint32_t\"/>"
+                + "<member name=\"pad\" type=\"uint64_t\" abi=\"x86_32\"/></struct>"
         );
 
         Assert.Equal("0; size 4, alignment 4", Shape(native));
@@ -215,7 +230,9 @@ public sealed class LayoutTests
     public void An_explicit_offset_moves_a_member_and_what_follows_it()
     {
         (TypeLayout native, _) = Both(
-            "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><member name=\"b\" type=\"uint16_t\" offset=\"16\"/><member name=\"c\" type=\"uint8_t\"/></struct>"
+            "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/>"
+                + "<member name=\"b\" type=\"uint16_t\" offset=\"16\"/><member name=\"c\" type=\"uint8_t\"/>"
+                + "</struct>"
         );
 
         Assert.Equal("0, 16, 18; size 20, alignment 2", Shape(native));
@@ -258,7 +275,9 @@ public sealed class LayoutTests
             "<struct name=\"s\">A run\n   of sectors.<member name=\"a\" type=\"uint8_t\">First.</member></struct>"
         );
         ProtocolSpec other = Read(
-            "<!-- a remark -->\n\n<struct  name='s'>A run of sectors.\n<member name=\"a\"\n type=\"uint8_t\"> First. </member></struct>"
+            "<!-- a remark -->"
+                + "\n\n<struct  name='s'>A run of sectors.\n<member name=\"a\"\n type=\"uint8_t\"> First. </member>"
+                + "</struct>"
         );
 
         Assert.Equal(one, other);
@@ -267,7 +286,7 @@ public sealed class LayoutTests
 
     private static (TypeLayout Native, TypeLayout X86) Both(string body)
     {
-        ProtocolLayout layout = LayoutCalculator.Calculate(Read(body), problems: null)!;
+        ProtocolLayout layout = LayoutCalculator.Calculate(Read(body)).Layout!;
         return (layout.Abis[0].Types.Single(t => t.CName == "s"), layout.Abis[1].Types.Single(t => t.CName == "s"));
     }
 

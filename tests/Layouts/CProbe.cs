@@ -13,7 +13,8 @@ internal static class CProbe
     private const string HostHeaders = "/usr/include/x86_64-linux-gnu";
 
     private const string Needs =
-        "The layouts are proved against Xen's own headers, which needs the Debian packages gcc, gcc-multilib and libxen-dev.";
+        "The layouts are proved against Xen's own headers, which needs the Debian packages gcc, "
+        + "gcc-multilib and libxen-dev.";
 
     /// <summary>Machine option of gcc whose layouts the spec's ABI must have.</summary>
     public static string MachineOf(string abi) =>

@@ -155,7 +155,8 @@ public sealed unsafe class EntryTests
         var text = new System.Text.StringBuilder();
         text.Append(
             System.Globalization.CultureInfo.InvariantCulture,
-            $"{r.Operation} {r.NrSegments} {r.Handle:x} {r.Id:x} {r.SectorNumber:x} {r.Flag} {r.NrSectors:x} {r.IndirectOp}"
+            $"{r.Operation} {r.NrSegments} {r.Handle:x} {r.Id:x} {r.SectorNumber:x} {r.Flag} "
+                + $"{r.NrSectors:x} {r.IndirectOp}"
         );
         foreach (Blkif.RequestSegment s in r.Seg)
             text.Append(System.Globalization.CultureInfo.InvariantCulture, $" {s.Gref:x}/{s.FirstSect}-{s.LastSect}");

@@ -147,7 +147,7 @@ public sealed class LayoutTests
 
         Assert.Equal(layout.Abis.SelectMany(a => a.Types).Select(t => t.Name).Distinct().Order(), structs.Order());
         Assert.Equal(
-            layout.Constants.Select(c => CSharpName.Of(c, protocol)).Append(LayoutFingerprint.ConstantName).Order(),
+            layout.Constants.Select(c => CSharpName.Of(c, protocol)).Append(CSharpName.LayoutFingerprint).Order(),
             managed
                 .GetFields(BindingFlags.Public | BindingFlags.Static)
                 .Where(f => f.IsLiteral)
@@ -156,7 +156,7 @@ public sealed class LayoutTests
         );
         Assert.Equal(
             LayoutFingerprint.Of(layout),
-            managed.GetField(LayoutFingerprint.ConstantName)!.GetRawConstantValue()
+            managed.GetField(CSharpName.LayoutFingerprint)!.GetRawConstantValue()
         );
     }
 

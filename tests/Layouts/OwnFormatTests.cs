@@ -38,7 +38,7 @@ public sealed class OwnFormatTests
         ProtocolSpec spec = Specs.Find(protocol);
         AbiSpec[] machines = [new("align_8", 8, ""), new("align_4", 4, "")];
 
-        ProtocolLayout layout = LayoutCalculator.Calculate(spec with { Abis = new(machines) }, problems: null)!;
+        ProtocolLayout layout = LayoutCalculator.Calculate(spec with { Abis = new(machines) }).Layout!;
 
         Assert.Equal(layout.Abis[0].Types.Select(t => t.CName), layout.SharedTypes.Select(t => t.CName));
     }

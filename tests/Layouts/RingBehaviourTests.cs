@@ -108,7 +108,9 @@ public sealed unsafe class RingBehaviourTests
             uint result = Do(operation, argument);
             return string.Create(
                 CultureInfo.InvariantCulture,
-                $"{operation} {argument} = {result}: {Sring->ReqProd} {Sring->ReqEvent} {Sring->RspProd} {Sring->RspEvent}, front {_front.ReqProdPvt} {_front.RspCons}, back {_back.ReqCons} {_back.RspProdPvt}, {_back.EntryCount}"
+                $"{operation} {argument} = {result}: {Sring->ReqProd} {Sring->ReqEvent} {Sring->RspProd} "
+                    + $"{Sring->RspEvent}, front {_front.ReqProdPvt} {_front.RspCons}, back {_back.ReqCons} "
+                    + $"{_back.RspProdPvt}, {_back.EntryCount}"
             );
         }
 

@@ -34,7 +34,7 @@ internal static class Specs
 
     public static ProtocolSpec Find(string protocol) => All.Single(s => s.Name == protocol);
 
-    public static ProtocolLayout Layout(string protocol) => LayoutCalculator.Calculate(Find(protocol), problems: null)!;
+    public static ProtocolLayout Layout(string protocol) => LayoutCalculator.Calculate(Find(protocol)).Layout!;
 
     public static AbiLayout Layout(string protocol, string abi) => Layout(protocol).Abis.Single(a => a.Name == abi);
 

@@ -3,8 +3,8 @@ using Blkring.AbiTools.Layouts;
 namespace Blkring.AbiTools.Diff;
 
 /// <summary>
-/// Compares protocols by the names of their parts. Compatible is only what cannot change the meaning of a byte that
-/// both versions know; what needs a person's judgement counts as incompatible.
+/// Compares protocols by the names of their parts. A difference is compatible only if it cannot change the meaning of a
+/// byte that both versions define. A difference that needs a person's judgement counts as incompatible.
 /// </summary>
 public static class AbiComparer
 {
@@ -24,7 +24,7 @@ public static class AbiComparer
     }
 
     /// <summary>
-    /// Tells what is gone and what both have in the order of <paramref name="before"/>, then what is new.
+    /// Reports what was removed and what both have, in the order of <paramref name="before"/>, then what was added.
     /// </summary>
     internal static void Pair<T>(
         IEnumerable<T> before,

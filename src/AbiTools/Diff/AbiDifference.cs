@@ -1,11 +1,11 @@
 namespace Blkring.AbiTools.Diff;
 
-/// <summary>One thing that two versions of a protocol do not have in common.</summary>
+/// <summary>One difference between two versions of a protocol.</summary>
 /// <param name="Kind">
-/// What happened, of a fixed vocabulary: <c>member-moved</c>, <c>constant-changed</c> and so on.
+/// The kind, from a fixed vocabulary: <c>member-moved</c>, <c>constant-changed</c> and so on.
 /// </param>
-/// <param name="Subject">What it happened to, as C names it: <c>blkif_request.id</c>.</param>
-/// <param name="Text">The same in words, with old and new values.</param>
+/// <param name="Subject">The part that differs, by its C name: <c>blkif_request.id</c>.</param>
+/// <param name="Text">The difference in words, with old and new values.</param>
 /// <param name="IsWireCompatible">
 /// Whether a frontend of one version and a backend of the other still understand each other.
 /// </param>
@@ -37,8 +37,8 @@ public sealed record AbiDifference(string Kind, string Protocol, string Subject,
 }
 
 /// <summary>
-/// A header that could not be read, and so was not compared. <paramref name="Message"/>: one line that names it, and
-/// why.
+/// A header that could not be read and was not compared. <paramref name="Message"/>: one line with its name and the
+/// reason.
 /// </summary>
 public sealed record AbiRefusal(string Protocol, string Message);
 

@@ -4,7 +4,7 @@ using System.Text.Json.Serialization;
 namespace Blkring.AbiTools.Diff;
 
 /// <summary>
-/// A comparison for machines: {verdict, differences: [{kind, protocol, subject, text, isWireCompatible, ...}], refused:
+/// A comparison as JSON: {verdict, differences: [{kind, protocol, subject, text, isWireCompatible, ...}], refused:
 /// [{protocol, message}]}; what does not apply is left out.
 /// </summary>
 public static class DiffJson

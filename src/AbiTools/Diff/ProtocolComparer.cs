@@ -21,13 +21,12 @@ internal sealed class ProtocolComparer(AbiModel before, AbiModel after, List<Abi
             before.Constants,
             after.Constants,
             c => c.Name,
-            // What a peer of the old version sends under this name has no meaning any more.
+            // A peer of the old version may still send this value.
             old => Add("constant-removed", old.Name, $"constant removed, was {old.Value}", false, old.Value),
             added => Add("constant-added", added.Name, $"constant added, {added.Value}", true, null, added.Value),
             CompareConstant
         );
-        // What a typedef's name stands for matters where a member has it, which is told there; the name alone is
-        // nowhere on the wire.
+        // A typedef matters where a member has it, and the member is reported there; the name alone is not on the wire.
         AbiComparer.Pair(
             before.Typedefs,
             after.Typedefs,
@@ -76,8 +75,8 @@ internal sealed class ProtocolComparer(AbiModel before, AbiModel after, List<Abi
 
     private void CompareStructs()
     {
-        // Told once: a struct that is new or gone is so in every ABI; one that exists in an ABI that is new or gone is
-        // told by the ABI.
+        // An added or removed struct is reported once, not per ABI. A struct in an added or removed ABI is covered by
+        // the report of that ABI.
         AbiComparer.Pair(
             OnePerName(before),
             OnePerName(after),

@@ -17,7 +17,7 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
                 OnlyLengthOfLastArrayIsOpen,
                 d => d with { OldSize = before.Size, NewSize = after.Size }
             );
-        // Every byte is where it was; a struct around this one that moves for it is told by itself.
+        // Every byte keeps its place. If a struct that contains this one moves because of it, that is reported there.
         else if (before.Alignment != after.Alignment)
             Add("struct-realigned", null, $"alignment {before.Alignment} -> {after.Alignment}", true);
 
@@ -56,8 +56,8 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
     }
 
     /// <summary>
-    /// An array that ends a struct, of one element as older headers write it or without a count: no byte means anything
-    /// else, and what holds the struct is told by itself when it moves.
+    /// The struct ends with an array that has one element, as in older headers, or no count. No byte changes its
+    /// meaning, and a struct that contains this one is reported separately when it moves.
     /// </summary>
     private bool OnlyLengthOfLastArrayIsOpen =>
         !before.IsUnion
@@ -98,7 +98,7 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
             Add("member-resized", old.Name, $"at {Start(old)}{Resized(old, now)}", false, d => WithPlaces(d, old, now));
         if (old.Type == now.Type || Extent(old) != Extent(now))
             return;
-        // Another name of the same type is the same bytes; another type of the same size may mean another value.
+        // Another name of the same type means the same bytes. Another type of the same size may mean another value.
         bool isSame = old.Underlying == now.Underlying;
         Add(
             "member-retyped",
@@ -125,8 +125,8 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
 
     private void AddNew(AbiMember member)
     {
-        // In a union it is another view of bytes; in a struct, bytes that C left out before. Anything else takes some
-        // other's place.
+        // In a union it is another view of the same bytes; in a struct it may fill a gap. Otherwise it displaces
+        // another member.
         bool isFree =
             NothingMoved
             && member.End <= before.Size

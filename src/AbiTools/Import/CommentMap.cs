@@ -3,11 +3,11 @@ using System.Text;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// The comments of one header by line: what stands behind a declaration or right before it documents it.
+/// The comments of one header by line: a comment after a declaration, or right before it, documents it.
 /// </summary>
 internal sealed class CommentMap
 {
-    // Comments right before a declaration that are looked at: more than one line has members.
+    // The number of comments before a declaration that are examined, for lines with several members.
     private const int MostBefore = 16;
 
     private readonly Dictionary<int, Comment> _behindCode = [];
@@ -43,7 +43,7 @@ internal sealed class CommentMap
         if (behind.Length > 0)
             return behind;
         List<string> before = Before(firstLine);
-        // Several members on a line have their comments before it, each with the member's name.
+        // Several members on one line have their comments before the line, each with the name of its member.
         string? named = before.FirstOrDefault(text =>
             text.TrimStart('/', '*', ' ').StartsWith($"@{name}:", StringComparison.Ordinal)
         );
@@ -59,7 +59,7 @@ internal sealed class CommentMap
         if (!_behindCode.TryGetValue(line, out Comment? comment))
             return "";
         var text = new StringBuilder(comment.Text);
-        // A sentence may go on in the next line's comment, below the first.
+        // A sentence may continue in the comment of the next line, below the first.
         while (_aloneByFirstLine.TryGetValue(comment.LastLine + 1, out Comment? next) && next.Column == comment.Column)
         {
             text.Append('\n').Append(next.Text);
@@ -104,7 +104,7 @@ internal sealed class CommentMap
                     source[i + 1] == '*'
                         ? source.IndexOf("*/", i + 2, StringComparison.Ordinal) + 2
                         : source.IndexOf('\n', i);
-                // An unclosed comment goes to the end of the file; libclang has refused it already.
+                // An unclosed comment extends to the end of the file; libclang has already refused it.
                 if (end < i + 2)
                     end = source.Length;
                 string text = source[i..end];
@@ -148,7 +148,7 @@ internal static class CommentText
 {
     private const int LongestDoc = 600;
 
-    // What a drawing or a rule is made of.
+    // The characters of which drawings and rules consist.
     private static readonly string[] Drawings = ["---", "***", "===", "+-", "-+", "| "];
 
     private static readonly string[] Legal =
@@ -209,7 +209,7 @@ internal static class CommentText
 
     private static string Shorten(string text)
     {
-        // XML 1.0 has no control characters, and a header may be in any encoding.
+        // XML 1.0 cannot hold control characters, and a header may have any encoding.
         text = new string([.. text.Where(c => c >= ' ' && !char.IsSurrogate(c) && c < '\ufffd')]);
         if (text.Length <= LongestDoc)
             return text;

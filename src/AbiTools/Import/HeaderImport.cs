@@ -1,10 +1,8 @@
 using System.Globalization;
-using System.Text;
 using Blkring.AbiTools.Import;
 using Blkring.Generators.Diagnostics;
+using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
-using Blkring.Generators.Parsing;
-using Microsoft.CodeAnalysis.Text;
 
 namespace Blkring.AbiTools;
 
@@ -21,8 +19,8 @@ public sealed class ImportOptions
     public string? Name { get; init; }
 
     /// <summary>
-    /// Whether nothing will be generated from it: then a hint that matches nothing, or a ring without one decoded
-    /// message, is a difference to be told and no error.
+    /// True when no code will be generated from the spec: then a hint that matches nothing, or a ring without one
+    /// decoded message, is not an error but a difference to report.
     /// </summary>
     public bool IsForComparison { get; init; }
 }
@@ -32,17 +30,20 @@ public sealed class ImportOptions
 /// </summary>
 public static class HeaderImport
 {
-    // More collisions of names than any protocol has; each try resolves one.
+    // More name collisions than any protocol has. Each try resolves one.
     private const int MaxRenames = 1000;
 
     private const string LibClangErrorLimit = "-ferror-limit=0";
 
     /// <summary>The spec's XML. The same headers give the same text, byte for byte.</summary>
     /// <exception cref="HeaderImportException">
-    /// The headers do not compile, or a struct has no layout that a spec can say.
+    /// The headers do not compile, or a struct has a layout that a spec cannot express.
     /// </exception>
     /// <exception cref="LibClangMissingException">libclang is not installed.</exception>
-    public static string Import(ImportOptions options)
+    public static string Import(ImportOptions options) => Run(options).Text;
+
+    /// <summary>The same with the model that the text was proved by.</summary>
+    internal static ImportedSpec Run(ImportOptions options)
     {
         LibClang.Require();
         string[] headers = [.. options.Headers.Select(Existing)];
@@ -103,8 +104,8 @@ public static class HeaderImport
         string includes = string.Concat(headers.Concat(more).Select(h => $"#include \"{h}\"\n"));
         if (!Compiles(includes, system, includeFolders) && HeaderNames.Beside(headers[0], "xen/xen.h") is { } xen)
         {
-            // Headers of before Xen 4.0 leave it to their user to include what they need, and those of before 3.0 to
-            // have Linux's integers; those of Linux's drivers also need grant references.
+            // Headers older than Xen 4.0 do not include what they need, and those older than 3.0 also need Linux's
+            // integer types. The headers of Linux's drivers need grant references too.
             string needed = $"#include <errno.h>\n{SystemHeaders.LinuxIntegers}#include \"{xen}\"\n";
             string grants = HeaderNames.Beside(headers[0], "xen/grant_table.h") is { } header
                 ? $"#include \"{header}\"\n"
@@ -123,7 +124,7 @@ public static class HeaderImport
             File.WriteAllText(source, includes);
             using TranslationUnit unit = TranslationUnit.Parse(source, arguments);
             IReadOnlyList<ClangError> errors = unit.Errors();
-            // Headers of before Xen 4.2 know no Arm, and say so.
+            // Headers older than Xen 4.2 do not support Arm and stop the compiler with an error.
             if (target.IsArm && errors.Any(e => e.Message.Contains("arch", StringComparison.OrdinalIgnoreCase)))
                 continue;
             if (errors.Count > 0)
@@ -152,7 +153,7 @@ public static class HeaderImport
         IReadOnlyList<string> includeFolders
     )
     {
-        // __XEN_TOOLS__: the latest interface, where the structs have their documented names.
+        // __XEN_TOOLS__ selects the latest interface, in which structs have their documented names.
         string[] fixedOnes =
         [
             "-target",
@@ -177,7 +178,7 @@ public static class HeaderImport
         ];
     }
 
-    private static string Write(
+    private static ImportedSpec Write(
         string name,
         string[] headers,
         HeaderSources sources,
@@ -191,38 +192,36 @@ public static class HeaderImport
         List<string> head = [.. sources.Comments(headers[0]).Head];
         string doc = hints.Doc(name) ?? CommentText.Description(head, Path.GetFileName(headers[0]));
         var renamed = new Dictionary<string, string>(StringComparer.Ordinal);
+        // Rings that the generator could not make are no obstacle to a comparison.
+        Func<ProtocolSpec, LayoutResult> layOut = isForComparison
+            ? LayoutCalculator.CalculateTypes
+            : LayoutCalculator.Calculate;
         for (int tries = 0; ; tries++)
         {
             string text = SpecWriter.Write(name, names, doc, CommentText.CopyrightLines(head), merged, hints, renamed);
-            SpecReading reading = SpecReader.Read(
-                names[0],
-                SourceText.From(text, Encoding.UTF8),
-                CancellationToken.None,
-                checksRings: !isForComparison
-            );
-            if (reading.Spec is { } spec)
+            if (SpecFile.Read(names[0], text, layOut, out DiagnosticInfo? problem) is { } spec)
             {
                 LayoutProof.Check(spec, models);
                 if (!isForComparison)
                     hints.Check(
                         headers[0],
-                        n => spec.Constants.Any(c => c.Name == n) || spec.Composites.Any(c => c.Name == n)
+                        n => spec.Spec.Constants.Any(c => c.Name == n) || spec.Spec.Composites.Any(c => c.Name == n)
                     );
-                return text;
+                return new ImportedSpec(text, spec);
             }
-            DiagnosticInfo problem = reading.Problems[0];
-            var at = SpecElement.At(text, problem.At.Span.Start);
+            var at = SpecElement.At(text, problem!.At.Span.Start);
             if (tries == MaxRenames || !Rename(problem, at, merged, renamed))
                 throw new HeaderImportException(
-                    $"{PlaceOf(at, merged) ?? headers[0]}: {problem.ToDiagnostic().GetMessage()} ({problem.Descriptor.Id})"
+                    $"{PlaceOf(at, merged) ?? headers[0]}: "
+                        + $"{problem.ToDiagnostic().GetMessage()} ({problem.Descriptor.Id})"
                 );
         }
     }
 
     /// <summary>
-    /// C names that are one in C#, or no name there: one gets another C# name, which the spec shows. _NETTXF_more_data
-    /// is told from NETTXF_more_data in C# as it is in C; of other names the later gets a number. False where that is
-    /// not what is wrong.
+    /// Resolves C names that are the same in C#, or not valid there: one gets another C# name, which the spec shows.
+    /// _NETTXF_more_data keeps its underscore in C#, so that it differs from NETTXF_more_data. Other names get a
+    /// number: the later of the two. False when the problem is not one of names.
     /// </summary>
     private static bool Rename(
         DiagnosticInfo problem,
@@ -275,3 +274,6 @@ public static class HeaderImport
         return member is null ? found.Type.At.ToString() : $"{member.At}: {type}.{member.Name}";
     }
 }
+
+/// <summary>The XML of a spec and what it means.</summary>
+internal sealed record ImportedSpec(string Text, LaidOutSpec Spec);

@@ -1,6 +1,6 @@
 namespace Blkring.AbiTools.Import;
 
-// What the headers say for one target. Sizes and offsets are bytes, as libclang gives them.
+// The headers as one target sees them. Sizes and offsets are in bytes, as libclang reports them.
 
 internal sealed record HeaderModel(
     Target Target,
@@ -100,8 +100,8 @@ internal sealed record HeaderOmission(string Name, string Why);
 internal sealed record HeaderRing(string Name, string Header, string Request, string Response);
 
 /// <summary>
-/// A machine that headers are read for. <paramref name="Abis"/>: those of a spec that have its layouts, as far as the
-/// spec has them.
+/// A machine for which headers are read. <paramref name="Abis"/>: the ABIs of a spec that have its layouts; a spec may
+/// lack some of them.
 /// </summary>
 internal sealed record Target(string Triple, IReadOnlyList<string> Abis)
 {

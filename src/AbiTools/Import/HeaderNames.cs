@@ -5,7 +5,7 @@ namespace Blkring.AbiTools.Import;
 /// <summary>Where headers are and what they are called in a spec.</summary>
 internal static class HeaderNames
 {
-    // How a header's path ends where it is installed, and where it lies in Xen's source tree.
+    // How the path of a header ends, installed and in Xen's source tree.
     private static readonly string[] Roots = ["/xen/include/public/", "/include/public/", "/include/xen/"];
 
     /// <summary>xen/io/blkif.h, wherever the file is: the name by which C includes it once installed.</summary>
@@ -18,7 +18,7 @@ internal static class HeaderNames
             if (at >= 0)
                 return "xen/" + full[(at + root.Length)..];
         }
-        // A copy of the tree under another name: what lies beside io/ring.h is Xen's all the same.
+        // In a copy of the tree under another name, the neighbours of io/ring.h are still Xen's headers.
         if (File.Exists(Path.Combine(Path.GetDirectoryName(full) ?? "", "io", "ring.h")))
             return "xen/" + Path.GetFileName(full);
         string folder = Path.GetFileName(Path.GetDirectoryName(full)) ?? "";
@@ -26,7 +26,7 @@ internal static class HeaderNames
     }
 
     /// <summary>
-    /// The file of the header named so in the tree that <paramref name="neighbour"/> lies in; null when that has none.
+    /// The file of this header in the tree that contains <paramref name="neighbour"/>; null when the tree has none.
     /// </summary>
     public static string? Beside(string neighbour, string name)
     {
@@ -39,8 +39,8 @@ internal static class HeaderNames
     }
 
     /// <summary>
-    /// A protocol is named as its header, and as a C name: 9pfs.h is xen_9pfs, as its own types are called, and
-    /// foreign/x86_64.h is xen_x86_64, told from the ABI.
+    /// A protocol has the name of its header, as a C identifier: 9pfs.h is xen_9pfs, like its own types, and
+    /// foreign/x86_64.h is xen_x86_64, so that it differs from the ABI.
     /// </summary>
     public static string Protocol(string path)
     {

@@ -11,13 +11,13 @@ internal sealed partial class HeaderReader
     private const string EntryUnion = "_sring_entry";
     private const string SharedRing = "_sring";
     private const string Unnamed = "unnamed";
-    private const int BitsPerByte = Room.BitsPerByte;
+    private const int BitsPerByte = LayoutCursor.BitsPerByte;
 
     /// <summary>The spec's name of a struct or union that has a name; it and all that it holds are read.</summary>
     private string ReadRecord(CXCursor cursor)
     {
         string name = TagOf(cursor);
-        // In C a type that only a typedef names is spelt without struct.
+        // C spells a type that only a typedef names without the keyword struct.
         ReadRecord(cursor, name, TypeSpelling(cursor) == name ? name : null, name);
         return name;
     }
@@ -51,7 +51,7 @@ internal sealed partial class HeaderReader
         type.kind == ClangKind.TypeConstantArray && clang_getArraySize(type) == 0;
 
     /// <summary>
-    /// The first pointer that a struct or union holds, in itself or in a part without a name; null when it holds none.
+    /// The first pointer in a struct or union, or in an unnamed part of it; null when there is none.
     /// </summary>
     private static string? PointerOf(CXCursor record)
     {
@@ -69,7 +69,7 @@ internal sealed partial class HeaderReader
     }
 
     /// <param name="path">How C names the type; null for its tag, empty when C cannot.</param>
-    /// <param name="ownerPath">Where C finds its members.</param>
+    /// <param name="ownerPath">The path by which C reaches its members.</param>
     private void ReadRecord(CXCursor cursor, string name, string? path, string ownerPath)
     {
         if (_hints.LeavesOut(name) || !_typeNames.Add(name))
@@ -100,7 +100,7 @@ internal sealed partial class HeaderReader
         int firstLine = TranslationUnit.Expansion(clang_getRangeStart(clang_getCursorExtent(cursor))).Line;
         string doc = isMadeByMacro ? RingDocs.Of(name) : _sources.Comments(at.File).Of(name, firstLine, firstLine);
         var alignment = (int)clang_Type_getAlignOf(type);
-        // A shared ring's own alignment is that of its entries, which a spec has apart.
+        // A shared ring has the alignment of its entries, which a spec describes separately.
         int? align = alignment > record.Alignment && !isSharedRing ? alignment : null;
         _types.Add(
             new HeaderType(
@@ -122,7 +122,7 @@ internal sealed partial class HeaderReader
     private void ReadMembers(CXType type, List<CXCursor> parts, List<CXCursor> fields, RecordLayout record)
     {
         HashSet<CXCursor> wanted = [.. fields];
-        // A part without a name whose type a member has is that member's; most structs have no such parts.
+        // An unnamed part that is the type of a member belongs to that member. Most structs have no such parts.
         HashSet<string> named = parts.Any(IsRecord) ? [.. fields.Select(f => Key(Record(clang_getCursorType(f))))] : [];
         foreach (CXCursor child in parts)
         {
@@ -136,8 +136,8 @@ internal sealed partial class HeaderReader
     }
 
     /// <summary>
-    /// The largest alignment of a member, as the layout shows it: attributes come in too many ways to be read; null for
-    /// C's own.
+    /// The largest alignment of a member, derived from the layout because attributes take too many forms to be read;
+    /// null for C's own.
     /// </summary>
     private static int? PackOf(List<CXCursor> parts, List<CXCursor> fields, long alignment)
     {
@@ -159,8 +159,7 @@ internal sealed partial class HeaderReader
     }
 
     /// <summary>
-    /// A struct or union without a name, as a member without a name: C finds its members in its owner. A spec names
-    /// both.
+    /// An unnamed struct or union as an unnamed member: C reaches its members through the owner. A spec names both.
     /// </summary>
     private unsafe void ReadUnnamed(CXCursor cursor, CXType ownerType, RecordLayout owner)
     {
@@ -240,7 +239,7 @@ internal sealed partial class HeaderReader
     }
 
     /// <summary>
-    /// DEFINE_RING_TYPES makes the union of a request and a response; false when this is another union of such a name.
+    /// DEFINE_RING_TYPES defines the union of a request and a response. False for another union with such a name.
     /// </summary>
     private bool ReadRing(string entry, List<CXCursor> fields, Place at)
     {
@@ -270,7 +269,7 @@ internal sealed partial class HeaderReader
         string name = Text(clang_getCursorSpelling(field));
         string where = $"{at}: {owner.Name}.{name}";
         CXType type = clang_getCanonicalType(clang_getCursorType(field));
-        // Macros of Xen's make arrays whose lengths are numbers to the compiler, zero among them.
+        // Xen's macros define arrays whose lengths are only numbers to the compiler; some are zero.
         if (IsEmpty(type) || (IsZeroLength(type) && !isLast && IsMadeByMacro(field)))
             return;
         bool isTail = type.kind == ClangKind.TypeIncompleteArray || IsZeroLength(type);
@@ -280,7 +279,7 @@ internal sealed partial class HeaderReader
             );
         CXType element = ElementType(type);
         long size = isTail ? 0 : clang_Type_getSizeOf(type);
-        // An array of arrays is one of all their elements.
+        // An array of arrays becomes one array of all elements.
         string? count =
             type.kind == ClangKind.TypeConstantArray && !isTail ? Count(field, size / clang_Type_getSizeOf(element))
             : isTail ? "0"

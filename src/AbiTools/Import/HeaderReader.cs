@@ -4,8 +4,8 @@ using static Blkring.AbiTools.Import.LibClang;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// The headers as one target's compiler sees them: types, constants and rings of the headers' own, and what these refer
-/// to.
+/// The headers as the compiler for one target sees them: their own types, constants and rings, and the types to which
+/// these refer.
 /// </summary>
 internal sealed partial class HeaderReader
 {
@@ -47,7 +47,7 @@ internal sealed partial class HeaderReader
             .ToDictionary(m => m.Name);
     }
 
-    /// <exception cref="HeaderImportException">A struct has no layout that a spec can say.</exception>
+    /// <exception cref="HeaderImportException">A struct has a layout that a spec cannot express.</exception>
     public static HeaderModel Read(
         Target target,
         TranslationUnit unit,
@@ -111,7 +111,7 @@ internal sealed partial class HeaderReader
     {
         if (clang_isCursorDefinition(cursor) == 0)
             return;
-        // A struct without a name is read where a typedef or a member gives it one.
+        // An unnamed struct is read where a typedef or a member names it.
         if (IsRecord(cursor) && clang_Cursor_isAnonymous(cursor) == 0)
         {
             string name = TagOf(cursor);
@@ -127,8 +127,8 @@ internal sealed partial class HeaderReader
     }
 
     /// <summary>
-    /// ring.h's macros also make each side's private variables, and others guest handles: pointers into one side's own
-    /// memory.
+    /// The macros of ring.h also define the private variables of each side, and other macros define guest handles: both
+    /// hold pointers into the memory of one side.
     /// </summary>
     private void LeaveOut(string name, string why)
     {
@@ -174,7 +174,7 @@ internal sealed partial class HeaderReader
     private void Add(HeaderConstant constant)
     {
         _constants.Add(constant);
-        // A macro may have the name of an enumerator, which is then the same.
+        // A macro may have the name of an enumerator: then both are the same constant.
         if (constant.Text is null)
             _constantValues.TryAdd(constant.Name, constant.Value);
     }
@@ -206,8 +206,7 @@ internal sealed partial class HeaderReader
     private static string Sized(long size) => string.Create(CultureInfo.InvariantCulture, $"int{size * 8}_t");
 
     /// <summary>
-    /// long is as wide as a machine's registers: no one width is its name's. (int64_t is long long here, see
-    /// SystemHeaders.)
+    /// The width of long depends on the machine. (int64_t is long long here, see SystemHeaders.)
     /// </summary>
     private static bool IsWord(CXType type) => type.kind is ClangKind.TypeLong or ClangKind.TypeULong;
 

@@ -5,10 +5,10 @@ using System.Xml.Linq;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// What a protocol's headers cannot say: which constants of a shared header are the protocol's, which member counts an
-/// array, which form a request has. Hints/NAME.xml, within this assembly; a protocol without hints has all of its
-/// header and nothing else. A hint that no header has a use for is misspelt, or the header has moved on: it is told,
-/// unless the header is older than the hints.
+/// What headers do not express: which constants of a shared header belong to the protocol, which member counts an
+/// array, which form a request has. The hints are Hints/NAME.xml in this assembly. A protocol without hints consists of
+/// its whole header and nothing else. A hint that matches nothing is misspelt, or the header has changed: it is
+/// reported, unless the header is older than the hints.
 /// </summary>
 internal sealed class Hints
 {
@@ -42,8 +42,8 @@ internal sealed class Hints
     public IEnumerable<string> Headers => _root.Elements("header").Select(e => Value(e, "name"));
 
     /// <summary>
-    /// Which constants of a header are the protocol's: names, or the beginning of names and a star. All when no hint is
-    /// about the header.
+    /// Whether a constant of a header belongs to the protocol. A hint lists names, or a prefix and a star. Without a
+    /// hint for the header, all belong to it.
     /// </summary>
     public bool TakesConstant(string constant, string header)
     {
@@ -62,8 +62,8 @@ internal sealed class Hints
         _root.Elements("leave-out").FirstOrDefault(e => Value(e, "name") == name) is { } hint && Match(hint, name);
 
     /// <summary>
-    /// Whether a header's struct or union is wanted for itself; those that wanted ones hold always are. All when no
-    /// hint lists some.
+    /// Whether a struct or union of the header belongs to the protocol; the types inside it then do too. Without a
+    /// hint, all belong to it.
     /// </summary>
     public bool TakesType(string name) =>
         _root.Element("types") is not { } hint || (Words(hint, "only").Contains(name) && Match(hint, name));
@@ -76,8 +76,8 @@ internal sealed class Hints
         _root.Elements("leave-out").Select(e => (Value(e, "name"), e.Value));
 
     /// <summary>
-    /// The member that counts an array's elements in use; null where no hint names one that the type has, and for a
-    /// comparison: it is no matter of layout.
+    /// The member that counts the used elements of an array. Null when no hint names such a member, and for a
+    /// comparison, because it is not part of the layout.
     /// </summary>
     public string? Used(HeaderType type, string member) =>
         !_isForComparison
@@ -105,11 +105,11 @@ internal sealed class Hints
     /// <summary>Called when a spec is written, by what its headers have.</summary>
     /// <param name="isKnown">Whether the headers have a constant or type of this name.</param>
     /// <exception cref="HeaderImportException">
-    /// A hint was of no use to headers that are as new as the hints.
+    /// A hint matches nothing in headers that are as new as the hints.
     /// </exception>
     public void Check(string header, Func<string, bool> isKnown)
     {
-        // Headers of older releases lack some of what there are hints for.
+        // Headers of older releases lack some of the names that have hints.
         if (!Words(_root, "since").All(isKnown))
             return;
         foreach (XElement hint in _root.Elements())
@@ -122,11 +122,12 @@ internal sealed class Hints
                 "used" => [Value(hint, "by")],
                 "variant" => [Value(hint, "ring")],
                 "doc" => [Value(hint, "of")],
-                var other => throw new InvalidOperationException($"<{other}> is no hint."),
+                var other => throw new InvalidOperationException($"<{other}> is not a hint."),
             };
             if (names.FirstOrDefault(name => !_matched.Contains((hint, name))) is { } unused)
                 throw new HeaderImportException(
-                    $"{header}: the hint {Shown(hint)} of Hints/{_protocol}.xml matches nothing here ({unused}); correct the hint, or the header"
+                    $"{header}: the hint {LogText(hint)} of Hints/{_protocol}.xml matches nothing here ({unused}); "
+                        + "correct the hint, or the header"
                 );
         }
     }
@@ -137,7 +138,7 @@ internal sealed class Hints
         return true;
     }
 
-    private static string Shown(XElement hint) => $"<{hint.Name} {string.Join(' ', hint.Attributes())}>";
+    private static string LogText(XElement hint) => $"<{hint.Name} {string.Join(' ', hint.Attributes())}>";
 
     /// <summary>An attribute's words; none without the attribute.</summary>
     private static string[] Words(XElement e, string attribute) =>

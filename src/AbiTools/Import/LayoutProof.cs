@@ -4,18 +4,16 @@ using Blkring.Generators.Model;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// The spec, laid out by the generator's own rules, against the compiler's layouts for every target: a struct that is
-/// not the same to the bit is refused, whatever the reason (an attribute that reading the members did not find, a rule
-/// of the machine).
+/// Compares the spec, laid out by the generator's rules, with the compiler's layouts for every target. A struct that
+/// differs by a bit is refused, whatever the reason: an attribute that was not found when its members were read, or a
+/// rule of the machine.
 /// </summary>
 internal static class LayoutProof
 {
     /// <exception cref="HeaderImportException">A layout differs.</exception>
-    public static void Check(ProtocolSpec spec, IReadOnlyList<HeaderModel> models)
+    public static void Check(LaidOutSpec source, IReadOnlyList<HeaderModel> models)
     {
-        ProtocolLayout layout =
-            LayoutCalculator.CalculateTypes(spec, problems: null)
-            ?? throw new InvalidOperationException("A spec without problems has a layout.");
+        (ProtocolSpec spec, ProtocolLayout layout) = source;
         Dictionary<string, Dictionary<string, TypeLayout>> abis = layout.Abis.ToDictionary(
             a => a.Name,
             a => a.Types.ToDictionary(t => t.CName)
@@ -39,7 +37,7 @@ internal static class LayoutProof
         foreach (HeaderMember member in members)
         {
             long? bit =
-                member.Kind == MemberKind.Tail ? ours.Tail?.Offset * Room.BitsPerByte
+                member.Kind == MemberKind.Tail ? ours.Tail?.Offset * LayoutCursor.BitsPerByte
                 : fields[member.Path].FirstOrDefault(f => IsSame(f, member)) is { } field ? BitOf(field)
                 : null;
             if (bit != member.Bit)
@@ -61,19 +59,22 @@ internal static class LayoutProof
             );
     }
 
-    /// <summary>Names may be those of several members, one for each width of a machine.</summary>
+    /// <summary>Several members may have the same name, one for each width of a machine.</summary>
     private static bool IsSame(FieldLayout field, HeaderMember member) =>
         field.BitWidth == (member.Bits ?? 0) && (field.IsBitField ? field.ElementSize : field.Size) == member.Size;
 
-    private static long BitOf(FieldLayout field) => ((long)field.Offset * Room.BitsPerByte) + field.BitOffset;
+    private static long BitOf(FieldLayout field) => ((long)field.Offset * LayoutCursor.BitsPerByte) + field.BitOffset;
 
     private static string Place(long bit) =>
-        bit % Room.BitsPerByte == 0
-            ? FormattableString.Invariant($"offset {bit / Room.BitsPerByte}")
-            : FormattableString.Invariant($"bit {bit % Room.BitsPerByte} of byte {bit / Room.BitsPerByte}");
+        bit % LayoutCursor.BitsPerByte == 0
+            ? FormattableString.Invariant($"offset {bit / LayoutCursor.BitsPerByte}")
+            : FormattableString.Invariant(
+                $"bit {bit % LayoutCursor.BitsPerByte} of byte {bit / LayoutCursor.BitsPerByte}"
+            );
 
     private static HeaderImportException Refused(string what, string difference, Target target) =>
         new(
-            $"{what} cannot be proved for {target.Triple}: {difference} by the rules of a spec; is there an alignment of its own that only this target sees?"
+            $"{what} cannot be proved for {target.Triple}: {difference} by the rules of a spec; "
+                + "is there an alignment of its own that only this target sees?"
         );
 }

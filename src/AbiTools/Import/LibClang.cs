@@ -6,17 +6,18 @@ using System.Runtime.InteropServices;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// libclang's C interface (clang-c/Index.h, stable since LLVM 3.5), native names, as much of it as the import needs.
-/// Found at run time, for its name carries the LLVM version.
+/// The part of libclang's C interface (clang-c/Index.h, stable since LLVM 3.5) that the import needs, with its native
+/// names. The library is located at run time, because its file name contains the LLVM version.
 /// </summary>
 internal static unsafe partial class LibClang
 {
     private const string Library = "libclang";
 
     private const string Missing =
-        "libclang is not installed: headers are read with it. On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).";
+        "libclang is not installed: headers are read with it. "
+        + "On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).";
 
-    /// <summary>Environment variable: the file of a libclang to take in place of the installed ones.</summary>
+    /// <summary>Environment variable: the path of a libclang to use instead of the installed ones.</summary>
     private const string Override = "BLKRING_LIBCLANG";
 
     private const int OldestVersion = 11;

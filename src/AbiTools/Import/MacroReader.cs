@@ -10,15 +10,15 @@ namespace Blkring.AbiTools.Import;
 internal sealed record Macro(string Name, string Body, Place At);
 
 /// <summary>
-/// Which macros are constants and of what value. A macro is no expression until it is used, so a second source uses
-/// each in a definition of its own; where that does not compile, the macro is no constant.
+/// Finds the macros that are constants, and their values. A macro is not an expression until it is used, so a second
+/// source uses each in a definition of its own. If that does not compile, the macro is not a constant.
 /// </summary>
 internal static class MacroReader
 {
     private const string Probe = "blkring_value_";
     private const string SizeProbe = "blkring_size_";
 
-    // What the place of its use decides is no value of a header's: without these, such a macro is no expression.
+    // A macro whose value depends on where it is used is not a constant: without these names it is no expression.
     private static readonly string[] OfPlace =
     [
         "__FILE__",

@@ -3,17 +3,17 @@ using Blkring.Generators.Layout;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// A struct or union as its members are read, one by one. Says where C would put each without attributes of its own,
-/// and from where it lies, which alignment it has: attributes stand on members, typedefs and structs, in macros, and
-/// libclang does not tell their values.
+/// A struct or union whose members are read one by one. Calculates where C would put each member without attributes,
+/// and derives its alignment from where it is: attributes occur on members, typedefs and structs and in macros, and
+/// libclang does not report their values.
 /// </summary>
 internal sealed class RecordLayout(string name, string path, bool isUnion, int? pack)
 {
-    // As far as a spec's align goes.
+    // The largest align of a spec.
     private const int MostAligned = 4096;
 
     private readonly List<HeaderMember> _members = [];
-    private readonly Room _room = new(isUnion, alignment: 1);
+    private readonly LayoutCursor _cursor = new(isUnion, alignment: 1);
 
     public string Name => name;
 
@@ -27,7 +27,7 @@ internal sealed class RecordLayout(string name, string path, bool isUnion, int? 
     public IReadOnlyList<HeaderMember> Members => _members;
 
     /// <summary>Of what is read so far, bytes.</summary>
-    public int Alignment => _room.Alignment;
+    public int Alignment => _cursor.Alignment;
 
     public int UnnamedMembers { get; set; }
 
@@ -44,15 +44,15 @@ internal sealed class RecordLayout(string name, string path, bool isUnion, int? 
                 ? null
                 : Candidates(natural).Where(a => Start(member, natural, a) == member.Bit).Cast<int?>().FirstOrDefault();
         _members.Add(member with { Align = align });
-        _room.Take(member.Bit, member.Bits ?? (Room.BitsPerByte * member.Size));
+        _cursor.Take(member.Bit, member.Bits ?? (LayoutCursor.BitsPerByte * member.Size));
         if (member.Kind != MemberKind.Skip)
-            _room.Align(align ?? (int)Math.Min(typeAlignment, pack ?? long.MaxValue));
+            _cursor.Align(align ?? (int)Math.Min(typeAlignment, pack ?? long.MaxValue));
     }
 
     private long Start(HeaderMember member, int natural, int? align) =>
         member.Bits is { } width
-            ? _room.StartOfBits(width, (int)member.Size, natural, align, pack is not null)
-            : Room.RoundUp(_room.EndByte, align ?? natural) * Room.BitsPerByte;
+            ? _cursor.StartOfBits(width, (int)member.Size, natural, align, pack is not null)
+            : LayoutCursor.RoundUp(_cursor.EndByte, align ?? natural) * LayoutCursor.BitsPerByte;
 
     /// <summary>The nearest first: more than its own, then less.</summary>
     private static IEnumerable<int> Candidates(int natural)

@@ -1,6 +1,6 @@
 namespace Blkring.AbiTools.Import;
 
-/// <summary>What ring.h's macros make has no comments of its own: they are within a macro.</summary>
+/// <summary>Documentation of the types that ring.h's macros define, because comments inside a macro are lost.</summary>
 internal static class RingDocs
 {
     public static string Of(string name) =>
@@ -13,7 +13,8 @@ internal static class RingDocs
             "pvt_pad" => "Private to other protocols.",
             "__pad" or "pad" => "Keeps the entries off the indexes' cache line.",
             _ when name.EndsWith("_sring", StringComparison.Ordinal) =>
-                "The indexes at the start of the shared ring; the entries follow. An index counts up freely and wraps at 2^32.",
+                "The indexes at the start of the shared ring; the entries follow. "
+                    + "An index counts up freely and wraps at 2^32.",
             _ => "",
         };
 }

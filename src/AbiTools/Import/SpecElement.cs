@@ -7,13 +7,13 @@ namespace Blkring.AbiTools.Import;
 internal sealed record SpecElement(string Kind, string Name, string Owner)
 {
     /// <summary>
-    /// The element that begins last before a position: that of a problem which lies on an element's name or attribute.
+    /// The last element that begins before a position: the element of a problem on its name or attribute.
     /// </summary>
     public static SpecElement At(string text, int position)
     {
         int start = text.LastIndexOf('<', position);
         int depth = start - text.LastIndexOf('\n', start);
-        // What a type holds is written deeper than types.
+        // The members of a type are indented deeper than types.
         int owner =
             depth <= TypeDepth
                 ? -1

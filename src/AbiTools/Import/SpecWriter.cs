@@ -5,7 +5,7 @@ using System.Text;
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// A spec's text. The same headers give the same bytes, so a spec under version control shows what moved.
+/// Writes the text of a spec. The same headers give the same bytes, so version control shows what moved.
 /// </summary>
 internal sealed class SpecWriter
 {
@@ -33,8 +33,8 @@ internal sealed class SpecWriter
     public static string KeyOfMember(string type, string member) => $"{type}.{member}";
 
     /// <param name="renamed">
-    /// Constants, <see cref="KeyOfType"/> and <see cref="KeyOfMember"/> whose C# name another has, and the C# names
-    /// that they get.
+    /// The C# names of constants, types (<see cref="KeyOfType"/>) and members (<see cref="KeyOfMember"/>) whose usual
+    /// C# name is taken.
     /// </param>
     public static string Write(
         string name,

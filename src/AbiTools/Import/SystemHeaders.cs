@@ -1,15 +1,15 @@
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// A folder with the few headers of C and Linux that Xen's headers include. They hold types and nothing of the host, so
-/// the import gives the same spec on every machine, and needs no C library for a target that is not the host.
+/// A folder with the few C and Linux headers that Xen's headers include. They define types only and do not depend on
+/// the host: the import gives the same spec on every machine, and needs no C library for other targets.
 /// </summary>
 internal sealed class SystemHeaders : IDisposable
 {
     public const string FolderName = "blkring-import-";
 
-    // uint64_t is long long on all targets: long then appears only where a header writes it, and its width differs by
-    // target.
+    // uint64_t is long long on all targets, so that long, whose width depends on the target, appears only where a
+    // header writes it.
     private const string StdInt = """
         #ifndef BLKRING_STDINT
         #define BLKRING_STDINT
@@ -44,7 +44,8 @@ internal sealed class SystemHeaders : IDisposable
 
         """;
 
-    // Those of libxen-dev that describe Linux's drivers include this; the host's would need the target's own.
+    // The headers of libxen-dev that describe Linux's drivers include this. The host's own would need the target's
+    // headers.
     private const string LinuxTypes = """
         #include <stdint.h>
         #ifndef BLKRING_LINUX_TYPES
@@ -62,7 +63,7 @@ internal sealed class SystemHeaders : IDisposable
 
         """;
 
-    // Old xs_wire.h has a table of these names; their values are the host's and are in no spec.
+    // An old xs_wire.h has a table of these names. Their values are the host's, and no spec contains them.
     private static readonly string[] ErrorNames =
     [
         "EINVAL",

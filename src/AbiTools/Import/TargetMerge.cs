@@ -24,9 +24,9 @@ internal sealed record MergedType(HeaderType Type, IReadOnlyList<string> Abis, I
 internal sealed record MergedMember(HeaderMember Member, IReadOnlyList<string> Abis);
 
 /// <summary>
-/// Finds what differs by target: types and members that only some have, members whose type differs. The spec's ABIs are
-/// those of x86 and of a 64-bit host, which Arm has too as a rule. Where it has not, 32-bit Arm gets an ABI of its own,
-/// and so does 64-bit Arm: then there is no one ABI of a 64-bit host.
+/// Finds the differences between targets: types and members that only some have, and members whose type differs. The
+/// spec's ABIs are those of x86 and of a 64-bit host. Arm usually has the latter. If not, 32-bit Arm gets its own ABI,
+/// and so does 64-bit Arm: then no single ABI is that of a 64-bit host.
 /// </summary>
 internal sealed partial class TargetMerge
 {
@@ -35,7 +35,7 @@ internal sealed partial class TargetMerge
     /// <summary>In the order of a spec.</summary>
     public static readonly IReadOnlyList<string> AbiNames = [Native, "x86_32", "x86_64", "arm", "arm64"];
 
-    // The first one leads: its order, names and documentation are the spec's.
+    // The spec takes its order, names and documentation from the first target.
     private readonly HeaderModel _lead;
     private readonly HeaderModel[] _models;
     private readonly string[] _abis;
@@ -57,7 +57,7 @@ internal sealed partial class TargetMerge
         ];
     }
 
-    /// <exception cref="HeaderImportException">The targets differ in a way that a spec cannot say.</exception>
+    /// <exception cref="HeaderImportException">The targets differ in a way that a spec cannot express.</exception>
     public static MergedHeaders Merge(IReadOnlyList<HeaderModel> models)
     {
         CheckSameRings(models);
@@ -128,7 +128,7 @@ internal sealed partial class TargetMerge
             .Any(pair => !IsSame(a, pair.First, b, pair.Second) || pair.First.Bit != pair.Second.Bit);
 
     /// <summary>
-    /// Targets may call one integer by several names: xen_ulong_t is a long on x86 and a uint64_t on Arm.
+    /// Targets may use different names for the same integer: xen_ulong_t is a long on x86 and a uint64_t on Arm.
     /// </summary>
     private static bool IsSame(HeaderModel ofA, HeaderMember a, HeaderModel ofB, HeaderMember b) =>
         a.Path == b.Path
@@ -160,7 +160,7 @@ internal sealed partial class TargetMerge
             ],
         };
 
-    /// <exception cref="HeaderImportException">Only some of its ABIs align it so.</exception>
+    /// <exception cref="HeaderImportException">Its alignment differs between targets.</exception>
     private static int? AlignOf(HeaderType[] types, HeaderModel[] models)
     {
         int? align = types.Max(t => t.Align);
@@ -168,7 +168,9 @@ internal sealed partial class TargetMerge
         return differs < 0
             ? align
             : throw new HeaderImportException(
-                $"{types[differs].At}: {types[differs].Name} is aligned to {types[differs].Alignment} for {models[differs].Target.Triple} and to {align} for another target, by a rule of the machine that a spec cannot say"
+                $"{types[differs].At}: {types[differs].Name} is aligned to {types[differs].Alignment} for "
+                    + $"{models[differs].Target.Triple} and to {align} for another target, "
+                    + "by a rule of the machine that a spec cannot say"
             );
     }
 
@@ -196,11 +198,11 @@ internal sealed partial class TargetMerge
 
     private static void MergeMembers(List<Merging> members, HeaderType type, HeaderModel model)
     {
-        // A member that earlier targets lack goes where it lies: behind the last one that both have.
+        // A member that earlier targets lack is inserted after the last member that both targets have.
         int last = -1;
         foreach (HeaderMember member in type.Members)
         {
-            // As a rule it is the next one, whatever the number of members.
+            // Usually it is the next one, so the search is short however many members there are.
             int at =
                 last + 1 < members.Count && members[last + 1].IsSame(member, model)
                     ? last + 1
@@ -216,7 +218,7 @@ internal sealed partial class TargetMerge
     {
         string[] abis = AbisOf(merging.Models);
         HeaderMember member = merging.Member;
-        // A typedef that the lead lacks is in no spec.
+        // The spec leaves out a typedef that the first target lacks.
         string type = _lead.Underlying(member.Type) == merging.Integer ? member.Type : merging.Integer;
         return new MergedMember(
             member with
@@ -229,8 +231,8 @@ internal sealed partial class TargetMerge
     }
 
     /// <summary>
-    /// A member whose type differs by target is several to a spec: pd, a long, is pd_32 and pd_64; of others, each has
-    /// its first ABI's name.
+    /// A member whose type differs between targets becomes several members: pd, a long, becomes pd_32 and pd_64. If the
+    /// widths are equal, each has the name of its first ABI.
     /// </summary>
     private static string Distinct(Merging merging, List<Merging> sameName, string[] abis)
     {
@@ -255,8 +257,8 @@ internal sealed partial class TargetMerge
         public bool IsSame(HeaderMember other, HeaderModel of) => TargetMerge.IsSame(Models[0], Member, of, other);
 
         /// <summary>
-        /// What is aligned by nature for one target may need an attribute for another: the larger alignment holds for
-        /// both, or the proof fails.
+        /// An alignment that is natural for one target may need an attribute for another. The larger one is used for
+        /// both; if that is wrong, the proof fails.
         /// </summary>
         public void Add(HeaderMember same, HeaderModel of)
         {

@@ -16,11 +16,11 @@ internal sealed record ClangError(Place At, string Message);
 /// <summary>One C source as libclang parses it for one target.</summary>
 internal sealed unsafe class TranslationUnit : IDisposable
 {
-    // CXTranslationUnit_DetailedPreprocessingRecord: macros become cursors.
+    // CXTranslationUnit_DetailedPreprocessingRecord: macros are reported as cursors.
     private const uint Options = 1;
     private const int SeverityError = 3;
 
-    // By handle. A handle is of the units that are alive, so a new unit, which may get a handle again, forgets them.
+    // Keyed by handle. A new unit clears it, because libclang reuses the handles of units that are gone.
     [ThreadStatic]
     private static Dictionary<nint, string>? FileNames;
 
@@ -36,7 +36,7 @@ internal sealed unsafe class TranslationUnit : IDisposable
     public CXCursor Root => clang_getTranslationUnitCursor(_unit);
 
     /// <exception cref="HeaderImportException">
-    /// libclang gave up, which it does not do for errors in the source.
+    /// libclang failed for another reason than an error in the source.
     /// </exception>
     public static TranslationUnit Parse(string file, IEnumerable<string> arguments)
     {
@@ -112,7 +112,7 @@ internal sealed unsafe class TranslationUnit : IDisposable
             return "";
         FileNames ??= [];
         if (!FileNames.TryGetValue(file, out string? name))
-            // A header that others include by other paths has the last of these names.
+            // A header that is included by several paths has the last of these names.
             FileNames[file] = name = Path.GetFullPath(Text(clang_getFileName(file)));
         return name;
     }

@@ -1,7 +1,6 @@
 namespace Blkring.AbiTools.Layouts;
 
-// What a spec means, as plain rows with every offset known: for output and for comparison. Sizes, offsets and
-// alignments are bytes.
+// A spec as plain rows with calculated offsets, for output and comparison. Sizes, offsets and alignments are in bytes.
 
 /// <summary>One protocol in all its ABIs.</summary>
 /// <param name="Header">As C includes it; empty for a format of Blkring's own, which no header describes.</param>
@@ -21,7 +20,7 @@ public sealed record AbiModel(
 }
 
 /// <summary>
-/// A struct or union in one ABI. Structs come in the order of the header, and each in every ABI before the next.
+/// A struct or union in one ABI. Structs are in the order of the header; each is listed in every ABI before the next.
 /// </summary>
 public sealed record AbiStruct(
     string Name,
@@ -44,18 +43,18 @@ public sealed record AbiStruct(
 /// <param name="Underlying">The same with typedefs resolved: <c>uint32_t[8]</c>.</param>
 /// <param name="Offset">From the start of the struct.</param>
 /// <param name="Size">
-/// Of the whole member; all elements of an array; 0 of a flexible array, which is no part of its struct; of a bit
-/// field, the bytes that it has bits of.
+/// The size of the whole member: of all elements of an array, 0 for a flexible array, which is not part of its struct,
+/// and for a bit field the number of bytes in which it has bits.
 /// </param>
 public sealed record AbiMember(string Name, string Type, string Underlying, int Offset, int Size, string Doc)
 {
     /// <summary>
-    /// Of a bit field: where it begins, from the lowest bit of the byte at <see cref="Offset"/>; null of another
-    /// member.
+    /// The first bit of a bit field, counted from the lowest bit of the byte at <see cref="Offset"/>; null for other
+    /// members.
     /// </summary>
     public int? BitOffset { get; init; }
 
-    /// <summary>Of a bit field: its width; null of another member.</summary>
+    /// <summary>The width of a bit field; null for other members.</summary>
     public int? BitWidth { get; init; }
 
     /// <summary>An array without a count, at the end of its struct.</summary>
@@ -71,7 +70,7 @@ public sealed record AbiMember(string Name, string Type, string Underlying, int 
 
     private const int BitsPerByte = 8;
 
-    /// <summary>Whether the name says that nobody reads it.</summary>
+    /// <summary>Whether the name marks the member as unused.</summary>
     public bool IsPadding =>
         Name.Trim('_') is var name
         && (
@@ -85,7 +84,7 @@ public sealed record AbiMember(string Name, string Type, string Underlying, int 
 /// <summary>A #define. <paramref name="Value"/>: in decimal, or a string as C writes it, in quotes.</summary>
 public sealed record AbiConstant(string Name, string Value, string Header, string Doc);
 
-/// <summary>Another name of a type. <paramref name="Underlying"/>: what it stands for in the end.</summary>
+/// <summary>Another name of a type. <paramref name="Underlying"/>: the type with all typedefs resolved.</summary>
 public sealed record AbiTypedef(string Name, string Underlying);
 
 /// <summary>

@@ -1,13 +1,12 @@
 namespace Blkring.AbiTools.Layouts;
 
 /// <summary>
-/// Which protocols, ABIs and structs of some specs are asked for; null for all. A name that none of the specs has is an
-/// error.
+/// The protocols, ABIs and structs to show; null for all. A name that none of the specs has is an error.
 /// </summary>
 public sealed record AbiSelection(string? Abi, string? Struct, string? Protocol = null)
 {
-    /// <summary>The specs of the protocol asked for.</summary>
-    /// <exception cref="SpecException">None of the specs is of this protocol; the message lists those that are.</exception>
+    /// <summary>The specs of the selected protocol.</summary>
+    /// <exception cref="SpecException">No spec has this protocol; the message lists the protocols.</exception>
     public IReadOnlyList<AbiSource> Of(IReadOnlyList<AbiSource> sources)
     {
         CheckName("protocol", Protocol, sources.Select(s => s.Model.Protocol));
@@ -18,11 +17,11 @@ public sealed record AbiSelection(string? Abi, string? Struct, string? Protocol 
 
     public bool HasStruct(string name) => Struct is null || Struct == name;
 
-    /// <summary>The structs asked for, in the order of the spec.</summary>
+    /// <summary>The selected structs, in the order of the spec.</summary>
     public IEnumerable<AbiStruct> Of(AbiModel model) => model.Structs.Where(s => HasAbi(s.Abi) && HasStruct(s.Name));
 
     /// <exception cref="SpecException">
-    /// The ABI or the struct is in none of the specs; the message lists what is.
+    /// No spec has the ABI or the struct; the message lists those that exist.
     /// </exception>
     public void Check(IReadOnlyList<AbiSource> sources)
     {

@@ -5,22 +5,20 @@ using Blkring.Generators.Model;
 
 namespace Blkring.AbiTools.Layouts;
 
-/// <summary>A spec that has been read and laid out: what every output of the tools is written from.</summary>
+/// <summary>A spec that was read and laid out. All output of the tools is made from it.</summary>
 public sealed class AbiSource
 {
     private const string ResourceFolder = "abi/";
 
-    /// <summary>How the comment at the top of a spec begins that an import wrote.</summary>
+    /// <summary>The start of the comment at the top of an imported spec.</summary>
     private const string ImportMark = "Written by blkring abi import from ";
     private const string ImportMarkEnd = ": import again";
 
-    private AbiSource(ProtocolSpec spec, string text)
+    private AbiSource(LaidOutSpec spec, string text)
     {
         Headers = HeadersOf(text);
-        Spec = spec;
-        // What the reader has checked has a layout.
-        Layout = LayoutCalculator.Calculate(spec, problems: null)!;
-        Model = ToModel(spec, Layout);
+        (Spec, Layout) = spec;
+        Model = ToModel(spec);
     }
 
     internal ProtocolSpec Spec { get; }
@@ -30,19 +28,19 @@ public sealed class AbiSource
     public AbiModel Model { get; }
 
     /// <summary>
-    /// The headers, as C includes them, that an import wrote the spec from; none when a person wrote it, who may have
-    /// left things out.
+    /// The headers, as C includes them, from which an import wrote the spec. Empty for a spec that was written by hand
+    /// and may be incomplete.
     /// </summary>
     public IReadOnlyList<string> Headers { get; }
 
     /// <summary>Describes a format of Blkring's own: there is no header to compare it with.</summary>
     public bool IsOwn => Spec.Header.Length == 0;
 
-    /// <exception cref="SpecException">The file cannot be read, or it is not a right spec.</exception>
+    /// <exception cref="SpecException">The file cannot be read, or the spec is wrong.</exception>
     public static AbiSource Read(string path) => Parse(path, SpecFile.ReadText(path));
 
-    /// <param name="path">How messages call the text.</param>
-    /// <exception cref="SpecException">The text is not a right spec.</exception>
+    /// <param name="path">The path that messages show.</param>
+    /// <exception cref="SpecException">The spec is wrong.</exception>
     public static AbiSource Parse(string path, string text) => new(SpecFile.Parse(path, text), text);
 
     private static string[] HeadersOf(string text)
@@ -52,25 +50,22 @@ public sealed class AbiSource
         return end < 0 ? [] : text[(mark + ImportMark.Length)..end].Split(", ");
     }
 
-    /// <summary>One protocol as headers have it, for comparison.</summary>
+    /// <summary>One protocol as headers define it, for comparison.</summary>
     /// <param name="headers">Paths; the first is the protocol's own.</param>
     /// <param name="name">The protocol's name; null for that of the first header.</param>
     /// <exception cref="HeaderImportException">
-    /// The header does not compile, or has something that a spec cannot say.
+    /// The header does not compile, or contains something that a spec cannot express.
     /// </exception>
     /// <exception cref="LibClangMissingException">libclang is not installed.</exception>
     public static AbiModel Import(IReadOnlyList<string> headers, string? name)
     {
-        string text = HeaderImport.Import(
-            new ImportOptions
-            {
-                Headers = headers,
-                Name = name,
-                IsForComparison = true,
-            }
-        );
-        ProtocolSpec spec = SpecFile.Parse(headers[0], text, checksRings: false);
-        return ToModel(spec, LayoutCalculator.CalculateTypes(spec, problems: null)!);
+        ImportOptions options = new()
+        {
+            Headers = headers,
+            Name = name,
+            IsForComparison = true,
+        };
+        return ToModel(HeaderImport.Run(options).Spec);
     }
 
     /// <summary>The specs of abi/ that this build was made from, by name.</summary>
@@ -90,8 +85,9 @@ public sealed class AbiSource
         return reader.ReadToEnd();
     }
 
-    private static AbiModel ToModel(ProtocolSpec spec, ProtocolLayout layout)
+    private static AbiModel ToModel(LaidOutSpec source)
     {
+        (ProtocolSpec spec, ProtocolLayout layout) = source;
         TypeTable types = new(spec);
         return new AbiModel(
             spec.Name,
@@ -148,7 +144,7 @@ public sealed class AbiSource
         };
     }
 
-    /// <summary>A flexible array begins somewhere and has no size.</summary>
+    /// <summary>A flexible array has an offset and no size.</summary>
     private static AbiMember ToMember(TailLayout tail, TypeTable types) =>
         new(
             tail.CName,

@@ -4,8 +4,9 @@ using System.Text;
 namespace Blkring.AbiTools.Layouts;
 
 /// <summary>
-/// A picture (SVG) of layouts: a row of bytes per struct and ABI, to one scale, so that a member that lies elsewhere in
-/// another ABI is seen at once. ABIs with the same layout share a row, and long members are cut, with a mark where.
+/// A picture (SVG) of layouts: one row of bytes per struct and ABI, all to the same scale, so that a member whose
+/// offset differs between ABIs stands out. ABIs with the same layout share a row. Long members are cut, and the cut is
+/// marked.
 /// </summary>
 public sealed class ByteMap
 {
@@ -19,16 +20,16 @@ public sealed class ByteMap
         RowGapPixels = 14,
         StructGapPixels = 26;
 
-    /// <summary>What is drawn of a longer member.</summary>
+    /// <summary>The bytes that are drawn of a longer member.</summary>
     private const int LongestBytes = 16;
     private const double LetterPixels = 7.3;
     private const int BitsPerByte = 8;
 
-    /// <summary>A narrower cell has no name: the tip has.</summary>
+    /// <summary>A narrower cell shows no name; its tooltip does.</summary>
     private const int NarrowestName = 10;
 
-    // Light enough for dark text, and apart from each other also to a colour-blind eye, for neighbours differ in
-    // lightness too.
+    // Light enough for dark text. Neighbours also differ in lightness, so that colour-blind readers can tell them
+    // apart.
     private static readonly string[] s_colours =
     [
         "#9ecae9",
@@ -59,9 +60,14 @@ public sealed class ByteMap
             height = _bottom;
         return FormattableString.Invariant(
                 $"""
-                <svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="DejaVu Sans, Verdana, sans-serif" font-size="12" fill="#1b1f24">
+                <svg xmlns="http://www.w3.org/2000/svg"
+                  width="{width}" height="{height}" viewBox="0 0 {width} {height}"
+                  font-family="DejaVu Sans, Verdana, sans-serif" font-size="12" fill="#1b1f24">
                 <defs>
-                  <pattern id="gap" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" fill="#f2f2f2"/><line x1="0" y1="0" x2="0" y2="7" stroke="#c4c4c4" stroke-width="2"/></pattern>
+                  <pattern id="gap" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+                    <rect width="7" height="7" fill="#f2f2f2"/>
+                    <line x1="0" y1="0" x2="0" y2="7" stroke="#c4c4c4" stroke-width="2"/>
+                  </pattern>
                 </defs>
                 <rect width="{width}" height="{height}" fill="#ffffff"/>
 
@@ -73,11 +79,10 @@ public sealed class ByteMap
 
     private void AddStruct(AbiStruct[] abis)
     {
-        Line(
-            $"<text x=\"{Margin}\" y=\"{_bottom + 16}\" font-size=\"16\" font-weight=\"bold\">{Escape(abis[0].CName)}</text>"
-        );
+        string title = Escape(abis[0].CName);
+        Line($"<text x=\"{Margin}\" y=\"{_bottom + 16}\" font-size=\"16\" font-weight=\"bold\">{title}</text>");
         _bottom += TitlePixels;
-        // One colour a member in every ABI, whichever members an ABI leaves out.
+        // A member has the same colour in every ABI, even if an ABI lacks other members.
         string[] names = [.. abis.SelectMany(a => a.Members).Select(m => m.Name).Distinct()];
         Dictionary<string, string> colours = names
             .Select((name, i) => (name, Colour: s_colours[i % s_colours.Length]))
@@ -100,7 +105,7 @@ public sealed class ByteMap
         AddLabel(label, top + (RowPixels / 2));
         if (type.IsUnion)
         {
-            // Members of a union lie over each other: a lane each.
+            // The members of a union overlap: each has a lane.
             int lane = RowPixels / 2;
             for (int i = 0; i < lanes; i++)
                 right = Math.Max(
@@ -114,9 +119,9 @@ public sealed class ByteMap
             right = AddLane(type, type.Members, top, RowPixels, colours, withOffsets: true);
             _bottom = top + RowPixels + RowGapPixels;
         }
-        Line(
-            $"<text x=\"{right + 10}\" y=\"{top + 20}\">{type.Size} bytes</text><text x=\"{right + 10}\" y=\"{top + 37}\" fill=\"#656d76\">aligned to {type.Alignment}</text>"
-        );
+        int x = right + 10;
+        Line($"<text x=\"{x}\" y=\"{top + 20}\">{type.Size} bytes</text>");
+        Line($"<text x=\"{x}\" y=\"{top + 37}\" fill=\"#656d76\">aligned to {type.Alignment}</text>");
         _right = Math.Max(_right, right);
     }
 
@@ -124,9 +129,10 @@ public sealed class ByteMap
     {
         string[] lines = label.Split(", ");
         for (int i = 0; i < lines.Length; i++)
-            Line(
-                $"<text x=\"{Margin}\" y=\"{y + 4 + (int)((i - ((lines.Length - 1) / 2.0)) * 17)}\" fill=\"#656d76\">{Escape(lines[i])}</text>"
-            );
+        {
+            int at = y + 4 + (int)((i - ((lines.Length - 1) / 2.0)) * 17);
+            Line($"<text x=\"{Margin}\" y=\"{at}\" fill=\"#656d76\">{Escape(lines[i])}</text>");
+        }
     }
 
     /// <summary>Draws members and the gaps around them from left to right; returns where the lane ends.</summary>
@@ -141,13 +147,12 @@ public sealed class ByteMap
     {
         int x = Margin + LabelPixels,
             end = 0;
-        // Bits are numbered from the lowest, which is the left one here: members follow each other as they do in
-        // memory.
+        // The lowest bit is at the left, so that members follow each other as in memory.
         foreach (AbiMember member in members)
         {
             if (member.FirstBit > end)
                 x = AddCell(x, top, height, end, member.FirstBit - end, null, "url(#gap)", withOffsets);
-            // A flexible array has no bytes of its own here.
+            // A flexible array has no bytes to draw.
             if (member.Size > 0)
                 x = AddCell(
                     x,
@@ -161,7 +166,7 @@ public sealed class ByteMap
                 );
             end = member.EndBit;
         }
-        // A lane of a union ends with its member: what the others have beyond it is in their lanes.
+        // A lane of a union ends with its member; longer members have lanes of their own.
         if (type.IsUnion)
             return x;
         int all = type.Size * BitsPerByte;
@@ -190,13 +195,16 @@ public sealed class ByteMap
         string tip = member is null
             ? $"{Amount(bits)} unused at {Place(firstBit)}"
             : $"{member.Type} {member.Name}: {Amount(bits)} at {Place(firstBit)}. {member.Doc}";
-        Line(
-            $"<g><title>{Escape(tip)}</title><rect x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\" stroke=\"#3d444d\"/>"
-        );
+        Line($"<g><title>{Escape(tip)}</title>");
+        Line($"<rect x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"{fill}\" stroke=\"#3d444d\"/>");
         for (int bit = BitsPerByte - inByte; bit < shown; bit += BitsPerByte)
-            Line(
-                $"<line x1=\"{x + Along(bit)}\" y1=\"{top + height - 6}\" x2=\"{x + Along(bit)}\" y2=\"{top + height}\" stroke=\"#3d444d\" stroke-opacity=\"0.5\"/>"
+        {
+            int at = x + Along(bit);
+            string ends = FormattableString.Invariant(
+                $"x1=\"{at}\" y1=\"{top + height - 6}\" x2=\"{at}\" y2=\"{top + height}\""
             );
+            Line($"<line {ends} stroke=\"#3d444d\" stroke-opacity=\"0.5\"/>");
+        }
         if (bits > shown)
             Cut(x + (width * 3 / 4), top, height);
         if (member is not null)
@@ -206,7 +214,7 @@ public sealed class ByteMap
             Offset(x, top, firstBit / BitsPerByte);
         return x + width;
 
-        // Rounded from the byte's start, so that bits add up to bytes.
+        // Rounded from the start of the byte, so that the widths of bits add up to that of a byte.
         int Along(int count) => ((inByte + count) * BytePixels / BitsPerByte) - (inByte * BytePixels / BitsPerByte);
     }
 
@@ -220,16 +228,15 @@ public sealed class ByteMap
             ? FormattableString.Invariant($"{bit / BitsPerByte}")
             : FormattableString.Invariant($"{bit / BitsPerByte}.{bit % BitsPerByte}");
 
-    /// <summary>A zigzag of background through a cell: bytes are left out here.</summary>
+    /// <summary>Draws a zigzag through a cell where bytes are left out.</summary>
     private void Cut(int x, int top, int height)
     {
         int half = height / 2;
-        string points = FormattableString.Invariant(
-            $"{x},{top - 1} {x - 6},{top + (half / 2)} {x + 6},{top + half} {x - 6},{top + half + (half / 2)} {x},{top + height + 1}"
-        );
-        Line(
-            $"<polyline points=\"{points}\" fill=\"none\" stroke=\"#3d444d\" stroke-width=\"8\"/><polyline points=\"{points}\" fill=\"none\" stroke=\"#ffffff\" stroke-width=\"6\"/>"
-        );
+        int quarter = half / 2;
+        string upper = FormattableString.Invariant($"{x},{top - 1} {x - 6},{top + quarter} {x + 6},{top + half}");
+        string lower = FormattableString.Invariant($"{x - 6},{top + half + quarter} {x},{top + height + 1}");
+        foreach ((string colour, int width) in new[] { ("#3d444d", 8), ("#ffffff", 6) })
+            Line($"<polyline points=\"{upper} {lower}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>");
     }
 
     /// <summary>Along the cell where it fits, else upright; cut where it does not fit either way.</summary>
@@ -242,18 +249,18 @@ public sealed class ByteMap
             int y = top + (height / 2) + (hasRoomForType ? -2 : 4);
             Line($"<text x=\"{middle}\" y=\"{y}\" text-anchor=\"middle\">{Escape(member.Name)}</text>");
             if (hasRoomForType)
-                Line(
-                    $"<text x=\"{middle}\" y=\"{y + 17}\" text-anchor=\"middle\" font-size=\"11\" fill=\"#57606a\">{Escape(member.Type)}</text>"
-                );
+            {
+                string place = FormattableString.Invariant($"x=\"{middle}\" y=\"{y + 17}\" text-anchor=\"middle\"");
+                Line($"<text {place} font-size=\"11\" fill=\"#57606a\">{Escape(member.Type)}</text>");
+            }
             return;
         }
         if (width < NarrowestName)
             return;
         int letters = (int)((height - 8) / LetterPixels);
         string name = member.Name.Length <= letters ? member.Name : member.Name[..(letters - 1)] + "…";
-        Line(
-            $"<text transform=\"translate({middle + 4} {top + (height / 2) - 2}) rotate(-90)\" text-anchor=\"middle\">{Escape(name)}</text>"
-        );
+        string upright = FormattableString.Invariant($"translate({middle + 4} {top + (height / 2) - 2}) rotate(-90)");
+        Line($"<text transform=\"{upright}\" text-anchor=\"middle\">{Escape(name)}</text>");
     }
 
     private void Offset(int x, int top, int offset) =>

@@ -6,9 +6,9 @@ using Blkring.Generators.Model;
 namespace Blkring.AbiTools.Layouts;
 
 /// <summary>
-/// C declarations that have one ABI's layout whatever machine compiles them: 64-bit integers carry their alignment, and
-/// assertions refuse a compiler that disagrees. Names are the header's, with the ABI's appended when more than one ABI
-/// is written.
+/// C declarations that have the layout of one ABI on every machine: 64-bit integers carry their alignment, and
+/// assertions stop a compiler that disagrees. Names are those of the header; when several ABIs are written, the name of
+/// the ABI is appended.
 /// </summary>
 public static class CDeclarations
 {
@@ -22,7 +22,7 @@ public static class CDeclarations
             foreach (AbiLayout abi in source.Layout.Abis.Where(a => selection.HasAbi(a.Name)))
                 new Writer(text, source, abi, selection.Abi is null ? "_" + abi.Name : "", written).Write(selection);
         }
-        // Last, for a member may have a macro's name.
+        // Last, because a member may have the name of a macro.
         foreach (
             AbiModel model in sources.Select(s => s.Model).Where(m => selection.Of(m).Any() && m.Constants.Count > 0)
         )
@@ -35,7 +35,8 @@ public static class CDeclarations
     }
 
     /// <summary>
-    /// In parentheses, as a macro that may stand in any expression; C has no literal for the least 64-bit integer.
+    /// Negative numbers are in parentheses, so that the macro is safe in any expression. C has no literal for the
+    /// smallest 64-bit integer.
     /// </summary>
     private static string Literal(AbiConstant constant) =>
         constant.Value switch
@@ -79,7 +80,7 @@ public static class CDeclarations
 
         private string Wide(string scalar) => $"{scalar}_{abi.Name}";
 
-        /// <summary>The structs asked for, each after the structs inside it.</summary>
+        /// <summary>The selected structs, each after the structs inside it.</summary>
         private List<TypeLayout> Ordered(AbiSelection selection)
         {
             List<TypeLayout> ordered = [];
@@ -108,8 +109,8 @@ public static class CDeclarations
             if (!written.Add(name))
                 return;
             CompositeSpec spec = _specs[type.CName];
-            // Bit fields and alignments of their own: packed, with every gap told, so that no compiler's rules for them
-            // matter.
+            // A type with bit fields or explicit alignments is packed, with every gap declared, so that the compiler's
+            // own rules do not matter.
             bool isExact = spec.Align is not null || spec.Parts.Any(p => p.Bits is not null || p.Align is not null);
             int? pack = isExact ? 1 : spec.Pack;
             AppendLine(text, $"{(pack is null ? "" : $"\n#pragma pack(push, {pack})")}\n{name} {{");
@@ -129,33 +130,36 @@ public static class CDeclarations
                     : field.IsArray ? $"[{field.Count}]"
                     : "";
                 AppendLine(text, $"    {TypeOf(field.CType)} {field.CName}{form};");
-                end = FirstBit(field) + (field.IsBitField ? field.BitWidth : (long)field.Size * Room.BitsPerByte);
+                end =
+                    FirstBit(field) + (field.IsBitField ? field.BitWidth : (long)field.Size * LayoutCursor.BitsPerByte);
             }
             if (type.Tail is { } tail)
                 AppendLine(text, $"    {TypeOf(tail.CType)} {tail.CName}[];");
-            AppendLine(
-                text,
-                $"}}{(isExact ? $" __attribute__((aligned({type.Alignment})))" : "")};{(pack is null ? "" : "\n#pragma pack(pop)")}"
-            );
+            string aligned = isExact ? $" __attribute__((aligned({type.Alignment})))" : "";
+            AppendLine(text, $"}}{aligned};{(pack is null ? "" : "\n#pragma pack(pop)")}");
             Assert(name, type);
         }
 
-        private static long FirstBit(FieldLayout field) => ((long)field.Offset * Room.BitsPerByte) + field.BitOffset;
+        private static long FirstBit(FieldLayout field) =>
+            ((long)field.Offset * LayoutCursor.BitsPerByte) + field.BitOffset;
 
         /// <summary>
-        /// What C would not leave by itself before a member. <paramref name="alignment"/>: its own, bytes; 0 of a bit
-        /// field.
+        /// Declares the gap that C would not leave by itself before a member. <paramref name="alignment"/>: of the
+        /// member, in bytes; 0 for a bit field.
         /// </summary>
         private void Gap(long end, long first, int alignment)
         {
-            long endByte = Room.RoundUp(end, Room.BitsPerByte);
-            if (first == (alignment == 0 ? end : Room.RoundUp(endByte, (long)alignment * Room.BitsPerByte)))
+            long endByte = LayoutCursor.RoundUp(end, LayoutCursor.BitsPerByte);
+            if (
+                first
+                == (alignment == 0 ? end : LayoutCursor.RoundUp(endByte, (long)alignment * LayoutCursor.BitsPerByte))
+            )
                 return;
             if (Math.Min(first, endByte) is var wholeFrom && wholeFrom > end)
                 AppendLine(text, $"    uint8_t : {wholeFrom - end};");
-            if ((first - endByte) / Room.BitsPerByte is > 0 and var bytes)
-                AppendLine(text, $"    uint8_t gap_at_{endByte / Room.BitsPerByte}[{bytes}];");
-            if (first > endByte && first % Room.BitsPerByte is > 0 and var bits)
+            if ((first - endByte) / LayoutCursor.BitsPerByte is > 0 and var bytes)
+                AppendLine(text, $"    uint8_t gap_at_{endByte / LayoutCursor.BitsPerByte}[{bytes}];");
+            if (first > endByte && first % LayoutCursor.BitsPerByte is > 0 and var bits)
                 AppendLine(text, $"    uint8_t : {bits};");
         }
 

@@ -11,7 +11,7 @@ namespace Blkring.AbiTools.Layouts;
 public static class GeneratedCSharp
 {
     /// <summary>
-    /// The generated files one after the other, each under its name; of a single struct, its declarations only.
+    /// The generated files, each under its name. For a single struct, only its declarations.
     /// </summary>
     public static string Write(AbiSource source, AbiSelection selection)
     {
@@ -37,7 +37,7 @@ public static class GeneratedCSharp
 
     private static string Declarations(GeneratedFile file, ProtocolLayout layout, string cName)
     {
-        // A spec that lacks the struct, where others have it, has nothing to show.
+        // A spec without the struct has nothing to show; another spec has it.
         if (layout.Abis.SelectMany(abi => abi.Types).FirstOrDefault(t => t.CName == cName) is not { } type)
             return "";
         IEnumerable<string> found = CSharpSyntaxTree

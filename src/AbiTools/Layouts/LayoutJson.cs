@@ -4,8 +4,8 @@ using System.Text.Json.Serialization;
 namespace Blkring.AbiTools.Layouts;
 
 /// <summary>
-/// Layouts for machines: an array of {struct, abi, size, alignment, members: [{name, type, offset, size}]}. A bit field
-/// has bitOffset, from the lowest bit of the byte at its offset, and bitWidth besides.
+/// Layouts as JSON: an array of {struct, abi, size, alignment, members: [{name, type, offset, size}]}. A bit field also
+/// has bitOffset, counted from the lowest bit of the byte at its offset, and bitWidth.
 /// </summary>
 public static class LayoutJson
 {

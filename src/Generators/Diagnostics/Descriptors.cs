@@ -3,8 +3,7 @@ using Microsoft.CodeAnalysis;
 namespace Blkring.Generators.Diagnostics;
 
 /// <summary>
-/// Everything that can be wrong with a spec. Each message says what is wrong and what to do; docs/diagnostics.md lists
-/// them.
+/// All problems of a spec. Each message states the problem and the remedy; docs/diagnostics.md lists them.
 /// </summary>
 internal static class Descriptors
 {
@@ -76,7 +75,8 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor NameCollision = new(
         "BLKABI008",
         "Two C# names collide",
-        "'{0}' becomes '{1}' in C#, which is already {2}; nothing is renamed silently: leave one of the two out of the spec",
+        "'{0}' becomes '{1}' in C#, which is already {2}; no name is changed silently: leave one of the two "
+            + "out of the spec",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -85,7 +85,8 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor NotACSharpName = new(
         "BLKABI009",
         "No C# name",
-        "'{0}' becomes '{1}' in C#, which is no identifier; a C# name needs a letter first: leave this item out or choose another protocol name",
+        "'{0}' becomes '{1}' in C#, which is no identifier; a C# name needs a letter first: leave this item "
+            + "out or choose another protocol name",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -112,7 +113,8 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor UnknownCount = new(
         "BLKABI012",
         "Count names no constant",
-        "The count '{0}' is neither a number nor an integer <constant> of this spec; declare the constant or correct the name",
+        "The count '{0}' is neither a number nor an integer <constant> of this spec; declare the constant or "
+            + "correct the name",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -157,7 +159,8 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor OverlappingOffset = new(
         "BLKABI017",
         "Explicit offset overlaps",
-        "'{0}' at offset {1} overlaps what lies before it, which ends at {2} in the ABI {3}; move it to {2} or later, or leave the offset out",
+        "'{0}' at offset {1} overlaps the members before it, which end at {2} in the ABI {3}; move it to {2} "
+            + "or later, or leave the offset out",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -166,7 +169,7 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor MisalignedOffset = new(
         "BLKABI018",
         "Explicit offset misaligned",
-        "'{0}' at offset {1} is not aligned to {2} bytes as the ABI {3} needs; C would not put it there: correct the offset or the type",
+        "'{0}' at offset {1} is not aligned to {2} bytes as the ABI {3} needs; correct the offset or the type",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -193,7 +196,8 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor BadRingHeader = new(
         "BLKABI021",
         "Ring header lacks an index",
-        "The ring header '{0}' lacks the index {1} as a plain uint32_t member in every ABI; a shared ring needs req_prod, req_event, rsp_prod and rsp_event",
+        "The ring header '{0}' lacks the index {1} as a plain uint32_t member in every ABI; a shared ring "
+            + "needs req_prod, req_event, rsp_prod and rsp_event",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -211,7 +215,8 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor BadVariantTag = new(
         "BLKABI023",
         "Variant's tag",
-        "when=\"{0}\": {1}; name an unsigned integer member that the request and every variant have at one offset, the same for all variants of a ring",
+        "when=\"{0}\": {1}; name an unsigned integer member that the request and every variant have at one "
+            + "offset, the same for all variants of a ring",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -229,7 +234,8 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor MessageConflict = new(
         "BLKABI025",
         "Forms of a message disagree",
-        "'{0}' is {1} here and {2} in an earlier form; a name must mean one thing in all forms of a ring's request: rename one in the spec's struct",
+        "'{0}' is {1} here and {2} in an earlier form; a name must have one meaning in all forms of a ring's "
+            + "request: rename one in the spec's struct",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -238,7 +244,8 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor NestedDiffers = new(
         "BLKABI026",
         "Nested type differs between ABIs",
-        "'{0}' of the ring message '{1}' has the type '{2}', whose layout differs between ABIs, so no one decoded form holds it; list its members in the message instead",
+        "'{0}' of the ring message '{1}' has the type '{2}', whose layout differs between ABIs, so the "
+            + "decoded message cannot hold it; list its members in the message instead",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -247,7 +254,7 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor EmptyType = new(
         "BLKABI027",
         "Type without members",
-        "'{0}' has no members in the ABI {1}; C gives no layout to an empty type: add a member or remove it",
+        "'{0}' has no members in the ABI {1}; C has no empty types: add a member or remove it",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -301,7 +308,8 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor UnknownPath = new(
         "BLKABI033",
         "Path leads nowhere",
-        "path=\"{0}\" begins with no <struct> or <union> of this spec; begin with the type that has a member of this type",
+        "path=\"{0}\" begins with no <struct> or <union> of this spec; begin with the type that has a member "
+            + "of this type",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true

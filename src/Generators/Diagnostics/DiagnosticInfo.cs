@@ -5,7 +5,7 @@ using Microsoft.CodeAnalysis.Text;
 namespace Blkring.Generators.Diagnostics;
 
 /// <summary>
-/// A diagnostic as a value: Roslyn's own holds a location that roots a syntax tree and compares by reference.
+/// A diagnostic with value equality. Roslyn's own compares by reference and keeps a syntax tree alive.
 /// </summary>
 internal sealed record DiagnosticInfo(
     DiagnosticDescriptor Descriptor,

@@ -8,8 +8,8 @@ using Microsoft.CodeAnalysis.Text;
 namespace Blkring.Generators.Diagnostics;
 
 /// <summary>
-/// Collects what is wrong with one spec file. Knows which XML element each part of the model came from, so that the
-/// model itself needs no positions.
+/// The problems of one spec file. Knows the XML element of each part of the model, so that the model needs no
+/// positions.
 /// </summary>
 internal sealed class ProblemList(string path, SourceText text)
 {
@@ -20,7 +20,7 @@ internal sealed class ProblemList(string path, SourceText text)
 
     public EquatableArray<DiagnosticInfo> ToArray() => _found.ToEquatableArray();
 
-    /// <summary>Remembers where <paramref name="part"/> of the model was read.</summary>
+    /// <summary>Records the element from which <paramref name="part"/> of the model was read.</summary>
     public T Origin<T>(T part, XElement element)
         where T : class
     {
@@ -29,7 +29,7 @@ internal sealed class ProblemList(string path, SourceText text)
     }
 
     /// <summary>
-    /// Reports at a part of the model: at its attribute when that is given and present, else at its element.
+    /// Reports a problem of a part of the model, at the attribute if it is present, otherwise at the element.
     /// </summary>
     public void Add(DiagnosticDescriptor descriptor, object part, string? attribute, params string[] arguments)
     {
@@ -44,7 +44,7 @@ internal sealed class ProblemList(string path, SourceText text)
 
     public void Add(DiagnosticDescriptor descriptor, TextPosition at, params string[] arguments)
     {
-        // The same mistake is often met once per ABI; the first tells enough.
+        // The same mistake is often found once per ABI; one report is enough.
         if (!_found.Any(found => found.Descriptor.Equals(descriptor) && found.At == at))
             _found.Add(new DiagnosticInfo(descriptor, at, arguments.ToEquatableArray()));
     }
@@ -65,7 +65,7 @@ internal sealed class ProblemList(string path, SourceText text)
     /// <summary>Line and column count from 1, as XML readers count them.</summary>
     public TextPosition Locate(int line, int column, int length = 0)
     {
-        // An XML error may lie at the very end, after the last line.
+        // An XML error may be after the last line.
         int lineIndex = Clamp(line - 1, 0, text.Lines.Count - 1);
         TextSpan span = text.Lines[lineIndex].Span;
         int start = Clamp(span.Start + column - 1, span.Start, span.End);
@@ -75,7 +75,7 @@ internal sealed class ProblemList(string path, SourceText text)
 
     private static int Clamp(int value, int low, int high) => Math.Max(low, Math.Min(value, high));
 
-    // Two members may be equal as values and still stand in two places.
+    // Two members that are equal as values may be in different places.
     private sealed class ReferenceComparer : IEqualityComparer<object>
     {
         public static readonly ReferenceComparer Instance = new();

@@ -4,8 +4,8 @@ using Blkring.Generators.Layout;
 namespace Blkring.Generators.Emit;
 
 /// <summary>
-/// C# that reads and writes a bit field byte by byte, its lowest bits first: no integer in C# begins where a bit field
-/// may, and none has nine bytes, which one of a packed struct can have bits of.
+/// C# that reads and writes a bit field byte by byte, lowest bits first. A bit field may begin at any bit, and in a
+/// packed struct it may touch nine bytes, so no C# integer covers it.
 /// </summary>
 internal static class BitCode
 {
@@ -13,7 +13,7 @@ internal static class BitCode
     private const int BitsOfLong = 64;
 
     /// <summary>The field's value, of its own type.</summary>
-    /// <param name="byteAt">A byte of the field, counted from its first.</param>
+    /// <param name="byteAt">Gives the expression of a byte of the field, by its index.</param>
     public static string Get(FieldLayout field, Func<int, string> byteAt)
     {
         string bits = string.Join(
@@ -25,14 +25,14 @@ internal static class BitCode
         );
         if (!field.IsSigned)
             return field.ElementName == Unsigned(field) ? bits : $"({field.ElementName})({bits})";
-        // The sign is the highest bit: up to the top, and down again with copies of it.
+        // Sign extension: shift the highest bit to the top and back.
         int unused = (IsLong(field) ? BitsOfLong : BitsOfInt) - field.BitWidth;
-        return $"unchecked(({field.ElementName})((({(IsLong(field) ? "long" : "int")})({bits}) << {unused}) >> {unused}))";
+        string wide = IsLong(field) ? "long" : "int";
+        return $"unchecked(({field.ElementName})((({wide})({bits}) << {unused}) >> {unused}))";
     }
 
     /// <summary>
-    /// Statements that store the lowest bits of <paramref name="value"/> and leave the other bits of the bytes as they
-    /// are.
+    /// Statements that store the lowest bits of <paramref name="value"/> and keep the other bits of the bytes.
     /// </summary>
     public static IEnumerable<string> Set(FieldLayout field, Func<int, string> byteAt, string value)
     {
@@ -46,8 +46,8 @@ internal static class BitCode
     }
 
     /// <summary>
-    /// What of the field lies in each byte: <paramref name="Width"/> bits from <paramref name="Shift"/>, the value's
-    /// bits from <paramref name="Value"/>.
+    /// The part of a field in one byte: <paramref name="Width"/> bits from bit <paramref name="Shift"/> of the byte,
+    /// which are the bits from <paramref name="Value"/> of the value.
     /// </summary>
     private readonly record struct Piece(int Byte, int Shift, int Width, int Value);
 
@@ -57,7 +57,7 @@ internal static class BitCode
         int value = 0;
         for (int at = 0; value < field.BitWidth; at++)
         {
-            int width = Math.Min(Room.BitsPerByte - shift, field.BitWidth - value);
+            int width = Math.Min(LayoutCursor.BitsPerByte - shift, field.BitWidth - value);
             yield return new Piece(at, shift, width, value);
             value += width;
             shift = 0;
@@ -65,7 +65,7 @@ internal static class BitCode
     }
 
     private static string Masked(string bits, Piece piece) =>
-        piece.Shift + piece.Width == Room.BitsPerByte ? bits : $"({bits} & {Hex((1 << piece.Width) - 1)})";
+        piece.Shift + piece.Width == LayoutCursor.BitsPerByte ? bits : $"({bits} & {Hex((1 << piece.Width) - 1)})";
 
     private static string Shifted(string value, string direction, int bits) =>
         bits == 0 ? value : $"({value} {direction} {bits})";
@@ -74,6 +74,6 @@ internal static class BitCode
 
     private static string Unsigned(FieldLayout field) => IsLong(field) ? "ulong" : "uint";
 
-    // Unsigned, for a signed one would make C# widen both sides of an or.
+    // Unsigned, because C# would widen both operands of an OR with a signed one.
     private static string Hex(int mask) => "0x" + mask.ToString("x2", CultureInfo.InvariantCulture) + "u";
 }

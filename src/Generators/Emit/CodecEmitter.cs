@@ -1,10 +1,11 @@
 using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
 
 namespace Blkring.Generators.Emit;
 
 /// <summary>
-/// The reading and writing of a ring's entries in one ABI. Offsets are literals in the emitted code, so that the JIT
-/// folds them into its loads and stores.
+/// Emits the code that reads and writes a ring's entries in one ABI. Offsets are literals, so that the JIT folds them
+/// into its loads and stores.
 /// </summary>
 internal static class CodecEmitter
 {
@@ -70,7 +71,7 @@ internal static class CodecEmitter
             Form(abi.Request, fields);
             return;
         }
-        // The tag decides what the rest means, so it too is loaded once and both uses see the same value.
+        // The tag decides the meaning of the rest. It is loaded once, so that both uses see the same value.
         writer.Line($"{tag.ElementName} tag = {FieldReader.Load(tag.ElementName, new Address(tag.Offset))};");
         writer.Line($"request.{tag.Name} = tag;");
         Forms(writer, abi, "tag", type => Form(type, fields, except: tag.CName));
@@ -106,7 +107,7 @@ internal static class CodecEmitter
             }
         );
 
-    /// <summary>The fields of a form; arrays last, for another field may count their elements.</summary>
+    /// <summary>The fields of a form. Arrays come last, because another field may count their elements.</summary>
     private static void Form(TypeLayout type, FieldCodec fields, string? except = null)
     {
         foreach (

@@ -13,7 +13,7 @@ internal static class ConstantEmitter
             constant =>
             {
                 string name = CSharpName.Of(constant, protocol.Name);
-                // The header is told where it is not the protocol's own.
+                // The header is shown only if it is not that of the protocol.
                 string header = constant.Header == protocol.Header ? "" : $", {constant.Header}";
                 string owner = constant.Enum is null ? "" : $" of enum {constant.Enum}";
                 writer.Summary($"{constant.Name}{owner}{header}. {SourceWriter.Sentence(constant.Doc)}".TrimEnd());
@@ -25,10 +25,10 @@ internal static class ConstantEmitter
     {
         writer.Summary("Changes with every constant, type and member: FNV-1a over names, values, offsets and sizes.");
         string value = LayoutFingerprint.Of(protocol).ToString("x16", CultureInfo.InvariantCulture);
-        writer.Line($"public const ulong {LayoutFingerprint.ConstantName} = 0x{value}UL;");
+        writer.Line($"public const ulong {CSharpName.LayoutFingerprint} = 0x{value}UL;");
     }
 
-    /// <summary>int where it fits, as an unsuffixed literal is in C.</summary>
+    /// <summary>int if the value fits, as for a literal without a suffix in C.</summary>
     private static string Type(ConstantSpec constant) =>
         constant switch
         {

@@ -2,14 +2,14 @@ using Blkring.Generators.Layout;
 
 namespace Blkring.Generators.Emit;
 
-/// <summary>A place within an entry: a constant offset in bytes, and what loop variables add to it.</summary>
+/// <summary>A place within an entry: a constant offset in bytes, plus a term for each loop variable.</summary>
 internal readonly record struct Address(int Offset, string Variable = "")
 {
     public Address Plus(int bytes) => this with { Offset = Offset + bytes };
 
     public Address PlusEach(string index, int bytes) => this with { Variable = $"{Variable} + {index} * {bytes}" };
 
-    /// <summary>Within the entry, as an index of bytes.</summary>
+    /// <summary>The index of the first byte within the entry.</summary>
     public string Index => $"{Offset}{Variable}";
 
     public string Pointer => this == default ? "entry" : $"entry + {Index}";
@@ -25,7 +25,7 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
     /// <summary>Copies a field of the message's own struct.</summary>
     public void Emit(FieldLayout field)
     {
-        // The decoded member is as wide as the widest form needs, which may not be this one.
+        // The decoded member has the width of the widest form, which may be another form.
         MessageField decoded = message.Fields.First(f => f.Name == field.Name);
         if (decoded.IsRaw)
             Bytes(field.Size, decoded.Field.ArrayName, $"{target}.{field.Name}", new Address(field.Offset));
@@ -50,7 +50,7 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
     }
 
     /// <summary>
-    /// Cuts <paramref name="size"/> bytes into the fewest integers, so that each byte is copied once.
+    /// Divides <paramref name="size"/> bytes into the fewest integers, so that each byte is copied once.
     /// </summary>
     protected static IEnumerable<(int Offset, string Type)> Chunks(int size)
     {
@@ -76,11 +76,12 @@ internal abstract class FieldCodec(SourceWriter writer, ProtocolLayout protocol,
             Element(field, access, at, depth, decoded);
             return;
         }
-        // Types nest a bounded number of times, so there are letters enough.
+        // The nesting of types is bounded, so there are enough letters.
         string index = ((char)('i' + depth)).ToString();
+        string end = $"{index}End = (int)Math.Min({owner}.{field.Used}, {field.Count}u)";
         string head = field.Used is null
             ? $"for (int {index} = 0; {index} < {field.Count}; {index}++)"
-            : $"for (int {index} = 0, {index}End = (int)Math.Min({owner}.{field.Used}, {field.Count}u); {index} < {index}End; {index}++)";
+            : $"for (int {index} = 0, {end}; {index} < {index}End; {index}++)";
         writer.Block(
             head,
             () => Element(field, $"{access}[{index}]", at.PlusEach(index, field.ElementSize), depth + 1, decoded)
@@ -108,26 +109,27 @@ internal sealed class FieldReader(SourceWriter writer, ProtocolLayout protocol, 
     protected override void Scalar(string wire, string decoded, string access, Address address) =>
         Writer.Line($"{access} = {Load(wire, address)};");
 
-    // Bit fields of one byte load it once each: they are fields apart, and no bit is loaded twice.
+    // Each bit field of a byte loads the byte, but no bit is used from two loads.
     protected override void Bits(FieldLayout field, string access, Address address) =>
         Writer.Line($"{access} = {BitCode.Get(field, at => $"entry[{address.Plus(at).Index}]")};");
 
     protected override void Struct(TypeLayout type, string access, Address address, int depth)
     {
-        // As large as a register: one load takes it whole.
+        // A struct of the size of a register needs one load.
         if (type.Size is 1 or 2 or 4 or 8)
             Writer.Line($"{access} = {Load(type.Name, address)};");
         else
             Members(type, access, address, depth);
     }
 
-    // Which member of a union is meant, the message's receiver knows: all its bytes are copied.
+    // Only the receiver of the message knows which member of a union is valid, so all its bytes are copied.
     protected override void Bytes(int size, string type, string access, Address address)
     {
         foreach ((int offset, string chunk) in Chunks(size))
-            Writer.Line(
-                $"Unsafe.WriteUnaligned(ref Unsafe.AddByteOffset(ref Unsafe.As<{type}, byte>(ref {access}), {offset}), {Load(chunk, address.Plus(offset))});"
-            );
+        {
+            string target = $"ref Unsafe.AddByteOffset(ref Unsafe.As<{type}, byte>(ref {access}), {offset})";
+            Writer.Line($"Unsafe.WriteUnaligned({target}, {Load(chunk, address.Plus(offset))});");
+        }
     }
 }
 
@@ -150,11 +152,14 @@ internal sealed class FieldWriter(SourceWriter writer, ProtocolLayout protocol, 
     protected override void Bytes(int size, string type, string access, Address address)
     {
         foreach ((int offset, string chunk) in Chunks(size))
+        {
+            string first = $"ref Unsafe.As<{type}, byte>(ref Unsafe.AsRef(in {access}))";
             Store(
                 address.Plus(offset),
                 chunk,
-                $"Unsafe.ReadUnaligned<{chunk}>(ref Unsafe.AddByteOffset(ref Unsafe.As<{type}, byte>(ref Unsafe.AsRef(in {access})), {offset}))"
+                $"Unsafe.ReadUnaligned<{chunk}>(ref Unsafe.AddByteOffset({first}, {offset}))"
             );
+        }
     }
 
     private void Store(Address address, string type, string value) =>

@@ -1,4 +1,5 @@
 using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
 
 namespace Blkring.Generators.Emit;
 

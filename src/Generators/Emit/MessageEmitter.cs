@@ -1,8 +1,9 @@
 using Blkring.Generators.Layout;
+using Blkring.Generators.Model;
 
 namespace Blkring.Generators.Emit;
 
-/// <summary>A ring's messages without an ABI, and the interface by which ring code reaches an ABI's codec.</summary>
+/// <summary>The ABI-independent messages of a ring, and the interface of an ABI's codec.</summary>
 internal static class MessageEmitter
 {
     public static void Emit(SourceWriter writer, ProtocolLayout protocol, RingLayout ring)
@@ -24,14 +25,14 @@ internal static class MessageEmitter
     private static void Message(SourceWriter writer, string name, MessageLayout message, string doc)
     {
         writer.Summary(doc);
-        writer.Line("/// <remarks>");
-        writer.Line(
-            "/// Reading sets the members of the form that was on the ring, and of an array the elements in use. All else keeps"
+        writer.Lines(
+            """
+            /// <remarks>
+            /// Reading sets the members of the form that is on the ring and, of an array, the elements in use. Other
+            /// members and elements keep their values, so an instance can be reused without being cleared.
+            /// </remarks>
+            """
         );
-        writer.Line(
-            "/// what it held: one instance can be read into again and again at no cost for what a message does not have."
-        );
-        writer.Line("/// </remarks>");
         writer.Block(
             $"public struct {name}",
             () =>
@@ -44,9 +45,8 @@ internal static class MessageEmitter
                         if (!field.IsRaw)
                             return;
                         writer.Line();
-                        writer.Summary(
-                            $"The bytes of {field.Field.CName} as the ring's ABI lays them out: that ABI's own type says what they are."
-                        );
+                        string bytes = $"The bytes of {field.Field.CName} as the ring's ABI lays them out";
+                        writer.Summary($"{bytes}: that ABI's own type gives them their meaning.");
                         writer.Line($"[System.Runtime.CompilerServices.InlineArray({field.Field.Count})]");
                         writer.Block(
                             $"public struct {TypeNames.Bytes(field.Name)}",

@@ -3,11 +3,11 @@ using Blkring.Generators.Layout;
 namespace Blkring.Generators.Emit;
 
 /// <summary>
-/// One generated file. Equal when its text is, so that an unchanged file is not given to the compiler again.
+/// One generated file. Two files with equal text are equal, so that the compiler does not get an unchanged file again.
 /// </summary>
 internal sealed record GeneratedFile(string HintName, string Text);
 
-/// <summary>Cuts a protocol into files that a person can review: constants, structs, each ABI, each ring.</summary>
+/// <summary>Divides a protocol into files that a person can review: constants, structs, each ABI, each ring.</summary>
 internal static class ProtocolEmitter
 {
     public const string Namespace = "Blkring.Abi";
@@ -32,7 +32,7 @@ internal static class ProtocolEmitter
     public static IEnumerable<GeneratedFile> Emit(ProtocolLayout protocol)
     {
         yield return File(protocol, "Constants", [], ConstantEmitter.Emit, documented: true);
-        // Apart: it changes with every layout, and the constants do not.
+        // A file of its own: it changes with every layout, and the constants do not.
         yield return File(protocol, "Fingerprint", [], ConstantEmitter.EmitFingerprint);
         if (protocol.Abis.Any(abi => abi.Types.Count > 0))
             yield return File(protocol, "Structs", StructUsings, StructEmitter.EmitShared);

@@ -3,7 +3,7 @@ using System.Text;
 namespace Blkring.Generators.Emit;
 
 /// <summary>
-/// Indented lines of C#. The newline is '\n' on every host, so that the same spec gives the same bytes.
+/// Writes indented lines of C#. The newline is '\n' on every host, so that the same spec gives the same bytes.
 /// </summary>
 internal sealed class SourceWriter
 {
@@ -44,7 +44,7 @@ internal sealed class SourceWriter
 
     public void Summary(string text) => Line($"/// <summary>{Escape(text)}</summary>");
 
-    /// <summary>Each item, with an empty line between two.</summary>
+    /// <summary>Writes each item, with an empty line between items.</summary>
     public void Separated<T>(IEnumerable<T> items, Action<T> write)
     {
         bool first = true;
@@ -58,7 +58,7 @@ internal sealed class SourceWriter
     }
 
     /// <summary>
-    /// A spec's words as text of an XML comment: markup escaped, and on one line, for a second line would be code.
+    /// Text of a spec as text of an XML comment: escaped, and on one line, because a second line would be code.
     /// </summary>
     public static string Escape(string text)
     {
@@ -66,13 +66,13 @@ internal sealed class SourceWriter
         return oneLine.Replace("&", "&amp;").Replace("<", "&lt;").Replace(">", "&gt;");
     }
 
-    /// <summary>What a C declaration is called, and the header that has it; a format of our own has none.</summary>
+    /// <summary>The name of a C declaration and its header. A format of Blkring's own has no header.</summary>
     public static string From(string what, string header) => header.Length == 0 ? what : $"{what}, {header}";
 
-    /// <summary>A first sentence about a declaration, and the spec's words about it.</summary>
+    /// <summary>A first sentence about a declaration, and its documentation from the spec.</summary>
     public static string Doc(string sentence, string doc) => $"{Sentence(sentence)} {Sentence(doc)}".TrimEnd();
 
-    /// <summary>Ends a sentence that the spec may have left without words or without a full stop.</summary>
+    /// <summary>Adds the full stop that the spec's words may lack. An empty text stays empty.</summary>
     public static string Sentence(string text) =>
-        text.Length == 0 || text.EndsWith(".", StringComparison.Ordinal) ? text : text + ".";
+        text.Length == 0 || text[text.Length - 1] is '.' or '?' or '!' or ':' ? text : text + ".";
 }

@@ -5,22 +5,22 @@ namespace Blkring.Generators.Emit;
 /// <summary>Structs, unions and the inline arrays inside them.</summary>
 internal static class StructEmitter
 {
-    // No field of C# is aligned to more.
+    // The runtime aligns no field to more.
     private const int LargestPack = 8;
 
-    /// <summary>What every ABI lays out alike, once.</summary>
+    /// <summary>The types that every ABI lays out alike, once.</summary>
     public static void EmitShared(SourceWriter writer, ProtocolLayout protocol)
     {
         var parts = new List<Action>();
         foreach (TypeLayout type in protocol.SharedTypes)
             parts.Add(() => Type(writer, type, "every ABI"));
-        // An array of integers is the same type wherever its struct lies, and so is one of a shared struct.
+        // An array of integers or of a shared struct is the same type in every ABI.
         foreach ((TypeLayout owner, FieldLayout array) in Arrays(protocol.Abis).Where(a => IsShared(protocol, a.Field)))
             parts.Add(() => Array(writer, owner, array));
         writer.Separated(parts, part => part());
     }
 
-    /// <summary>An ABI's tag and, inside it, what only this ABI lays out so.</summary>
+    /// <summary>The tag of an ABI and, inside it, the types whose layout is specific to this ABI.</summary>
     public static void EmitTag(SourceWriter writer, ProtocolLayout protocol, AbiLayout abi)
     {
         var parts = new List<Action>();
@@ -39,7 +39,7 @@ internal static class StructEmitter
         string what = type.CType.Length == 0 ? $"A {type.CKeyword} without a name" : type.CType;
         writer.Summary(SourceWriter.Doc(SourceWriter.From(what, type.Header), type.Doc));
         writer.Line($"/// <remarks>In {abi}: {Bytes(type.Size)}.</remarks>");
-        // Pack is C's alignment of the type: without it the runtime would round the size up to its own.
+        // Pack is the type's alignment in C. Without it the runtime would round the size up to its own alignment.
         writer.Line(
             $"[StructLayout(LayoutKind.Explicit, Size = {type.Size}, Pack = {Math.Min(type.Alignment, LargestPack)})]"
         );
@@ -119,7 +119,7 @@ internal static class StructEmitter
 
     private static string Bytes(int count) => count == 1 ? "1 byte" : $"{count} bytes";
 
-    /// <summary>Each array once, though most are in several ABIs.</summary>
+    /// <summary>Each array once, although most are in several ABIs.</summary>
     private static IEnumerable<(TypeLayout Owner, FieldLayout Field)> Arrays(IEnumerable<AbiLayout> abis)
     {
         var seen = new HashSet<string>(StringComparer.Ordinal);

@@ -4,35 +4,41 @@ using Blkring.Generators.Model;
 namespace Blkring.Generators.Layout;
 
 /// <summary>
-/// C's layout rules (psABI of i386 and of x86-64): a member lies at the next multiple of its alignment (at most the
-/// type's pack, or its own), a type's alignment is the largest of its members', its size a multiple of it. Only the
-/// alignment of 64-bit integers differs between ABIs. Bit fields have rules of their own, see <see cref="Room"/>.
+/// C's layout rules (psABI of i386 and of x86-64). A member is at the next multiple of its alignment, which the type's
+/// pack limits. A type has the largest alignment of its members, and its size is a multiple of that. Only the
+/// alignment of 64-bit integers differs between ABIs. Bit fields have rules of their own: <see cref="LayoutCursor"/>.
 /// </summary>
 internal static class LayoutCalculator
 {
-    /// <summary>
-    /// Lays out a spec whose names and types are checked. Null when something has no layout;
-    /// <paramref name="problems"/> then says what and where. It may be null for a spec that was checked so before.
-    /// </summary>
-    public static ProtocolLayout? Calculate(ProtocolSpec spec, ProblemList? problems)
+    /// <summary>Lays out a spec whose names and types are checked, with its rings.</summary>
+    public static LayoutResult Calculate(ProtocolSpec spec)
     {
-        if (CalculateTypes(spec, problems) is not { } layout)
-            return null;
+        var problems = new LayoutProblems(spec);
+        if (LayOutTypes(spec, problems) is not { } layout)
+            return new LayoutResult(null, problems.ToArray());
         var types = new TypeTable(spec);
         var rings = spec
             .Rings.Select(ring => RingCalculator.Calculate(ring, spec, types, layout.Abis, problems))
-            .ToList();
-        return rings.Contains(null) ? null : layout with { Rings = rings.OfType<RingLayout>().ToEquatableArray() };
+            .OfType<RingLayout>()
+            .ToEquatableArray();
+        return new LayoutResult(problems.Any ? null : layout with { Rings = rings }, problems.ToArray());
     }
 
     /// <summary>
-    /// The same without the rings: what C says, whether or not one decoded message holds all forms of a request.
+    /// Lays out the types and not the rings, so that a decoded message that cannot hold all forms of a request is not a
+    /// problem.
     /// </summary>
-    public static ProtocolLayout? CalculateTypes(ProtocolSpec spec, ProblemList? problems)
+    public static LayoutResult CalculateTypes(ProtocolSpec spec)
+    {
+        var problems = new LayoutProblems(spec);
+        return new LayoutResult(LayOutTypes(spec, problems), problems.ToArray());
+    }
+
+    private static ProtocolLayout? LayOutTypes(ProtocolSpec spec, LayoutProblems problems)
     {
         var types = new TypeTable(spec);
         var calculators = spec.Abis.Select(abi => new AbiCalculator(spec, abi, types, problems)).ToList();
-        if (calculators.Any(c => !c.IsSound))
+        if (problems.Any)
             return null;
 
         HashSet<string> shared = FindShared(spec, calculators);
@@ -64,7 +70,7 @@ internal static class LayoutCalculator
     }
 
     /// <summary>
-    /// A type is shared when all ABIs have it, its own fields lie alike in all, and so do those of the types inside it.
+    /// A type is shared if all ABIs have it and lay out its fields alike, and the types inside it are shared too.
     /// </summary>
     private static HashSet<string> FindShared(ProtocolSpec spec, List<AbiCalculator> calculators)
     {
@@ -72,7 +78,7 @@ internal static class LayoutCalculator
         foreach (CompositeSpec composite in spec.Composites.Where(c => c.Abis.Count == 0))
         {
             TypeLayout first = calculators[0][composite.Name];
-            // The alignment may differ where nothing in the type shows it: two 64-bit integers.
+            // The alignment may differ without an effect on the fields, as in a struct of two 64-bit integers.
             if (calculators.All(c => c[composite.Name] with { Alignment = first.Alignment } == first))
                 shared.Add(composite.Name);
         }
@@ -99,10 +105,10 @@ internal static class LayoutCalculator
         private readonly ProtocolSpec _spec;
         private readonly AbiSpec _abi;
         private readonly TypeTable _types;
-        private readonly ProblemList? _problems;
+        private readonly LayoutProblems _problems;
         private readonly Dictionary<string, TypeLayout?> _layouts = new(StringComparer.Ordinal);
 
-        public AbiCalculator(ProtocolSpec spec, AbiSpec abi, TypeTable types, ProblemList? problems)
+        public AbiCalculator(ProtocolSpec spec, AbiSpec abi, TypeTable types, LayoutProblems problems)
         {
             _spec = spec;
             _abi = abi;
@@ -112,13 +118,13 @@ internal static class LayoutCalculator
                 Layout(composite);
         }
 
-        public bool IsSound => !_layouts.ContainsValue(null);
-
-        public TypeLayout this[string name] => _layouts[name]!;
+        /// <summary>A type of this ABI, in a spec without problems.</summary>
+        public TypeLayout this[string name] =>
+            _layouts[name] ?? throw new InvalidOperationException($"{name} has no layout and no problem says why.");
 
         /// <summary>
-        /// Null when the type has no layout. The recursion is as deep as types nest, which is bounded and free of
-        /// cycles.
+        /// Null when the type has no layout. The recursion is as deep as the nesting of types, which is bounded and has
+        /// no cycles.
         /// </summary>
         private TypeLayout? Layout(CompositeSpec composite)
         {
@@ -131,28 +137,28 @@ internal static class LayoutCalculator
         {
             string name = CSharpName.Of(composite, _spec.Name);
             var fields = new List<FieldLayout>();
-            var room = new Room(composite.IsUnion, composite.Align ?? 1);
+            var cursor = new LayoutCursor(composite.IsUnion, composite.Align ?? 1);
             foreach (MemberSpec part in composite.Parts.Where(m => m.IsIn(_abi.Name)))
             {
                 if (ElementOf(part, composite.Pack) is not { } element)
                     return null;
-                if (Place(part, element, room, composite.Pack is not null) is not { } bit)
+                if (Place(part, element, cursor, composite.Pack is not null) is not { } bit)
                     return null;
-                room.Take(bit, part.Bits ?? Room.BitsPerByte * (long)element.Size * CountOf(part));
-                if (room.Size > Limits.TypeSize)
+                cursor.Take(bit, part.Bits ?? LayoutCursor.BitsPerByte * (long)element.Size * CountOf(part));
+                if (cursor.Size > Limits.TypeSize)
                 {
-                    _problems?.Add(Descriptors.TooLarge, composite, "name", composite.Name, $"{Limits.TypeSize}");
+                    _problems.Add(Descriptors.TooLarge, composite, "name", composite.Name, $"{Limits.TypeSize}");
                     return null;
                 }
-                // On x86, bits without a name align nothing.
+                // On x86, an unnamed bit field does not align its struct.
                 if (part.IsSkip)
                     continue;
-                room.Align(element.Alignment);
+                cursor.Align(element.Alignment);
                 fields.Add(Field(part, composite, element, name, (int)bit));
             }
             if (fields.Count == 0)
             {
-                _problems?.Add(Descriptors.EmptyType, composite, "name", composite.Name, _abi.Name);
+                _problems.Add(Descriptors.EmptyType, composite, "name", composite.Name, _abi.Name);
                 return null;
             }
             TailLayout? tail = null;
@@ -160,12 +166,12 @@ internal static class LayoutCalculator
             {
                 if (ElementOf(last, composite.Pack) is not { } element)
                     return null;
-                room.Align(element.Alignment);
+                cursor.Align(element.Alignment);
                 tail = new TailLayout(
                     last.Name,
                     TypeNames.TailOffset(last.Name),
                     last.Type,
-                    (int)Room.RoundUp(room.Size, element.Alignment),
+                    (int)LayoutCursor.RoundUp(cursor.Size, element.Alignment),
                     element.Size,
                     last.Doc
                 );
@@ -175,8 +181,8 @@ internal static class LayoutCalculator
                 name,
                 composite.IsUnion,
                 IsShared: false,
-                (int)Room.RoundUp(room.Size, room.Alignment),
-                room.Alignment,
+                (int)LayoutCursor.RoundUp(cursor.Size, cursor.Alignment),
+                cursor.Alignment,
                 composite.Header,
                 composite.Doc,
                 fields.ToEquatableArray(),
@@ -212,25 +218,25 @@ internal static class LayoutCalculator
                 );
         }
 
-        /// <summary>The bit at which a member begins; null when it cannot lie where the spec says.</summary>
-        private long? Place(MemberSpec member, Element element, Room room, bool isPacked)
+        /// <summary>The first bit of a member; null when it cannot be at the offset that the spec gives.</summary>
+        private long? Place(MemberSpec member, Element element, LayoutCursor cursor, bool isPacked)
         {
             if (member.Bits is { } width)
-                return room.StartOfBits(width, element.Size, element.TypeAlignment, member.Align, isPacked);
+                return cursor.StartOfBits(width, element.Size, element.TypeAlignment, member.Align, isPacked);
             if (member.Offset is not { } offset)
-                return Room.RoundUp(room.EndByte, element.Alignment) * Room.BitsPerByte;
-            if (offset < room.EndByte)
-                _problems?.Add(
+                return LayoutCursor.RoundUp(cursor.EndByte, element.Alignment) * LayoutCursor.BitsPerByte;
+            if (offset < cursor.EndByte)
+                _problems.Add(
                     Descriptors.OverlappingOffset,
                     member,
                     "offset",
                     member.Name,
                     $"{offset}",
-                    $"{room.EndByte}",
+                    $"{cursor.EndByte}",
                     _abi.Name
                 );
             else if (offset % element.Alignment != 0)
-                _problems?.Add(
+                _problems.Add(
                     Descriptors.MisalignedOffset,
                     member,
                     "offset",
@@ -240,7 +246,7 @@ internal static class LayoutCalculator
                     _abi.Name
                 );
             else
-                return (long)offset * Room.BitsPerByte;
+                return (long)offset * LayoutCursor.BitsPerByte;
             return null;
         }
 
@@ -253,14 +259,14 @@ internal static class LayoutCalculator
                 element.Composite,
                 element.CSharp,
                 element.IsSigned,
-                bit / Room.BitsPerByte,
+                bit / LayoutCursor.BitsPerByte,
                 element.Size,
                 member.Count is null ? 0 : CountOf(member),
                 member.Count is null ? "" : TypeNames.Array(typeName, member),
                 member.Used is null ? null : CSharpName.Of(owner.Members.First(m => m.Name == member.Used)),
                 member.Abis.Count == 0,
                 member.Doc,
-                bit % Room.BitsPerByte,
+                bit % LayoutCursor.BitsPerByte,
                 member.Bits ?? 0
             );
 

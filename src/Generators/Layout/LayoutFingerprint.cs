@@ -10,9 +10,6 @@ namespace Blkring.Generators.Layout;
 /// </summary>
 internal static class LayoutFingerprint
 {
-    /// <summary>The constant of the protocol's class that has the number.</summary>
-    public const string ConstantName = "LayoutFingerprint";
-
     // FNV's own parameters for 64 bits.
     private const ulong OffsetBasis = 0xcbf29ce484222325;
     private const ulong Prime = 0x100000001b3;

@@ -2,7 +2,7 @@ using Blkring.Generators.Model;
 
 namespace Blkring.Generators.Layout;
 
-// A spec with every offset known and every C# name chosen: all that the emitters need. Sizes and offsets are bytes.
+// A spec with all offsets and C# names: everything that the emitters need. Sizes and offsets are in bytes.
 
 internal sealed record ProtocolLayout(
     string Name,
@@ -14,10 +14,10 @@ internal sealed record ProtocolLayout(
     EquatableArray<RingLayout> Rings
 )
 {
-    /// <summary>Types that every ABI lays out alike; any ABI's list has them.</summary>
+    /// <summary>Types that every ABI lays out alike. The list of every ABI contains them.</summary>
     public IEnumerable<TypeLayout> SharedTypes => Abis[0].Types.Where(t => t.IsShared);
 
-    /// <summary>An ABI needs a tag when something depends on it.</summary>
+    /// <summary>ABIs need tags if a ring or a layout depends on the ABI.</summary>
     public bool HasTags => Rings.Count > 0 || Abis.Any(a => a.Types.Any(t => !t.IsShared));
 }
 
@@ -81,10 +81,10 @@ internal sealed record FieldLayout(
 
     public bool IsBitField => BitWidth > 0;
 
-    /// <summary>Of a bit field: the bytes that it has bits of, perhaps more or less than its type's.</summary>
+    /// <summary>For a bit field, the bytes in which it has bits: maybe more or fewer than those of its type.</summary>
     public int Size => IsBitField ? (BitOffset + BitWidth + 7) / 8 : ElementSize * Math.Max(Count, 1);
 
-    /// <summary>Offset just past the member.</summary>
+    /// <summary>The offset of the first byte after the member.</summary>
     public int End => Offset + Size;
 
     /// <summary>C# type of the field.</summary>

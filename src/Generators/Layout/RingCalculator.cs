@@ -5,7 +5,8 @@ using Blkring.Generators.Model;
 namespace Blkring.Generators.Layout;
 
 /// <summary>
-/// What DEFINE_RING_TYPES does with a request and a response: entries, and here also one decoded form of each message.
+/// Defines the entries of a ring from its request and response, as DEFINE_RING_TYPES does, and one decoded form of each
+/// message.
 /// </summary>
 internal sealed class RingCalculator
 {
@@ -15,7 +16,7 @@ internal sealed class RingCalculator
     private readonly ProtocolSpec _spec;
     private readonly TypeTable _types;
     private readonly EquatableArray<AbiLayout> _abis;
-    private readonly ProblemList? _problems;
+    private readonly LayoutProblems _problems;
     private bool _sound = true;
 
     private RingCalculator(
@@ -23,7 +24,7 @@ internal sealed class RingCalculator
         ProtocolSpec spec,
         TypeTable types,
         EquatableArray<AbiLayout> abis,
-        ProblemList? problems
+        LayoutProblems problems
     )
     {
         _ring = ring;
@@ -33,13 +34,13 @@ internal sealed class RingCalculator
         _problems = problems;
     }
 
-    /// <summary>Null when the ring cannot be; <paramref name="problems"/> then says why.</summary>
+    /// <summary>Null when the ring cannot be generated; <paramref name="problems"/> then has the reason.</summary>
     public static RingLayout? Calculate(
         RingSpec ring,
         ProtocolSpec spec,
         TypeTable types,
         EquatableArray<AbiLayout> abis,
-        ProblemList? problems
+        LayoutProblems problems
     )
     {
         var calculator = new RingCalculator(ring, spec, types, abis, problems);
@@ -165,7 +166,7 @@ internal sealed class RingCalculator
         return new RingAbiLayout(abi.Name, abi.Tag, EntrySize(_ring, abi), request, variants, response);
     }
 
-    /// <summary>Bytes of the union of all messages.</summary>
+    /// <summary>The size of the union of all messages.</summary>
     public static int EntrySize(RingSpec ring, AbiLayout abi)
     {
         TypeLayout[] forms =
@@ -176,7 +177,7 @@ internal sealed class RingCalculator
                 .Append(ring.Response)
                 .Select(name => Find(abi, name)),
         ];
-        return (int)Room.RoundUp(forms.Max(f => f.Size), forms.Max(f => f.Alignment));
+        return (int)LayoutCursor.RoundUp(forms.Max(f => f.Size), forms.Max(f => f.Alignment));
     }
 
     private string TagValue(string text) =>
@@ -199,7 +200,8 @@ internal sealed class RingCalculator
                     _ring,
                     "header",
                     _ring.Name,
-                    $"the header ends at {header.Size}, where C aligns entries to {alignment} in the ABI {abi.AbiName}; pad the header"
+                    $"the header ends at {header.Size}, where C aligns entries to {alignment} in the ABI "
+                        + $"{abi.AbiName}; pad the header"
                 );
             else if (header.Size + abi.EntrySize > Limits.PageSize)
                 Fail(
@@ -207,13 +209,14 @@ internal sealed class RingCalculator
                     _ring,
                     "request",
                     _ring.Name,
-                    $"a page of {Limits.PageSize} bytes has no room for an entry of {abi.EntrySize} bytes in the ABI {abi.AbiName}; make the messages smaller"
+                    $"a page of {Limits.PageSize} bytes has no room for an entry of {abi.EntrySize} bytes in the ABI "
+                        + $"{abi.AbiName}; make the messages smaller"
                 );
         }
     }
 
     /// <summary>
-    /// The members of all forms by name, each as wide as its widest form. A member that some ABIs lack is padding and
+    /// The members of all forms by name, each with its largest width. A member that some ABIs lack is padding and is
     /// left out.
     /// </summary>
     private MessageLayout Merge(string message, List<string> structs)
@@ -236,7 +239,8 @@ internal sealed class RingCalculator
     }
 
     /// <summary>
-    /// Which member of a union is meant, the message's receiver knows: it gets the bytes, as many as the largest ABI's.
+    /// Only the receiver of a message knows which member of a union is valid. It gets all bytes, as many as the largest
+    /// ABI needs.
     /// </summary>
     private FieldLayout Raw(FieldLayout union, string message) =>
         union with
@@ -286,7 +290,7 @@ internal sealed class RingCalculator
             );
     }
 
-    /// <summary>What must agree between the forms of a message; integers may differ in width.</summary>
+    /// <summary>The properties that all forms of a message share; integers may differ in width.</summary>
     private static string Shape(FieldLayout field)
     {
         string element = field.Composite ?? (field.IsSigned ? "a signed integer" : "an unsigned integer");
@@ -303,6 +307,6 @@ internal sealed class RingCalculator
     )
     {
         _sound = false;
-        _problems?.Add(descriptor, part, attribute, arguments);
+        _problems.Add(descriptor, part, attribute, arguments);
     }
 }

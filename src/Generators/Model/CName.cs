@@ -1,6 +1,6 @@
 namespace Blkring.Generators.Model;
 
-/// <summary>What a C name may be.</summary>
+/// <summary>The rules for names in C.</summary>
 internal static class CName
 {
     // C17 keywords (N2176, 6.4.1).

@@ -2,10 +2,10 @@ using System.Text;
 
 namespace Blkring.Generators.Model;
 
-/// <summary>How a C name is spelt in C#.</summary>
+/// <summary>The C# spelling of C names.</summary>
 internal static class CSharpName
 {
-    /// <summary>Names every C# type has already: a member so named would hide it.</summary>
+    /// <summary>The names of members that every C# type inherits, which a member of this name would hide.</summary>
     public static readonly IReadOnlyList<string> OfObject =
     [
         "Equals",
@@ -18,7 +18,7 @@ internal static class CSharpName
     ];
 
     /// <summary>
-    /// Types that the generated code names: a type of the protocol so named would be found in their place.
+    /// Types that the generated code uses. A type of the protocol with such a name would be found instead.
     /// </summary>
     public static readonly IReadOnlyList<string> UsedByEmittedCode =
     [
@@ -42,7 +42,10 @@ internal static class CSharpName
         "Volatile",
     ];
 
-    /// <summary>BLKIF_OP_READ of blkif is OpRead: the class Blkif says the rest.</summary>
+    /// <summary>The constant of a protocol's class that tells one version of its layout from another.</summary>
+    public const string LayoutFingerprint = "LayoutFingerprint";
+
+    /// <summary>BLKIF_OP_READ of blkif becomes OpRead, because it is a member of the class Blkif.</summary>
     public static string WithoutPrefix(string cName, string protocol)
     {
         string prefix = protocol + "_";
@@ -58,7 +61,7 @@ internal static class CSharpName
     public static string Of(ConstantSpec constant, string protocol) =>
         constant.CSharp ?? WithoutPrefix(constant.Name, protocol);
 
-    /// <summary>first_sect is FirstSect; x86_32 is X86_32, for 8632 would be another number.</summary>
+    /// <summary>first_sect becomes FirstSect. x86_32 becomes X86_32, because 8632 would be another number.</summary>
     public static string Pascal(string cName)
     {
         var name = new StringBuilder(cName.Length);
@@ -67,7 +70,7 @@ internal static class CSharpName
             if (name.Length > 0 && CName.IsDigit(name[name.Length - 1]) && CName.IsDigit(part[0]))
                 name.Append('_');
             name.Append(char.ToUpperInvariant(part[0]));
-            // grantRef keeps its inner capital; OP, all capitals, becomes Op.
+            // grantRef keeps its inner capital; OP becomes Op.
             bool mixed = part.Any(char.IsLower);
             name.Append(mixed ? part.Substring(1) : part.Substring(1).ToLowerInvariant());
         }

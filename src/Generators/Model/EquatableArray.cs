@@ -3,8 +3,8 @@ using System.Collections;
 namespace Blkring.Generators.Model;
 
 /// <summary>
-/// An immutable list that is equal to another when its elements are. The generator's cache compares models: an array
-/// that compared by reference would make every step run again at every edit.
+/// An immutable list with value equality. The generator's cache compares models; an array compares by reference, which
+/// would make every step run again at every edit.
 /// </summary>
 internal readonly struct EquatableArray<T>(IEnumerable<T> items) : IEquatable<EquatableArray<T>>, IReadOnlyList<T>
     where T : IEquatable<T>

@@ -1,6 +1,7 @@
 namespace Blkring.Generators.Model;
 
-// What a spec file says, in its own terms (C names, unresolved types). No positions: a moved line is an equal model.
+// The content of a spec file: C names and unresolved types. Without positions, so that a moved line gives an equal
+// model.
 
 /// <summary>
 /// One spec file: a protocol of Xen's public headers, or, with an empty <paramref name="Header"/>, a format of
@@ -25,7 +26,7 @@ internal sealed record AbiSpec(string Name, int Align64, string Doc);
 /// <summary>
 /// A #define or an enumerator (of <paramref name="Enum"/>): a number (a decimal holds every 64-bit value, signed or
 /// not), or a string when <paramref name="Text"/> is set. <paramref name="CSharp"/>: its C# name where the usual one is
-/// another's.
+/// taken.
 /// </summary>
 internal sealed record ConstantSpec(
     string Name,
@@ -87,7 +88,7 @@ internal sealed record MemberSpec(
     string Doc
 )
 {
-    /// <summary>C's bit field without a name: bits that nobody has.</summary>
+    /// <summary>An unnamed bit field: bits that no member uses.</summary>
     public bool IsSkip => Name.Length == 0;
 
     public bool IsIn(string abi) => Abis.Count == 0 || Abis.Contains(abi);

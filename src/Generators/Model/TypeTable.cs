@@ -3,12 +3,12 @@ namespace Blkring.Generators.Model;
 /// <summary>An integer of a fixed size. <paramref name="Size"/> in bytes.</summary>
 internal sealed record ScalarType(string Name, string CSharp, int Size, bool IsSigned);
 
-/// <summary>Names of a spec to what they mean.</summary>
+/// <summary>Resolves the names of a spec.</summary>
 internal sealed class TypeTable
 {
     public const string Char = "char";
 
-    /// <summary>The integers of stdint.h, and C's character, whose sign is its machine's choice: a byte.</summary>
+    /// <summary>The integers of stdint.h, and char as a byte, because its sign depends on the machine.</summary>
     private static readonly Dictionary<string, ScalarType> Scalars = new ScalarType[]
     {
         new("uint8_t", "byte", 1, false),
@@ -42,13 +42,13 @@ internal sealed class TypeTable
     public ScalarType? Scalar(string name) => Scalars.TryGetValue(Target(name), out ScalarType? s) ? s : null;
 
     /// <summary>
-    /// An array's element count, or the value a variant's tag must have: a number or an integer constant.
+    /// The value of an array's count or a variant's tag: a number or an integer constant.
     /// </summary>
     public decimal? Value(string text) =>
         CNumber.Parse(text) ?? (_constants.TryGetValue(text, out ConstantSpec? c) && c.Text is null ? c.Value : null);
 
     /// <summary>
-    /// Follows typedefs. Stops at the first unknown name, and after as many steps as there are typedefs: a cycle.
+    /// Follows typedefs. Stops at the first unknown name, or, in a cycle, after as many steps as there are typedefs.
     /// </summary>
     private string Target(string name)
     {

@@ -1,10 +1,9 @@
 using Blkring.Generators.Diagnostics;
-using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
 
 namespace Blkring.Generators.Parsing;
 
-/// <summary>Every name is declared once, and no two become one C# name.</summary>
+/// <summary>Checks that every name is declared once, and that no two names are the same in C#.</summary>
 internal static class NameChecker
 {
     public static void Check(ProtocolSpec spec, ProblemList problems)
@@ -23,8 +22,8 @@ internal static class NameChecker
 
     private static void CheckDeclaredOnce(ProtocolSpec spec, ProblemList problems)
     {
-        // In C, constants are macros and structs have tags: three spaces of names. Typedefs and structs share one here,
-        // because a member's type attribute may name either.
+        // In C, macros, tags and typedefs have separate name spaces. Typedefs and structs share one here, because the
+        // type of a member may be either.
         Distinct(spec.Abis, a => a.Name, problems);
         Distinct(spec.Constants, c => c.Name, problems);
         Distinct(spec.Rings, r => r.Name, problems);
@@ -48,8 +47,8 @@ internal static class NameChecker
     }
 
     /// <summary>
-    /// Constants, types, array types, ABI tags and ring types share the protocol's class. Case is ignored, for some of
-    /// these names become names of generated files.
+    /// Constants, types, array types, ABI tags and ring types are members of the protocol's class. Case is ignored,
+    /// because some of these names become names of generated files.
     /// </summary>
     private static void CheckClassMembers(ProtocolSpec spec, ProblemList problems)
     {
@@ -57,7 +56,7 @@ internal static class NameChecker
         var taken = NewScope(className, "the protocol's class", StringComparer.OrdinalIgnoreCase);
         foreach (string name in CSharpName.UsedByEmittedCode)
             taken[name] = "a name that the generated code uses";
-        taken[LayoutFingerprint.ConstantName] = "the fingerprint of the protocol's layout";
+        taken[CSharpName.LayoutFingerprint] = "the fingerprint of the protocol's layout";
         CheckName(spec, spec.Name, className, "", [], problems);
 
         foreach (AbiSpec abi in spec.Abis)
@@ -92,7 +91,7 @@ internal static class NameChecker
             "the name of the struct itself",
             StringComparer.Ordinal
         );
-        // A ring's message has its struct's members too.
+        // The decoded message of a ring has the same members.
         foreach (string type in ofRings)
             taken[type] = "a type of a ring";
         foreach (MemberSpec member in composite.Members)

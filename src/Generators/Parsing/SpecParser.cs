@@ -6,7 +6,7 @@ using Microsoft.CodeAnalysis;
 
 namespace Blkring.Generators.Parsing;
 
-/// <summary>XML to model. Knows elements and attributes; what the names refer to is checked afterwards.</summary>
+/// <summary>Turns XML into the model. Checks elements and attributes; later checks resolve the names.</summary>
 internal sealed class SpecParser(ProblemList problems, CancellationToken cancellation)
 {
     private const decimal MinConstant = long.MinValue;
@@ -192,7 +192,7 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
     }
 
     /// <summary>
-    /// Reports every attribute and element that is not listed: a typing mistake must not be a silent default.
+    /// Reports every attribute and element that is not listed, so that a typing mistake never becomes a default.
     /// </summary>
     private void Allow(XElement e, string[] attributes, params string[] elements)
     {
@@ -273,7 +273,7 @@ internal sealed class SpecParser(ProblemList problems, CancellationToken cancell
         return null;
     }
 
-    /// <summary>The element's own words, on one line: how they are wrapped is no part of the model.</summary>
+    /// <summary>The element's own text on one line, because line breaks are not part of the model.</summary>
     private static string Doc(XElement e)
     {
         string text = string.Concat(e.Nodes().OfType<XText>().Select(t => t.Value + " "));

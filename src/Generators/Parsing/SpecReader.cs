@@ -1,45 +1,56 @@
 using System.Xml;
 using System.Xml.Linq;
 using Blkring.Generators.Diagnostics;
-using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
 using Microsoft.CodeAnalysis.Text;
 
 namespace Blkring.Generators.Parsing;
 
 /// <summary>
-/// One reading, two outputs: a model without positions (null when anything is wrong) and diagnostics with them. Whoever
-/// depends on the model alone does not notice a moved line. <paramref name="At"/>: the root element.
+/// The two results of reading: a model without positions (null when there is a problem) and diagnostics with positions.
+/// A step that depends on the model alone does not run again for a moved line. <paramref name="At"/>: the root element.
 /// </summary>
 internal sealed record SpecReading(ProtocolSpec? Spec, TextPosition At, EquatableArray<DiagnosticInfo> Problems);
 
 internal static class SpecReader
 {
-    // A document type could pull in other files or expand without bound: no spec needs one.
+    // A document type could include other files or expand without limit, and no spec needs one.
     private static readonly XmlReaderSettings Settings = new()
     {
         DtdProcessing = DtdProcessing.Prohibit,
         XmlResolver = null,
     };
 
-    /// <param name="checksRings">
-    /// Whether the generator must be able to make the rings: not where layouts are only compared.
-    /// </param>
-    public static SpecReading Read(
-        string path,
-        SourceText? text,
-        CancellationToken cancellation,
-        bool checksRings = true
-    )
+    public static SpecReading Read(string path, SourceText? text, CancellationToken cancellation)
     {
         var problems = new ProblemList(path, text ?? SourceText.From(""));
         XElement? root = ReadElement(text, problems);
         ProtocolSpec? spec = root is null ? null : new SpecParser(problems, cancellation).Parse(root);
 
         if (spec is not null && !problems.Any)
-            Check(spec, problems, checksRings, cancellation);
+            Check(spec, problems, cancellation);
         TextPosition at = root is null ? problems.Locate(1, 1) : problems.Locate(root);
         return new SpecReading(problems.Any ? null : spec, at, problems.ToArray());
+    }
+
+    /// <summary>
+    /// Gives positions to problems that a later step found in the model of this text. Only a spec with problems is read
+    /// for a second time: the model has no positions, so that a moved line changes nothing that depends on it.
+    /// </summary>
+    public static EquatableArray<DiagnosticInfo> Locate(
+        string path,
+        SourceText text,
+        IEnumerable<PartProblem> found,
+        CancellationToken cancellation
+    )
+    {
+        var problems = new ProblemList(path, text);
+        if (ReadElement(text, problems) is { } root && new SpecParser(problems, cancellation).Parse(root) is { } spec)
+        {
+            foreach (PartProblem problem in found)
+                problems.Add(problem.Descriptor, problem.Part.In(spec), problem.Attribute, [.. problem.Arguments]);
+        }
+        return problems.ToArray();
     }
 
     private static XElement? ReadElement(SourceText? text, ProblemList problems)
@@ -65,16 +76,13 @@ internal static class SpecReader
         }
     }
 
-    // Each check may rely on the ones before it: layouts need known types, rings need layouts.
-    private static void Check(ProtocolSpec spec, ProblemList problems, bool checksRings, CancellationToken cancellation)
+    // Types are checked once the names are known to be distinct.
+    private static void Check(ProtocolSpec spec, ProblemList problems, CancellationToken cancellation)
     {
         NameChecker.Check(spec, problems);
         if (problems.Any)
             return;
         TypeChecker.Check(spec, problems);
         cancellation.ThrowIfCancellationRequested();
-        if (problems.Any)
-            return;
-        _ = checksRings ? LayoutCalculator.Calculate(spec, problems) : LayoutCalculator.CalculateTypes(spec, problems);
     }
 }

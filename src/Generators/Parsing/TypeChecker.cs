@@ -1,12 +1,11 @@
 using System.Globalization;
 using Blkring.Generators.Diagnostics;
-using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
 
 namespace Blkring.Generators.Parsing;
 
 /// <summary>
-/// Every reference leads somewhere: types, counts, ABIs, the members that count arrays; and no type contains itself.
+/// Checks every reference: types, counts, ABIs, and the members that count arrays. No type contains itself.
 /// </summary>
 internal static class TypeChecker
 {
@@ -46,7 +45,7 @@ internal static class TypeChecker
 
     private static void CheckPath(CompositeSpec composite, ProtocolSpec spec, ProblemList problems)
     {
-        // The owner's own path begins with a tag or a typedef, so a path leads to C in one step.
+        // The path of the owner itself must begin with a tag or a typedef, so that one step reaches a name of C.
         string? owner = composite.Path?.Split('.')[0];
         bool isTypedef = owner == composite.Path;
         if (!isTypedef && !spec.Composites.Any(c => c.Name == owner && c.Path?.Contains('.') != true))
@@ -59,7 +58,7 @@ internal static class TypeChecker
             return;
         CheckType(tail, types, problems);
         CheckTypeAbis(tail, composite, spec, types, problems);
-        // Elements one behind the other would lie in each other's tail.
+        // The elements of an array would overlap each other's tails.
         bool isElement = spec.Composites.Any(c =>
             c.Members.Any(m => m.Count is not null && types.Composite(m.Type)?.Name == composite.Name)
         );
@@ -119,7 +118,7 @@ internal static class TypeChecker
             problems.Add(Descriptors.UnknownAbi, part, "abi", abi, string.Join(", ", spec.Abis.Select(a => a.Name)));
     }
 
-    /// <summary>A member's type exists wherever the member does.</summary>
+    /// <summary>A member's type exists in every ABI that has the member.</summary>
     private static void CheckTypeAbis(
         MemberSpec member,
         CompositeSpec owner,
@@ -154,7 +153,7 @@ internal static class TypeChecker
             : counter is null ? "there is no such member"
             : counter.Count is not null || types.Scalar(counter.Type) is not { IsSigned: false }
                 ? "that member cannot count"
-            // A counter that some ABIs lack is no part of the decoded message.
+            // The decoded message lacks a counter that some ABIs lack.
             : counter.Abis.Count > 0 ? "that member does not exist in every ABI"
             : null;
         if (fault is not null)
@@ -162,8 +161,8 @@ internal static class TypeChecker
     }
 
     /// <summary>
-    /// Gives each type its depth, from the types without inner types outwards. What is left when no type can be given
-    /// one lies on a cycle or contains one.
+    /// Assigns each type its depth, from the types without inner types outwards. The types that remain are on a cycle
+    /// or contain one.
     /// </summary>
     private static void CheckNesting(ProtocolSpec spec, TypeTable types, ProblemList problems)
     {

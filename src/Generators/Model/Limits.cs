@@ -1,7 +1,7 @@
-namespace Blkring.Generators.Layout;
+namespace Blkring.Generators.Model;
 
 /// <summary>
-/// Far above what a protocol of 4096-byte rings can need, and low enough that no arithmetic overflows.
+/// Limits far above the needs of a protocol with 4096-byte ring pages, and low enough that no arithmetic overflows.
 /// </summary>
 internal static class Limits
 {

@@ -1,25 +1,25 @@
 namespace Blkring.Generators.Layout;
 
-/// <summary>What of a type is laid out so far. A union's members all start at 0.</summary>
-internal sealed class Room(bool isUnion, int alignment)
+/// <summary>The state of a type's layout after some members. All members of a union start at 0.</summary>
+internal sealed class LayoutCursor(bool isUnion, int alignment)
 {
     public const int BitsPerByte = 8;
 
-    /// <summary>Where the next member may begin.</summary>
+    /// <summary>The first bit that the next member may use.</summary>
     public long EndBit { get; private set; }
 
     /// <summary>Bytes up to the end of the last, or largest, member.</summary>
     public long Size { get; private set; }
 
-    /// <summary>Of the type: that of its most aligned member, bytes.</summary>
+    /// <summary>The alignment of the type in bytes: the largest of its members.</summary>
     public int Alignment { get; private set; } = alignment;
 
-    /// <summary>The bytes that are taken, the last one perhaps in part.</summary>
+    /// <summary>The number of bytes in use; the last may be used in part.</summary>
     public long EndByte => (EndBit + BitsPerByte - 1) / BitsPerByte;
 
     public void Take(long bit, long bits)
     {
-        // The limits bound each factor of a size, so this cannot overflow.
+        // The limits bound each factor of a size, so the sum cannot overflow.
         long end = bit + bits;
         EndBit = isUnion ? 0 : end;
         Size = Math.Max(Size, (end + BitsPerByte - 1) / BitsPerByte);
@@ -30,15 +30,15 @@ internal sealed class Room(bool isUnion, int alignment)
     public static long RoundUp(long value, long multiple) => (value + multiple - 1) / multiple * multiple;
 
     /// <summary>
-    /// The bit at which a bit field begins (System V psABI of i386 and x86-64): it shares bytes with what precedes it,
-    /// and where it would reach over the end of an integer of its type, it moves to the next one. One without a width
-    /// ends the integer that precedes it.
+    /// The first bit of a bit field (System V psABI of i386 and x86-64). It shares bytes with the member before it. If
+    /// it would cross the end of an integer of its type, it moves to the next such integer. A bit field of width 0 ends
+    /// the current integer.
     /// </summary>
-    /// <param name="size">Of its type, bytes.</param>
-    /// <param name="typeAlignment">Of its type in a struct that is not packed, bytes.</param>
+    /// <param name="size">The size of its type in bytes.</param>
+    /// <param name="typeAlignment">The alignment of its type in bytes, in a struct that is not packed.</param>
     /// <param name="align">
-    /// Its own alignment, bytes; null for its type's, 1 for none: it follows bit on bit, as all do when
-    /// <paramref name="isPacked"/>.
+    /// Its own alignment in bytes; null for that of its type, 1 for none. Without alignment it follows the bit before
+    /// it, as all bit fields do when <paramref name="isPacked"/>.
     /// </param>
     public long StartOfBits(int width, int size, int typeAlignment, int? align, bool isPacked)
     {

@@ -1,6 +1,4 @@
-using Blkring.Generators.Model;
-
-namespace Blkring.Generators.Layout;
+namespace Blkring.Generators.Model;
 
 internal static class TypeNames
 {
@@ -21,7 +19,8 @@ internal static class TypeNames
         if (dot < 0)
             return type.Path;
         CompositeSpec owner = spec.Composites.First(c => c.Name == type.Path.Substring(0, dot));
-        return $"__typeof__((({InC(owner, spec)} *)0)->{MembersInC(owner, type.Path.Substring(dot + 1).Split('.'), spec)})";
+        string members = MembersInC(owner, type.Path.Substring(dot + 1).Split('.'), spec);
+        return $"__typeof__((({InC(owner, spec)} *)0)->{members})";
     }
 
     /// <summary>Members down from a type; of an array, its first element.</summary>
@@ -39,8 +38,19 @@ internal static class TypeNames
         );
     }
 
-    /// <summary>The inline array that holds a member of <paramref name="type"/> (C# name).</summary>
-    public static string Array(string type, MemberSpec member) => type + CSharpName.Of(member) + "Array";
+    /// <summary>
+    /// The inline array that holds a member of <paramref name="type"/> (C# name). A word that the type ends with and
+    /// the member begins with is written once: RequestIndirect and IndirectGrefs give RequestIndirectGrefsArray.
+    /// </summary>
+    public static string Array(string type, MemberSpec member)
+    {
+        string name = CSharpName.Of(member);
+        int word = 1;
+        while (word < name.Length && !char.IsUpper(name[word]))
+            word++;
+        bool isRepeated = word < name.Length && type.EndsWith(name.Substring(0, word), StringComparison.Ordinal);
+        return type + (isRepeated ? name.Substring(word) : name) + "Array";
+    }
 }
 
 /// <summary>
