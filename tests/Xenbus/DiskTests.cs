@@ -338,8 +338,30 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     public void Every_cache_mode_serves(CacheMode cache)
     {
         using World world = new(xenstored, new BackendOptions { Device = _ => new DeviceOptions { Cache = cache } });
-        Guest guest = world.Connected();
+        string image = world.NewImage();
+        bool direct;
+        using (FileDisk probe = FileDisk.Open(image, new FileDiskOptions { Writable = true, Cache = cache }))
+            direct = probe.Direct;
+
+        Guest guest = world.Connected(new DiskRequest { Params = "aio:" + image });
+
+        // Served is not enough: the mode has to reach the open file.
+        int flags = OpenFlagsOf(image);
+        Assert.Equal(direct, (flags & Interop.Libc.O_DIRECT) != 0);
+        Assert.Equal(cache == CacheMode.Writethrough, (flags & Interop.Libc.O_DSYNC) != 0);
         guest.VerifyIo(50);
+    }
+
+    /// <summary>The flags with which this process has the file open, once.</summary>
+    private static int OpenFlagsOf(string path)
+    {
+        string descriptor = Assert.Single(
+            Directory.GetFileSystemEntries("/proc/self/fd"),
+            link => new FileInfo(link).LinkTarget == path
+        );
+        string flags = File.ReadLines("/proc/self/fdinfo/" + Path.GetFileName(descriptor))
+            .Single(line => line.StartsWith("flags:", StringComparison.Ordinal));
+        return Convert.ToInt32(flags["flags:".Length..].Trim(), 8);
     }
 
     private static List<string> NextKeys(IXenstore watcher, int count)

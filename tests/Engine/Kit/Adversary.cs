@@ -78,8 +78,6 @@ internal sealed record AdversaryOptions
 /// </summary>
 internal sealed class Adversary : IDisposable
 {
-    private sealed class KilledException : Exception;
-
     private readonly AdversaryOptions _options;
     private readonly Random _random;
     private readonly Throttle _throttle = new();
@@ -92,8 +90,8 @@ internal sealed class Adversary : IDisposable
     private long _strays;
     private bool _discardsRefused;
 
-    // What the queues ask of their neighbours until the daemon is killed; fewer than none: it lives.
-    private int _stepsLeft = -1;
+    // The queues of all the guests are in one daemon.
+    private readonly Mortality _life = new();
 
     public Adversary(AdversaryOptions options, int seed)
     {
@@ -107,16 +105,11 @@ internal sealed class Adversary : IDisposable
                 },
                 _random,
                 i == 0 ? null : _guests[0].Rig.Disk,
-                _throttle
+                _throttle,
+                _life
             );
         _disk = _guests[0].Rig.Disk;
         _disk.OnStart = Start;
-        foreach (HostileGuest guest in _guests)
-        {
-            guest.Rig.Witness.BeforeCopy = _ => LiveOn();
-            guest.Rig.Witness.BeforeMap = LiveOn;
-            guest.Rig.Witness.BeforeNotify = LiveOn;
-        }
         _history = new DiskHistory(_disk.Content);
     }
 
@@ -124,7 +117,7 @@ internal sealed class Adversary : IDisposable
     public int Now { get; private set; }
     public int Answered => _guests.Sum(guest => guest.Answered);
     public int Served => _guests.Sum(guest => guest.Served);
-    public int Deaths { get; private set; }
+    public int Deaths => _life.Deaths;
 
     /// <summary>Flushes of the disk that began after that time and are done.</summary>
     public int FlushesSince(int time) => _flushes.Count(flush => flush.Started > time);
@@ -135,13 +128,15 @@ internal sealed class Adversary : IDisposable
         {
             Now++;
             if (_options.JournalPath is not null && _random.Next(30) == 0)
-                _stepsLeft = _random.Next(12);
+                _life.StepsLeft = _random.Next(40);
             Survive(() => Step(_guests[_random.Next(_guests.Length)]));
             if (step % 200 == 199)
                 ComeToRest();
         }
         ComeToRest();
         CheckDisk();
+        for (int i = _guests.Length; i-- > 0; )
+            _guests[i].Rig.Verify();
     }
 
     /// <summary>Another daemon goes on where one is killed.</summary>
@@ -157,17 +152,8 @@ internal sealed class Adversary : IDisposable
         }
     }
 
-    /// <summary>A process ends between any two things that it does.</summary>
-    private void LiveOn()
-    {
-        if (_stepsLeft < 0 || _stepsLeft-- > 0)
-            return;
-        throw new KilledException();
-    }
-
     private void NextDaemon()
     {
-        Deaths++;
         // What the kernel had of it may have been done, or in part, or not; it is over before the image's lock is free.
         foreach (ScriptedOperation operation in _disk.UnderWay)
             DoPerhaps(operation);
@@ -253,9 +239,9 @@ internal sealed class Adversary : IDisposable
     private int Start(ScriptedOperation operation)
     {
         Now++;
-        if (_stepsLeft == 0)
+        if (_life.IsLastStep)
             DoPerhaps(operation);
-        LiveOn();
+        _life.Step();
         if (operation.Kind == DiskOperationKind.Flush)
             _flushesUnderWay[operation] = Now;
         if (_random.Next(3) != 0)
@@ -263,6 +249,7 @@ internal sealed class Adversary : IDisposable
         int result = ResultOf(operation);
         if (result >= 0)
             _disk.Perform(operation, result);
+        _life.Step();
         Over(operation, result);
         return result;
     }
@@ -377,7 +364,7 @@ internal sealed class Adversary : IDisposable
     /// </summary>
     private void ComeToRest()
     {
-        _stepsLeft = -1;
+        _life.StepsLeft = Mortality.Immortal;
         _throttle.Limits = new ThrottleLimits();
         foreach (HostileGuest guest in _guests)
         {

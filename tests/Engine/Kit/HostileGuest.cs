@@ -86,7 +86,7 @@ internal sealed unsafe class HostileGuest : IDisposable
         _pending;
     private int _unmasked;
 
-    public HostileGuest(AdversaryOptions options, Random random, ScriptedDisk? disk, Throttle throttle)
+    public HostileGuest(AdversaryOptions options, Random random, ScriptedDisk? disk, Throttle throttle, Mortality life)
     {
         (_options, _random) = (options, random);
         _rig = new Rig(
@@ -106,6 +106,7 @@ internal sealed unsafe class HostileGuest : IDisposable
                 MaxPersistentGrants = options.MaxPersistentGrants,
                 Throttle = throttle,
                 Disk = disk,
+                Life = life,
                 JournalPath = options.JournalPath is { } path ? $"{path}-{options.GuestId}" : null,
             }
         );

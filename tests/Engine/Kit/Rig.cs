@@ -38,18 +38,28 @@ internal sealed record RigOptions
     /// <summary>None, so that a test need not wait.</summary>
     public TimeSpan RetryDelay { get; init; }
 
-    /// <summary>Keeps the slots where <see cref="Rig.NextDaemon"/> finds them.</summary>
+    /// <summary>Keeps the requests where the daemon after a kill finds them.</summary>
     public string? JournalPath { get; init; }
+
+    /// <summary>Kills the daemon, and all the queues in it; null lets it live.</summary>
+    public Mortality? Life { get; init; }
 }
 
 /// <summary>
-/// One queue on a loopback frontend and a scripted disk, turned by the test itself: no reactor, no thread, no time.
+/// One queue on a loopback frontend and a scripted disk, turned by the test itself: no reactor, no thread, no time. Its
+/// daemon can be killed at any step, and another one takes the ring over.
 /// </summary>
+/// <remarks>
+/// The rig notes what the queue should never do. <see cref="Verify"/> fails with that; what a test did not verify,
+/// <see cref="VerifiesRigsAttribute"/> does after it.
+/// </remarks>
 internal sealed unsafe class Rig : IDisposable
 {
     private readonly bool _indirect;
     private readonly RigOptions _options;
+    private readonly List<string> _violations = [];
     private int _number;
+    private bool _closed;
 
     public Rig(BlkifProtocol protocol, RigOptions? options = null)
     {
@@ -60,20 +70,22 @@ internal sealed unsafe class Rig : IDisposable
         Frontend = Frontend.Create(Domain, protocol, options.RingPages, options.RingIndex, segments);
         Frontend.PersistentGrants = options.GrantMode == GrantMode.Persistent;
         Disk = options.Disk ?? new ScriptedDisk(options.Sectors, options.ReadOnly, options.AlignmentBytes);
+        Witness = new Witness(options.Life ?? new Mortality());
+        Identity = new RingIdentity(
+            Domain.Id,
+            protocol,
+            options.RingPages,
+            Frontend.RingReferences[0],
+            Frontend.Channel.Port
+        );
         Queue = CreateQueue(takesOver: false);
+        Violations.Open(this);
     }
 
     private LoopbackGrants Grants => new(Domain.Memory, Domain.Id, Domain.Backend);
 
     private VbdQueue CreateQueue(bool takesOver)
     {
-        RingIdentity identity = new(
-            Domain.Id,
-            Frontend.Protocol,
-            Frontend.RingPages,
-            Frontend.RingReferences[0],
-            Frontend.Channel.Port
-        );
         VbdQueueOptions queueOptions = new()
         {
             RingPages = _options.RingPages,
@@ -82,7 +94,7 @@ internal sealed unsafe class Rig : IDisposable
             MaxInFlight = _options.MaxInFlight,
             RingIndex = takesOver ? Frontend.Header.RspProd : _options.RingIndex,
             TakesOver = takesOver,
-            Journal = _options.JournalPath is { } path ? new RingJournal(path, identity) : null,
+            Journal = _options.JournalPath is { } path ? new RingJournal(path, Identity) : null,
             Throttle = _options.Throttle,
             RetryDelay = _options.RetryDelay,
             MaxIndirectSegments = _options.MaxIndirectSegments,
@@ -101,17 +113,19 @@ internal sealed unsafe class Rig : IDisposable
     }
 
     /// <summary>
-    /// The daemon was killed, and of it nothing is left but the journal; the next one serves the ring from the disk as
-    /// it opened it.
+    /// Another daemon serves the ring, from the disk as it opened it. Of the one before, which was killed, only the
+    /// journal is left.
     /// </summary>
-    public void NextDaemon(ScriptedDisk disk)
+    /// <param name="takesOver">False: the ring is connected anew, and what was under way is forgotten.</param>
+    public void NextDaemon(ScriptedDisk disk, bool takesOver = true)
     {
         byte[] left = File.ReadAllBytes(_options.JournalPath!);
         Witness.UnmapAll(Grants);
         Queue.Dispose();
         File.WriteAllBytes(_options.JournalPath!, left);
+        _violations.AddRange(Disk.Violations);
         Disk = disk;
-        Queue = CreateQueue(takesOver: true);
+        Queue = CreateQueue(takesOver);
         Queue.NotifyFrontend();
     }
 
@@ -119,7 +133,11 @@ internal sealed unsafe class Rig : IDisposable
     public Frontend Frontend { get; }
     public ScriptedDisk Disk { get; private set; }
     public VbdQueue Queue { get; private set; }
-    public Witness Witness { get; } = new();
+    public Witness Witness { get; }
+    public Mortality Life => Witness.Life;
+
+    /// <summary>What a journal is told to be of.</summary>
+    public RingIdentity Identity { get; set; }
     public QueueStatistics Statistics => Queue.Statistics;
 
     /// <summary>A request that uses the pages of the next request number.</summary>
@@ -255,19 +273,41 @@ internal sealed unsafe class Rig : IDisposable
         return faults;
     }
 
+    /// <summary>Ends the rig, and fails with what the queue did and never should have.</summary>
+    public void Verify()
+    {
+        Close();
+        string[] found = [.. _violations];
+        _violations.Clear();
+        Violations.ThrowIfAny(found);
+    }
+
     public void Dispose()
     {
-        string[] violations = Disk.Violations;
+        Close();
+        foreach (string violation in _violations)
+            Violations.Report(violation);
+        _violations.Clear();
+    }
+
+    private void Close()
+    {
+        if (_closed)
+            return;
+        _closed = true;
+        Violations.Close(this);
+        Life.StepsLeft = Mortality.Immortal;
         // As the reactor does; requests that the test left under way keep what they have.
         bool idle = Queue.InFlight == 0;
         if (idle)
             Queue.DetachDisk();
         int mapped = Witness.MappedPages - Witness.UnmappedPages;
+        if (idle && mapped != 0)
+            _violations.Add($"{mapped} pages stay mapped");
         Queue.Dispose();
+        _violations.AddRange(Disk.Violations);
+        _violations.AddRange(Witness.Violations);
         Disk.Dispose();
         Domain.Dispose();
-        Assert.Empty(violations);
-        if (idle)
-            Assert.Equal(0, mapped);
     }
 }

@@ -108,6 +108,9 @@ internal sealed unsafe class ScriptedDisk : Disk
     /// </summary>
     public Func<ScriptedOperation, int>? OnStart { get; set; }
 
+    /// <summary>Called each time that a queue asks what is done, before it is told.</summary>
+    public Action? OnReap { get; set; }
+
     /// <summary>Operations lie within this many sectors; a test that grows the disk raises it.</summary>
     public long LongestSectors { get; set; }
 
@@ -289,6 +292,7 @@ internal sealed unsafe class ScriptedDisk : Disk
 
     internal int Reap(Span<DiskCompletion> completions, ScriptedPort port)
     {
+        OnReap?.Invoke();
         lock (_lock)
         {
             int count = 0;

@@ -5,7 +5,6 @@ using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
 using Blkring.Engine.Tests.Kit;
 using Blkring.Engine.Vbds;
-using Blkring.Interop;
 using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Queues;
@@ -46,16 +45,16 @@ public sealed unsafe class JournalTests
         int steps = 0;
         for (int killAt = 0; ; killAt++)
         {
-            using World world = new(protocol, mode, placement) { OutOfOrder = outOfOrder };
-            world.Life.StepsLeft = killAt;
+            using Workload load = new(protocol, mode, placement, outOfOrder);
+            load.Life.StepsLeft = killAt;
             for (int round = 0; round < Rounds; round++)
             {
-                world.Post(round);
-                world.ServeUntilAnswered();
-                world.CheckAnswers();
+                load.Post(round);
+                load.ServeUntilAnswered();
+                load.CheckAnswers();
             }
-            world.CheckDisk();
-            if (!world.Life.Died)
+            load.CheckDisk();
+            if (!load.Life.Died)
                 break;
             steps++;
         }
@@ -69,16 +68,16 @@ public sealed unsafe class JournalTests
     {
         for (int gap = 1; gap < 40; gap += 3)
         {
-            using World world = new(protocol) { OutOfOrder = true };
-            world.Life.StepsLeft = world.Life.EveryFurther = gap;
+            using Workload load = new(protocol, outOfOrder: true);
+            load.Life.StepsLeft = load.Life.EveryFurther = gap;
             for (int round = 0; round < Rounds; round++)
             {
-                world.Post(round);
-                world.ServeUntilAnswered();
-                world.CheckAnswers();
+                load.Post(round);
+                load.ServeUntilAnswered();
+                load.CheckAnswers();
             }
-            Assert.True(world.Life.Deaths > 1);
-            world.CheckDisk();
+            Assert.True(load.Life.Deaths > 1);
+            load.CheckDisk();
         }
     }
 
@@ -112,11 +111,8 @@ public sealed unsafe class JournalTests
             rig.Run();
         }
         rig.Disk.CompleteAll();
-        rig.Witness.BeforeCopy = _ => throw new KilledException();
-        rig.Witness.BeforeMap = () => throw new KilledException();
+        rig.Life.StepsLeft = 0;
         Assert.Throws<KilledException>(() => rig.Run());
-        rig.Witness.BeforeCopy = null;
-        rig.Witness.BeforeMap = null;
         Assert.Empty(rig.Responses());
 
         rig.NextDaemon(new ScriptedDisk(4096, content: rig.Disk.Content));
@@ -132,52 +128,52 @@ public sealed unsafe class JournalTests
     [Fact]
     public void A_journal_of_another_ring_is_not_followed()
     {
-        using World world = new(BlkifProtocol.X86_64);
-        world.Life.StepsLeft = 5;
-        world.Post(0);
-        Assert.Throws<KilledException>(() => world.Queue.Turn());
-        world.Identity = world.Identity with { Ring = new GrantReference(999) };
-        world.NextDaemon();
-        Assert.Equal(0, world.Queue.InFlight);
+        using Workload load = new(BlkifProtocol.X86_64);
+        load.Life.StepsLeft = 5;
+        load.Post(0);
+        Assert.Throws<KilledException>(() => load.Rig.Queue.Turn());
+        load.Rig.Identity = load.Rig.Identity with { Ring = new GrantReference(999) };
+        load.NextDaemon();
+        Assert.Equal(0, load.Rig.Queue.InFlight);
     }
 
     [Fact]
     public void A_ring_that_is_connected_anew_starts_empty_whatever_was_left()
     {
-        using World world = new(BlkifProtocol.X86_64);
-        world.Life.StepsLeft = 5;
-        world.Post(0);
-        Assert.Throws<KilledException>(() => world.Queue.Turn());
-        world.NextDaemon(takesOver: false);
-        Assert.Equal(0, world.Queue.InFlight);
+        using Workload load = new(BlkifProtocol.X86_64);
+        load.Life.StepsLeft = 5;
+        load.Post(0);
+        Assert.Throws<KilledException>(() => load.Rig.Queue.Turn());
+        load.NextDaemon(takesOver: false);
+        Assert.Equal(0, load.Rig.Queue.InFlight);
     }
 
     [Fact]
     public void A_queue_that_was_drained_leaves_nothing_to_be_done()
     {
-        using World world = new(BlkifProtocol.X86_64);
-        world.Life.StepsLeft = int.MaxValue;
-        world.Post(0);
-        world.ServeUntilAnswered();
-        world.Queue.Dispose();
-        using RingJournal journal = new(world.JournalPath, world.Identity);
+        using Workload load = new(BlkifProtocol.X86_64);
+        load.Life.StepsLeft = Mortality.Immortal;
+        load.Post(0);
+        load.ServeUntilAnswered();
+        load.Rig.Queue.Dispose();
+        using RingJournal journal = new(load.JournalPath, load.Rig.Identity);
         Assert.Null(journal.FindLeft());
     }
 
     [Fact]
     public void What_another_version_left_is_refused_with_a_line_that_says_so()
     {
-        using World world = new(BlkifProtocol.X86_64);
-        world.Life.StepsLeft = 5;
-        world.Post(0);
-        Assert.Throws<KilledException>(() => world.Queue.Turn());
-        using (FileStream file = File.OpenWrite(world.JournalPath))
+        using Workload load = new(BlkifProtocol.X86_64);
+        load.Life.StepsLeft = 5;
+        load.Post(0);
+        Assert.Throws<KilledException>(() => load.Rig.Queue.Turn());
+        using (FileStream file = File.OpenWrite(load.JournalPath))
         {
             // The version follows the magic.
             file.Position = 8;
             file.WriteByte(77);
         }
-        using RingJournal journal = new(world.JournalPath, world.Identity);
+        using RingJournal journal = new(load.JournalPath, load.Rig.Identity);
         Assert.Contains(
             "another version",
             Assert.Throws<VbdConnectException>(() => journal.FindLeft()).Message,
@@ -192,10 +188,10 @@ public sealed unsafe class JournalTests
     [InlineData(100_000)]
     public void Rubbish_in_the_place_of_a_journal_is_no_journal(int length)
     {
-        using World world = new(BlkifProtocol.X86_64);
-        string path = world.JournalPath + ".other";
+        using Workload load = new(BlkifProtocol.X86_64);
+        string path = load.JournalPath + ".other";
         File.WriteAllBytes(path, [.. Enumerable.Repeat((byte)0xAB, length)]);
-        using RingJournal journal = new(path, world.Identity);
+        using RingJournal journal = new(path, load.Rig.Identity);
         Assert.Null(journal.FindLeft());
         journal.Begin(new JournalSize(32, 0));
         Assert.Equal(new JournalSize(32, 0), journal.FindLeft());
@@ -235,77 +231,52 @@ public sealed unsafe class JournalTests
         Assert.False(File.Exists(path + "-0"));
     }
 
-    private sealed class KilledException : Exception;
-
-    /// <summary>
-    /// Dies at one step, or at that and every so many further ones. A step is whatever the queue asks of its
-    /// neighbours.
-    /// </summary>
-    private sealed class Mortality
-    {
-        public int StepsLeft { get; set; }
-        public int EveryFurther { get; set; }
-        public int Deaths { get; private set; }
-        public bool Died => Deaths > 0;
-
-        /// <summary>Pages mapped, by address: the kernel takes them from a process that was killed.</summary>
-        public Dictionary<nint, int> Mapped { get; } = [];
-
-        public void Bury()
-        {
-            foreach ((nint address, int pages) in Mapped)
-                Libc.Munmap((void*)address, (nuint)(pages * GuestMemory.PageBytes));
-            Mapped.Clear();
-        }
-
-        public void Step()
-        {
-            if (StepsLeft-- != 0)
-                return;
-            Deaths++;
-            // A little later each time: a daemon that never lives long enough for one request gets nowhere.
-            StepsLeft = EveryFurther > 0 ? EveryFurther++ : int.MaxValue;
-            throw new KilledException();
-        }
-    }
-
     /// <summary>Where the first page lies, and the least that the disk can read or write.</summary>
     private sealed record Placement(int Sector, int AlignmentBytes);
 
-    private sealed class World : IDisposable
+    /// <summary>
+    /// Requests of every kind on a ring whose daemon is killed again and again, and what their answers and the disk have
+    /// to be.
+    /// </summary>
+    private sealed class Workload : IDisposable
     {
         private const int Entries = 32;
         private const int Segments = 12;
         private const byte Before = 0xEE;
+        private const int Sectors = ((Entries * Rounds) + 1) * Requests.PageSectors;
         private readonly TempImage _folder = new(8);
         private readonly HashSet<ulong> _answers = [];
         private readonly byte[] _expected = new byte[Entries * Rounds];
+        private readonly byte[] _content = new byte[Sectors * Disk.SectorBytes];
         private readonly Placement _placement;
-        private readonly MemoryDisk _content;
+        private readonly bool _outOfOrder;
         private int _posted;
 
-        public World(BlkifProtocol protocol, GrantMode mode = GrantMode.Copy, Placement? placement = null)
+        public Workload(
+            BlkifProtocol protocol,
+            GrantMode mode = GrantMode.Copy,
+            Placement? placement = null,
+            bool outOfOrder = false
+        )
         {
-            (Protocol, Mode, _placement) = (protocol, mode, placement ?? new Placement(Sector: 0, AlignmentBytes: 512));
-            Domain = Frontend.CreateDomain(new DomainId(7), 1, segments: Segments);
-            Frontend = Frontend.Create(Domain, protocol, 1, segments: Segments);
-            _content = new MemoryDisk(((Entries * Rounds) + 1) * Requests.PageSectors);
-            _content.Content.Fill(Before);
+            (_placement, _outOfOrder) = (placement ?? new Placement(Sector: 0, Disk.SectorBytes), outOfOrder);
+            Array.Fill(_content, Before);
             Array.Fill(_expected, Before);
-            Disk = OpenDisk();
-            Identity = new RingIdentity(Domain.Id, protocol, 1, Frontend.RingReferences[0], Frontend.Channel.Port);
-            Queue = Create(takesOver: false);
+            Rig = new Rig(
+                protocol,
+                new RigOptions
+                {
+                    Disk = OpenDisk(),
+                    GrantMode = mode,
+                    MaxIndirectSegments = Segments,
+                    JournalPath = _folder.PathOf("journal"),
+                    Life = Life,
+                }
+            );
         }
 
-        public BlkifProtocol Protocol { get; }
-        public GrantMode Mode { get; }
-        public LoopbackDomain Domain { get; }
-        public Frontend Frontend { get; }
+        public Rig Rig { get; }
         public Mortality Life { get; } = new();
-        public MortalDisk Disk { get; private set; }
-        public bool OutOfOrder { get; init; }
-        public RingIdentity Identity { get; set; }
-        public VbdQueue Queue { get; private set; }
         public string JournalPath => _folder.PathOf("journal");
 
         /// <summary>Fills the ring with requests of every kind, each of a page of its own.</summary>
@@ -316,8 +287,8 @@ public sealed unsafe class JournalTests
                 int operation = (i % 8) switch
                 {
                     3 when round == 2 => Blkif.OpIndirect,
-                    // Of blocks that are discarded in part nothing goes.
-                    4 when _placement.AlignmentBytes == Engine.Disks.Disk.SectorBytes => Blkif.OpDiscard,
+                    // Partially covered blocks are not discarded.
+                    4 when _placement.AlignmentBytes == Disk.SectorBytes => Blkif.OpDiscard,
                     5 => Blkif.OpRead,
                     6 => Blkif.OpFlushDiskcache,
                     7 when round == 1 => Blkif.OpWriteBarrier,
@@ -327,14 +298,14 @@ public sealed unsafe class JournalTests
                 if (operation == Blkif.OpDiscard)
                 {
                     _expected[_posted] = 0;
-                    Frontend.Put(Requests.Discard(_posted, sector, Requests.PageSectors));
+                    Rig.Frontend.Put(Requests.Discard(_posted, sector, Requests.PageSectors));
                     continue;
                 }
                 bool indirect = operation == Blkif.OpIndirect;
                 if (indirect)
                     operation = Blkif.OpWrite;
                 Blkif.DecodedRequest request = Requests.Of(
-                    Frontend,
+                    Rig.Frontend,
                     _posted,
                     operation,
                     sector,
@@ -343,21 +314,18 @@ public sealed unsafe class JournalTests
                 if (operation is Blkif.OpWrite or Blkif.OpWriteBarrier)
                 {
                     _expected[_posted] = (byte)(_posted + 1);
-                    new Span<byte>(Frontend.BufferOf(_posted % Entries, 0), GuestMemory.PageBytes).Fill(
+                    new Span<byte>(Rig.Frontend.BufferOf(_posted % Entries, 0), GuestMemory.PageBytes).Fill(
                         (byte)(_posted + 1)
                     );
                 }
-                // A frontend that lets its grants be kept grants them for reading and writing.
-                if (Mode == GrantMode.Persistent && request.NrSegments > 0)
-                    request.Seg[0].Gref = Frontend.GrantOf(_posted % Entries, 0, readOnly: false).Value;
                 if (indirect)
                 {
-                    Frontend.SegmentListOf(_posted % Entries)[0] = request.Seg[0];
-                    Frontend.MakeIndirect(ref request, _posted % Entries, operation, segments: 1);
+                    Rig.Frontend.SegmentListOf(_posted % Entries)[0] = request.Seg[0];
+                    Rig.Frontend.MakeIndirect(ref request, _posted % Entries, operation, segments: 1);
                 }
-                Frontend.Put(in request);
+                Rig.Frontend.Put(in request);
             }
-            Frontend.Push();
+            Rig.Frontend.Push();
         }
 
         /// <summary>
@@ -368,17 +336,12 @@ public sealed unsafe class JournalTests
             for (int turns = 0; _answers.Count < _posted; turns++)
             {
                 Assert.True(turns < 100_000, $"{_answers.Count} of {_posted} requests were answered, and no more come");
-                try
+                Survive(() =>
                 {
-                    Queue.Turn();
-                    Queue.FinalCheckForRequests();
-                }
-                catch (KilledException)
-                {
-                    NextDaemon();
-                }
-                Blkif.DecodedResponse response = default;
-                while (Frontend.TryTake(ref response))
+                    Rig.Queue.Turn();
+                    Rig.Queue.FinalCheckForRequests();
+                });
+                foreach (Blkif.DecodedResponse response in Rig.Responses())
                 {
                     Assert.Equal(Blkif.RspOkay, response.Status);
                     Assert.True(_answers.Add(response.Id), $"request {response.Id:x} is answered twice");
@@ -390,7 +353,7 @@ public sealed unsafe class JournalTests
         {
             for (int i = 0; i < _posted; i++)
                 Assert.Contains(0xF1E2D3C4B5A60000 + (ulong)i, _answers);
-            Assert.Equal(0, Queue.InFlight);
+            Assert.Equal(0, Rig.Queue.InFlight);
         }
 
         public void CheckDisk()
@@ -399,167 +362,65 @@ public sealed unsafe class JournalTests
                 Assert.Equal(
                     -1,
                     _content
-                        .Content.Slice(
-                            (_placement.Sector * 512) + (page * GuestMemory.PageBytes),
+                        .AsSpan(
+                            (_placement.Sector * Disk.SectorBytes) + (page * GuestMemory.PageBytes),
                             GuestMemory.PageBytes
                         )
                         .IndexOfAnyExcept(_expected[page])
                 );
+            Rig.Verify();
         }
 
-        /// <summary>Of the one before nothing is left but its journal, as it was when it was killed.</summary>
-        public void NextDaemon(bool takesOver = true)
-        {
-            byte[] left = File.ReadAllBytes(JournalPath);
-            Life.Bury();
-            Queue.Dispose();
-            File.WriteAllBytes(JournalPath, left);
-            Disk = OpenDisk();
-            Queue = Create(takesOver);
-        }
+        public void NextDaemon(bool takesOver = true) => Rig.NextDaemon(OpenDisk(), takesOver);
 
         public void Dispose()
         {
-            Queue.Dispose();
-            _content.Dispose();
-            Domain.Dispose();
+            Rig.Dispose();
             _folder.Dispose();
         }
 
-        // What the daemon before had under way on it never ends.
-        private MortalDisk OpenDisk() =>
-            new(_content, Life, () => OutOfOrder) { BlockBytes = _placement.AlignmentBytes };
-
-        private VbdQueue Create(bool takesOver)
+        /// <summary>The next daemon may be killed as soon as it tells the frontend that it is there.</summary>
+        private void Survive(Action action)
         {
-            VbdQueueOptions options = new()
+            for (Action next = action; ; next = () => NextDaemon())
             {
-                Frontend = Domain.Id,
-                GrantMode = Mode,
-                MaxIndirectSegments = Segments,
-                Journal = new RingJournal(JournalPath, Identity),
-                TakesOver = takesOver,
-                RingIndex = takesOver ? Frontend.Header.RspProd : 0,
-            };
-            VbdQueue queue = new VbdQueueFactory(Frontend.Sring, Protocol, options, Disk).Visit(
-                new MortalGrants(new LoopbackGrants(Domain.Memory, Domain.Id, Domain.Backend), Life),
-                new MortalEvents(Life)
-            );
-            queue.AttachDisk(0, ring: null);
-            queue.AttachRing();
-            return queue;
-        }
-    }
-
-    private readonly struct MortalGrants(LoopbackGrants grants, Mortality life) : IGrants
-    {
-        public static bool MovesData => true;
-
-        public void Copy(GrantCopySegment* segments, int count)
-        {
-            for (int i = 0; i < count; i++)
-            {
-                life.Step();
-                grants.Copy(segments + i, 1);
-            }
-            life.Step();
-        }
-
-        public void Map(GrantMapping* mappings, int count)
-        {
-            life.Step();
-            grants.Map(mappings, count);
-            for (int i = 0; i < count; i++)
-                if (mappings[i].Status == GrantTable.GntstOkay)
-                    life.Mapped.Add((nint)mappings[i].Address, mappings[i].Count);
-            life.Step();
-        }
-
-        public void Unmap(GrantMapping* mappings, int count)
-        {
-            life.Step();
-            for (int i = 0; i < count; i++)
-                life.Mapped.Remove((nint)mappings[i].Address);
-            grants.Unmap(mappings, count);
-            life.Step();
-        }
-    }
-
-    private readonly struct MortalEvents(Mortality life) : IEventChannel
-    {
-        public int Descriptor => -1;
-
-        public void Notify() => life.Step();
-
-        public void PrepareWait(io_uring_sqe* sqe) { }
-
-        public void CompleteWait(int result) { }
-
-        public void Consume() { }
-
-        public void Unmask() { }
-    }
-
-    /// <summary>
-    /// A memory disk on which every operation is two steps, and which may finish them later and in another order.
-    /// </summary>
-    private sealed class MortalDisk(MemoryDisk content, Mortality life, Func<bool> outOfOrder)
-        : Disk(content.CapacitySectors, readOnly: false)
-    {
-        private readonly List<DiskOperation> _underWay = [];
-
-        public override bool DiscardZeroes => true;
-        public int BlockBytes
-        {
-            init => AlignmentBytes = value;
-        }
-
-        public override string Describe() => "a disk whose daemon dies";
-
-        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new Io(this));
-
-        protected override void Dispose(bool disposing) { }
-
-        private bool IsOutOfOrder => outOfOrder();
-
-        private int Do(in DiskOperation operation)
-        {
-            life.Step();
-            fixed (byte* bytes = content.Content)
-            {
-                int result = new MemoryDiskIo(bytes).Start(in operation);
-                life.Step();
-                return result;
-            }
-        }
-
-        private readonly struct Io(MortalDisk disk) : IDiskIo
-        {
-            public static bool MovesData => true;
-
-            public void Attach(in DiskAttachment attachment) { }
-
-            public void Detach() { }
-
-            public int Start(in DiskOperation operation)
-            {
-                if (!disk.IsOutOfOrder)
-                    return disk.Do(in operation);
-                disk._underWay.Add(operation);
-                return IDiskIo.Pending;
-            }
-
-            public int Reap(Span<DiskCompletion> completions)
-            {
-                // Two at a time, the newest first: responses come in another order than requests.
-                int count = 0;
-                while (count < 2 && disk._underWay.Count > 0)
+                try
                 {
-                    DiskOperation operation = disk._underWay[^1];
-                    disk._underWay.RemoveAt(disk._underWay.Count - 1);
-                    completions[count++] = new DiskCompletion { Tag = operation.Tag, Result = disk.Do(in operation) };
+                    next();
+                    return;
                 }
-                return count;
+                catch (KilledException) { }
+            }
+        }
+
+        /// <summary>
+        /// A disk on which every operation is two steps, one before it is done and one after. What the daemon before had
+        /// under way on it never ends.
+        /// </summary>
+        private ScriptedDisk OpenDisk()
+        {
+            ScriptedDisk disk = new(Sectors, alignmentBytes: _placement.AlignmentBytes, content: _content);
+            if (_outOfOrder)
+                disk.OnReap = () => CompleteNewest(disk);
+            else
+                disk.OnStart = operation =>
+                {
+                    Life.Step();
+                    int result = disk.Perform(operation);
+                    Life.Step();
+                    return result;
+                };
+            return disk;
+        }
+
+        /// <summary>Two at a time, the newest first: responses come in another order than requests.</summary>
+        private void CompleteNewest(ScriptedDisk disk)
+        {
+            for (int count = 0; count < 2 && disk.UnderWay is [.., ScriptedOperation newest]; count++)
+            {
+                Life.Step();
+                disk.Complete(newest);
+                Life.Step();
             }
         }
     }

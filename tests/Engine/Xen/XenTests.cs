@@ -368,10 +368,14 @@ public sealed class XenTests
 
         public void Dispose()
         {
-            bool stopped = Vbd.Stop(Wait.Limit);
+            if (!Vbd.Stop(Wait.Limit))
+            {
+                // A thread still uses the memory.
+                Violations.Report("the device did not stop");
+                return;
+            }
             Domain.Dispose();
             _disk.Dispose();
-            Assert.True(stopped, "the device did not stop");
         }
     }
 }

@@ -2,10 +2,10 @@ using Blkring.Abi;
 using Blkring.Engine.Queues;
 using Blkring.Loopback;
 
-namespace Blkring.Engine.Tests.Kit;
+namespace Blkring.Tests.Kit;
 
 /// <summary>Requests as tests write them.</summary>
-internal static class Requests
+public static class Requests
 {
     /// <summary>Sectors of a granted page.</summary>
     public const int PageSectors = RequestValidator.SectorsPerPage;

@@ -5,12 +5,12 @@ using Blkring.Engine.Reactors;
 using Blkring.Engine.Vbds;
 using Blkring.Loopback;
 
-namespace Blkring.Engine.Tests.Kit;
+namespace Blkring.Tests.Kit;
 
 /// <summary>
 /// A device connected to a loopback frontend and served by a reactor, as in production but for the hypervisor.
 /// </summary>
-internal sealed class Device : IDisposable
+public sealed class Device : IDisposable
 {
     private readonly bool _ownsDisk;
 
@@ -80,10 +80,14 @@ internal sealed class Device : IDisposable
 
     public void Dispose()
     {
-        bool stopped = Vbd.Stop(Wait.Limit);
+        if (!Vbd.Stop(Wait.Limit))
+        {
+            // A thread still uses the memory.
+            Violations.Report("the device did not stop");
+            return;
+        }
         Domain.Dispose();
         if (_ownsDisk)
             Vbd.Disk.Dispose();
-        Assert.True(stopped, "the device did not stop");
     }
 }

@@ -1,9 +1,9 @@
 using Blkring.Engine.Disks;
 
-namespace Blkring.Engine.Tests.Kit;
+namespace Blkring.Tests.Kit;
 
 /// <summary>What a wrapped disk does differently; made anew for each queue, as its data plane is.</summary>
-internal interface ITwist
+public interface ITwist
 {
     /// <summary>
     /// Stands before each operation of the memory disk behind it, whose content is at <paramref name="content"/>.
@@ -12,7 +12,7 @@ internal interface ITwist
 }
 
 /// <summary>What a twist remembers.</summary>
-internal sealed class Twisted
+public sealed class Twisted
 {
     public int Operations { get; set; }
 
@@ -25,7 +25,7 @@ internal sealed class Twisted
 }
 
 /// <summary>A memory disk with something wrong with it.</summary>
-internal sealed unsafe class WrappedDisk<TTwist>(long sectors) : Disk(sectors, readOnly: false)
+public sealed unsafe class WrappedDisk<TTwist>(long sectors) : Disk(sectors, readOnly: false)
     where TTwist : struct, ITwist
 {
     private readonly MemoryDisk _disk = new(sectors);
