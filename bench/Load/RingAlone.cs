@@ -49,7 +49,7 @@ internal static unsafe class RingAlone
                 CpuAffinity.PinCurrentThread(cpu);
             long before = GC.GetAllocatedBytesForCurrentThread();
             while (!Volatile.Read(ref stop))
-                queue.Turn(overlaps: true);
+                queue.Turn(frontendHasOwnCpu: true);
             allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         })
         {

@@ -11,14 +11,14 @@ namespace Blkring.Engine.Queues;
 /// upon, so doing a request twice is right.
 /// </summary>
 /// <remarks>
-/// It costs the data path nothing but the marks in the slot itself (<see cref="RequestSlot.Record"/>): the file is
+/// It costs the data path nothing but the marks in the slot itself (<see cref="RequestRecord"/>): the file is
 /// mapped, never written to by a call. It survives the process, not the machine, which is as long as the ring itself
 /// does.
 /// </remarks>
 public sealed unsafe class RingJournal : IDisposable
 {
     private const ulong Magic = 0x4C4E524A474E5242; // "BRNGJRNL"
-    private const uint Version = 1;
+    private const uint Version = 2;
     private const int HeaderBytes = Arena.PageBytes;
 
     private readonly string _path;
@@ -54,7 +54,7 @@ public sealed unsafe class RingJournal : IDisposable
 
     private Header* Head => (Header*)_memory!.Address;
 
-    internal RequestSlot* Slots => (RequestSlot*)(_memory!.Address + HeaderBytes);
+    internal RequestRecord* Records => (RequestRecord*)(_memory!.Address + HeaderBytes);
 
     /// <summary>What an earlier daemon left of this very ring; null when it left nothing to be done.</summary>
     /// <exception cref="VbdConnectException">It left something that this version cannot read.</exception>
@@ -69,7 +69,7 @@ public sealed unsafe class RingJournal : IDisposable
             ours
             && (
                 head.Version != Version
-                || head.SlotBytes != sizeof(RequestSlot)
+                || head.SlotBytes != sizeof(RequestRecord)
                 || status.stx_size < LengthOf((int)head.SlotCount)
             )
         )
@@ -99,7 +99,7 @@ public sealed unsafe class RingJournal : IDisposable
         {
             Magic = Magic,
             Version = Version,
-            SlotBytes = (uint)sizeof(RequestSlot),
+            SlotBytes = (uint)sizeof(RequestRecord),
             SlotCount = (uint)size.Slots,
             MaxIndirectSegments = (uint)size.MaxIndirectSegments,
             Identity = _identity,
@@ -145,7 +145,7 @@ public sealed unsafe class RingJournal : IDisposable
         _memory = null;
     }
 
-    private static ulong LengthOf(int slots) => HeaderBytes + ((ulong)slots * (ulong)sizeof(RequestSlot));
+    private static ulong LengthOf(int slots) => HeaderBytes + ((ulong)slots * (ulong)sizeof(RequestRecord));
 }
 
 /// <summary>
