@@ -1,76 +1,53 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using Blkring.Abi;
 
 namespace Blkring.Engine.Queues;
 
-/// <summary>What a takeover is to do with a record (<see cref="RingJournal"/>).</summary>
-internal enum RecordState : byte
-{
-    /// <summary>No request, or the frontend has its response.</summary>
-    Free,
-
-    /// <summary>The request is complete in the record and has no response.</summary>
-    Taken,
-
-    /// <summary>
-    /// The response is on the ring, at <see cref="RequestRecord.ResponseIndex"/>. rsp_prod tells whether it was pushed.
-    /// </summary>
-    Answered,
-}
-
 /// <summary>
-/// The durable part of a request in flight. The ring's codec decodes the request into it, so keeping it costs no copy.
+/// The durable part of a request in flight, <see cref="Journal.Record"/>. The ring's codec decodes the request into it,
+/// so keeping it costs no copy.
 /// </summary>
 /// <remarks>
 /// The order of the stores is the order in which they happen: all are one thread's, and a killed process ends between
 /// two of them. So each method stores last what promises the rest.
 /// </remarks>
-[StructLayout(LayoutKind.Sequential, Size = 192)]
-internal struct RequestRecord
+internal static class RequestRecord
 {
-    public RecordState State;
-    public bool IsIndirect;
-
-    /// <summary>Ring index of the request.</summary>
-    public uint RequestIndex;
-
-    /// <summary>Ring index of the response, once it is answered.</summary>
-    public uint ResponseIndex;
-    public Blkif.DecodedRequest Request;
+    /// <summary>The request as the codec sees it: <see cref="Journal.Request"/> has the same layout.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static ref Blkif.DecodedRequest Decoded(this ref Journal.Record record) =>
+        ref Unsafe.As<Journal.Request, Blkif.DecodedRequest>(ref record.Request);
 
     /// <summary>The request is complete in the record.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void MarkTaken(uint requestIndex)
+    public static void MarkTaken(this ref Journal.Record record, uint requestIndex)
     {
-        IsIndirect = false;
-        RequestIndex = requestIndex;
-        Store(RecordState.Taken);
+        record.IsIndirect = 0;
+        record.RequestIndex = requestIndex;
+        Volatile.Write(ref record.State, (byte)Journal.RecordTaken);
     }
 
     /// <summary>
     /// From here on the request is a READ or WRITE like any other. First the mark: killed between the two stores in the
     /// other order, a daemon would leave a direct request behind.
     /// </summary>
-    public void MarkIndirect(byte operation)
+    public static void MarkIndirect(this ref Journal.Record record, byte operation)
     {
-        Volatile.Write(ref IsIndirect, true);
-        Volatile.Write(ref Request.Operation, operation);
+        Volatile.Write(ref record.IsIndirect, 1);
+        Volatile.Write(ref record.Request.Operation, operation);
     }
 
     /// <summary>The response is on the ring.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public void MarkAnswered(uint responseIndex)
+    public static void MarkAnswered(this ref Journal.Record record, uint responseIndex)
     {
-        ResponseIndex = responseIndex;
-        Store(RecordState.Answered);
+        record.ResponseIndex = responseIndex;
+        Volatile.Write(ref record.State, (byte)Journal.RecordAnswered);
     }
 
     /// <summary>Whether the frontend still waits for the response.</summary>
     /// <param name="pushed">The ring's rsp_prod: the first response that the frontend has not seen.</param>
-    public readonly bool IsUnderWay(uint pushed) =>
-        State == RecordState.Taken || (State == RecordState.Answered && (int)(ResponseIndex - pushed) >= 0);
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Store(RecordState state) => Volatile.Write(ref Unsafe.As<RecordState, byte>(ref State), (byte)state);
+    public static bool IsUnderWay(this ref readonly Journal.Record record, uint pushed) =>
+        record.State == Journal.RecordTaken
+        || (record.State == Journal.RecordAnswered && (int)(record.ResponseIndex - pushed) >= 0);
 }

@@ -124,7 +124,7 @@ internal unsafe struct RequestSlot
     public ushort Next;
 
     /// <summary>What a takeover reads: in the journal's file, or in the arena where there is no journal.</summary>
-    public RequestRecord* Record;
+    public Journal.Record* Record;
 
     /// <summary>With <see cref="SlotHolds.Pages"/>: the run's first page in the pool, and its length.</summary>
     public int RunFirst,
@@ -164,7 +164,7 @@ internal unsafe struct RequestSlot
     public readonly ref Blkif.DecodedRequest Request
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => ref Record->Request;
+        get => ref (*Record).Decoded();
     }
 
     /// <summary>
@@ -173,7 +173,7 @@ internal unsafe struct RequestSlot
     public readonly bool IsIndirect
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => Record->IsIndirect;
+        get => Record->IsIndirect != 0;
     }
 
     /// <summary>Bytes that the answered request moved or discarded.</summary>

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Blkring.Abi;
 using Blkring.Engine.Memory;
 
 namespace Blkring.Engine.Queues;
@@ -16,14 +17,14 @@ internal unsafe struct SlotPool
 
     /// <summary>Cuts the pool from <paramref name="arena"/>. No slot is free until <see cref="AddFree"/>.</summary>
     /// <param name="records">One for each slot, outside the arena; null to take them from it.</param>
-    public SlotPool(Arena arena, int count, RequestRecord* records)
+    public SlotPool(Arena arena, int count, Journal.Record* records)
     {
         Count = count;
         _slots = arena.Take<RequestSlot>(count);
         _free = arena.Take<ushort>(count);
         _answered = arena.Take<ushort>(count);
         if (records == null)
-            records = arena.Take<RequestRecord>(count);
+            records = arena.Take<Journal.Record>(count);
         if (arena.IsMeasuring)
             return;
         for (int i = 0; i < count; i++)
@@ -80,6 +81,6 @@ internal unsafe struct SlotPool
     public readonly void ForgetFreed(int count)
     {
         for (int i = _freeCount - count; i < _freeCount; i++)
-            _slots[_free[i]].Record->State = RecordState.Free;
+            _slots[_free[i]].Record->State = Journal.RecordFree;
     }
 }

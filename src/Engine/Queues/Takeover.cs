@@ -1,3 +1,4 @@
+using Blkring.Abi;
 using Blkring.Engine.Memory;
 
 namespace Blkring.Engine.Queues;
@@ -29,9 +30,9 @@ internal unsafe struct Takeover(Arena arena, int slotCount)
     {
         for (int i = slots.Count; i-- > 0; )
         {
-            RequestRecord* record = slots[i].Record;
-            bool underWay = record->IsUnderWay(pushed);
-            record->State = underWay ? RecordState.Taken : RecordState.Free;
+            Journal.Record* record = slots[i].Record;
+            bool underWay = (*record).IsUnderWay(pushed);
+            record->State = (byte)(underWay ? Journal.RecordTaken : Journal.RecordFree);
             if (underWay)
                 Insert(ref slots, i);
             else

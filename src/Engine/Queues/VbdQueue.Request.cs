@@ -117,7 +117,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             return;
         }
         // Answered as the READ or WRITE that it is: frontends compare the response with indirect_op (Linux).
-        slot.Record->MarkIndirect((byte)operation);
+        (*slot.Record).MarkIndirect((byte)operation);
         slot.Kind = operation == Blkif.OpRead ? RequestKind.Read : RequestKind.Write;
         if ((_plan.IsReadOnly && operation == Blkif.OpWrite) || segments == 0 || segments > _plan.MaxIndirectSegments)
         {
@@ -725,7 +725,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 Status = (short)status,
             }
         );
-        slot.Record->MarkAnswered(place);
+        (*slot.Record).MarkAnswered(place);
         _slots.AddAnswered(index);
     }
 }

@@ -186,7 +186,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             int index = _slots.Take();
             ref RequestSlot slot = ref _slots[index];
             _ring.CopyRequest(_ring.ReqCons, ref slot.Request);
-            slot.Record->MarkTaken(_ring.ReqCons);
+            (*slot.Record).MarkTaken(_ring.ReqCons);
             _ring.ReqCons++;
             Begin(index, ref slot);
             segments += slot.Request.NrSegments;
