@@ -4,27 +4,47 @@ using Blkring.Interop;
 namespace Blkring.Engine.Memory;
 
 /// <summary>
-/// The fixed memory of one queue: a single page-aligned, zeroed mapping, cut up once at connect and never again (B1).
+/// The fixed memory of one queue: a single page-aligned, zeroed mapping, cut into pieces once at connect (B1).
 /// </summary>
 /// <remarks>
-/// Pointers into an arena are valid while the owner holds it. Nothing is returned piece by piece: the whole goes at
-/// once.
+/// <para>Pointers into an arena are valid while the owner holds it. The pieces are freed together.</para>
+/// <para>
+/// An owner of many pieces need not add up their sizes: it takes them once from <see cref="ToMeasure"/>, calls
+/// <see cref="Map"/>, and takes them again, by the same code.
+/// </para>
 /// </remarks>
 public sealed unsafe class Arena : IDisposable
 {
     public const int PageBytes = 4096;
 
-    private readonly MappedMemory _memory;
+    private MappedMemory? _memory;
     private nuint _used;
 
     /// <summary>Maps <paramref name="lengthBytes"/>, rounded up to whole pages.</summary>
-    /// <exception cref="OutOfMemoryException">The kernel refused the mapping.</exception>
-    public Arena(nuint lengthBytes) => _memory = MappedMemory.Anonymous(Align(lengthBytes, PageBytes), populate: true);
+    /// <exception cref="IOException">The kernel refused the mapping.</exception>
+    public Arena(nuint lengthBytes) => _memory = MapPages(lengthBytes);
 
-    public nuint LengthBytes => _memory.LengthBytes;
+    private Arena() { }
+
+    /// <summary>An arena without memory. It counts what is taken; the pointers must not be followed.</summary>
+    public static Arena ToMeasure() => new();
+
+    /// <summary>True until <see cref="Map"/>: the pieces have no memory yet.</summary>
+    public bool IsMeasuring => _memory is null;
+
+    public nuint LengthBytes => _memory?.LengthBytes ?? Align(_used, PageBytes);
+
+    /// <summary>Ends the measuring: maps as much as was taken. The same pieces can now be taken again.</summary>
+    /// <exception cref="IOException">The kernel refused the mapping.</exception>
+    public void Map()
+    {
+        Debug.Assert(IsMeasuring);
+        _memory = MapPages(_used);
+        _used = 0;
+    }
 
     /// <summary>
-    /// Cuts off room for <paramref name="count"/> elements, aligned to <paramref name="alignment"/> (a power of two, in
+    /// Takes a piece of <paramref name="count"/> elements, aligned to <paramref name="alignment"/> (a power of two, in
     /// bytes).
     /// </summary>
     public T* Take<T>(int count, int alignment = 64)
@@ -32,18 +52,17 @@ public sealed unsafe class Arena : IDisposable
     {
         nuint start = Align(_used, (nuint)alignment);
         nuint end = start + ((nuint)count * (nuint)sizeof(T));
-        // The owner sized the arena from the same figures: running over is our bug, not a guest's doing.
-        if (end > _memory.LengthBytes)
+        // The owner took the same pieces when it measured: to run over is a bug of ours, not a guest's doing.
+        if (_memory is not null && end > _memory.LengthBytes)
             throw new InvalidOperationException($"Arena of {_memory.LengthBytes} bytes asked for {end}.");
         _used = end;
-        return (T*)(_memory.Address + start);
+        return _memory is null ? null : (T*)(_memory.Address + start);
     }
 
-    /// <summary>Bytes that <see cref="Take{T}"/> uses at most for such a piece.</summary>
-    public static nuint SizeOf<T>(int count, int alignment = 64)
-        where T : unmanaged => ((nuint)count * (nuint)sizeof(T)) + (nuint)alignment;
+    public void Dispose() => _memory?.Dispose();
 
-    public void Dispose() => _memory.Dispose();
+    private static MappedMemory MapPages(nuint lengthBytes) =>
+        MappedMemory.Anonymous(Align(Math.Max(lengthBytes, 1), PageBytes), populate: true);
 
     private static nuint Align(nuint value, nuint alignment)
     {

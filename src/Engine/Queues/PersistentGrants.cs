@@ -108,6 +108,8 @@ internal unsafe struct PersistentGrants
         _fresh = arena.Take<int>(capacity);
         _freshReferences = arena.Take<uint>(capacity);
         _evictedReferences = arena.Take<uint>(capacity);
+        if (arena.IsMeasuring)
+            return;
         new Span<int>(_places, PlacesFor(capacity)).Fill(None);
         (_freeEntry, _freeRange, _freeRanges, _newest, _oldest) = (0, 0, ranges, None, None);
         for (int i = 0; i < capacity; i++)
@@ -115,16 +117,6 @@ internal unsafe struct PersistentGrants
         for (int i = 0; i < ranges; i++)
             _ranges[i].Older = i + 1 < ranges ? i + 1 : None;
     }
-
-    /// <summary>What the constructor takes of an arena, at most.</summary>
-    public static nuint SizeOf(int capacity, int ranges) =>
-        capacity == 0
-            ? 0
-            : Arena.SizeOf<Entry>(capacity)
-                + Arena.SizeOf<Range>(ranges)
-                + Arena.SizeOf<GrantMapping>(ranges)
-                + Arena.SizeOf<int>(PlacesFor(capacity))
-                + (3 * Arena.SizeOf<int>(capacity));
 
     private static int PlacesFor(int capacity) => (int)BitOperations.RoundUpToPowerOf2((uint)capacity * 2);
 

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Blkring.Abi;
 using Blkring.Engine.Disks;
@@ -11,13 +12,13 @@ internal enum SlotStage : byte
 {
     Free,
 
-    /// <summary>INDIRECT: until there is room in the queue's page pool for its segments and data.</summary>
+    /// <summary>INDIRECT: until the queue's page pool has room for the request's segments and data.</summary>
     AwaitPages,
 
-    /// <summary>INDIRECT: the pages that list its segments are to be copied.</summary>
-    Describe,
+    /// <summary>INDIRECT: the pages that list the segments are to be copied.</summary>
+    FetchSegments,
 
-    /// <summary>Persistent grants: until enough others are unused.</summary>
+    /// <summary>Persistent grants: until enough other pages are unused.</summary>
     AwaitGrants,
 
     /// <summary>Where nothing is copied: the guest's pages are to be mapped.</summary>
@@ -29,20 +30,22 @@ internal enum SlotStage : byte
     /// <summary>A barrier with its data copied, until every request before it is answered.</summary>
     Barrier,
 
-    /// <summary>A flush that goes before the data (B11), or is all there is.</summary>
+    /// <summary>A flush before the data (B11), or one without data.</summary>
     FlushBefore,
 
-    /// <summary>Blocks larger than sectors: until nobody else writes those that the write changes.</summary>
+    /// <summary>Read-modify-write: until no other request writes the blocks that this one changes.</summary>
     AwaitBlocks,
 
-    /// <summary>The block that the write's data starts in is read, then the one that it ends in.</summary>
+    /// <summary>Read-modify-write: the block in which the data starts is read.</summary>
     ReadHead,
+
+    /// <summary>Read-modify-write: the block in which the data ends is read.</summary>
     ReadTail,
 
     /// <summary>The disk reads or writes.</summary>
     Transfer,
 
-    /// <summary>A barrier's data is being made stable.</summary>
+    /// <summary>The flush that makes a barrier's data stable.</summary>
     FlushAfter,
 
     /// <summary>The pieces of a discard.</summary>
@@ -52,21 +55,6 @@ internal enum SlotStage : byte
     CopyOut,
 
     /// <summary>The response is on the ring, not yet pushed.</summary>
-    Answered,
-}
-
-/// <summary>What a daemon that comes after a killed one reads of a slot (<see cref="RingJournal"/>).</summary>
-internal enum SlotRecord : byte
-{
-    /// <summary>Nothing is under way, or the frontend has its response.</summary>
-    None,
-
-    /// <summary>The request is complete in the slot and not answered.</summary>
-    Taken,
-
-    /// <summary>
-    /// Its response is on the ring, at <see cref="RequestSlot.ResponseIndex"/>; whether it was pushed, rsp_prod tells.
-    /// </summary>
     Answered,
 }
 
@@ -86,19 +74,22 @@ internal enum SlotHolds : byte
     Pins = 4,
 
     /// <summary>
-    /// Its extent is that of whole blocks, and of a write they are taken: <see cref="RequestSlot.Range"/>.
+    /// Its extent is that of whole blocks. A write has also taken them: <see cref="RequestSlot.Range"/>.
     /// </summary>
     Blocks = 8,
 }
 
 /// <summary>
-/// A request in flight (B1). Lives in the queue's arena; everything a request needs is here, so that serving it
-/// allocates nothing.
+/// A request in flight (B1): what dies with the process. What a takeover needs is in the <see cref="Record"/> beside
+/// it. Both are fixed memory, so that serving a request allocates nothing.
 /// </summary>
-[StructLayout(LayoutKind.Sequential, Size = 320)]
+/// <remarks>
+/// An odd number of cache lines: with a power of two the first lines of all slots would share a few sets of the cache.
+/// </remarks>
+[StructLayout(LayoutKind.Sequential, Size = 192)]
 internal unsafe struct RequestSlot
 {
-    // What every request touches comes first and lies in one cache line; the request's own head begins the next.
+    // What every request touches comes first and lies in one cache line.
     public SlotStage Stage;
     public RequestKind Kind;
 
@@ -111,14 +102,14 @@ internal unsafe struct RequestSlot
     /// <summary>Rejected before anything was touched: counted as invalid, not as failed.</summary>
     public bool Invalid;
 
-    /// <summary>Nothing while the slot is free, and nothing for a direct request whose data is copied.</summary>
+    /// <summary>None while the slot is free, and for a direct request whose data is copied.</summary>
     public SlotHolds Holds;
 
     /// <summary>Part of the completion's tag: a completion of an earlier use of the slot is noticed.</summary>
     public uint Generation;
 
     /// <summary>
-    /// Where the data starts, in the arena at the first segment's own offset within a page, or in the guest's mapped
+    /// Where the data starts: in the arena, at the first segment's own offset within a page, or in the guest's mapped
     /// pages.
     /// </summary>
     public byte* Data;
@@ -129,19 +120,11 @@ internal unsafe struct RequestSlot
     /// <summary>Stopwatch ticks.</summary>
     public long TakenAt;
 
-    /// <summary>The slot behind this one in the <see cref="SlotList"/> that it is in.</summary>
+    /// <summary>The next slot in the <see cref="SlotList"/> that this one is in.</summary>
     public ushort Next;
-    public SlotRecord Record;
 
-    /// <summary>The request came as INDIRECT, which <see cref="Request"/> no longer says.</summary>
-    public bool IsIndirect;
-
-    /// <summary>Where on the ring the request was, and where its response is.</summary>
-    public uint RequestIndex,
-        ResponseIndex;
-
-    /// <summary>The only copy of the request that is ever looked at (B3).</summary>
-    public Blkif.DecodedRequest Request;
+    /// <summary>What a takeover reads: in the journal's file, or in the arena where there is no journal.</summary>
+    public Journal.Record* Record;
 
     /// <summary>With <see cref="SlotHolds.Pages"/>: the run's first page in the pool, and its length.</summary>
     public int RunFirst,
@@ -151,8 +134,8 @@ internal unsafe struct RequestSlot
     public byte* Mapped;
 
     /// <summary>
-    /// Mapped pages that do not follow each other: what is left to transfer. Without vectors <see cref="Data"/> is all
-    /// of it.
+    /// Mapped pages that do not follow each other: what is left to transfer. Without vectors all data is at
+    /// <see cref="Data"/>.
     /// </summary>
     public iovec* Vectors;
     public int VectorCount;
@@ -169,13 +152,29 @@ internal unsafe struct RequestSlot
         DiscardEnd;
 
     /// <summary>
-    /// Discard only: the pieces under way, a bit each: bit 0 is the last one issued, whose generation is the slot's.
+    /// Discard only: the pieces under way, one bit each. Bit 0 is the last one issued, whose generation is the slot's.
     /// </summary>
     public ulong DiscardPieces;
     public DiscardMethod DiscardMethod;
 
     /// <summary>Discard only: the first error of a piece, 0 when there was none.</summary>
     public int DiscardError;
+
+    /// <summary>The only copy of the request that is ever looked at (B3).</summary>
+    public readonly ref Blkif.DecodedRequest Request
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => ref (*Record).Decoded();
+    }
+
+    /// <summary>
+    /// The request came as INDIRECT: its segments are in the page pool. <see cref="Request"/> no longer says so.
+    /// </summary>
+    public readonly bool IsIndirect
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => Record->IsIndirect != 0;
+    }
 
     /// <summary>Bytes that the answered request moved or discarded.</summary>
     public readonly long AnsweredBytes => Kind == RequestKind.Discard ? DiscardEnd - OffsetBytes : LengthBytes;

@@ -1,123 +1,147 @@
 using System.Runtime.InteropServices;
+using Blkring.Abi;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
-using Blkring.Engine.Memory;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Queues;
 
 /// <summary>
-/// The slots of one queue, kept in a file of a memory file system instead of in the process: what a daemon had under
-/// way when it was killed, the next one does again. A response that the frontend has not seen it cannot have acted
-/// upon, so doing a request twice is right.
+/// The requests of one queue, kept in a file of a memory file system: what a daemon had under way when it was killed,
+/// the next one replays. The frontend cannot have acted on a response that it has not seen, so doing a request twice is
+/// right.
 /// </summary>
 /// <remarks>
-/// It costs the data path nothing but the marks in the slot itself (<see cref="RequestSlot.Record"/>): the file is
-/// mapped, never written to by a call. It survives the process, not the machine, which is as long as the ring itself
-/// does.
+/// The file is mapped, and never written by a call: the data path pays only for the marks in the record
+/// (<see cref="RequestRecord"/>). The file survives the process, not the machine; so does the ring. Its layout is
+/// abi/journal.xml; <see cref="JournalFormat"/> says which versions are read.
 /// </remarks>
 public sealed unsafe class RingJournal : IDisposable
 {
-    private const ulong Magic = 0x4C4E524A474E5242; // "BRNGJRNL"
-    private const uint Version = 1;
-    private const int HeaderBytes = Arena.PageBytes;
+    // rw for its owner.
+    private const uint FileMode = 0x180;
 
     private readonly string _path;
     private readonly RingIdentity _identity;
-    private readonly FileDescriptor _file;
+    private FileDescriptor _file;
     private MappedMemory? _memory;
 
-    /// <param name="path">In a folder of this user's alone; made if it is not there.</param>
-    /// <exception cref="VbdConnectException">The file cannot be made or opened.</exception>
+    /// <param name="path">In a folder that only this user can change; created if it does not exist.</param>
+    /// <exception cref="VbdConnectException">The file cannot be created or opened.</exception>
     public RingJournal(string path, RingIdentity identity)
     {
         (_path, _identity) = (path, identity);
-        int fd = Libc.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_CLOEXEC, 0x180);
-        _file =
-            fd >= 0
-                ? new FileDescriptor(fd)
-                : throw new VbdConnectException($"the journal {path} cannot be opened: {Errno.Describe(fd)}");
+        _file = Open(path, flags: 0);
     }
 
-    [StructLayout(LayoutKind.Sequential)]
-    private struct Header
-    {
-        public ulong Magic;
-        public uint Version;
-        public uint SlotBytes;
-        public uint SlotCount;
-        public uint MaxIndirectSegments;
-        public RingIdentity Identity;
+    private Journal.Header* Head => (Journal.Header*)_memory!.Address;
 
-        /// <summary>Set while a queue uses the slots; 0 after it was drained.</summary>
-        public uint InUse;
-    }
+    internal Journal.Record* Records => (Journal.Record*)(_memory!.Address + Journal.HeaderBytes);
 
-    private Header* Head => (Header*)_memory!.Address;
-
-    internal RequestSlot* Slots => (RequestSlot*)(_memory!.Address + HeaderBytes);
-
-    /// <summary>What an earlier daemon left of this very ring; null when it left nothing to be done.</summary>
+    /// <summary>What a killed daemon has left of this very ring; null when there is nothing to replay.</summary>
     /// <exception cref="VbdConnectException">It left something that this version cannot read.</exception>
     internal JournalSize? FindLeft()
     {
-        if (Libc.Fstatx(_file.Value, Libc.STATX_SIZE, out statx status) < 0 || status.stx_size < HeaderBytes)
-            return null;
-        Map(status.stx_size);
-        Header head = *Head;
-        bool ours = head.Magic == Magic && head.Identity == _identity && head.InUse != 0;
         if (
-            ours
-            && (
-                head.Version != Version
-                || head.SlotBytes != sizeof(RequestSlot)
-                || status.stx_size < LengthOf((int)head.SlotCount)
-            )
+            Libc.Fstatx(_file.Value, Libc.STATX_SIZE, out statx status) < 0
+            || status.stx_size < Journal.HeaderBytes
+            || status.stx_size > int.MaxValue
         )
-            throw new VbdConnectException(
-                $"the daemon before was another version and left requests under way in {_path}: restart the guest's device"
-            );
-        if (ours)
-            return new JournalSize((int)head.SlotCount, (int)head.MaxIndirectSegments);
+            return null;
+        Map((nuint)status.stx_size);
+        ReadOnlySpan<byte> file = new(_memory!.Address, (int)status.stx_size);
+        uint version = JournalFormat.VersionOf(file);
+        if (version == JournalV1.Version)
+        {
+            byte[] converted = JournalFormat.FromVersion1(file, _identity) ?? throw Unreadable();
+            if (converted.Length > 0)
+            {
+                Replace(converted);
+                return SizeOf(in *Head);
+            }
+        }
+        else if (version != 0 && JournalFormat.IsOf(in *Head, _identity))
+        {
+            return JournalFormat.IsOwn(in *Head, file.Length) ? SizeOf(in *Head) : throw Unreadable();
+        }
         Unmap();
         return null;
     }
 
-    /// <summary>Empty slots for a ring that nobody served before.</summary>
+    private static JournalSize SizeOf(in Journal.Header head) =>
+        new((int)head.RecordCount, (int)head.MaxIndirectSegments);
+
+    private VbdConnectException Unreadable() =>
+        new(
+            $"another version of blkring left requests under way in {_path}, in a form that this one cannot read; "
+                + "restart the guest's device",
+            ErrorCode.JournalUnusable
+        );
+
+    /// <summary>Empty records for a ring that nobody served before.</summary>
+    /// <exception cref="VbdConnectException">The file system has no room.</exception>
     internal void Begin(JournalSize size)
     {
         Unmap();
-        ulong lengthBytes = LengthOf(size.Slots);
-        int error = Reserve((long)lengthBytes);
-        if (error < 0)
-            throw new VbdConnectException(
-                $"the journal {_path} cannot be made: {Errno.Describe(error)}; make room there"
-            );
-        Map(lengthBytes);
+        long lengthBytes = JournalFormat.LengthOf(size.Slots);
+        Reserve(_file, lengthBytes);
+        Map((nuint)lengthBytes);
         NativeMemory.Clear(_memory!.Address, (nuint)lengthBytes);
-        // Last, and as a whole: a daemon killed before has left nothing.
-        *Head = new Header
-        {
-            Magic = Magic,
-            Version = Version,
-            SlotBytes = (uint)sizeof(RequestSlot),
-            SlotCount = (uint)size.Slots,
-            MaxIndirectSegments = (uint)size.MaxIndirectSegments,
-            Identity = _identity,
-        };
+        // Last, and as a whole: a daemon killed before this has left nothing.
+        *Head = JournalFormat.HeaderOf(_identity, size);
         Volatile.Write(ref Head->InUse, 1);
     }
 
     /// <summary>
-    /// A page that the file system has no room for when it is first written to is a SIGBUS, which ends the daemon and
-    /// all its guests' I/O: so all are had now. What the file has already it keeps, so that a restart finds room where
-    /// the daemon before had it.
+    /// Puts the content of an older version, brought into this one's form, in the place of its file. Killed at any step
+    /// a daemon leaves the old file or the new one, whole.
     /// </summary>
-    /// <returns>0 or -errno.</returns>
-    private int Reserve(long lengthBytes)
+    private void Replace(byte[] content)
     {
-        int error = Libc.Fallocate(_file.Value, 0, 0, lengthBytes);
+        string path = _path + ".new";
+        FileDescriptor file = Open(path, Libc.O_TRUNC);
+        try
+        {
+            Reserve(file, content.Length);
+            using (
+                MappedMemory memory = MappedMemory.FromFile(
+                    file.Value,
+                    0,
+                    (nuint)content.Length,
+                    writable: true,
+                    shared: true
+                )
+            )
+                content.CopyTo(new Span<byte>(memory.Address, content.Length));
+            File.Move(path, _path, overwrite: true);
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+        Unmap();
+        _file.Dispose();
+        _file = file;
+        Map((nuint)content.Length);
+    }
+
+    /// <summary>
+    /// Allocates every page now: a page for which the file system has no room when it is first written is a SIGBUS,
+    /// which ends the daemon and all its guests' I/O. Pages that are allocated stay, so that a restart cannot run out
+    /// of space.
+    /// </summary>
+    private void Reserve(FileDescriptor file, long lengthBytes)
+    {
+        int error = Libc.Fallocate(file.Value, 0, 0, lengthBytes);
         // A file system may be unable to promise it; ramfs, for one, has no limit.
-        return error is 0 or -Errno.EOPNOTSUPP ? Libc.Ftruncate(_file.Value, lengthBytes) : error;
+        if (error is 0 or -Errno.EOPNOTSUPP)
+            error = Libc.Ftruncate(file.Value, lengthBytes);
+        if (error < 0)
+            throw new VbdConnectException(
+                $"the journal {_path} cannot be made: {Errno.Describe(error)}; make room there",
+                ErrorCode.JournalUnusable
+            );
     }
 
     /// <summary>The queue has answered all it took.</summary>
@@ -136,16 +160,25 @@ public sealed unsafe class RingJournal : IDisposable
         _file.Dispose();
     }
 
-    private void Map(ulong lengthBytes) =>
-        _memory = MappedMemory.FromFile(_file.Value, 0, (nuint)lengthBytes, writable: true, shared: true);
+    private static FileDescriptor Open(string path, int flags)
+    {
+        int fd = Libc.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_CLOEXEC | flags, FileMode);
+        return fd >= 0
+            ? new FileDescriptor(fd)
+            : throw new VbdConnectException(
+                $"the journal {path} cannot be opened: {Errno.Describe(fd)}",
+                ErrorCode.JournalUnusable
+            );
+    }
+
+    private void Map(nuint lengthBytes) =>
+        _memory = MappedMemory.FromFile(_file.Value, 0, lengthBytes, writable: true, shared: true);
 
     private void Unmap()
     {
         _memory?.Dispose();
         _memory = null;
     }
-
-    private static ulong LengthOf(int slots) => HeaderBytes + ((ulong)slots * (ulong)sizeof(RequestSlot));
 }
 
 /// <summary>
@@ -160,5 +193,5 @@ public readonly record struct RingIdentity(
     EventChannelPort EventChannel
 );
 
-/// <summary>How a queue was sized whose requests are to be done again: the next one must have room for them.</summary>
+/// <summary>How a queue was sized whose requests are to be replayed: the next one must have room for them.</summary>
 internal readonly record struct JournalSize(int Slots, int MaxIndirectSegments);

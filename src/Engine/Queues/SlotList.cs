@@ -1,8 +1,7 @@
 namespace Blkring.Engine.Queues;
 
 /// <summary>
-/// Slots in the order in which they came, linked through <see cref="RequestSlot.Next"/>: a slot is in one list at a
-/// time.
+/// A queue of slots, linked through <see cref="RequestSlot.Next"/>: a slot is in at most one list at a time.
 /// </summary>
 internal unsafe struct SlotList(RequestSlot* slots)
 {
@@ -12,7 +11,7 @@ internal unsafe struct SlotList(RequestSlot* slots)
 
     public int Count { get; private set; }
 
-    /// <summary>The one that came first; there must be one.</summary>
+    /// <summary>The slot added first. The list must not be empty.</summary>
     public readonly int First => _first;
 
     public void Add(int index)
@@ -30,5 +29,13 @@ internal unsafe struct SlotList(RequestSlot* slots)
         _first = _slots[index].Next;
         Count--;
         return index;
+    }
+
+    /// <summary>Hands all slots over, in their order, to the list returned.</summary>
+    public SlotList TakeAll()
+    {
+        SlotList all = this;
+        Count = 0;
+        return all;
     }
 }

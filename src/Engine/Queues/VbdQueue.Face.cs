@@ -22,11 +22,6 @@ public abstract unsafe class VbdQueue : IDisposable
     /// </summary>
     internal const int MaxSegmentsPerPass = 128;
 
-    /// <summary>
-    /// With fewer requests a pass costs more than it gains by ending before the frontend has to wait for it.
-    /// </summary>
-    internal const uint LeastOverlap = 8;
-
     public QueueStatistics Statistics { get; } = new();
     public FaultLog Faults { get; } = new();
 
@@ -45,12 +40,12 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>
     /// One pass: finish what completed, take the requests, one grant copy, one push, at most one notification.
     /// </summary>
-    /// <param name="overlaps">
+    /// <param name="frontendHasOwnCpu">
     /// The frontend has a CPU of its own: of many requests only a part is taken, so that it has responses to work on
     /// while the next pass works on the rest. Otherwise the two take turns with the whole ring, each waiting for the
     /// other. Where they share a CPU they do so anyway, and shorter passes are only more of them.
     /// </param>
-    public abstract TurnResult Turn(bool overlaps = false);
+    public abstract TurnResult Turn(bool frontendHasOwnCpu = false);
 
     /// <summary>
     /// The ring holds requests that can be taken now: one look at the shared page, for a thread that does not sleep.

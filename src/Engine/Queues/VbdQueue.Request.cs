@@ -2,7 +2,7 @@ using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using Blkring.Abi;
 using Blkring.Engine.Disks;
-using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Memory;
 using Blkring.Engine.Telemetry;
 using Blkring.Interop;
 
@@ -17,16 +17,16 @@ namespace Blkring.Engine.Queues;
 /// FLUSH with data    CopyIn ─► FlushBefore ─► Transfer ─► Answered
 /// BARRIER            CopyIn ─► Barrier ─► FlushBefore ─► Transfer ─► FlushAfter ─► Answered
 /// DISCARD            Discard, several pieces at a time ─► Answered
-/// INDIRECT           AwaitPages, if there is no room ─► Describe ─► as READ or WRITE
+/// INDIRECT           AwaitPages, if there is no room ─► FetchSegments ─► as READ or WRITE
 /// </code>
-/// Flushes that are wanted at the same time are one: VbdQueue.Flush.cs. Before a Transfer of parts of blocks:
-/// VbdQueue.Blocks.cs. With mapped or persistent grants [AwaitGrants ─►] Map stands where CopyIn is, for READ too, and
-/// there is no CopyOut; a BARRIER of the latter kind waits first: Barrier ─► [AwaitGrants ─►] Map ─► FlushBefore.
+/// Flushes that are wanted at the same time are one: <see cref="FlushGroup"/>. Before a Transfer of parts of blocks:
+/// <see cref="BlockRmw"/>. With mapped or persistent grants [AwaitGrants ─►] Map replaces CopyIn, for READ too, and
+/// there is no CopyOut. With persistent grants a BARRIER waits first: Barrier ─► [AwaitGrants ─►] Map ─► FlushBefore.
 /// </remarks>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 {
     /// <summary>
-    /// EINTR and EAGAIN are tried again about this often, a millisecond apart, before the guest is told.
+    /// EINTR and EAGAIN are tried again this often, a millisecond apart, before the guest is told.
     /// </summary>
     private const int MaxRetries = 1000;
 
@@ -40,14 +40,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 slot.Kind = RequestKind.Read;
                 if (!TryMeasure(ref slot))
                     Reject(index, ref slot, Blkif.RspError);
-                else if (MovesData && _mode != GrantMode.Copy)
+                else if (MovesData && _plan.Mode != GrantMode.Copy)
                     Fetch(index, ref slot);
                 else
                     BeginRead(index, ref slot);
                 break;
             case Blkif.OpWrite:
                 slot.Kind = RequestKind.Write;
-                if (_readOnly || !TryMeasure(ref slot))
+                if (_plan.IsReadOnly || !TryMeasure(ref slot))
                     Reject(index, ref slot, Blkif.RspError);
                 else
                     Fetch(index, ref slot);
@@ -64,7 +64,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         {
             case Blkif.OpFlushDiskcache:
                 slot.Kind = RequestKind.Flush;
-                if (_readOnly || !TryMeasureFlush(ref slot))
+                if (_plan.IsReadOnly || !TryMeasureFlush(ref slot))
                     Reject(index, ref slot, Blkif.RspError);
                 else if (slot.LengthBytes == 0)
                     BeginFlush(index, ref slot);
@@ -73,17 +73,19 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 break;
             case Blkif.OpWriteBarrier:
                 slot.Kind = RequestKind.Flush;
-                if (!_barriers)
+                if (!_plan.OffersBarriers)
                     Reject(index, ref slot, Blkif.RspEopnotsupp);
-                else if (_readOnly || !TryMeasureFlush(ref slot))
+                else if (_plan.IsReadOnly || !TryMeasureFlush(ref slot))
                     Reject(index, ref slot, Blkif.RspError);
                 else
                     BeginBarrier(index, ref slot);
                 break;
             case Blkif.OpDiscard:
                 slot.Kind = RequestKind.Discard;
+                // Not in the ring's entry: what is here is of the slot's last request.
+                slot.Request.NrSegments = 0;
                 if (
-                    _readOnly
+                    _plan.IsReadOnly
                     || !RequestValidator.FitsDisk(slot.Request.SectorNumber, slot.Request.NrSectors, _capacity)
                 )
                     Reject(index, ref slot, Blkif.RspError);
@@ -103,14 +105,83 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         }
     }
 
+    /// <summary>INDIRECT: READ and WRITE whose segments are listed in pages of their own.</summary>
+    private void DispatchIndirect(int index, ref RequestSlot slot)
+    {
+        int operation = slot.Request.IndirectOp,
+            segments = slot.Request.NrSegments;
+        if (_plan.MaxIndirectSegments == 0 || operation is not (Blkif.OpRead or Blkif.OpWrite))
+        {
+            slot.Kind = RequestKind.Other;
+            Reject(index, ref slot, _plan.MaxIndirectSegments == 0 ? Blkif.RspEopnotsupp : Blkif.RspError);
+            return;
+        }
+        // Answered as the READ or WRITE that it is: frontends compare the response with indirect_op (Linux).
+        (*slot.Record).MarkIndirect((byte)operation);
+        slot.Kind = operation == Blkif.OpRead ? RequestKind.Read : RequestKind.Write;
+        if ((_plan.IsReadOnly && operation == Blkif.OpWrite) || segments == 0 || segments > _plan.MaxIndirectSegments)
+        {
+            Reject(index, ref slot, Blkif.RspError);
+            return;
+        }
+        _admission.ChargeBytes(_passStarted, MostBytesOf(ref slot));
+        if (_lines.Pages.Count > 0 || !TryFetchSegments(index, ref slot))
+            ResourceLines.Wait(ref _lines.Pages, index, ref slot, SlotStage.AwaitPages);
+    }
+
+    /// <summary>
+    /// What an INDIRECT request is charged before its list says how much it moves: a ring full of long ones would
+    /// otherwise pass the limits of its device at once.
+    /// </summary>
+    private static int MostBytesOf(ref RequestSlot slot) => slot.Request.NrSegments * Arena.PageBytes;
+
+    /// <summary>Takes pages for the request and has its list copied; false when there is no room now.</summary>
+    private bool TryFetchSegments(int index, ref RequestSlot slot)
+    {
+        int segments = slot.Request.NrSegments;
+        if (!_memory.TryTakeRun(ref slot, _plan.RunPagesOf(segments)))
+            return false;
+        _lines.Hold(ref slot, SlotHolds.Pages);
+        slot.Stage = SlotStage.FetchSegments;
+        _lists.AddPages(
+            index,
+            (uint*)&slot.Record->Request.IndirectGrefs,
+            segments * sizeof(Blkif.RequestSegment),
+            _memory.ListOf(ref slot)
+        );
+        return true;
+    }
+
+    /// <summary>The list is checked; from here on the request goes as a direct one does.</summary>
+    private void BeginFetched(int index, ref RequestSlot slot)
+    {
+        ReadOnlySpan<Blkif.RequestSegment> segments = new(_memory.SegmentsOf(ref slot), slot.Request.NrSegments);
+        bool fits = RequestValidator.TryMeasure(segments, slot.Request.SectorNumber, _capacity, out int sectors);
+        if (fits)
+            SetExtent(ref slot, sectors);
+        if (!fits || (_plan.NativeSectors && !_blocks.IsWholeBlocks(ref slot)))
+        {
+            _admission.RefundBytes(MostBytesOf(ref slot));
+            Reject(index, ref slot, Blkif.RspError);
+            return;
+        }
+        _admission.RefundBytes(MostBytesOf(ref slot) - slot.LengthBytes);
+        if (slot.Kind == RequestKind.Read && _plan.Mode == GrantMode.Copy)
+            BeginRead(index, ref slot);
+        else
+            Fetch(index, ref slot);
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool TryMeasure(ref RequestSlot slot)
     {
         if (!RequestValidator.TryMeasure(in slot.Request, _capacity, out int sectors))
             return false;
         SetExtent(ref slot, sectors);
-        _throttle?.ChargeBytes(_passStarted, slot.LengthBytes);
-        return !MovesData || !_nativeSectors || IsWholeBlocks(ref slot);
+        if (MovesData && _plan.NativeSectors && !_blocks.IsWholeBlocks(ref slot))
+            return false;
+        _admission.ChargeBytes(_passStarted, slot.LengthBytes);
+        return true;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -133,7 +204,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     }
 
     /// <summary>
-    /// What <see cref="Start"/> does, straight for the commonest request: a tenth of the pass on the null disk.
+    /// Does what <see cref="Start"/> does, in one piece for the commonest request: a tenth of the pass on the null
+    /// disk.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void BeginRead(int index, ref RequestSlot slot)
@@ -146,7 +218,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         }
         if (MovesData)
             slot.Data = DataOf(index, ref slot);
-        if (MovesData && _bounces)
+        if (MovesData && _plan.MergesBlocks)
         {
             slot.Stage = SlotStage.Transfer;
             Start(index, ref slot);
@@ -173,90 +245,110 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     }
 
     /// <summary>
-    /// The data starts at the first segment's own offset within a page and is contiguous from there: one disk operation
-    /// a request, and no page-aligned segment straddles two local pages, for each of which gntdev would charge. It
-    /// never passes as many pages as there may be segments, because the first segment ends within the first of them.
+    /// Where the data starts: at the first segment's own offset within a page, and contiguous from there. So a request
+    /// is one disk operation, and no page-aligned segment straddles two local pages, for each of which gntdev would
+    /// charge. It never passes as many pages as there may be segments, because the first segment ends within the first
+    /// of them.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private byte* DataOf(int index, ref RequestSlot slot)
     {
-        byte* buffer = BufferOf(index, ref slot);
-        if (_bounces)
-            return buffer + (slot.OffsetBytes & _blockMask);
-        return slot.Request.NrSegments == 0 ? buffer : buffer + (SegmentsOf(ref slot)->FirstSect << Disk.SectorShift);
+        byte* buffer = _memory.BufferOf(index, ref slot);
+        if (_plan.MergesBlocks)
+            return buffer + _blocks.OffsetInBlock(slot.OffsetBytes);
+        return slot.Request.NrSegments == 0
+            ? buffer
+            : buffer + (_memory.SegmentsOf(ref slot)->FirstSect << Disk.SectorShift);
     }
 
     /// <summary>
-    /// The request's segments: in the slot itself, or, of an INDIRECT request, where its list was copied to.
-    /// </summary>
-    /// <remarks>Safe: a slot lies in the arena and does not move.</remarks>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private Blkif.RequestSegment* SegmentsOf(ref RequestSlot slot) =>
-        (slot.Holds & SlotHolds.Pages) == 0
-            ? (Blkif.RequestSegment*)Unsafe.AsPointer(ref slot.Request.Seg)
-            : (Blkif.RequestSegment*)_pool.At(slot.RunFirst);
-
-    /// <summary>
-    /// Has the data brought within the disk's reach: what the guest writes copied, or its pages mapped, with all others
-    /// of the pass.
+    /// Brings the data within the disk's reach: what the guest writes is copied, or its pages are mapped, with all
+    /// others of the pass.
     /// </summary>
     private void Fetch(int index, ref RequestSlot slot)
     {
-        if (!MovesData || _mode == GrantMode.Copy || slot.Request.NrSegments == 0)
+        if (!MovesData || _plan.Mode == GrantMode.Copy || slot.Request.NrSegments == 0)
             GatherCopies(index, ref slot, SlotStage.CopyIn);
-        else if (_awaitingGrants.Count > 0 || !TryGatherMaps(index, ref slot))
-            Wait(ref _awaitingGrants, index, ref slot, SlotStage.AwaitGrants);
+        else if (_lines.Grants.Count > 0 || !TryGatherMaps(index, ref slot))
+            ResourceLines.Wait(ref _lines.Grants, index, ref slot, SlotStage.AwaitGrants);
     }
 
-    /// <summary>B9, B10: one grant-copy segment per blkif segment, added to the pass's batch.</summary>
+    /// <summary>B9, B10: adds the data to the pass's grant copy.</summary>
     private void GatherCopies(int index, ref RequestSlot slot, SlotStage stage)
     {
         slot.Stage = stage;
         bool toGuest = stage == SlotStage.CopyOut;
         if (!toGuest)
             slot.Data = DataOf(index, ref slot);
-        if (!MovesData)
-        {
+        if (MovesData)
+            _copies.AddData(index, _memory.SegmentsOf(ref slot), slot.Request.NrSegments, slot.Data, toGuest);
+        else
             FinishFetch(index, ref slot, GrantTable.GntstOkay, FaultKind.GrantCopy);
-            return;
-        }
-
-        _copying[_copyingCount++] = (ushort)index;
-        byte* local = slot.Data;
-        Blkif.RequestSegment* segment = SegmentsOf(ref slot);
-        for (Blkif.RequestSegment* end = segment + slot.Request.NrSegments; segment < end; segment++)
-        {
-            int length = (segment->LastSect - segment->FirstSect + 1) << Disk.SectorShift;
-            GrantCopySegment* copy = &_copies[_copyCount++];
-            ForeignAddress foreign = new()
-            {
-                Reference = segment->Gref,
-                OffsetBytes = (ushort)(segment->FirstSect << Disk.SectorShift),
-                Domain = _frontend,
-            };
-            if (toGuest)
-            {
-                copy->SourceAddress = local;
-                copy->DestForeign = foreign;
-            }
-            else
-            {
-                copy->SourceForeign = foreign;
-                copy->DestAddress = local;
-            }
-            copy->LengthBytes = (ushort)length;
-            copy->Flags = (ushort)(toGuest ? GrantTable.GntcopyDestGref : GrantTable.GntcopySourceGref);
-            // Not okay until the copy says so: a call that fails as a whole leaves no segment looking copied.
-            copy->Status = GrantTable.GntstGeneralError;
-            local += length;
-        }
     }
 
-    /// <summary>What was copied or mapped, or was not, takes the request to its next stage.</summary>
+    /// <summary>
+    /// Copies a READ's data to the guest. A disk may finish many reads at a time: what is beyond the fair share of this
+    /// pass is copied in the next.
+    /// </summary>
+    private void CopyOut(int index, ref RequestSlot slot)
+    {
+        if (_lines.Copies.Count == 0 && _copies.SegmentCount < MaxSegmentsPerPass)
+            GatherCopies(index, ref slot, SlotStage.CopyOut);
+        else
+            ResourceLines.Wait(ref _lines.Copies, index, ref slot, SlotStage.CopyOut);
+    }
+
+    /// <summary>
+    /// Adds the request's pages to those that the pass maps; false when there is no room for them now.
+    /// </summary>
+    private bool TryGatherMaps(int index, ref RequestSlot slot)
+    {
+        if (
+            !_maps.TryAdd(
+                index,
+                _memory.SegmentsOf(ref slot),
+                slot.Request.NrSegments,
+                writable: slot.Kind == RequestKind.Read,
+                _memory.ReferencesOf(index, ref slot)
+            )
+        )
+            return false;
+        if (_plan.Mode == GrantMode.Persistent)
+            _lines.Hold(ref slot, SlotHolds.Pins);
+        slot.Stage = SlotStage.Map;
+        return true;
+    }
+
+    /// <summary>Takes over what the pass's batch has mapped for the request, for one disk operation.</summary>
+    /// <returns>GNTST_*</returns>
+    private short TakeMapped(int index, ref RequestSlot slot, int place)
+    {
+        int count = slot.Request.NrSegments;
+        uint* references = _memory.ReferencesOf(index, ref slot);
+        short status = _maps.StatusOf(place, references, count, writable: slot.Kind == RequestKind.Read);
+        if (status != GrantTable.GntstOkay)
+            return status;
+        if (_plan.Mode == GrantMode.Map)
+        {
+            slot.Mapped = _maps.AddressOf(place);
+            _lines.Hold(ref slot, SlotHolds.Maps);
+        }
+        iovec* vectors = _memory.VectorsOf(index, ref slot);
+        Blkif.RequestSegment* segments = _memory.SegmentsOf(ref slot);
+        int used = 0;
+        for (int i = 0; i < count; i++)
+            used = SlotVectors.Append(vectors, used, _maps.PageOf(i, references, slot.Mapped), segments + i);
+        SlotVectors.Set(ref slot, vectors, used);
+        return status;
+    }
+
+    /// <summary>What was copied or mapped, or failed to be, takes the request to its next stage.</summary>
     private void FinishFetch(int index, ref RequestSlot slot, short status, FaultKind fault)
     {
         if (status != GrantTable.GntstOkay)
         {
+            if (slot.Stage == SlotStage.FetchSegments)
+                _admission.RefundBytes(MostBytesOf(ref slot));
             Fail(index, ref slot, fault, status);
             return;
         }
@@ -264,6 +356,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         {
             case SlotStage.CopyOut:
                 Answer(index, ref slot, Blkif.RspOkay);
+                break;
+            case SlotStage.FetchSegments:
+                BeginFetched(index, ref slot);
                 break;
             case not SlotStage.CopyOut when index == _barrier:
                 slot.Stage = SlotStage.Barrier;
@@ -282,7 +377,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     {
         _barrier = index;
         // Grants that it pinned now could be those that the requests before it wait for.
-        if (slot.LengthBytes > 0 && _mode != GrantMode.Persistent)
+        if (slot.LengthBytes > 0 && _plan.Mode != GrantMode.Persistent)
             Fetch(index, ref slot);
         else
             slot.Stage = SlotStage.Barrier;
@@ -294,11 +389,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             return;
         int index = _barrier;
         ref RequestSlot slot = ref _slots[index];
-        // Answered requests of this pass still hold their slots; they are over all the same. Those that an earlier
-        // daemon left behind it have not begun.
-        if (slot.Stage != SlotStage.Barrier || InFlight - _answeredCount - (_leftCount - _leftBegun) != 1)
+        // Requests that were answered in this pass, or adopted and not replayed, have their slots but are not under way.
+        if (slot.Stage != SlotStage.Barrier || InFlight - _slots.AnsweredCount - _takeover.Waiting != 1)
             return;
-        if (_mode == GrantMode.Persistent && slot.LengthBytes > 0 && (slot.Holds & SlotHolds.Pins) == 0)
+        if (_plan.Mode == GrantMode.Persistent && slot.LengthBytes > 0 && (slot.Holds & SlotHolds.Pins) == 0)
         {
             Fetch(index, ref slot);
             MapGrants();
@@ -318,7 +412,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     {
         if (slot.Stage == SlotStage.Discard)
         {
-            IssueDiscard(index, ref slot);
+            StartDiscard(index, ref slot);
             return;
         }
         int result;
@@ -326,13 +420,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         {
             if (slot.Stage is SlotStage.FlushBefore or SlotStage.FlushAfter)
             {
-                if (index == _flush)
-                    IssueFlush();
+                if (index == _flushes.Leader)
+                    StartFlush();
                 else
-                    AskFlush(index, ref slot);
+                    WantFlush(index, ref slot);
                 return;
             }
-            if (_bounces && slot.Stage == SlotStage.Transfer && !EnterBlocks(index, ref slot))
+            if (_plan.MergesBlocks && slot.Stage == SlotStage.Transfer && !EnterBlocks(index, ref slot))
                 return;
             // A tag of its own for every operation: an operation that a disk completes twice is noticed.
             slot.Generation++;
@@ -343,9 +437,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                         ref slot,
                         slot.Kind == RequestKind.Read ? DiskOperationKind.Read : DiskOperationKind.Write
                     )
-                    : ReadOfEdge(index, ref slot);
+                    : _blocks.ReadOfEdge(ref slot, _memory.BufferOf(index, ref slot), TagOf(index, ref slot));
             if (slot.VectorCount > 0)
-                SetVectors(ref slot, ref operation);
+                SlotVectors.Give(ref slot, ref operation);
             if (operation.LengthBytes == 0)
             {
                 // No segments: nothing to move, nothing that could fail.
@@ -367,6 +461,36 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             Tag = TagOf(index, ref slot),
         };
 
+    /// <summary>Read-modify-write: before its transfer a request takes on whole blocks; false when it waits.</summary>
+    private bool EnterBlocks(int index, ref RequestSlot slot)
+    {
+        if ((slot.Holds & SlotHolds.Blocks) != 0 || slot.LengthBytes == 0)
+            return true;
+        if (slot.Kind == RequestKind.Read)
+        {
+            slot.Range = BlockRanges.None;
+            _lines.Hold(ref slot, SlotHolds.Blocks);
+            _blocks.Align(ref slot, _memory.BufferOf(index, ref slot));
+            return true;
+        }
+        if (_lines.Blocks.Count == 0 && TryEnterBlocks(index, ref slot))
+            return true;
+        ResourceLines.Wait(ref _lines.Blocks, index, ref slot, SlotStage.AwaitBlocks);
+        return false;
+    }
+
+    /// <summary>Takes the blocks of a write; false while another request writes one of them.</summary>
+    private bool TryEnterBlocks(int index, ref RequestSlot slot)
+    {
+        if (!_blocks.TryTake(ref slot))
+            return false;
+        _lines.Hold(ref slot, SlotHolds.Blocks);
+        slot.Stage = _blocks.FirstStage(ref slot);
+        if (slot.Stage == SlotStage.Transfer)
+            _blocks.Align(ref slot, _memory.BufferOf(index, ref slot));
+        return true;
+    }
+
     /// <summary>
     /// Takes a disk result to the slot's next stage; true when a further disk operation is to be started.
     /// </summary>
@@ -385,12 +509,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 Fail(index, ref slot, FaultKind.Disk, Errno.EIO);
                 return false;
             case SlotStage.ReadHead or SlotStage.ReadTail:
-                AdvanceEdge(index, ref slot, result);
+                _blocks.AdvanceEdge(ref slot, _memory.BufferOf(index, ref slot), result);
                 return true;
             case SlotStage.Transfer:
                 slot.DoneBytes += result;
                 if (slot.VectorCount > 0)
-                    AdvanceVectors(ref slot, result);
+                    SlotVectors.Advance(ref slot, result);
                 if (slot.DoneBytes < slot.LengthBytes)
                     return true;
                 if (index == _barrier)
@@ -406,12 +530,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         }
     }
 
+    /// <summary>The disk is done with the request: what a READ has read goes to the guest, the rest is answered.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Finish(int index, ref RequestSlot slot)
     {
-        if (MovesData && _bounces && (slot.Holds & SlotHolds.Blocks) != 0)
-            Narrow(ref slot);
-        if (MovesData && slot.Kind == RequestKind.Read && slot.LengthBytes > 0 && _mode == GrantMode.Copy)
+        if (MovesData && _plan.MergesBlocks && (slot.Holds & SlotHolds.Blocks) != 0)
+            _blocks.Restore(ref slot);
+        if (MovesData && slot.Kind == RequestKind.Read && slot.LengthBytes > 0 && _plan.Mode == GrantMode.Copy)
             CopyOut(index, ref slot);
         else
             Answer(index, ref slot, Blkif.RspOkay);
@@ -419,15 +544,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 
     private bool TakeError(int index, ref RequestSlot slot, int errno)
     {
-        if (IsRetried(ref slot, errno))
-            Postpone(index);
+        if (TryRetry(ref slot, errno))
+            RequeueLater(index, ref slot);
         else
             Fail(index, ref slot, FaultKind.Disk, errno);
         return false;
     }
 
-    /// <summary>Whether the operation is to be tried again after that error; counts.</summary>
-    private static bool IsRetried(ref RequestSlot slot, int errno)
+    /// <summary>Counts a retry; false when the error stays or was retried too often.</summary>
+    private static bool TryRetry(ref RequestSlot slot, int errno)
     {
         if (errno is not (Errno.EINTR or Errno.EAGAIN) || slot.Retries >= MaxRetries)
             return false;
@@ -435,13 +560,98 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         return true;
     }
 
-    private void Postpone(int index)
+    private void RequeueLater(int index, ref RequestSlot slot)
     {
         Statistics.RetriesField++;
-        _slots[index].Generation++;
-        if (_postponedCount == 0)
-            _postponedAt = Stopwatch.GetTimestamp();
-        _postponed[_postponedCount++] = (ushort)index;
+        slot.Generation++;
+        _retries.Add(index, _retries.IsEmpty ? Stopwatch.GetTimestamp() : 0);
+    }
+
+    private void WantFlush(int index, ref RequestSlot slot)
+    {
+        // No completion of an earlier operation may pass for this one's.
+        slot.Generation++;
+        _flushes.Want(index);
+    }
+
+    /// <summary>The disk operation for all requests of the group, under the tag of its leader.</summary>
+    private void StartFlush()
+    {
+        int leader = _flushes.Leader;
+        ref RequestSlot slot = ref _slots[leader];
+        slot.Generation++;
+        DiskOperation operation = default;
+        operation.Kind = DiskOperationKind.Flush;
+        operation.Tag = TagOf(leader, ref slot);
+        int result = _io.Start(in operation);
+        if (result != IDiskIo.Pending)
+            CompleteFlush(result);
+    }
+
+    private void CompleteFlush(int result)
+    {
+        int leader = _flushes.Leader;
+        if (TryRetry(ref _slots[leader], -result))
+        {
+            RequeueLater(leader, ref _slots[leader]);
+            return;
+        }
+        SlotList served = _flushes.End();
+        while (served.Count > 0)
+        {
+            int index = served.TakeFirst();
+            ref RequestSlot slot = ref _slots[index];
+            // After an error nobody knows what is stable: it is an error for all.
+            if (result < 0)
+                Fail(index, ref slot, FaultKind.Disk, -result);
+            else if (Advance(index, ref slot, result))
+                Start(index, ref slot);
+        }
+    }
+
+    private void BeginDiscard(int index, ref RequestSlot slot)
+    {
+        slot.Stage = SlotStage.Discard;
+        DiscardPieces.Begin(ref slot, _disk);
+        StartDiscard(index, ref slot);
+    }
+
+    private void StartDiscard(int index, ref RequestSlot slot)
+    {
+        while (DiscardPieces.HasNext(ref slot))
+        {
+            DiskOperation operation = DiscardPieces.Next(ref slot, _disk);
+            operation.Tag = TagOf(index, ref slot);
+            DiscardPieces.NoteStarted(ref slot, _io.Start(in operation));
+        }
+        if (slot.DiscardPieces == 0)
+            FinishDiscard(index, ref slot);
+    }
+
+    private void FinishDiscard(int index, ref RequestSlot slot)
+    {
+        switch (slot.DiscardError)
+        {
+            case 0:
+                Answer(index, ref slot, Blkif.RspOkay);
+                break;
+            case Errno.EAGAIN or Errno.EINTR when slot.Retries < MaxRetries:
+                slot.Retries++;
+                DiscardPieces.Rewind(ref slot, _disk);
+                RequeueLater(index, ref slot);
+                break;
+            case Errno.EOPNOTSUPP when _disk.RefuseDiscard(slot.DiscardMethod):
+                DiscardPieces.Rewind(ref slot, _disk);
+                StartDiscard(index, ref slot);
+                break;
+            case Errno.EOPNOTSUPP:
+                slot.Invalid = true;
+                Answer(index, ref slot, Blkif.RspEopnotsupp);
+                break;
+            default:
+                Fail(index, ref slot, FaultKind.Disk, slot.DiscardError);
+                break;
+        }
     }
 
     /// <summary>
@@ -450,15 +660,18 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private void Complete(ulong tag, int result)
     {
         int index = (ushort)(tag >> 32);
-        if (index >= _slotCount || !AwaitsDisk(index, ref _slots[index], (uint)tag))
+        if (index >= _slots.Count || !AwaitsDisk(index, ref _slots[index], (uint)tag))
         {
             Statistics.StaleCompletionsField++;
             return;
         }
         ref RequestSlot slot = ref _slots[index];
         if (slot.Stage == SlotStage.Discard)
-            CompleteDiscardPiece(index, ref slot, (uint)tag, result);
-        else if (index == _flush)
+        {
+            DiscardPieces.Complete(ref slot, (uint)tag, result);
+            StartDiscard(index, ref slot);
+        }
+        else if (index == _flushes.Leader)
             CompleteFlush(result);
         else if (Advance(index, ref slot, result))
             Start(index, ref slot);
@@ -467,9 +680,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     private bool AwaitsDisk(int index, ref RequestSlot slot, uint generation) =>
         slot.Stage switch
         {
-            SlotStage.FlushBefore or SlotStage.FlushAfter => index == _flush && generation == slot.Generation,
+            SlotStage.FlushBefore or SlotStage.FlushAfter => index == _flushes.Leader && generation == slot.Generation,
             SlotStage.Transfer or SlotStage.ReadHead or SlotStage.ReadTail => generation == slot.Generation,
-            SlotStage.Discard => PieceUnderWay(ref slot, generation) != 0,
+            SlotStage.Discard => DiscardPieces.IsUnderWay(ref slot, generation),
             _ => false,
         };
 
@@ -512,7 +725,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 Status = (short)status,
             }
         );
-        RecordAnswered(ref slot, place);
-        _answered[_answeredCount++] = (ushort)index;
+        (*slot.Record).MarkAnswered(place);
+        _slots.AddAnswered(index);
     }
 }

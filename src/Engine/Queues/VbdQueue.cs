@@ -14,11 +14,11 @@ namespace Blkring.Engine.Queues;
 /// </summary>
 /// <remarks>
 /// <code>
-/// completions ─► finish disk I/O ─────────────────────┐
-/// ring ─► copy ─► validate ───────────────────────────┴─► one grant copy, or map ─► disk, responses ─► one push ─► notify if asked ─► more?
-///            └─► one grant copy of lists ─► validate ─┘
+/// completions ─► finish disk I/O ────────────────────────┐
+/// ring ─► copy ─► validate ──────────────────────────────┴─► one grant copy, or map ─► disk, responses
+///           └─► one grant copy of segment lists ─► validate ─┘      ─► one push ─► notify if asked ─► more?
 /// </code>
-/// Nothing here allocates, throws on a guest's doing, or calls through an interface for a request.
+/// Nothing here allocates, throws because of a guest, or calls through an interface for a request.
 /// </remarks>
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : VbdQueue
     where TAbi : struct, Blkif.IRing
@@ -26,162 +26,79 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     where TEvents : struct, IEventChannel
     where TDisk : struct, IDiskIo
 {
-    private const int DirectSegments = Blkif.MaxSegmentsPerRequest;
-    private const int ReapBatch = 64;
+    private const int NoSlot = -1;
 
-    // Structs with state: not readonly, or every call would work on a copy.
+    // Neighbours and parts are structs with state: not readonly, or every call would work on a copy.
     private Blkif.BackRing<TAbi> _ring;
     private TGrants _grants;
     private TEvents _events;
     private TDisk _io;
-
     private readonly Disk _disk;
-    private readonly bool _readOnly,
-        _barriers;
-    private readonly GrantMode _mode;
-    private readonly bool _bounces,
-        _nativeSectors;
-    private readonly long _blockMask;
-    private readonly int _bytesPerSlot;
-    private readonly ushort _frontend;
 
-    // The arena and what is cut from it. Raw pointers are used while this object, which owns the arena, is alive.
+    private readonly QueuePlan _plan;
     private readonly Arena _arena;
-    private readonly RequestSlot* _slots;
-    private readonly byte* _buffers;
-    private readonly nuint _buffersLengthBytes;
-    private readonly PagePool _pool;
-    private readonly GrantCopySegment* _copies,
-        _listCopies;
-    private readonly GrantMapping* _maps;
-    private readonly byte* _scratch;
-    private readonly ushort* _free,
-        _copying,
-        _mapping,
-        _describing,
-        _answered,
-        _postponed;
-    private readonly DiskCompletion* _reaped;
-    private readonly int _slotCount,
-        _maxIndirectSegments;
-    private int _freeCount,
-        _copyingCount,
-        _copyCount,
-        _mappingCount,
-        _mapCount,
-        _describingCount,
-        _listCopyCount,
-        _answeredCount,
-        _postponedCount;
+    private readonly RingJournal? _journal;
+    private readonly BlockRmw _blocks;
+    private QueueMemory _memory;
+    private SlotPool _slots;
+    private GrantCopyBatch _copies,
+        _lists;
+    private GrantMapBatch _maps;
+    private FlushGroup _flushes;
+    private RetryLine _retries;
+    private ResourceLines _lines;
+    private Admission _admission;
+    private Takeover _takeover;
 
-    private PersistentGrants _persistent;
-    private SlotList _awaitingPages,
-        _awaitingGrants,
-        _awaitingBlocks,
-        _awaitingCopy;
-
-    // The first of those in the flush under way, and all of them; those who wait for the next.
-    private int _flush = NoSlot;
-    private SlotList _flushing,
-        _flushesWanted;
-    private int _holding;
-    private bool _released;
-
+    // The barrier that all later requests wait for.
     private int _barrier = NoSlot;
-    private bool _attached,
-        _broken,
-        _armed,
+
+    // req_event asks for the next request; an event was taken and the channel is still masked.
+    private bool _armed,
         _eventTaken;
     private ulong _tagBase;
-    private readonly long _retryDelayTicks,
-        _persistentIdleTicks;
-    private long _capacity,
-        _passStarted,
-        _postponedAt;
 
-    private const int NoSlot = -1;
+    // Of the pass: the disk's length, and when it started.
+    private long _capacity,
+        _passStarted;
 
     /// <param name="sring">The ring pages, contiguous and mapped read-write for as long as the queue lives.</param>
     public VbdQueue(byte* sring, VbdQueueOptions options, Disk disk, TGrants grants, TEvents events, TDisk io)
     {
         _ring = Blkif.BackRing<TAbi>.Attach(sring, options.RingPages, options.RingIndex);
         (_disk, _grants, _events, _io) = (disk, grants, events, io);
-        _readOnly = options.ReadOnly || disk.ReadOnly;
-        _barriers = options.Barriers;
-        _frontend = options.Frontend.Value;
-        _throttle = options.Throttle;
-        _retryDelayTicks = (long)(options.RetryDelay.TotalSeconds * Stopwatch.Frequency);
-        _slotCount = Math.Clamp(options.MaxInFlight ?? int.MaxValue, 1, (int)_ring.EntryCount);
-        _mode = options.GrantMode;
-        _blockMask = disk.AlignmentBytes - 1;
-        _nativeSectors = options.NativeSectors;
-        _bounces = disk.AlignmentBytes > Disk.SectorBytes && !options.NativeSectors;
-        // Parts of blocks are put together in memory of our own: nothing is gained by mapping them as well.
-        if (_bounces)
-            _mode = GrantMode.Copy;
-        _bytesPerSlot = (DirectSegments + (_bounces ? BlockPages : 0)) * Arena.PageBytes;
-        _persistentIdleTicks = (long)(options.PersistentIdle.TotalSeconds * Stopwatch.Frequency);
-        _maxIndirectSegments = Math.Clamp(options.MaxIndirectSegments, 0, VbdQueueOptions.IndirectSegmentsLimit);
         _journal = options.Journal;
-        JournalSize? left = options.TakesOver ? _journal?.FindLeft() : null;
-        // There must be room for what is to be done again.
-        if (left is { } size)
-            (_slotCount, _maxIndirectSegments) = (size.Slots, Math.Max(size.MaxIndirectSegments, _maxIndirectSegments));
+        JournalSize? adopted = options.TakesOver ? _journal?.FindLeft() : null;
+        _plan = new QueuePlan(options, disk, (int)_ring.EntryCount, adopted);
+        _blocks = new BlockRmw(_plan.MergesBlocks ? disk.Ranges : null, disk.AlignmentBytes);
+        _admission = new Admission(options.Throttle);
+        if (adopted is null)
+            _journal?.Begin(new JournalSize(_plan.Slots, _plan.MaxIndirectSegments));
 
-        bool copies = _mode == GrantMode.Copy;
-        int poolPages = _maxIndirectSegments == 0 ? 0 : options.PoolPages(RunPagesOf(_maxIndirectSegments), _slotCount);
-        int bufferPages = (copies ? _slotCount * (_bytesPerSlot / Arena.PageBytes) : 0) + poolPages;
-        // Each segment that can be copied at a time has a page of the buffers.
-        int segments = copies ? bufferPages : 0,
-            lists = _slotCount * ListPagesOf(_maxIndirectSegments);
-        int persistent = _mode == GrantMode.Persistent ? options.PersistentCapacity(_slotCount) : 0;
-        int ranges = persistent == 0 ? 0 : options.PersistentRanges(_slotCount);
-        int maps = copies ? 0 : Math.Max(_slotCount, ranges);
-        int scratchBytes = copies ? 0 : _slotCount * ScratchBytesPerSlot;
-        _arena = new Arena(
-            Arena.SizeOf<byte>(bufferPages * Arena.PageBytes, Arena.PageBytes)
-                + Arena.SizeOf<ulong>(PagePool.WordsFor(poolPages))
-                + Arena.SizeOf<RequestSlot>(_journal is null ? _slotCount : 0)
-                + Arena.SizeOf<GrantCopySegment>(segments)
-                + Arena.SizeOf<GrantCopySegment>(lists)
-                + Arena.SizeOf<GrantMapping>(maps)
-                + Arena.SizeOf<byte>(scratchBytes)
-                + PersistentGrants.SizeOf(persistent, ranges)
-                + Arena.SizeOf<DiskCompletion>(ReapBatch)
-                + (7 * Arena.SizeOf<ushort>(_slotCount))
-        );
-        _buffers = _arena.Take<byte>(bufferPages * Arena.PageBytes, Arena.PageBytes);
-        _buffersLengthBytes = (nuint)bufferPages * Arena.PageBytes;
-        byte* poolStart = _buffers + ((nint)(bufferPages - poolPages) * Arena.PageBytes);
-        _pool = new PagePool(poolStart, _arena.Take<ulong>(PagePool.WordsFor(poolPages)), poolPages);
-        if (left is null)
-            _journal?.Begin(new JournalSize(_slotCount, _maxIndirectSegments));
-        _slots = _journal is null ? _arena.Take<RequestSlot>(_slotCount) : _journal.Slots;
-        _copies = _arena.Take<GrantCopySegment>(segments);
-        _listCopies = _arena.Take<GrantCopySegment>(lists);
-        _maps = _arena.Take<GrantMapping>(maps);
-        _scratch = _arena.Take<byte>(scratchBytes);
-        if (persistent > 0)
-            _persistent = new PersistentGrants(_arena, persistent, ranges);
-        _reaped = _arena.Take<DiskCompletion>(ReapBatch);
-        _free = _arena.Take<ushort>(_slotCount);
-        _copying = _arena.Take<ushort>(_slotCount);
-        _mapping = _arena.Take<ushort>(_slotCount);
-        _describing = _arena.Take<ushort>(_slotCount);
-        _answered = _arena.Take<ushort>(_slotCount);
-        _postponed = _arena.Take<ushort>(_slotCount);
-        _awaitingPages =
-            _awaitingGrants =
-            _awaitingBlocks =
-            _awaitingCopy =
-            _flushing =
-            _flushesWanted =
-                new SlotList(_slots);
-        _left = _arena.Take<ushort>(_slotCount);
-        for (int i = _slotCount; i-- > 0; )
-            if (left is null || !IsLeft(ref _slots[i]))
-                _free[_freeCount++] = (ushort)i;
+        _arena = Arena.ToMeasure();
+        CutParts(options);
+        _arena.Map();
+        CutParts(options);
+
+        _flushes = new FlushGroup(_slots.NewList());
+        _lines = new ResourceLines(_slots.NewList());
+        _ring.ReqCons += (uint)_takeover.Adopt(ref _slots, _ring.RspProdPvt);
     }
+
+    /// <summary>The memory plan: called once to measure the arena, and once to cut it.</summary>
+    private void CutParts(VbdQueueOptions options)
+    {
+        ushort frontend = options.Frontend.Value;
+        _memory = new QueueMemory(_arena, in _plan);
+        _slots = new SlotPool(_arena, _plan.Slots, _journal is null ? null : _journal.Records);
+        _copies = new GrantCopyBatch(_arena, _plan.Slots, _plan.CopySegments, frontend);
+        _lists = new GrantCopyBatch(_arena, _plan.Slots, _plan.ListPages, frontend);
+        _maps = new GrantMapBatch(_arena, in _plan, frontend, Statistics, Faults);
+        _retries = new RetryLine(_arena, _plan.Slots, TicksOf(options.RetryDelay));
+        _takeover = new Takeover(_arena, _plan.Slots);
+    }
+
+    private static long TicksOf(TimeSpan time) => (long)(time.TotalSeconds * Stopwatch.Frequency);
 
     private static bool MovesData
     {
@@ -189,54 +106,57 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         get => TGrants.MovesData && TDisk.MovesData;
     }
 
-    public override int InFlight => _slotCount - _freeCount;
-    public override bool IsBroken => _broken;
-    public override bool IsAttached => _attached;
+    public override int InFlight => _slots.InFlight;
+    public override bool IsBroken => _admission.IsBroken;
+    public override bool IsAttached => _admission.IsAttached;
 
-    public override void AttachRing() => (_attached, _armed) = (true, false);
+    public override void AttachRing() => (_admission.IsAttached, _armed) = (true, false);
 
-    public override void DetachRing() => _attached = false;
+    public override void DetachRing() => _admission.IsAttached = false;
 
-    public override TurnResult Turn(bool overlaps = false)
+    public override TurnResult Turn(bool frontendHasOwnCpu = false)
     {
-        if (_awaitingCopy.Count > 0)
+        if (_lines.Copies.Count > 0)
             RestartCopies();
         ReapDisk();
-        RestartPostponed();
+        if (!_retries.IsEmpty)
+            Requeue();
         RestartWaiting();
-        if (MayBeginLeft)
-            BeginLeft();
-        TakeRequests(overlaps);
-        CopyLists();
+        if (MayReplay)
+            Replay();
+        TakeRequests(frontendHasOwnCpu);
+        FetchSegments();
         MapGrants();
-        CopyGrants();
+        CopyGrants(ref _copies);
         StartFlushes();
         ReleaseBarrier();
-        if (_answeredCount > 0)
+        if (_slots.AnsweredCount > 0)
             PushResponses();
 
-        if (HasRequests || CanRestart || _awaitingCopy.Count > 0 || MayBeginLeft)
+        if (HasRequests || _lines.CanRestart || _lines.Copies.Count > 0 || MayReplay)
             return TurnResult.More;
-        return _postponedCount > 0 || _awaitingBlocks.Count > 0 || IsHeldBack ? TurnResult.Retry : TurnResult.Idle;
+        return !_retries.IsEmpty || _lines.Blocks.Count > 0 || _admission.IsThrottled
+            ? TurnResult.Retry
+            : TurnResult.Idle;
     }
 
     /// <summary>
     /// B3: the producer index is read once; each request is copied once, and the consumer moves on before it is
     /// processed.
     /// </summary>
-    private void TakeRequests(bool overlaps)
+    private void TakeRequests(bool frontendHasOwnCpu)
     {
-        if (!_attached || _broken)
+        if (!_admission.IsOpen)
             return;
 
-        _heldBack = false;
+        _admission.BeginPass();
         uint producer = _ring.LoadRequestProducer();
         uint posted = producer - _ring.ReqCons;
-        // B4: a frontend has at most a ring of requests outstanding, those we still owe a response included. One
-        // comparison covers a producer too far ahead and one that went backwards.
+        // B4: a frontend has at most a ring of requests outstanding, those without a response included. One comparison
+        // covers a producer too far ahead and one that went backwards.
         if (posted > _ring.EntryCount - (_ring.ReqCons - _ring.RspProdPvt))
         {
-            _broken = true;
+            _admission.Break();
             Faults.ReportBrokenRing(producer, _ring.ReqCons, _passStarted);
             return;
         }
@@ -244,24 +164,32 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             return;
 
         // One clock reading serves all requests of the pass, and an idle look at the ring costs none.
-        _passStarted = _throttle is null ? ReadClock() : Stopwatch.GetTimestamp();
+        _passStarted = _admission.NeedsClock ? Stopwatch.GetTimestamp() : ReadClock();
         _capacity = _disk.CapacitySectors;
         _armed = false;
         uint first = _ring.ReqCons,
-            last = first + (overlaps ? OverlapOf(posted) : posted);
+            last = first + Admission.ShareOf(posted, frontendHasOwnCpu);
+        bool limited = _admission.IsLimited;
         int segments = 0;
         // B2: without a free slot the rest waits on the ring; HasRequests remembers it. So it does behind a barrier.
-        while (
-            _ring.ReqCons != last && _freeCount > 0 && _barrier == NoSlot && segments < MaxSegmentsPerPass && MayTake()
-        )
+        while (_ring.ReqCons != last && _slots.HasFree && _barrier == NoSlot && segments < MaxSegmentsPerPass)
         {
-            int index = _free[--_freeCount];
+            if (limited)
+            {
+                if (!_admission.MayTake(_passStarted))
+                {
+                    _admission.NoteThrottled();
+                    break;
+                }
+                _admission.ChargeRequest(_passStarted);
+            }
+            int index = _slots.Take();
             ref RequestSlot slot = ref _slots[index];
             _ring.CopyRequest(_ring.ReqCons, ref slot.Request);
-            RecordTaken(ref slot);
+            (*slot.Record).MarkTaken(_ring.ReqCons);
             _ring.ReqCons++;
-            segments += slot.Request.NrSegments;
             Begin(index, ref slot);
+            segments += slot.Request.NrSegments;
         }
         Statistics.PassesField++;
         Statistics.BatchSize.Record(_ring.ReqCons - first);
@@ -278,38 +206,77 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         Dispatch(index, ref slot);
     }
 
-    /// <summary>
-    /// One call for all segments of the pass (B16), lists of segments apart; then each request goes its way by the
-    /// status of its own segments.
-    /// </summary>
-    private void CopyGrants()
-    {
-        if (_copyingCount == 0)
-            return;
-        // A write without segments has nothing to copy: alone it must cost no call.
-        if (_copyCount > 0)
-            CallCopy(_copies, _copyCount);
+    private bool MayReplay => _takeover.Waiting > 0 && _barrier == NoSlot;
 
-        int segment = 0,
-            requests = _copyingCount;
-        _copyCount = _copyingCount = 0;
-        for (int i = 0; i < requests; i++)
+    /// <summary>
+    /// Replays what the killed daemon had under way, in its order. What comes behind a barrier waits even if the
+    /// barrier had completed, because it is replayed.
+    /// </summary>
+    private void Replay()
+    {
+        _passStarted = ReadClock();
+        _capacity = _disk.CapacitySectors;
+        while (MayReplay)
         {
-            int index = _copying[i];
+            int index = _takeover.Next();
             ref RequestSlot slot = ref _slots[index];
-            short status = GrantTable.GntstOkay;
-            for (int end = segment + slot.Request.NrSegments; segment < end; segment++)
-                if (_copies[segment].Status != GrantTable.GntstOkay)
-                    status = _copies[segment].Status;
-            FinishFetch(index, ref slot, status, FaultKind.GrantCopy);
+            if (slot.IsIndirect)
+                slot.Request.Operation = (byte)Blkif.OpIndirect;
+            Begin(index, ref slot);
         }
     }
 
-    private void CallCopy(GrantCopySegment* segments, int count)
+    /// <summary>One grant copy for the segment lists of all INDIRECT requests of the pass.</summary>
+    private void FetchSegments()
     {
-        _grants.Copy(segments, count);
-        Statistics.GrantCopyCallsField++;
-        Statistics.GrantCopySegmentsField += count;
+        if (_lists.IsEmpty)
+            return;
+        _capacity = _disk.CapacitySectors;
+        CopyGrants(ref _lists);
+    }
+
+    /// <summary>
+    /// One call for the whole batch (B16); then each request goes its way by the status of its own segments.
+    /// </summary>
+    private void CopyGrants(ref GrantCopyBatch batch)
+    {
+        if (batch.IsEmpty)
+            return;
+        // A write without segments has nothing to copy: alone it must cost no call.
+        if (batch.SegmentCount > 0)
+        {
+            _grants.Copy(batch.Segments, batch.SegmentCount);
+            Statistics.GrantCopyCallsField++;
+            Statistics.GrantCopySegmentsField += batch.SegmentCount;
+        }
+        GrantCopyBatch.Results results = batch.TakeResults();
+        while (results.TryTake(out int index, out short status))
+            FinishFetch(index, ref _slots[index], status, FaultKind.GrantCopy);
+    }
+
+    /// <summary>One call for all requests of the pass; each goes its way by the status of its own pages.</summary>
+    private void MapGrants()
+    {
+        if (_maps.IsEmpty)
+            return;
+        if (_maps.Call(ref _grants, _passStarted))
+            _lines.NoteRoom();
+        int count = _maps.TakeMembers();
+        for (int place = 0; place < count; place++)
+        {
+            int index = _maps.MemberAt(place);
+            ref RequestSlot slot = ref _slots[index];
+            FinishFetch(index, ref slot, TakeMapped(index, ref slot, place), FaultKind.GrantMap);
+        }
+    }
+
+    private void StartFlushes()
+    {
+        while (_flushes.TryBegin())
+        {
+            Statistics.MergedFlushesField += _flushes.Count - 1;
+            StartFlush();
+        }
     }
 
     /// <summary>B14: pushed once for the pass; notified only when the frontend's rsp_event asks for it.</summary>
@@ -317,17 +284,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     {
         long now = ReadClock();
         AccountAnswered(now);
-        if (_holding > 0)
+        if (_lines.AnyHeld)
             ReleaseAnswered(now);
-        // All at once: what is left in an answered slot is set anew when it is taken.
-        Unsafe.CopyBlockUnaligned(_free + _freeCount, _answered, (uint)_answeredCount * sizeof(ushort));
-        _freeCount += _answeredCount;
-        int answered = _answeredCount;
-        _answeredCount = 0;
+        int answered = _slots.FreeAnswered();
 
         Statistics.PushesField++;
         bool notify = _ring.PushResponses();
-        RecordPushed(answered);
+        _slots.ForgetFreed(answered);
         if (!notify)
             return;
         Statistics.NotificationsField++;
@@ -340,9 +303,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     /// </summary>
     private void AccountAnswered(long now)
     {
-        for (int i = 0; i < _answeredCount; )
+        int count = _slots.AnsweredCount;
+        for (int i = 0; i < count; )
         {
-            ref RequestSlot first = ref _slots[_answered[i++]];
+            ref RequestSlot first = ref _slots[_slots.AnsweredAt(i++)];
             KindStatistics kind = Statistics[first.Kind];
             if (first.Status != Blkif.RspOkay)
             {
@@ -360,9 +324,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
             int start = i - 1;
             long bytes = first.AnsweredBytes;
-            for (; i < _answeredCount; i++)
+            for (; i < count; i++)
             {
-                ref RequestSlot next = ref _slots[_answered[i]];
+                ref RequestSlot next = ref _slots[_slots.AnsweredAt(i)];
                 if (next.Kind != first.Kind || next.TakenAt != first.TakenAt || next.Status != Blkif.RspOkay)
                     break;
                 bytes += next.AnsweredBytes;
@@ -371,6 +335,26 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             kind.BytesField += bytes;
             kind.LatencyNs.Record(TicksToNs(now - first.TakenAt), i - start);
         }
+    }
+
+    /// <summary>Before the push: once it has its response, a frontend uses its pages again.</summary>
+    private void ReleaseAnswered(long now)
+    {
+        for (int i = 0; i < _slots.AnsweredCount; i++)
+        {
+            int index = _slots.AnsweredAt(i);
+            ref RequestSlot slot = ref _slots[index];
+            if (slot.Holds == SlotHolds.None)
+                continue;
+            if ((slot.Holds & (SlotHolds.Maps | SlotHolds.Pins)) != 0)
+                _maps.Release(ref slot, _memory.ReferencesOf(index, ref slot), now);
+            if ((slot.Holds & SlotHolds.Blocks) != 0)
+                _blocks.Return(ref slot);
+            if ((slot.Holds & SlotHolds.Pages) != 0)
+                _memory.ReturnRun(ref slot);
+            _lines.Release(ref slot);
+        }
+        _maps.CallUnmap(ref _grants, _passStarted);
     }
 
     // The null disk takes no time, and the clock costs as much as five requests on it: what is left unmeasured there is
@@ -385,11 +369,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     /// B15: whether unconsumed requests exist that can be taken now. An index that cannot be true counts: the next pass
     /// refuses it.
     /// </summary>
-    public override bool HasRequests =>
-        _attached && !_broken && CanTake && _ring.LoadRequestProducer() != _ring.ReqCons;
+    public override bool HasRequests => _admission.IsOpen && CanTake && _ring.LoadRequestProducer() != _ring.ReqCons;
 
     public override bool HasUnanswered =>
-        InFlight > 0 || (_attached && !_broken && _ring.LoadRequestProducer() != _ring.ReqCons);
+        InFlight > 0 || (_admission.IsOpen && _ring.LoadRequestProducer() != _ring.ReqCons);
 
     /// <remarks>
     /// B15. Apart from the pass, because it writes to the line that the frontend polls, fences, and asks for an event:
@@ -397,8 +380,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     /// </remarks>
     public override bool FinalCheckForRequests()
     {
-        // Nothing can be taken before a completion, which will wake us anyway: an event would only wake us in vain.
-        if (_armed || !_attached || _broken || !CanTake)
+        // Nothing can be taken before a completion, which wakes the thread anyway: an event would wake it for nothing.
+        if (_armed || !_admission.IsOpen || !CanTake)
             return false;
         bool more = _ring.FinalCheckForRequests();
         _armed = !more;
@@ -407,33 +390,63 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     public override void NotifyFrontend() => _events.Notify();
 
-    private bool CanTake => _freeCount > 0 && _barrier == NoSlot && !_heldBack;
+    private bool CanTake => _slots.HasFree && _barrier == NoSlot && _admission.IsWithinLimits;
 
     private void ReapDisk()
     {
         int count;
         do
         {
-            count = _io.Reap(new Span<DiskCompletion>(_reaped, ReapBatch));
+            Span<DiskCompletion> completions = _memory.Completions;
+            count = _io.Reap(completions);
             for (int i = 0; i < count; i++)
-                Complete(_reaped[i].Tag, _reaped[i].Result);
-        } while (count == ReapBatch);
+                Complete(completions[i].Tag, completions[i].Result);
+        } while (count == QueuePlan.ReapBatch);
     }
 
-    private void RestartPostponed()
+    /// <summary>Starts the disk operations again that failed with EAGAIN or EINTR, once their delay is over.</summary>
+    private void Requeue()
     {
-        if (_postponedCount == 0)
-            return;
-        // A guest that keeps the queue turning must not use up the retries of the requests that wait.
-        long now = Stopwatch.GetTimestamp();
-        if (now - _postponedAt < _retryDelayTicks)
-            return;
-        _postponedAt = now;
-        int count = _postponedCount;
-        _postponedCount = 0;
-        for (int i = 0; i < count; i++)
+        int count = _retries.TakeDue(Stopwatch.GetTimestamp());
+        for (int place = 0; place < count; place++)
         {
-            int index = _postponed[i];
+            int index = _retries.At(place);
+            Start(index, ref _slots[index]);
+        }
+    }
+
+    private void RestartCopies()
+    {
+        while (_lines.Copies.Count > 0 && _copies.SegmentCount < MaxSegmentsPerPass)
+        {
+            int index = _lines.Copies.TakeFirst();
+            GatherCopies(index, ref _slots[index], SlotStage.CopyOut);
+        }
+    }
+
+    /// <summary>
+    /// Requests that wait for a resource go on, in their order, until one has to wait longer: after something came
+    /// back.
+    /// </summary>
+    private void RestartWaiting()
+    {
+        // Blocks may have been taken by another queue, which does not tell when it returns them.
+        if (_lines.Blocks.Count > 0)
+            RestartBlocks();
+        if (!_lines.CanRestart)
+            return;
+        _lines.BeginRestart();
+        while (_lines.Pages.Count > 0 && TryFetchSegments(_lines.Pages.First, ref _slots[_lines.Pages.First]))
+            _lines.Pages.TakeFirst();
+        while (_lines.Grants.Count > 0 && TryGatherMaps(_lines.Grants.First, ref _slots[_lines.Grants.First]))
+            _lines.Grants.TakeFirst();
+    }
+
+    private void RestartBlocks()
+    {
+        while (_lines.Blocks.Count > 0 && TryEnterBlocks(_lines.Blocks.First, ref _slots[_lines.Blocks.First]))
+        {
+            int index = _lines.Blocks.TakeFirst();
             Start(index, ref _slots[index]);
         }
     }
@@ -462,14 +475,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     {
         _tagBase = (ulong)queueIndex << 48;
         // Mapped pages come and go: there is nothing to register.
-        bool copies = _mode == GrantMode.Copy;
+        bool copies = _plan.Mode == GrantMode.Copy;
         _io.Attach(
             new DiskAttachment
             {
                 Ring = ring,
-                Buffers = copies ? _buffers : null,
-                BuffersLengthBytes = copies ? _buffersLengthBytes : 0,
-                MaxDiscards = _slotCount * DiscardWindow,
+                Buffers = copies ? _memory.Buffers : null,
+                BuffersLengthBytes = copies ? _memory.BuffersLengthBytes : 0,
+                MaxDiscards = _slots.Count * DiscardPieces.Window,
                 Wake = wake,
             }
         );
@@ -477,9 +490,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     internal override void DetachDisk()
     {
-        ReleaseAllGrants();
+        // Nothing is in flight: all that is still mapped is unmapped.
+        _maps.ReleaseUnused(ref _grants, long.MaxValue, _passStarted);
         _io.Detach();
     }
+
+    public override bool HoldsIdleGrants => _maps.HoldsPersistent;
+
+    public override void ReleaseIdleGrants(long now) =>
+        _maps.ReleaseUnused(ref _grants, now - _plan.PersistentIdleTicks, _passStarted);
 
     internal override int EventDescriptor => _events.Descriptor;
 
@@ -498,7 +517,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     internal override void UnmaskEvents()
     {
         // Armed: the final check is in force, so the frontend will notify the next request.
-        if (!_eventTaken || !_armed || !_attached || _broken)
+        if (!_eventTaken || !_armed || !_admission.IsOpen)
             return;
         _eventTaken = false;
         _events.Unmask();

@@ -23,7 +23,7 @@ internal sealed unsafe class PollWaiter : Waiter
     {
         _reason = reason;
         _queues = new VbdQueue?[maxQueues];
-        _arena = new Arena(Arena.SizeOf<pollfd>(maxQueues + 1));
+        _arena = new Arena((nuint)((maxQueues + 1) * sizeof(pollfd)));
         _entries = _arena.Take<pollfd>(maxQueues + 1);
         for (int i = 0; i <= maxQueues; i++)
             _entries[i] = new pollfd { fd = -1, events = Libc.POLLIN };

@@ -9,9 +9,13 @@ public sealed unsafe class ArenaTests
     [Proves("B1")]
     public void Pieces_are_zeroed_aligned_apart_and_inside()
     {
-        using Arena arena = new(
-            Arena.SizeOf<byte>(100) + Arena.SizeOf<long>(3) + Arena.SizeOf<byte>(8192, Arena.PageBytes)
-        );
+        using Arena arena = Arena.ToMeasure();
+        Assert.True(arena.IsMeasuring);
+        arena.Take<byte>(100);
+        arena.Take<long>(3);
+        arena.Take<byte>(8192, Arena.PageBytes);
+        arena.Map();
+        Assert.False(arena.IsMeasuring);
         Assert.Equal(0u, arena.LengthBytes % Arena.PageBytes);
         byte* first = arena.Take<byte>(100);
         long* second = arena.Take<long>(3);

@@ -68,7 +68,7 @@ public sealed class BatchTests
                 int left = posted - answered.Count,
                     share = Math.Min(left, Math.Max(left / 4, 8));
                 (long pushes, long copies) = (rig.Statistics.Pushes, rig.Statistics.GrantCopyCalls);
-                Assert.Equal(share < left ? TurnResult.More : TurnResult.Idle, rig.Queue.Turn(overlaps: true));
+                Assert.Equal(share < left ? TurnResult.More : TurnResult.Idle, rig.Queue.Turn(frontendHasOwnCpu: true));
                 ulong[] now = [.. rig.Responses().Select(response => response.Id)];
                 Assert.Equal(share, now.Length);
                 Assert.Equal((1, 1), (rig.Statistics.Pushes - pushes, rig.Statistics.GrantCopyCalls - copies));

@@ -25,7 +25,9 @@ public sealed unsafe class PersistentGrantsTests
         int seed
     )
     {
-        using Arena arena = new(PersistentGrants.SizeOf(capacity, ranges));
+        using Arena arena = Arena.ToMeasure();
+        _ = new PersistentGrants(arena, capacity, ranges);
+        arena.Map();
         Model model = new(new PersistentGrants(arena, capacity, ranges), capacity, ranges);
         Random random = new(seed);
         for (int step = 0; step < 20_000; step++)

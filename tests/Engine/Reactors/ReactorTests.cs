@@ -133,7 +133,7 @@ public sealed class ReactorTests
 
         public override void DetachRing() => _attached = false;
 
-        public override TurnResult Turn(bool overlaps) => _attached ? TurnResult.More : TurnResult.Idle;
+        public override TurnResult Turn(bool frontendHasOwnCpu) => _attached ? TurnResult.More : TurnResult.Idle;
 
         public override bool HasRequests => true;
         public override bool HasUnanswered => true;
@@ -174,7 +174,7 @@ public sealed class ReactorTests
 
     // A window that the rests of a test always fit in: looking pays. Without one it never does.
     [Theory]
-    [InlineData(10, (int)VbdQueue.LeastOverlap)]
+    [InlineData(10, (int)Admission.LeastShare)]
     [InlineData(0, 32)]
     public void Passes_are_parted_where_looking_for_work_pays(int windowSeconds, int largest)
     {

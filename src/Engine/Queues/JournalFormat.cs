@@ -1,0 +1,113 @@
+using System.Runtime.CompilerServices;
+using Blkring.Abi;
+
+namespace Blkring.Engine.Queues;
+
+/// <summary>
+/// The versions of the journal's file that this daemon reads: its own (abi/journal.xml), and the one before it
+/// (abi/journal_v1.xml), whose content it brings into its own form. No other version is followed.
+/// </summary>
+internal static unsafe class JournalFormat
+{
+    /// <summary>What the two members that no version moves, magic and version, say about a file.</summary>
+    /// <returns>0 for what is no journal.</returns>
+    public static uint VersionOf(ReadOnlySpan<byte> file)
+    {
+        if (file.Length < Journal.HeaderBytes)
+            return 0;
+        Journal.Header head = Unsafe.ReadUnaligned<Journal.Header>(in file[0]);
+        return head.Magic == Journal.Magic ? head.Version : 0;
+    }
+
+    /// <summary>The length of a file of <paramref name="records"/> records.</summary>
+    public static long LengthOf(long records) => Journal.HeaderBytes + (records * sizeof(Journal.Record));
+
+    /// <summary>A header of this version. It does not say that the records are in use.</summary>
+    public static Journal.Header HeaderOf(RingIdentity identity, JournalSize size) =>
+        new()
+        {
+            Magic = Journal.Magic,
+            Version = Journal.Version,
+            RecordBytes = (uint)sizeof(Journal.Record),
+            Fingerprint = Journal.LayoutFingerprint,
+            RecordCount = (uint)size.Slots,
+            MaxIndirectSegments = (uint)size.MaxIndirectSegments,
+            Frontend = identity.Frontend.Value,
+            Protocol = (byte)NumberOf(identity.Protocol),
+            RingPages = (uint)identity.RingPages,
+            RingGref = identity.Ring.Value,
+            EventChannel = (uint)identity.EventChannel.Value,
+        };
+
+    /// <summary>
+    /// The records have the layout of this daemon. A development build may have changed it and kept the version.
+    /// </summary>
+    public static bool IsOwn(in Journal.Header head, long lengthBytes) =>
+        head.Version == Journal.Version
+        && head.Fingerprint == Journal.LayoutFingerprint
+        && lengthBytes >= LengthOf(head.RecordCount);
+
+    /// <summary>
+    /// The file is of that ring, and its records are in use. From version 2 on no version moves what says so: where
+    /// nothing is under way, any version can go on.
+    /// </summary>
+    public static bool IsOf(in Journal.Header head, RingIdentity identity) =>
+        head.InUse != 0
+        && head.Frontend == identity.Frontend.Value
+        && head.Protocol == NumberOf(identity.Protocol)
+        && head.RingPages == (uint)identity.RingPages
+        && head.RingGref == identity.Ring.Value
+        && head.EventChannel == (uint)identity.EventChannel.Value;
+
+    /// <summary>Brings a file of version 1, the live slots of blkring 0.1.0, into the form of this version.</summary>
+    /// <returns>
+    /// The whole new file; empty when the records are of another ring or not in use; null when the old file cannot be
+    /// true.
+    /// </returns>
+    public static byte[]? FromVersion1(ReadOnlySpan<byte> old, RingIdentity identity)
+    {
+        JournalV1.Header head = Unsafe.ReadUnaligned<JournalV1.Header>(in old[0]);
+        Journal.Header own = HeaderOf(identity, new JournalSize((int)head.SlotCount, (int)head.MaxIndirectSegments));
+        bool ours =
+            head.InUse != 0
+            && head.Frontend == own.Frontend
+            && head.Protocol == own.Protocol
+            && head.RingPages == own.RingPages
+            && head.RingGref == own.RingGref
+            && head.EventChannel == own.EventChannel;
+        if (!ours)
+            return [];
+        long length = JournalV1.HeaderBytes + ((long)head.SlotCount * sizeof(JournalV1.Slot));
+        if (head.SlotBytes != sizeof(JournalV1.Slot) || head.SlotCount > ushort.MaxValue || old.Length < length)
+            return null;
+
+        byte[] file = new byte[LengthOf(head.SlotCount)];
+        own.InUse = 1;
+        Unsafe.WriteUnaligned(ref file[0], own);
+        for (int i = 0; i < (int)head.SlotCount; i++)
+        {
+            JournalV1.Slot slot = Unsafe.ReadUnaligned<JournalV1.Slot>(
+                in old[JournalV1.HeaderBytes + (i * sizeof(JournalV1.Slot))]
+            );
+            Journal.Record record = new()
+            {
+                // The two versions number the states alike.
+                State = slot.Record,
+                IsIndirect = slot.IsIndirect,
+                RequestIndex = slot.RequestIndex,
+                ResponseIndex = slot.ResponseIndex,
+                Request = Unsafe.ReadUnaligned<Journal.Request>(in slot.Request[0]),
+            };
+            Unsafe.WriteUnaligned(ref file[Journal.HeaderBytes + (i * sizeof(Journal.Record))], record);
+        }
+        return file;
+    }
+
+    private static int NumberOf(BlkifProtocol protocol) =>
+        protocol switch
+        {
+            BlkifProtocol.X86_32 => Journal.ProtocolX86_32,
+            BlkifProtocol.X86_64 => Journal.ProtocolX86_64,
+            _ => Journal.ProtocolNative,
+        };
+}
