@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using Blkring.AbiTools;
+using Blkring.AbiTools.Import;
 using Blkring.Commands;
 using Blkring.Commands.Abi;
 using Blkring.Commands.Attach;

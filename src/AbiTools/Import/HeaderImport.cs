@@ -1,12 +1,11 @@
 using System.Globalization;
 using System.Text;
-using Blkring.AbiTools.Import;
 using Blkring.Generators.Diagnostics;
 using Blkring.Generators.Model;
 using Blkring.Generators.Parsing;
 using Microsoft.CodeAnalysis.Text;
 
-namespace Blkring.AbiTools;
+namespace Blkring.AbiTools.Import;
 
 /// <summary>What to import.</summary>
 public sealed class ImportOptions

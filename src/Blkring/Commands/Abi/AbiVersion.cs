@@ -1,5 +1,6 @@
 using Blkring.AbiTools;
 using Blkring.AbiTools.Diff;
+using Blkring.AbiTools.Import;
 using Blkring.AbiTools.Layouts;
 
 namespace Blkring.Commands.Abi;
