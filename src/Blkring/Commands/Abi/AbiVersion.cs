@@ -1,4 +1,3 @@
-using Blkring.AbiTools;
 using Blkring.AbiTools.Diff;
 using Blkring.AbiTools.Import;
 using Blkring.AbiTools.Layouts;
