@@ -6,7 +6,7 @@ internal sealed record Room(string Namespace, IReadOnlyList<string> Uses)
     private const string Root = "Blkring";
     private const string RootName = "Program";
 
-    /// <summary>The name in diagrams and tables: Disks for Blkring.Engine.Disks.</summary>
+    /// <summary>The name in diagrams and tables: Engine/Disks for Blkring.Engine.Disks.</summary>
     public string Name =>
         Namespace == Root
             ? RootName
