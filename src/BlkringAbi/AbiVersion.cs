@@ -1,5 +1,5 @@
-using Blkring.AbiTools;
 using Blkring.AbiTools.Diff;
+using Blkring.AbiTools.Import;
 using Blkring.AbiTools.Layouts;
 using Blkring.Commands;
 

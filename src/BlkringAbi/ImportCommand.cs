@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Blkring.AbiTools;
+using Blkring.AbiTools.Import;
 using Blkring.Commands;
 
 namespace Blkring.AbiCommands;

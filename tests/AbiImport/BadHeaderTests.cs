@@ -1,4 +1,5 @@
 using System.Text;
+using Blkring.AbiTools.Import;
 
 namespace Blkring.AbiTools.Tests;
 

@@ -1,3 +1,5 @@
+using Blkring.AbiTools.Import;
+
 namespace Blkring.AbiTools.Tests;
 
 /// <summary>Headers to import: Xen's installed ones, and small ones that a test writes.</summary>

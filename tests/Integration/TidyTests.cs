@@ -97,18 +97,18 @@ public sealed class TidyTests
         );
 
     [Fact]
-    public void Every_option_of_the_demo_is_in_the_readme()
+    public void Every_option_of_the_demo_is_in_its_document()
     {
         using TempDirectory folder = new();
         using BlkringProcess help = BlkringProcess.Run(folder.Path, "demo", "--help");
-        string readme = Repository.Read("README.md");
+        string document = Repository.Read("docs/demo.md");
         string[] options =
         [
             .. Regex.Matches(help.Output, @"(?m)^  (--[a-z-]+)").Select(match => match.Groups[1].Value),
         ];
 
         Assert.True(options.Length > 8);
-        AssertNone(options.Where(option => !readme.Contains($"`{option}", StringComparison.Ordinal)));
+        AssertNone(options.Where(option => !document.Contains($"`{option}", StringComparison.Ordinal)));
     }
 
     private static void AssertNone(IEnumerable<string> offences) => Assert.Equal("", string.Join('\n', offences));

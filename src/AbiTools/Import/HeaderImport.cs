@@ -1,10 +1,10 @@
 using System.Globalization;
-using Blkring.AbiTools.Import;
+using System.Text;
 using Blkring.Generators.Diagnostics;
 using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
 
-namespace Blkring.AbiTools;
+namespace Blkring.AbiTools.Import;
 
 /// <summary>What to import.</summary>
 public sealed class ImportOptions

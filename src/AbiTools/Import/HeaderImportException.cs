@@ -1,4 +1,4 @@
-namespace Blkring.AbiTools;
+namespace Blkring.AbiTools.Import;
 
 /// <summary>
 /// Headers that cannot become a spec. The message is one line: file, line, struct and member where there is one, what

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Reflection;
+using Blkring.AbiTools.Import;
 using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
 

@@ -1,6 +1,5 @@
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Memory;
-using Blkring.Engine.Vbds;
 
 namespace Blkring.Engine.Queues;
 
@@ -39,7 +38,7 @@ public sealed record VbdQueueOptions : ServingOptions
     public RingJournal? Journal { get; init; }
 
     /// <summary>
-    /// Requests that the journal says were under way are done again (<see cref="VbdConnection.Takeover"/>).
+    /// Requests that the journal says were under way are done again (<c>VbdConnection.Takeover</c>).
     /// </summary>
     public bool TakesOver { get; init; }
 
@@ -50,7 +49,7 @@ public sealed record VbdQueueOptions : ServingOptions
     internal static readonly TimeSpan DefaultRetryDelay = TimeSpan.FromMilliseconds(1);
 
     /// <summary>
-    /// The private indices to start from: 0 but after a restart of the backend (<see cref="VbdConnection.Takeover"/>).
+    /// The private indices to start from: 0 but after a restart of the backend (<c>VbdConnection.Takeover</c>).
     /// </summary>
     public uint RingIndex { get; init; }
 
