@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Blkring.AbiTools;
 using Blkring.AbiTools.Import;
 using Blkring.Commands;
 

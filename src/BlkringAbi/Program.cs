@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using Blkring.AbiCommands;
 using Blkring.AbiTools;
+using Blkring.AbiTools.Import;
 using Blkring.Commands;
 
 // A command of blkring, which starts this program: help and errors name it so.

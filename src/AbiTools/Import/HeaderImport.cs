@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using Blkring.Generators.Diagnostics;
 using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
