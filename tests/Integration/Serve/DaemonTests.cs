@@ -90,7 +90,7 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
         AssertRefused("give limits, such as", "limit", "7/xvda");
         AssertRefused("give limits, such as", "limit", "7/xvda", "--none", "--iops", "5");
         AssertRefused("--iops many: give a whole number", "limit", "7/xvda", "--iops", "many");
-        AssertRefused("--bandwidth 1Z: give bytes", "limit", "7/xvda", "--bandwidth", "1Z");
+        AssertRefused("--bandwidth 1Z: give a number of bytes", "limit", "7/xvda", "--bandwidth", "1Z");
         AssertRefused("there is no device 7/51728", "limit", "7/xvdb", "--iops", "5");
         using BlkringProcess detach = host.Run("detach", "7/xvda");
         Stop(daemon);
