@@ -8,7 +8,8 @@ namespace Blkring.Engine.Telemetry;
 /// One writer; a reader on another thread sees counts that are each correct but were not read at one instant.
 /// </summary>
 /// <remarks>
-/// HdrHistogram would serve; it is not in every registry, and this is the one page of it that is needed.
+/// A fixed table that never grows, so that recording allocates nothing and a reader needs no lock. HdrHistogram does
+/// the same and much more; this is the one page of it that is needed.
 /// </remarks>
 public sealed class LatencyHistogram
 {
