@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 
 namespace Blkring.Loopback;
@@ -27,7 +28,7 @@ public sealed class LoopbackHypervisor(params LoopbackDomain[] domains) : IHyper
     public RingAccess OpenRing(DomainId frontend) =>
         _domains.TryGetValue(frontend, out LoopbackDomain? domain)
             ? LoopbackRingAccess.For(domain)
-            : throw new VbdConnectException($"there is no domain {frontend}");
+            : throw new VbdConnectException($"there is no domain {frontend}", ErrorCode.DomainMissing);
 
     public string Describe() => "loopback, without a hypervisor";
 }

@@ -6,7 +6,7 @@ using Blkring.Xenbus.Tests.Kit;
 namespace Blkring.Xenbus.Tests;
 
 /// <summary>
-/// Every way that a device's two states can go in order: attached, served, closed, opened again, removed.
+/// The orderly paths of a device's two states: attached, served, closed, opened again, removed.
 /// </summary>
 public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
 {
@@ -66,7 +66,7 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         Guest guest = world.Connected();
         guest.SetState(XenbusState.Closing);
         world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);
-        // The guest flushes what it has before it goes.
+        // The guest still writes out its cache.
         guest.VerifyIo();
         Assert.True(guest.AnyMapped);
         guest.SetState(XenbusState.Closed);
@@ -243,7 +243,7 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         using World world = new(xenstored);
         Guest guest = world.Connected();
         world.Toolstack.Detach(guest.Id);
-        // Until the guest has unmounted: its requests are answered.
+        // Its requests are answered until it has unmounted the disk.
         guest.VerifyIo();
         Assert.Equal(XenbusState.Closing, world.Toolstack.BackendState(guest.Id));
         guest.SetState(XenbusState.Closed);

@@ -32,8 +32,8 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
     {
         using World world = new(xenstored);
         string image = world.NewImage();
-        // A script of its own kind answers later; /dev/block has no such numbers here, so the path that it gives
-        // counts.
+        // The script of a phy disk answers later. /dev/block has no device of these numbers here, so the path that the
+        // script writes is used.
         Guest guest = world.Attach(
             new DiskRequest
             {
@@ -139,7 +139,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         Wait.Until(() => watcher.CheckWatch(out _, out _), "the watch's first event");
 
         world.Backend.Resize(guest.Id, 1024 * Disk.SectorBytes);
-        // In one transaction: whoever sees the state change finds the length.
+        // One transaction: a reader that sees the state change also finds the length.
         Assert.Equal(["sectors", "state"], NextKeys(watcher, 2).Order(StringComparer.Ordinal));
         Assert.Equal("1024", world.Toolstack.Read(guest.Id, "sectors"));
         Assert.Equal(Blkif.RspError, Ask(guest, Blkif.OpRead, 1024));
@@ -193,7 +193,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         );
         Assert.Throws<XenbusCommandException>(() => world.Backend.Insert(guest.Id, "relative.iso"));
 
-        // The toolstack's way to the same: it writes params.
+        // The toolstack does the same by writing params.
         world.Store.Write(Toolstack.BackendPath(guest.Id) + "/params", "aio:" + first);
         Wait.Until(() => world.Toolstack.Read(guest.Id, "sectors") == "2048", "the first disc is back");
         Assert.Equal((byte)0, ReadByte(guest));
@@ -272,7 +272,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         Assert.Equal(Blkif.RspError, Ask(guest, Blkif.OpRead));
         world.Backend.Insert(guest.Id, disc);
         Assert.Equal((byte)0, ReadByte(guest));
-        // What is attached anew has no guest that would lose a drive.
+        // A drive that is attached anew has no guest yet that could lose it.
         Guest other = world.Attach(
             new DiskRequest
             {

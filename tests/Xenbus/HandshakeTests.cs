@@ -6,13 +6,13 @@ using Blkring.Xenbus.Tests.Kit;
 namespace Blkring.Xenbus.Tests;
 
 /// <summary>
-/// The handshake, key by key, beside that of QEMU's qdisk (qdisk-handshake.txt has what was recorded, and why we
-/// differ).
+/// The handshake, key by key, compared with that of QEMU's qdisk. qdisk-handshake.txt has the recording, and the reason
+/// for each difference.
 /// </summary>
 public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstored>
 {
     /// <param name="Writer">qdisk, both, or blkring.</param>
-    /// <param name="By">The state that the key has to be there before.</param>
+    /// <param name="By">The state before which the key must be written.</param>
     private sealed record Row(string Key, string Writer, XenbusState By, string Value);
 
     private static readonly string[] s_ofTheToolstack =
@@ -162,7 +162,7 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
             world.Toolstack.Read(guest.Id, "feature-persistent")
         );
         guest.VerifyIo(30);
-        // The lines come after the state that the guest has seen: stopped, it has said all.
+        // The backend logs after it has written the state; once it has stopped, every line is there.
         Assert.True(world.Backend.Stop(Wait.Limit));
         Assert.Equal(
             told && pins,

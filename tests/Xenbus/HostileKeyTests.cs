@@ -6,8 +6,8 @@ using Blkring.Xenbus.Tests.Kit;
 namespace Blkring.Xenbus.Tests;
 
 /// <summary>
-/// What a guest or a broken toolstack can write: one device fails with a reason and one log line, and can be used
-/// again.
+/// Keys that a hostile guest or a broken toolstack writes: one device fails, with a reason and one log line, and can be
+/// used again.
 /// </summary>
 public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstored>
 {
@@ -204,7 +204,7 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         using World world = new(xenstored);
         Guest guest = world.Attach(new DiskRequest { Params = "aio:/nonexistent/disk.img" });
         AssertFailed(world, guest, "does not exist", XenbusState.InitWait);
-        // A second look finds nothing new, and the guest's coming does not bring the image.
+        // Nothing changed the image: not a second look, and not a guest that wants to connect.
         world.Store.Write(Toolstack.BackendPath(guest.Id) + "/online", "1");
         guest.Publish();
         world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);
@@ -282,7 +282,7 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
     }
 
     /// <summary>
-    /// A store in which this domain has all the watches of frontends that it may have, as a driver domain can.
+    /// A store that refuses further watches of frontends, as it does when a driver domain has used up its quota.
     /// </summary>
     private sealed class FullStore(IXenstore store, StrongBox<bool> full) : IXenstore
     {

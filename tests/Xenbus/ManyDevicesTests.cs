@@ -32,7 +32,7 @@ public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xensto
         );
         string image = world.NewImage();
         Guest[] guests = [.. Enumerable.Range(0, Devices).Select(_ => world.NewGuest(spare: 0))];
-        // What is made once, at the first device of each reactor, is made before it is counted.
+        // Each reactor's first device allocates some things once: that happens before anything is counted.
         Round(guests[..2]);
         int descriptors = OpenDescriptors();
         int threads = Process.GetCurrentProcess().Threads.Count;
@@ -131,7 +131,7 @@ public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xensto
             }
         );
         string hangs = world.NewImage("hangs.img");
-        // More than the pool has threads.
+        // More than the pool has threads for steps.
         Guest[] sick =
         [
             .. Enumerable.Range(0, 12).Select(_ => world.Attach(new DiskRequest { Params = hangs, Mode = "r" })),

@@ -10,7 +10,7 @@ namespace Blkring.Xenbus.Tests;
 /// <summary>The daemon, or the store, goes away and comes back while guests are at work.</summary>
 public sealed class RestartTests : IDisposable
 {
-    // Of its own: the tests kill it.
+    // Not shared with other classes: the tests kill it.
     private readonly Xenstored _xenstored = new();
 
     public void Dispose() => _xenstored.Dispose();
@@ -90,13 +90,13 @@ public sealed class RestartTests : IDisposable
         foreach (string file in (string[])[.. others, own + "1", Path.Combine(folder, "backend-vbd3-30001-51712-0")])
             File.WriteAllText(file, "");
 
-        // For one domain: what belongs to another is not looked at.
+        // A backend for one domain leaves the journals of other domains alone.
         world.Options = new BackendOptions { JournalFolder = folder, Frontend = World.NewId().Frontend };
         world.RestartBackend();
         Assert.Equal(others.Length + 3, Directory.GetFiles(folder).Length);
         world.Options = new BackendOptions { JournalFolder = folder };
         world.RestartBackend();
-        // The device's own, whatever the ring; not what names no device of this directory.
+        // The device's journals of any ring go; files that name no device of this directory stay.
         Assert.Equal(
             ((string[])[.. others, own, own + "1"]).Order(StringComparer.Ordinal),
             Directory.GetFiles(folder).Order(StringComparer.Ordinal)
@@ -128,7 +128,7 @@ public sealed class RestartTests : IDisposable
         Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the device is taken over");
         guest.VerifyIo(20);
 
-        // From the next handshake on, the new options count.
+        // The new options apply from the next handshake on.
         closed.SetState(XenbusState.Closed);
         world.Toolstack.WaitFor(closed.Id, XenbusState.Closed);
         closed.MakeRings();
@@ -230,7 +230,7 @@ public sealed class RestartTests : IDisposable
         guest.VerifyIo(50);
         world.ReconnectStore();
 
-        // One guest's keys are restored, the other's are not: it is new.
+        // One guest's keys are restored; the other guest is new.
         foreach (
             (string path, string value) in content.Where(entry =>
                 entry.Path.Contains($"/{guest.Id.Frontend}/", StringComparison.Ordinal)
@@ -239,7 +239,7 @@ public sealed class RestartTests : IDisposable
             world.Store.Write(path, value);
         Wait.Until(() => world.Status(guest.Id) is { IsOrphan: false, IsConnected: true }, "it has keys again");
         guest.VerifyIo(50);
-        // And from then on their removal is a removal.
+        // From then on the removal of the keys removes the device.
         world.Store.Remove(Toolstack.BackendPath(guest.Id));
         world.WaitUntilGone(guest.Id);
         Assert.False(guest.AnyMapped);

@@ -46,7 +46,6 @@ internal static class Advice
         ErrorCode.ImageKeyWrong,
         ErrorCode.ImageFormatUnsupported,
         ErrorCode.MediumMissing,
-        ErrorCode.DriveLeftEmpty,
         // The guest's driver.
         ErrorCode.ConnectFailed,
         ErrorCode.KeyMissing,

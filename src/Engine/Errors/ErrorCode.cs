@@ -48,7 +48,6 @@ public enum ErrorCode
 
     // Warnings: the device is served, but not as configured.
     GrantModeIgnored,
-    DriveLeftEmpty,
 
     // Commands.
     DeviceUnknown,

@@ -118,11 +118,7 @@ internal sealed partial class Device
                 throw new XenbusCommandException(ErrorCode.DeviceGone, $"device {Id} is gone");
             action(_context.Session ?? throw StoreAway());
         }
-        catch (XenstoreException e)
-        {
-            throw new XenbusCommandException(e.Error);
-        }
-        catch (ImageException e)
+        catch (EngineException e) when (e is XenstoreException or ImageException)
         {
             throw new XenbusCommandException(e.Error);
         }

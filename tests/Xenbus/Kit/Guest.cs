@@ -7,7 +7,7 @@ using Blkring.Loopback;
 namespace Blkring.Xenbus.Tests.Kit;
 
 /// <summary>
-/// A guest's end of one device: the frontend area in the real store, and rings with real I/O on a loopback domain.
+/// A guest's end of one device: the frontend area in the store, and rings with real I/O in a loopback domain.
 /// </summary>
 internal sealed class Guest : IDisposable
 {
@@ -17,7 +17,7 @@ internal sealed class Guest : IDisposable
     private readonly int _ringPages,
         _rings;
 
-    /// <param name="spare">How often it can make new rings in the same memory.</param>
+    /// <param name="spare">The number of times it can make new rings.</param>
     public Guest(
         Func<IXenstore> connection,
         LoopbackHypervisor hypervisor,
@@ -104,7 +104,7 @@ internal sealed class Guest : IDisposable
     public void Connect(Toolstack toolstack)
     {
         toolstack.WaitFor(Id, XenbusState.InitWait);
-        // A driver says that it can; it does so where it was offered.
+        // A driver always announces persistent grants, and uses them if they were offered.
         foreach (Frontend frontend in Frontends)
             frontend.PersistentGrants = toolstack.Read(Id, "feature-persistent") == "1";
         Publish();

@@ -4,7 +4,7 @@ using Blkring.Interop;
 
 namespace Blkring.Xenbus.Tests.Kit;
 
-/// <summary>What xl asks for a disk with.</summary>
+/// <summary>What xl is asked to attach.</summary>
 internal sealed record DiskRequest
 {
     /// <summary>The key params, whole.</summary>
@@ -17,15 +17,15 @@ internal sealed record DiskRequest
     public bool Removable { get; init; }
     public bool DiscardEnable { get; init; } = true;
 
-    /// <summary>Keys that are to have another value, or with null be absent.</summary>
+    /// <summary>Keys that get another value, or with null are absent.</summary>
     public IReadOnlyDictionary<string, string?> Changes { get; init; } = new Dictionary<string, string?>();
 }
 
 /// <summary>
-/// Plays xl: writes and removes both areas of a device, in one transaction each, permissions included, as was seen on
-/// Xen 4.20.
+/// Plays xl: writes and removes both areas of a device, in one transaction each and with their permissions, as recorded
+/// on Xen 4.20.
 /// </summary>
-/// <param name="connection">The store as it is reached now: a test may restart it.</param>
+/// <param name="connection">Returns the current connection to the store, which a test may restart.</param>
 internal sealed class Toolstack(Func<IXenstore> connection)
 {
     private IXenstore Store => connection();

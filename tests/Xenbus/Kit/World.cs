@@ -20,7 +20,7 @@ internal sealed class World : IDisposable
     {
         _xenstored = xenstored;
         Store = xenstored.Connect();
-        // What a test before this one left.
+        // Remove what an earlier test left behind.
         Store.Remove("/local/domain");
         Toolstack = new Toolstack(() => Store);
         Options = options ?? new BackendOptions();
@@ -60,7 +60,7 @@ internal sealed class World : IDisposable
         StartBackend();
     }
 
-    /// <summary>No two tests have the same domain: what one left behind cannot be taken for another's.</summary>
+    /// <summary>A new device: no two tests use the same domain, so that none sees what another left behind.</summary>
     public static DeviceId NewId(int number = 51712) =>
         new(new DomainId((ushort)(1 + (Interlocked.Increment(ref s_nextDomain) % 30000))), number);
 
