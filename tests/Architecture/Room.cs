@@ -7,10 +7,7 @@ internal sealed record Room(string Namespace, IReadOnlyList<string> Uses)
     private const string RootName = "Program";
 
     /// <summary>The name in diagrams and tables: Engine/Disks for Blkring.Engine.Disks.</summary>
-    public string Name =>
-        Namespace == Root
-            ? RootName
-            : Namespace[(Root.Length + 1)..].Replace("Engine.", "", StringComparison.Ordinal).Replace('.', '/');
+    public string Name => Namespace == Root ? RootName : Namespace[(Root.Length + 1)..].Replace('.', '/');
 
     /// <summary>The namespace that rooms.txt names without its root.</summary>
     public static string FullName(string name) => name == RootName ? Root : $"{Root}.{name.Trim()}";
