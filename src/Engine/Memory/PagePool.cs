@@ -3,12 +3,12 @@ using System.Numerics;
 namespace Blkring.Engine.Memory;
 
 /// <summary>
-/// Pages lent in contiguous runs, the first that fits; which are out is a bitmap. Both live in the owner's
+/// Pages lent in contiguous runs, first fit; a bitmap says which are lent. Both live in the owner's
 /// <see cref="Arena"/>: lending allocates nothing.
 /// </summary>
 /// <remarks>
-/// A run that does not fit now fits when enough has come back: the owner lets requests wait in order, so none waits for
-/// ever.
+/// A run that does not fit now fits when enough pages have come back: the owner lets requests wait in order, so none
+/// waits for ever.
 /// </remarks>
 internal readonly unsafe struct PagePool(byte* pages, ulong* lent, int count)
 {
@@ -20,7 +20,7 @@ internal readonly unsafe struct PagePool(byte* pages, ulong* lent, int count)
     private readonly byte* _pages = pages;
     private readonly ulong* _lent = lent;
 
-    /// <summary>Words of the bitmap of that many pages.</summary>
+    /// <summary>The number of words of the bitmap.</summary>
     public static int WordsFor(int pages) => (pages + BitsPerWord - 1) / BitsPerWord;
 
     public int Count => count;

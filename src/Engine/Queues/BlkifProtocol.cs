@@ -13,7 +13,7 @@ public enum BlkifProtocol
 
 public static class BlkifProtocols
 {
-    /// <summary>Entries of a ring of that many pages; the ABI whose entries are the smallest has the most.</summary>
+    /// <summary>The number of entries of a ring, in the ABI with the smallest entries.</summary>
     public static int MaxEntries(int ringPages) => Blkif.BackRing<Blkif.X86_32>.EntryCountFor(ringPages);
 
     /// <summary>

@@ -13,10 +13,10 @@ namespace Blkring.Engine.Queues;
 /// <remarks>
 /// What one call mapped, gntdev unmaps only whole: a <see cref="Range"/>. Pages that are seen first in the same pass
 /// share one, because each costs a call to map, another to unmap, and one of the ranges that the kernel allows a
-/// process. So a range is kept as long as one of its pages is in use, and those nobody uses are in the order of their
-/// last use. It keeps the books and maps nothing itself: whoever owns it unmaps <see cref="Evicted"/>, then maps what
-/// is fresh, so that there are never more pages mapped than entries, and never more ranges than it was made for. An
-/// entry in use is pinned once by each segment that uses it.
+/// process. So a range is kept as long as one of its pages is in use; unused ranges are in the order of their last use.
+/// This is bookkeeping only: the owner unmaps <see cref="Evicted"/>, then maps what is fresh, so that there are never
+/// more pages mapped than entries, and never more ranges than it was made for. An entry in use is pinned once by each
+/// segment that uses it.
 /// </remarks>
 internal unsafe struct PersistentGrants
 {
@@ -83,7 +83,7 @@ internal unsafe struct PersistentGrants
         _placeMask,
         _placeShift;
 
-    // Chosen by lot: a guest must not be able to choose references that all land in one place.
+    // Random: a guest must not be able to choose references that all hash to one place.
     private readonly uint _multiplier = (uint)Random.Shared.Next() | 1;
     private int _freeEntry,
         _freeRange,
@@ -170,8 +170,8 @@ internal unsafe struct PersistentGrants
     }
 
     /// <summary>
-    /// A segment is done with it. With its last pin one that could not be mapped is forgotten, and one that is
-    /// read-only evicted; with the last of its range the others go to those that nobody uses.
+    /// A segment is done with the entry. At its last pin an entry that could not be mapped is forgotten. At the last
+    /// pin of a range, a read-only range is evicted, and any other becomes unused.
     /// </summary>
     public void Unpin(int entry, long now)
     {
@@ -198,7 +198,9 @@ internal unsafe struct PersistentGrants
         Link(e->Range);
     }
 
-    /// <summary>So many of the fresh ones, from <paramref name="first"/> on, were mapped as one range.</summary>
+    /// <summary>
+    /// The <paramref name="pages"/> fresh pages from <paramref name="first"/> on were mapped as one range.
+    /// </summary>
     public void SetMapped(int first, int pages, byte* address, bool isReadOnly)
     {
         int number = _freeRange;
@@ -223,7 +225,9 @@ internal unsafe struct PersistentGrants
         }
     }
 
-    /// <summary>Moves ranges that nobody used since <paramref name="before"/> to <see cref="Evicted"/>.</summary>
+    /// <summary>
+    /// Moves ranges that no request has used since <paramref name="before"/> to <see cref="Evicted"/>.
+    /// </summary>
     public void EvictUnused(long before)
     {
         while (_oldest != None && _ranges[_oldest].UnusedSince <= before)

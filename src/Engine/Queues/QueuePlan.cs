@@ -20,7 +20,7 @@ internal readonly struct QueuePlan
     private static readonly int s_segmentsPerPage = Arena.PageBytes / Unsafe.SizeOf<Blkif.RequestSegment>();
 
     /// <param name="entries">Entries of the ring.</param>
-    /// <param name="adopted">The size of the queue whose requests a takeover continues: there must be room for them.</param>
+    /// <param name="adopted">The size of the queue that a takeover continues: its requests must have room.</param>
     public QueuePlan(VbdQueueOptions options, Disk disk, int entries, JournalSize? adopted)
     {
         IsReadOnly = options.ReadOnly || disk.ReadOnly;

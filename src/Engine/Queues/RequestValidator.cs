@@ -30,7 +30,7 @@ public static class RequestValidator
     }
 
     /// <summary>
-    /// The same for segments wherever they were copied to; how many there may be is the caller's to check.
+    /// The same for segments that were copied elsewhere. The caller checks how many there may be.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool TryMeasure(

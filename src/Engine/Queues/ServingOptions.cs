@@ -2,7 +2,9 @@ using Blkring.Engine.Disks;
 
 namespace Blkring.Engine.Queues;
 
-/// <summary>How a device is served, as each of its queues needs to know; a queue's options are a copy with more.</summary>
+/// <summary>
+/// How a device is served, as each of its queues needs to know; a queue's options are a copy with more.
+/// </summary>
 public abstract record ServingOptions
 {
     /// <summary>Everything but READ is refused (B6), even if the disk itself can be written.</summary>

@@ -4,7 +4,9 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Queues;
 
-/// <summary>The data of a mapped request, whose pages need not follow each other: one disk operation all the same.</summary>
+/// <summary>
+/// The data of a mapped request in one disk operation, although its pages need not follow each other.
+/// </summary>
 internal static unsafe class SlotVectors
 {
     /// <summary>Appends a segment: pages that follow each other are one vector.</summary>

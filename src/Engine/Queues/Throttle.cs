@@ -2,33 +2,34 @@ using System.Diagnostics;
 
 namespace Blkring.Engine.Queues;
 
-/// <summary>What a device may do at most; 0 is no limit.</summary>
+/// <summary>The limits of a device; 0 is no limit.</summary>
 public sealed record ThrottleLimits
 {
-    /// <summary>Requests a second, steadily.</summary>
+    /// <summary>The steady rate, in requests per second.</summary>
     public long Iops { get; init; }
 
     /// <summary>
-    /// Requests that may come at once after a rest, before the steady rate holds; at least one, and what 10 ms earn.
+    /// The number of requests that may come at once after a pause, before the steady rate applies. At least one, and at
+    /// least what 10 ms earn.
     /// </summary>
     public long IopsBurst { get; init; }
 
-    /// <summary>Bytes a second, steadily.</summary>
+    /// <summary>The steady rate, in bytes per second.</summary>
     public long BytesPerSecond { get; init; }
 
-    /// <summary>Bytes that may come at once after a rest; at least what 10 ms earn.</summary>
+    /// <summary>The number of bytes that may come at once after a pause. At least what 10 ms earn.</summary>
     public long BytesBurst { get; init; }
 }
 
 /// <summary>
-/// Holds a device to its limits: its queues, on whatever threads, ask before they take a request and say afterwards
-/// what it cost. Limits may change at any time.
+/// Holds a device to its limits. Its queues, on any threads, ask before they take a request and then charge what it
+/// costs. Limits may change at any time.
 /// </summary>
 /// <remarks>
-/// Virtual scheduling (GCRA), one number a limit: the time at which all that was charged will have been earned. A
-/// request may start when that time is at most a burst ahead. It is charged in full once started, so that a request
-/// larger than the burst passes as well, and the next waits the longer. Lock-free; two queues that ask at the same time
-/// may both pass, which the next then pays.
+/// Virtual scheduling (GCRA), one number per limit: the time at which all that was charged will have been earned. A
+/// request may start when that time is at most a burst ahead. It is charged in full once started, so a request larger
+/// than the burst passes too, and the next one waits longer. Lock-free; two queues that ask at the same time may both
+/// pass, and the next request pays for it.
 /// </remarks>
 public sealed class Throttle
 {
@@ -37,7 +38,7 @@ public sealed class Throttle
     private ThrottleLimits _limits = new();
     private bool _limited;
 
-    /// <summary>What holds now.</summary>
+    /// <summary>The limits now.</summary>
     /// <exception cref="ArgumentOutOfRangeException">A limit is negative.</exception>
     public ThrottleLimits Limits
     {
@@ -61,19 +62,19 @@ public sealed class Throttle
     /// <summary>A request has started.</summary>
     public void ChargeRequest(long now) => _operations.Charge(now, 1);
 
-    /// <summary>So much it will move.</summary>
+    /// <summary>Charges the bytes that the request will transfer.</summary>
     public void ChargeBytes(long now, long bytes) => _bytes.Charge(now, bytes);
 
-    /// <summary>So much of what was charged it will not move after all.</summary>
+    /// <summary>Gives back bytes that were charged and will not be transferred.</summary>
     public void RefundBytes(long bytes) => _bytes.Refund(bytes);
 
     private sealed class Bucket
     {
-        // Units a second; 0 is no limit.
+        // Units per second; 0 is no limit.
         private long _rate;
 
-        // Never less than what is earned between two looks at a queue that is held back, late ones too: or a steady
-        // rate of more than a request a look could not be reached.
+        // Never less than what is earned between two turns of a throttled queue, late ones included: otherwise a steady
+        // rate of more than one request per turn could not be reached.
         private static readonly long s_leastBurstTicks = Stopwatch.Frequency / 100;
         private long _burstTicks;
         private long _earnedAt;

@@ -5,8 +5,8 @@ using Blkring.Interop;
 namespace Blkring.Engine.Queues;
 
 /// <summary>
-/// One blkif ring being served. This is the face that a reactor sees, one call a turn; what is called for every request
-/// is in <see cref="VbdQueue{TAbi, TGrants, TEvents, TDisk}"/>, compiled for its ABI, grants, event channel and disk.
+/// One blkif ring being served, as a reactor sees it: one call per turn. What runs for every request is in
+/// <see cref="VbdQueue{TAbi, TGrants, TEvents, TDisk}"/>, compiled for its ABI, grants, event channel and disk.
 /// </summary>
 /// <remarks>All members but the statistics belong to the thread that turns the queue.</remarks>
 public abstract unsafe class VbdQueue : IDisposable
@@ -17,8 +17,8 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>
     /// A pass takes no further request once it has this many segments, 512 KiB of data, and copies no further one that
     /// the disk has finished. What is answered so far then goes out, and the frontend works on it while the next pass
-    /// works on the rest; and queues that share the thread get their turns, so a guest that floods a large ring cannot
-    /// keep them waiting for as long as all of it takes to copy.
+    /// works on the rest. Queues that share the thread get their turns in between: a guest that floods a large ring
+    /// cannot keep them waiting.
     /// </summary>
     internal const int MaxSegmentsPerPass = 128;
 
@@ -31,7 +31,9 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>The frontend broke the ring: nothing is taken any more (B4).</summary>
     public abstract bool IsBroken { get; }
 
-    /// <summary>Whether requests are taken. Detached, what is under way still ends and is answered (B18).</summary>
+    /// <summary>
+    /// Whether requests are taken. After a detach, what is under way still ends and is answered (B18).
+    /// </summary>
     public abstract bool IsAttached { get; }
 
     public abstract void AttachRing();
@@ -42,8 +44,8 @@ public abstract unsafe class VbdQueue : IDisposable
     /// </summary>
     /// <param name="frontendHasOwnCpu">
     /// The frontend has a CPU of its own: of many requests only a part is taken, so that it has responses to work on
-    /// while the next pass works on the rest. Otherwise the two take turns with the whole ring, each waiting for the
-    /// other. Where they share a CPU they do so anyway, and shorter passes are only more of them.
+    /// while the next pass works on the rest. On a shared CPU the two take turns anyway, and shorter passes only cost
+    /// more.
     /// </param>
     public abstract TurnResult Turn(bool frontendHasOwnCpu = false);
 
@@ -52,7 +54,7 @@ public abstract unsafe class VbdQueue : IDisposable
     /// </summary>
     public abstract bool HasRequests { get; }
 
-    /// <summary>Requests are under way, or on the ring, also those that cannot be taken now.</summary>
+    /// <summary>Requests are under way or on the ring, including those that cannot be taken now.</summary>
     public abstract bool HasUnanswered { get; }
 
     /// <summary>
@@ -63,8 +65,7 @@ public abstract unsafe class VbdQueue : IDisposable
     public abstract bool FinalCheckForRequests();
 
     /// <summary>
-    /// Notifies the frontend whether it asked for that or not: after a restart nobody knows what it was told. From any
-    /// thread.
+    /// Notifies the frontend even if it did not ask: after a takeover nobody knows what it was told. From any thread.
     /// </summary>
     public abstract void NotifyFrontend();
 

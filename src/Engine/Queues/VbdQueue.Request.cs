@@ -389,7 +389,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             return;
         int index = _barrier;
         ref RequestSlot slot = ref _slots[index];
-        // Requests that were answered in this pass, or adopted and not replayed, have their slots but are not under way.
+        // Requests answered in this pass, or adopted and not replayed, have slots but are not under way.
         if (slot.Stage != SlotStage.Barrier || InFlight - _slots.AnsweredCount - _takeover.Waiting != 1)
             return;
         if (_plan.Mode == GrantMode.Persistent && slot.LengthBytes > 0 && (slot.Holds & SlotHolds.Pins) == 0)
@@ -530,7 +530,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         }
     }
 
-    /// <summary>The disk is done with the request: what a READ has read goes to the guest, the rest is answered.</summary>
+    /// <summary>The disk is done: what a READ has read is copied to the guest; the rest is answered.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Finish(int index, ref RequestSlot slot)
     {

@@ -5,8 +5,8 @@ namespace Blkring.Engine.Tests.Queues;
 
 /// <summary>
 /// B1, the line marked Better: the data path allocates nothing. Ten million requests, not a byte of garbage on the
-/// threads that serve them, not a collection; and a disk that allocates shows that the gate can fail. The runs themselves
-/// are in <see cref="AllocationRun"/>, so that a native program can make them too.
+/// threads that serve them, not a collection; and a disk that allocates shows that the gate can fail. The runs
+/// themselves are in <see cref="AllocationRun"/>, so that a native program can make them too.
 /// </summary>
 public sealed class AllocationGate
 {

@@ -235,8 +235,8 @@ public sealed unsafe class JournalTests
     private sealed record Placement(int Sector, int AlignmentBytes);
 
     /// <summary>
-    /// Requests of every kind on a ring whose daemon is killed again and again, and what their answers and the disk have
-    /// to be.
+    /// Requests of every kind on a ring whose daemon is killed again and again, and what their answers and the disk
+    /// have to be.
     /// </summary>
     private sealed class Workload : IDisposable
     {
@@ -394,8 +394,8 @@ public sealed unsafe class JournalTests
         }
 
         /// <summary>
-        /// A disk on which every operation is two steps, one before it is done and one after. What the daemon before had
-        /// under way on it never ends.
+        /// A disk on which every operation is two steps, one before it is done and one after. What the daemon before
+        /// had under way on it never ends.
         /// </summary>
         private ScriptedDisk OpenDisk()
         {
