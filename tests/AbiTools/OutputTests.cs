@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Xml.Linq;
 using Blkring.AbiTools.Layouts;
+using Blkring.Tests.Kit;
 
 namespace Blkring.AbiTools.Tests;
 
@@ -200,9 +201,9 @@ public sealed class OutputTests
 
     private static string Run(string program, params string[] arguments)
     {
-        using Process process = Process.Start(
+        using Process process = Emulation.Start(
             new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true }
-        )!;
+        );
         Task<string> errors = process.StandardError.ReadToEndAsync();
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using Blkring.Tests.Kit;
 
 namespace Blkring.Layouts.Tests;
 
@@ -71,7 +72,7 @@ internal static class CProbe
         };
         try
         {
-            using Process process = Process.Start(start)!;
+            using Process process = Emulation.Start(start);
             Task<string> output = process.StandardOutput.ReadToEndAsync();
             Task<string> errors = process.StandardError.ReadToEndAsync();
             process.StandardInput.Write(input);
