@@ -11,7 +11,7 @@ public sealed class NativeGateTests
     [Fact]
     public void The_native_data_path_leaves_no_garbage()
     {
-        string? program = Environment.GetEnvironmentVariable("BLKRING_NATIVE_GATE");
+        string? program = Environment.GetEnvironmentVariable("NATIVE_GATE");
         Assert.SkipWhen(program is null, "no native gate program: run './test Integration'");
 
         ProgramResult result = Programs.Run(program!, []);
