@@ -6,7 +6,7 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Disks;
 
-/// <summary>One writer, or any number of readers; and who waits long enough comes after those before.</summary>
+/// <summary>An image has one writer or any number of readers. A lock that waits is granted once they leave.</summary>
 public sealed class ImageLockTests
 {
     private static readonly TimeSpan s_atOnce = TimeSpan.Zero;

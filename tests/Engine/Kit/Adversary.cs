@@ -34,7 +34,7 @@ internal sealed record AdversaryOptions
     /// <summary>Where the journals are; the daemon is then killed now and then.</summary>
     public string? JournalPath { get; init; }
 
-    /// <summary>Anything that goes together, by lot.</summary>
+    /// <summary>Chooses at random among the options that go together.</summary>
     public static AdversaryOptions Of(BlkifProtocol protocol, Random random)
     {
         bool blocks = random.Next(3) == 0;
@@ -359,8 +359,7 @@ internal sealed class Adversary : IDisposable
     }
 
     /// <summary>
-    /// Everybody does what is left to do, and no more than they would: who waits for an event that was lost waits
-    /// still.
+    /// Each side does the work that it still has, and no more: a side that waits for a lost event keeps waiting.
     /// </summary>
     private void ComeToRest()
     {

@@ -83,7 +83,7 @@ public sealed unsafe class SlotPoolTests
         while (rig.Disk.UnderWay is [ScriptedOperation first, ..])
         {
             Assert.InRange(rig.Queue.InFlight, 1, slots);
-            // Asleep with no free slot, an event for a new request would be in vain.
+            // A queue that sleeps with no free slot cannot use an event for a new request.
             if (rig.Queue.InFlight == slots)
                 Assert.False(rig.Queue.FinalCheckForRequests());
             rig.Disk.Complete(first);
