@@ -131,7 +131,7 @@ internal readonly unsafe struct BlockRmw(BlockRanges? ranges, int blockBytes)
 
     private static byte* HeadOf(ref RequestSlot slot, byte* buffer)
     {
-        int pages = 1 + (slot.IsIndirect ? slot.Request.NrSegments : Blkif.MaxSegmentsPerRequest);
+        int pages = 1 + (slot.HasRun ? slot.Request.NrSegments : Blkif.MaxSegmentsPerRequest);
         return buffer + ((nint)pages * Arena.PageBytes);
     }
 

@@ -48,18 +48,16 @@ internal readonly unsafe struct QueueMemory
     /// <summary>The request's data, where it is copied.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public byte* BufferOf(int index, ref RequestSlot slot) =>
-        slot.IsIndirect ? RunDataOf(ref slot) : _buffers + ((nint)index * _bytesPerSlot);
+        slot.HasRun ? RunDataOf(ref slot) : _buffers + ((nint)index * _bytesPerSlot);
 
     /// <summary>The request's segments: in the request, or, of an INDIRECT one, where its list was copied to.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public Blkif.RequestSegment* SegmentsOf(ref RequestSlot slot) =>
-        slot.IsIndirect
-            ? (Blkif.RequestSegment*)_pool.At(slot.RunFirst)
-            : (Blkif.RequestSegment*)&slot.Record->Request.Seg;
+        slot.HasRun ? (Blkif.RequestSegment*)_pool.At(slot.RunFirst) : (Blkif.RequestSegment*)&slot.Record->Request.Seg;
 
     /// <summary>Where the vectors of a mapped request are kept, one for each segment at most.</summary>
     public iovec* VectorsOf(int index, ref RequestSlot slot) =>
-        (iovec*)(slot.IsIndirect ? RunDataOf(ref slot) : _scratch + QueuePlan.ScratchOffsetOf(index));
+        (iovec*)(slot.HasRun ? RunDataOf(ref slot) : _scratch + QueuePlan.ScratchOffsetOf(index));
 
     /// <summary>The grant references, or persistent entries, of a mapped request: one for each segment.</summary>
     public uint* ReferencesOf(int index, ref RequestSlot slot) =>

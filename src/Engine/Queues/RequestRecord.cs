@@ -50,4 +50,13 @@ internal static class RequestRecord
     public static bool IsUnderWay(this ref readonly Journal.Record record, uint pushed) =>
         record.State == Journal.RecordTaken
         || (record.State == Journal.RecordAnswered && (int)(record.ResponseIndex - pushed) >= 0);
+
+    /// <summary>
+    /// Whether the answered records must be forgotten after this push. A record says Answered until its slot is taken
+    /// again, and <see cref="IsUnderWay"/> compares its index with rsp_prod; indices come round, so none may fall behind
+    /// by half their range.
+    /// </summary>
+    /// <param name="first">Ring index of the first response of the push.</param>
+    /// <param name="end">Ring index after the last one.</param>
+    public static bool MustForget(uint first, uint end) => (first ^ end) >> 30 != 0;
 }

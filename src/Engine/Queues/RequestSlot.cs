@@ -168,13 +168,9 @@ internal unsafe struct RequestSlot
     }
 
     /// <summary>
-    /// The request came as INDIRECT: its segments are in the page pool. <see cref="Request"/> no longer says so.
+    /// The request's segments and data lie in its run of the page pool: it came as INDIRECT, and no longer says so.
     /// </summary>
-    public readonly bool IsIndirect
-    {
-        [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        get => Record->IsIndirect != 0;
-    }
+    public readonly bool HasRun => (Holds & SlotHolds.Pages) != 0;
 
     /// <summary>Bytes that the answered request moved or discarded.</summary>
     public readonly long AnsweredBytes => Kind == RequestKind.Discard ? DiscardEnd - OffsetBytes : LengthBytes;

@@ -716,16 +716,17 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             _barrier = NoSlot;
         slot.Stage = SlotStage.Answered;
         slot.Status = (short)status;
+        ref Journal.Record record = ref *slot.Record;
         uint place = _ring.RspProdPvt;
         _ring.PutResponse(
             new Blkif.DecodedResponse
             {
-                Id = slot.Request.Id,
-                Operation = slot.Request.Operation,
+                Id = record.Request.Id,
+                Operation = record.Request.Operation,
                 Status = (short)status,
             }
         );
-        (*slot.Record).MarkAnswered(place);
+        record.MarkAnswered(place);
         _slots.AddAnswered(index);
     }
 }

@@ -20,6 +20,7 @@ namespace Blkring.Engine.Queues;
 /// </code>
 /// Nothing here allocates, throws because of a guest, or calls through an interface for a request.
 /// </remarks>
+[SkipLocalsInit]
 public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : VbdQueue
     where TAbi : struct, Blkif.IRing
     where TGrants : struct, IGrants
@@ -169,12 +170,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _armed = false;
         uint first = _ring.ReqCons,
             last = first + Admission.ShareOf(posted, frontendHasOwnCpu);
-        bool limited = _admission.IsLimited;
         int segments = 0;
         // B2: without a free slot the rest waits on the ring; HasRequests remembers it. So it does behind a barrier.
         while (_ring.ReqCons != last && _slots.HasFree && _barrier == NoSlot && segments < MaxSegmentsPerPass)
         {
-            if (limited)
+            if (_admission.IsLimited)
             {
                 if (!_admission.MayTake(_passStarted))
                 {
@@ -185,11 +185,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             }
             int index = _slots.Take();
             ref RequestSlot slot = ref _slots[index];
-            _ring.CopyRequest(_ring.ReqCons, ref slot.Request);
-            (*slot.Record).MarkTaken(_ring.ReqCons);
+            ref Journal.Record record = ref _slots.RecordOf(index);
+            _ring.CopyRequest(_ring.ReqCons, ref record.Decoded());
+            record.MarkTaken(_ring.ReqCons);
             _ring.ReqCons++;
+            segments += record.Request.NrSegments;
             Begin(index, ref slot);
-            segments += slot.Request.NrSegments;
         }
         Statistics.PassesField++;
         Statistics.BatchSize.Record(_ring.ReqCons - first);
@@ -220,7 +221,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         {
             int index = _takeover.Next();
             ref RequestSlot slot = ref _slots[index];
-            if (slot.IsIndirect)
+            if (slot.Record->IsIndirect != 0)
                 slot.Request.Operation = (byte)Blkif.OpIndirect;
             Begin(index, ref slot);
         }
@@ -286,11 +287,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         AccountAnswered(now);
         if (_lines.AnyHeld)
             ReleaseAnswered(now);
-        int answered = _slots.FreeAnswered();
+        uint answered = (uint)_slots.FreeAnswered(),
+            pushed = _ring.RspProdPvt;
 
         Statistics.PushesField++;
         bool notify = _ring.PushResponses();
-        _slots.ForgetFreed(answered);
+        if (RequestRecord.MustForget(pushed - answered, pushed))
+            _slots.ForgetAnswered();
         if (!notify)
             return;
         Statistics.NotificationsField++;

@@ -22,10 +22,14 @@ public sealed unsafe class SlotPoolPartTests
         part.Slots[5].Record->State = Journal.RecordAnswered;
         Assert.Equal(1, part.Slots.FreeAnswered());
         Assert.Equal((0, PartArena.Count - 2), (part.Slots.AnsweredCount, part.Slots.InFlight));
-        // The record says so until the response is pushed.
+        // The record says so until the slot is taken again, or all are forgotten.
         Assert.Equal(Journal.RecordAnswered, part.Slots[5].Record->State);
-        part.Slots.ForgetFreed(1);
-        Assert.Equal(Journal.RecordFree, part.Slots[5].Record->State);
+        part.Slots[6].Record->State = Journal.RecordTaken;
+        part.Slots.ForgetAnswered();
+        Assert.Equal(
+            (Journal.RecordFree, Journal.RecordTaken),
+            (part.Slots[5].Record->State, part.Slots[6].Record->State)
+        );
         Assert.Equal(5, part.Slots.Take());
     }
 

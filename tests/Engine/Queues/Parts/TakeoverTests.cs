@@ -36,6 +36,33 @@ public sealed unsafe class TakeoverTests
         Assert.Equal((0, 0), (takeover.Waiting, part.Slots.InFlight));
     }
 
+    /// <summary>
+    /// A slot that is used once and never again while the ring's index comes round: at no step may its record look like
+    /// a response that was not pushed.
+    /// </summary>
+    [Theory]
+    [InlineData(0u)]
+    [InlineData(0x3fffffffu)]
+    [InlineData(0x40000000u)]
+    [InlineData(0xfffffff0u)]
+    public void A_record_that_was_answered_long_ago_is_never_adopted(uint start)
+    {
+        const uint Step = 200_000_000;
+        using PartArena part = new();
+        uint pushed = start;
+        for (int push = 0; push < 100; push++)
+        {
+            if (push % 50 == 0)
+                Write(part, 3, Journal.RecordAnswered, request: pushed, response: pushed);
+            // One push of that many responses stands for many pushes.
+            uint first = pushed;
+            pushed += Step;
+            if (RequestRecord.MustForget(first, pushed))
+                part.Slots.ForgetAnswered();
+            Assert.False(part.Slots.RecordOf(3).IsUnderWay(pushed));
+        }
+    }
+
     private static void Write(PartArena part, int index, int state, uint request, uint response = 0)
     {
         Journal.Record* record = part.Slots[index].Record;
