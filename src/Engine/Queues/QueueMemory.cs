@@ -17,6 +17,7 @@ namespace Blkring.Engine.Queues;
 /// </remarks>
 internal readonly unsafe struct QueueMemory
 {
+    private readonly Arena _arena;
     private readonly byte* _buffers,
         _scratch;
     private readonly nuint _buffersLengthBytes;
@@ -24,8 +25,10 @@ internal readonly unsafe struct QueueMemory
     private readonly PagePool _pool;
     private readonly DiskCompletion* _completions;
 
+    /// <param name="arena">The memory of all parts of the queue: freed with this.</param>
     public QueueMemory(Arena arena, in QueuePlan plan)
     {
+        _arena = arena;
         _bytesPerSlot = plan.BufferPagesPerSlot * Arena.PageBytes;
         _buffersLengthBytes = (nuint)plan.BufferPages * Arena.PageBytes;
         _buffers = arena.Take<byte>(plan.BufferPages * Arena.PageBytes, Arena.PageBytes);
@@ -77,6 +80,8 @@ internal readonly unsafe struct QueueMemory
     }
 
     public void ReturnRun(ref RequestSlot slot) => _pool.Return(slot.RunFirst, slot.RunPages);
+
+    public void Dispose() => _arena.Dispose();
 
     private byte* RunDataOf(ref RequestSlot slot) =>
         _pool.At(slot.RunFirst + QueuePlan.ListPagesOf(slot.Request.NrSegments));

@@ -40,7 +40,7 @@ public sealed unsafe class RingJournal : IDisposable
 
     /// <summary>What a killed daemon has left of this very ring; null when there is nothing to replay.</summary>
     /// <exception cref="VbdConnectException">It left something that this version cannot read.</exception>
-    internal JournalSize? FindLeft()
+    internal JournalSize? OpenExisting()
     {
         if (
             Libc.Fstatx(_file.Value, Libc.STATX_SIZE, out statx status) < 0

@@ -37,7 +37,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     private readonly Disk _disk;
 
     private readonly QueuePlan _plan;
-    private readonly Arena _arena;
+    private readonly TimeProvider _clock;
     private readonly RingJournal? _journal;
     private readonly BlockRmw _blocks;
     private QueueMemory _memory;
@@ -54,32 +54,29 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     // The barrier that all later requests wait for.
     private int _barrier = NoSlot;
 
-    // req_event asks for the next request; an event was taken and the channel is still masked.
-    private bool _armed,
-        _eventTaken;
-    private ulong _tagBase;
+    private EventState _event;
+    private PassFacts _pass;
 
-    // Of the pass: the disk's length, and when it started.
-    private long _capacity,
-        _passStarted;
+    // The reactor's number of this queue, where the tags of completions have it.
+    private ulong _tagBase;
 
     /// <param name="sring">The ring pages, contiguous and mapped read-write for as long as the queue lives.</param>
     public VbdQueue(byte* sring, VbdQueueOptions options, Disk disk, TGrants grants, TEvents events, TDisk io)
     {
         _ring = Blkif.BackRing<TAbi>.Attach(sring, options.RingPages, options.RingIndex);
         (_disk, _grants, _events, _io) = (disk, grants, events, io);
-        _journal = options.Journal;
-        JournalSize? adopted = options.TakesOver ? _journal?.FindLeft() : null;
+        (_clock, _journal) = (options.Clock, options.Journal);
+        JournalSize? adopted = options.Takeover ? _journal?.OpenExisting() : null;
         _plan = new QueuePlan(options, disk, (int)_ring.EntryCount, adopted);
         _blocks = new BlockRmw(_plan.MergesBlocks ? disk.Ranges : null, disk.AlignmentBytes);
         _admission = new Admission(options.Throttle);
         if (adopted is null)
             _journal?.Begin(new JournalSize(_plan.Slots, _plan.MaxIndirectSegments));
 
-        _arena = Arena.ToMeasure();
-        CutParts(options);
-        _arena.Map();
-        CutParts(options);
+        Arena arena = Arena.ToMeasure();
+        CutParts(arena, options);
+        arena.Map();
+        CutParts(arena, options);
 
         _flushes = new FlushGroup(_slots.NewList());
         _lines = new ResourceLines(_slots.NewList());
@@ -87,16 +84,16 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     }
 
     /// <summary>The memory plan: called once to measure the arena, and once to cut it.</summary>
-    private void CutParts(VbdQueueOptions options)
+    private void CutParts(Arena arena, VbdQueueOptions options)
     {
         ushort frontend = options.Frontend.Value;
-        _memory = new QueueMemory(_arena, in _plan);
-        _slots = new SlotPool(_arena, _plan.Slots, _journal is null ? null : _journal.Records);
-        _copies = new GrantCopyBatch(_arena, _plan.Slots, _plan.CopySegments, frontend);
-        _lists = new GrantCopyBatch(_arena, _plan.Slots, _plan.ListPages, frontend);
-        _maps = new GrantMapBatch(_arena, in _plan, frontend, Statistics, Faults);
-        _retries = new RetryLine(_arena, _plan.Slots, TicksOf(options.RetryDelay));
-        _takeover = new Takeover(_arena, _plan.Slots);
+        _memory = new QueueMemory(arena, in _plan);
+        _slots = new SlotPool(arena, _plan.Slots, _journal is null ? null : _journal.Records);
+        _copies = new GrantCopyBatch(arena, _plan.Slots, _plan.CopySegments, frontend);
+        _lists = new GrantCopyBatch(arena, _plan.Slots, _plan.ListPages, frontend);
+        _maps = new GrantMapBatch(arena, in _plan, frontend, Statistics, Faults);
+        _retries = new RetryLine(arena, _plan.Slots, TicksOf(options.RetryDelay));
+        _takeover = new Takeover(arena, _plan.Slots);
     }
 
     private static long TicksOf(TimeSpan time) => (long)(time.TotalSeconds * Stopwatch.Frequency);
@@ -111,7 +108,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     public override bool IsBroken => _admission.IsBroken;
     public override bool IsAttached => _admission.IsAttached;
 
-    public override void AttachRing() => (_admission.IsAttached, _armed) = (true, false);
+    public override void AttachRing() => (_admission.IsAttached, _event.IsArmed) = (true, false);
 
     public override void DetachRing() => _admission.IsAttached = false;
 
@@ -158,16 +155,16 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         if (posted > _ring.EntryCount - (_ring.ReqCons - _ring.RspProdPvt))
         {
             _admission.Break();
-            Faults.ReportBrokenRing(producer, _ring.ReqCons, _passStarted);
+            Faults.ReportBrokenRing(producer, _ring.ReqCons, _pass.StartedAt);
             return;
         }
         if (posted == 0)
             return;
 
         // One clock reading serves all requests of the pass, and an idle look at the ring costs none.
-        _passStarted = _admission.NeedsClock ? Stopwatch.GetTimestamp() : ReadClock();
-        _capacity = _disk.CapacitySectors;
-        _armed = false;
+        _pass.StartedAt = _admission.NeedsClock ? _clock.GetTimestamp() : ReadClock();
+        _pass.CapacitySectors = _disk.CapacitySectors;
+        _event.IsArmed = false;
         uint first = _ring.ReqCons,
             last = first + Admission.ShareOf(posted, frontendHasOwnCpu);
         int segments = 0;
@@ -176,12 +173,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         {
             if (_admission.IsLimited)
             {
-                if (!_admission.MayTake(_passStarted))
+                if (!_admission.MayTake(_pass.StartedAt))
                 {
                     _admission.NoteThrottled();
                     break;
                 }
-                _admission.ChargeRequest(_passStarted);
+                _admission.ChargeRequest(_pass.StartedAt);
             }
             int index = _slots.Take();
             ref RequestSlot slot = ref _slots[index];
@@ -201,7 +198,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Begin(int index, ref RequestSlot slot)
     {
-        slot.TakenAt = _passStarted;
+        slot.TakenAt = _pass.StartedAt;
         slot.Retries = 0;
         slot.Invalid = false;
         Dispatch(index, ref slot);
@@ -215,8 +212,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     /// </summary>
     private void Replay()
     {
-        _passStarted = ReadClock();
-        _capacity = _disk.CapacitySectors;
+        _pass.StartedAt = ReadClock();
+        _pass.CapacitySectors = _disk.CapacitySectors;
         while (MayReplay)
         {
             int index = _takeover.Next();
@@ -232,7 +229,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     {
         if (_lists.IsEmpty)
             return;
-        _capacity = _disk.CapacitySectors;
+        _pass.CapacitySectors = _disk.CapacitySectors;
         CopyGrants(ref _lists);
     }
 
@@ -260,7 +257,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     {
         if (_maps.IsEmpty)
             return;
-        if (_maps.Call(ref _grants, _passStarted))
+        if (_maps.Call(ref _grants, _pass.StartedAt))
             _lines.NoteRoom();
         int count = _maps.TakeMembers();
         for (int place = 0; place < count; place++)
@@ -357,12 +354,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
                 _memory.ReturnRun(ref slot);
             _lines.Release(ref slot);
         }
-        _maps.CallUnmap(ref _grants, _passStarted);
+        _maps.CallUnmap(ref _grants, _pass.StartedAt);
     }
 
     // The null disk takes no time, and the clock costs as much as five requests on it: what is left unmeasured there is
     // shown as 0.
-    private static long ReadClock() => TDisk.MovesData ? Stopwatch.GetTimestamp() : 0;
+    private long ReadClock() => TDisk.MovesData ? _clock.GetTimestamp() : 0;
 
     // Stopwatch ticks are nanoseconds on Linux; the general form costs a division per request.
     private static long TicksToNs(long ticks) =>
@@ -384,10 +381,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     public override bool FinalCheckForRequests()
     {
         // Nothing can be taken before a completion, which wakes the thread anyway: an event would wake it for nothing.
-        if (_armed || !_admission.IsOpen || !CanTake)
+        if (_event.IsArmed || !_admission.IsOpen || !CanTake)
             return false;
         bool more = _ring.FinalCheckForRequests();
-        _armed = !more;
+        _event.IsArmed = !more;
         return more;
     }
 
@@ -410,7 +407,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     /// <summary>Starts the disk operations again that failed with EAGAIN or EINTR, once their delay is over.</summary>
     private void Requeue()
     {
-        int count = _retries.TakeDue(Stopwatch.GetTimestamp());
+        int count = _retries.TakeDue(_clock.GetTimestamp());
         for (int place = 0; place < count; place++)
         {
             int index = _retries.At(place);
@@ -464,7 +461,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             if ((ushort)(cqe->user_data >> 32) == EventSlot)
             {
                 _events.CompleteWait(cqe->res);
-                EventWaitCompleted = _eventTaken = true;
+                EventWaitCompleted = _event.IsMasked = true;
             }
             else
             {
@@ -494,14 +491,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     internal override void DetachDisk()
     {
         // Nothing is in flight: all that is still mapped is unmapped.
-        _maps.ReleaseUnused(ref _grants, long.MaxValue, _passStarted);
+        _maps.ReleaseUnused(ref _grants, long.MaxValue, _pass.StartedAt);
         _io.Detach();
     }
 
     public override bool HoldsIdleGrants => _maps.HoldsPersistent;
 
     public override void ReleaseIdleGrants(long now) =>
-        _maps.ReleaseUnused(ref _grants, now - _plan.PersistentIdleTicks, _passStarted);
+        _maps.ReleaseUnused(ref _grants, now - _plan.PersistentIdleTicks, _pass.StartedAt);
 
     internal override int EventDescriptor => _events.Descriptor;
 
@@ -514,15 +511,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     internal override void ConsumeEvent()
     {
         _events.Consume();
-        _eventTaken = true;
+        _event.IsMasked = true;
     }
 
     internal override void UnmaskEvents()
     {
         // Armed: the final check is in force, so the frontend will notify the next request.
-        if (!_eventTaken || !_armed || !_admission.IsOpen)
+        if (!_event.IsMasked || !_event.IsArmed || !_admission.IsOpen)
             return;
-        _eventTaken = false;
+        _event.IsMasked = false;
         _events.Unmask();
     }
 
@@ -530,7 +527,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     {
         if (!disposing)
             return;
-        _arena.Dispose();
+        _memory.Dispose();
         if (InFlight == 0)
             _journal?.End();
         _journal?.Dispose();

@@ -40,13 +40,16 @@ public sealed record VbdQueueOptions : ServingOptions
     /// <summary>
     /// Requests that the journal says were under way are done again (<c>VbdConnection.Takeover</c>).
     /// </summary>
-    public bool TakesOver { get; init; }
+    public bool Takeover { get; init; }
 
     /// <summary>
     /// After EAGAIN or EINTR from the disk: long enough not to burn the CPU, short enough not to be felt.
     /// </summary>
     public TimeSpan RetryDelay { get; init; } = DefaultRetryDelay;
     internal static readonly TimeSpan DefaultRetryDelay = TimeSpan.FromMilliseconds(1);
+
+    /// <summary>The queue's time. Its timestamps have the frequency of Stopwatch's.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
 
     /// <summary>
     /// The private indices to start from: 0 but after a restart of the backend (<c>VbdConnection.Takeover</c>).

@@ -43,7 +43,7 @@ internal sealed unsafe class ServedRing
             access.SetGrantLimit(pages + options.MappedPages(slots));
             byte* shared = access.MapRing([.. ring.References]);
             access.BindEventChannel(ring.EventChannel);
-            uint index = options.TakesOver ? Volatile.Read(ref ((Blkif.Sring*)shared)->RspProd) : 0;
+            uint index = options.Takeover ? Volatile.Read(ref ((Blkif.Sring*)shared)->RspProd) : 0;
             Queue = CreateQueue(shared, identity, disk, options with { RingIndex = index }, journalPath);
         }
         catch

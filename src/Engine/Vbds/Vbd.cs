@@ -210,7 +210,8 @@ public sealed class Vbd(
         {
             RingPages = pages,
             Frontend = connection.Frontend,
-            TakesOver = connection.Takeover,
+            Takeover = connection.Takeover,
+            Clock = _time,
             GrantMode = GrantModes.ForFrontend(_options.GrantMode, connection.PersistentGrants),
             Barriers = connection.Rings.Count == 1,
         };

@@ -151,9 +151,9 @@ public sealed partial class FullStoreTests
         journal.End();
 
         using RingJournal next = new(store.PathOf("journal")!, identity);
-        Assert.Null(next.FindLeft());
+        Assert.Null(next.OpenExisting());
         next.Begin(fits);
-        Assert.Equal(fits, next.FindLeft());
+        Assert.Equal(fits, next.OpenExisting());
     }
 
     private static partial class Native

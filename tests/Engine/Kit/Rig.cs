@@ -93,7 +93,7 @@ internal sealed unsafe class Rig : IDisposable
             ReadOnly = _options.ReadOnlyMode,
             MaxInFlight = _options.MaxInFlight,
             RingIndex = takesOver ? Frontend.Header.RspProd : _options.RingIndex,
-            TakesOver = takesOver,
+            Takeover = takesOver,
             Journal = _options.JournalPath is { } path ? new RingJournal(path, Identity) : null,
             Throttle = _options.Throttle,
             RetryDelay = _options.RetryDelay,

@@ -126,7 +126,7 @@ public sealed unsafe class JournalFormatTests
         for (int daemon = 0; daemon < 2; daemon++)
         {
             using RingJournal journal = new(path, s_ring);
-            Assert.Equal(new JournalSize(4, 256), journal.FindLeft());
+            Assert.Equal(new JournalSize(4, 256), journal.OpenExisting());
             Assert.Equal((2, 77u), (journal.Records[2].State, journal.Records[2].RequestIndex));
             Assert.Equal((uint)Journal.Version, JournalFormat.VersionOf(File.ReadAllBytes(path)));
         }
@@ -144,7 +144,7 @@ public sealed unsafe class JournalFormatTests
         file[16] ^= 1;
         File.WriteAllBytes(path, file);
         using RingJournal next = new(path, s_ring);
-        Assert.Throws<VbdConnectException>(() => next.FindLeft());
+        Assert.Throws<VbdConnectException>(() => next.OpenExisting());
     }
 
     /// <summary>Written by the offsets of commit f790e22, not by the spec: the spec is what is tested.</summary>

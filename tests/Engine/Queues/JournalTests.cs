@@ -157,7 +157,7 @@ public sealed unsafe class JournalTests
         load.ServeUntilAnswered();
         load.Rig.Queue.Dispose();
         using RingJournal journal = new(load.JournalPath, load.Rig.Identity);
-        Assert.Null(journal.FindLeft());
+        Assert.Null(journal.OpenExisting());
     }
 
     [Fact]
@@ -176,7 +176,7 @@ public sealed unsafe class JournalTests
         using RingJournal journal = new(load.JournalPath, load.Rig.Identity);
         Assert.Contains(
             "another version",
-            Assert.Throws<VbdConnectException>(() => journal.FindLeft()).Message,
+            Assert.Throws<VbdConnectException>(() => journal.OpenExisting()).Message,
             StringComparison.Ordinal
         );
     }
@@ -192,9 +192,9 @@ public sealed unsafe class JournalTests
         string path = load.JournalPath + ".other";
         File.WriteAllBytes(path, [.. Enumerable.Repeat((byte)0xAB, length)]);
         using RingJournal journal = new(path, load.Rig.Identity);
-        Assert.Null(journal.FindLeft());
+        Assert.Null(journal.OpenExisting());
         journal.Begin(new JournalSize(32, 0));
-        Assert.Equal(new JournalSize(32, 0), journal.FindLeft());
+        Assert.Equal(new JournalSize(32, 0), journal.OpenExisting());
     }
 
     [Fact]

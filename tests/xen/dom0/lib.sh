@@ -6,6 +6,8 @@ set -uo pipefail
 source /payload/settings            # BACKEND, SHORT, SOAK_MINUTES
 readonly IMAGES=/images MOUNT=/mnt DAEMON_DIRECTORY=vbd3
 export BLKRING=/payload/bin/blkring
+# With --upgrade-from.
+readonly OLDER_BLKRING=/payload/bin/blkring-before
 export DOTNET_CLI_TELEMETRY_OPTOUT=1
 
 say() { echo "[$SECONDS] $*"; }
