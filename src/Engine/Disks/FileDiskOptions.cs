@@ -19,6 +19,12 @@ public sealed class FileDiskOptions
     /// <summary>How long to wait for an image that another process holds.</summary>
     public TimeSpan LockTimeout { get; init; } = TimeSpan.FromSeconds(1);
 
+    /// <summary>The clock of that wait.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>How it sleeps between two tries.</summary>
+    public Action<TimeSpan> Sleep { get; init; } = Thread.Sleep;
+
     /// <summary>The least length of the image; a shorter one is an error.</summary>
     public long MinLengthBytes { get; init; } = Disk.SectorBytes;
 }

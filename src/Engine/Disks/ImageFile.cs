@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Blkring.Engine.Errors;
 using Blkring.Interop;
 
@@ -12,8 +11,14 @@ internal sealed class ImageFile : IDisposable
 {
     private static readonly TimeSpan s_lockRetryInterval = TimeSpan.FromMilliseconds(20);
 
-    private ImageFile(string path, FileDescriptor descriptor, bool isBlockDevice) =>
+    private readonly TimeProvider _time;
+    private readonly Action<TimeSpan> _sleep;
+
+    private ImageFile(string path, FileDescriptor descriptor, bool isBlockDevice, FileDiskOptions options)
+    {
         (Path, Descriptor, IsBlockDevice) = (path, descriptor, isBlockDevice);
+        (_time, _sleep) = (options.Time, options.Sleep);
+    }
 
     public string Path { get; }
     public bool IsBlockDevice { get; }
@@ -44,7 +49,7 @@ internal sealed class ImageFile : IDisposable
         if (blockDevice && writable && IsReadOnlyDevice(descriptor))
             (writable, whyReadOnly) = (false, "the device is read-only");
 
-        ImageFile image = new(path, descriptor, blockDevice) { ReadOnly = !writable };
+        ImageFile image = new(path, descriptor, blockDevice, options) { ReadOnly = !writable };
         try
         {
             image.LengthBytes = image.MeasureBytes();
@@ -86,16 +91,16 @@ internal sealed class ImageFile : IDisposable
     /// <summary>See <see cref="FileDisk.Lock"/>.</summary>
     public void Lock(TimeSpan timeout)
     {
-        long start = Stopwatch.GetTimestamp();
+        long start = _time.GetTimestamp();
         while (true)
         {
             int error = Libc.Flock(Descriptor.Value, (ReadOnly ? Libc.LOCK_SH : Libc.LOCK_EX) | Libc.LOCK_NB);
             // Any other error means that the file system has no locks.
             if (error != -Errno.EAGAIN && error != -Errno.EINTR)
                 return;
-            if (Stopwatch.GetElapsedTime(start) >= timeout)
+            if (_time.GetElapsedTime(start) >= timeout)
                 throw ImageException.HeldByOther(Path, ReadOnly);
-            Thread.Sleep(s_lockRetryInterval);
+            _sleep(s_lockRetryInterval);
         }
     }
 

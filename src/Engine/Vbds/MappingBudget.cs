@@ -16,7 +16,10 @@ public sealed class MappingBudget(int ranges)
     private int _left = ranges;
 
     /// <summary>The budget of this process: a quarter of the kernel's limit is left for everything else.</summary>
-    public static MappingBudget OfProcess { get; } = new(ReadLimit() / 4 * 3);
+    public static MappingBudget OfProcess { get; } = Of(File.ReadAllText);
+
+    /// <param name="readFile">Returns the text of a file of the kernel.</param>
+    public static MappingBudget Of(Func<string, string> readFile) => new(ReadLimit(readFile) / 4 * 3);
 
     /// <returns>False, with nothing taken, when less is left.</returns>
     public bool TryTake(int ranges)
@@ -29,15 +32,11 @@ public sealed class MappingBudget(int ranges)
 
     public void Return(int ranges) => Interlocked.Add(ref _left, ranges);
 
-    private static int ReadLimit()
+    private static int ReadLimit(Func<string, string> readFile)
     {
         try
         {
-            return int.Parse(
-                File.ReadAllText(LimitPath),
-                NumberStyles.AllowTrailingWhite,
-                CultureInfo.InvariantCulture
-            );
+            return int.Parse(readFile(LimitPath), NumberStyles.AllowTrailingWhite, CultureInfo.InvariantCulture);
         }
         catch (Exception e)
             when (e is IOException or UnauthorizedAccessException or FormatException or OverflowException)

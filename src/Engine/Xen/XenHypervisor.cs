@@ -11,18 +11,19 @@ public sealed unsafe class XenHypervisor : IHypervisor
 {
     private const string GuestTypePath = "/sys/hypervisor/guest_type";
 
-    private XenHypervisor() { }
+    private XenHypervisor(bool losesPinnedPages) => LosesPinnedPages = losesPinnedPages;
 
     /// <summary>Loads the libraries and tries both devices.</summary>
+    /// <param name="readFile">Returns the text of a file of the kernel; null if there is no such file.</param>
     /// <exception cref="XenUnavailableException">One line that says what is missing and what to do.</exception>
-    public static XenHypervisor Open()
+    public static XenHypervisor Open(Func<string, string?>? readFile = null)
     {
         Load(XenLibraries.EvtchnLibrary);
         Load(XenLibraries.GnttabLibrary);
         NativeBinding.BindXen();
         TryEvents();
         TryGrants();
-        return new XenHypervisor();
+        return new XenHypervisor((readFile ?? ReadFile)(GuestTypePath)?.Trim() == "PV");
     }
 
     public RingAccess OpenRing(DomainId frontend) => new XenRingAccess(frontend);
@@ -30,10 +31,11 @@ public sealed unsafe class XenHypervisor : IHypervisor
     /// <summary>
     /// What this domain's kernel says it is. Other implementations of the libraries have no such file.
     /// </summary>
-    public bool LosesPinnedPages { get; } =
-        File.Exists(GuestTypePath) && File.ReadAllText(GuestTypePath).Trim() == "PV";
+    public bool LosesPinnedPages { get; }
 
     public string Describe() => $"Xen, by {XenLibraries.GnttabLibrary} and {XenLibraries.EvtchnLibrary}";
+
+    private static string? ReadFile(string path) => File.Exists(path) ? File.ReadAllText(path) : null;
 
     private static void Load(string library)
     {

@@ -1,7 +1,9 @@
+using Blkring.Engine.Vbds;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// What the control plane takes from the process that it runs in: its clock, its threads, its files. The defaults are
+/// What the control plane takes from the process that it runs in: its clock, its threads, its files, its address space. The defaults are
 /// those of the daemon, and this is the only place that names them; a simulator passes its own and can run everything
 /// on one thread.
 /// </summary>
@@ -14,6 +16,9 @@ public sealed record ControlRuntime
 
     /// <summary>How a step waits on its own thread, which it does only in <see cref="IStepPool.Blocking"/>.</summary>
     public Action<TimeSpan> Sleep { get; init; } = Thread.Sleep;
+
+    /// <summary>The budget for guests' mapped pages, which all devices share.</summary>
+    public MappingBudget Mappings { get; init; } = MappingBudget.OfProcess;
 
     /// <summary>Runs the devices' steps.</summary>
     internal Func<TimeProvider, IStepPool> StartSteps { get; init; } = time => new StepPool("xenbus", time);

@@ -131,7 +131,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     /// <summary>Checks that an image can be opened and locked for this drive.</summary>
     /// <exception cref="ImageException">It cannot.</exception>
     public void TryImage(string path) =>
-        context.Options.OpenImage(path, new FileDiskOptions { Cache = _options.Cache, Lock = _options.Lock }).Dispose();
+        context.Options.OpenImage(path, ImageOptions(writable: false, _options.Lock)).Dispose();
 
     /// <summary>
     /// Measures the image. Only growth is followed: a shorter image, or one made smaller by command, is somebody's
@@ -223,21 +223,23 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             throw new DeviceException(problem);
         if (keys.FindPath(context.Runtime.Files) is not { } path)
             return EmptyDrive();
-        Disk disk = context.Options.OpenImage(
-            path,
-            new FileDiskOptions
-            {
-                Writable = keys.Writable && _options.Writable,
-                Cache = _options.Cache,
-                Lock = false,
-            }
-        );
+        Disk disk = context.Options.OpenImage(path, ImageOptions(keys.Writable && _options.Writable, locked: false));
         // A guest may send what it was not offered: it must not be done.
         if (!keys.Discard || !_options.Discard)
             disk.RefuseDiscard();
         _knownLengthBytes = disk.CapacitySectors << Disk.SectorShift;
         return disk;
     }
+
+    private FileDiskOptions ImageOptions(bool writable, bool locked) =>
+        new()
+        {
+            Writable = writable,
+            Cache = _options.Cache,
+            Lock = locked,
+            Time = context.Runtime.Time,
+            Sleep = context.Runtime.Sleep,
+        };
 
     private void Lock(Disk? disk, DiskKeys keys, TimeSpan timeout)
     {

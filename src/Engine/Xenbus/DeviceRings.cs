@@ -51,6 +51,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
                 NativeSectors = options.NativeSectors,
                 GrantMode = options.GrantMode!.Value,
                 JournalPath = context.Journals.PathOf(id),
+                MappingBudget = context.Runtime.Mappings,
             },
             context.Runtime.Time,
             context.Runtime.Sleep

@@ -3,6 +3,7 @@ using Blkring.Engine.Disks;
 using Blkring.Engine.Errors;
 using Blkring.Engine.Tests.Kit;
 using Blkring.Interop;
+using Microsoft.Extensions.Time.Testing;
 
 namespace Blkring.Engine.Tests.Disks;
 
@@ -100,6 +101,30 @@ public sealed class ImageLockTests
         );
         Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0.05, 29);
         Assert.True(holder.WaitForExit(Wait.LimitMs));
+    }
+
+    [Fact]
+    public void The_wait_for_a_lock_is_by_the_clock_and_the_sleep_that_are_given()
+    {
+        using TempImage image = new(8);
+        FileDisk first = image.Open();
+        FakeTimeProvider time = new();
+        DateTimeOffset start = time.GetUtcNow();
+        FileDiskOptions options = new()
+        {
+            Writable = true,
+            LockTimeout = TimeSpan.FromHours(1),
+            Time = time,
+            Sleep = time.Advance,
+        };
+        Assert.Equal(
+            ErrorCode.ImageInUse,
+            Assert.Throws<ImageException>(() => FileDisk.Open(image.Path, options)).Code
+        );
+        Assert.Equal(TimeSpan.FromHours(1), time.GetUtcNow() - start);
+        first.Dispose();
+        FileDisk.Open(image.Path, options).Dispose();
+        Assert.Equal(TimeSpan.FromHours(1), time.GetUtcNow() - start);
     }
 
     private static FileDisk Open(TempImage image, bool writable, CacheMode cache = CacheMode.None) =>

@@ -181,10 +181,28 @@ public sealed class XenTests
         using Reactor reactor = new();
         using Guest guest = new(reactor, BlkifProtocol.X86_64, ringPages: 1);
         FakeXen.Fail(Enum.Parse<FakeFailure>(failure), errno);
-        XenUnavailableException error = Assert.Throws<XenUnavailableException>(XenHypervisor.Open);
+        XenUnavailableException error = Assert.Throws<XenUnavailableException>(() => XenHypervisor.Open());
         Assert.Contains(message, error.Message, StringComparison.Ordinal);
         Assert.DoesNotContain('\n', error.Message);
         Assert.Equal(0, FakeXen.Count(FakeCount.Handles));
+    }
+
+    [Theory]
+    [InlineData("PV\n", true)]
+    [InlineData("PVH\n", false)]
+    [InlineData(null, false)]
+    public void Pinned_pages_are_lost_where_the_kernel_says_that_its_domain_is_PV(string? guestType, bool expected)
+    {
+        using Reactor reactor = new();
+        using Guest guest = new(reactor, BlkifProtocol.X86_64, ringPages: 1);
+        List<string> asked = [];
+        XenHypervisor hypervisor = XenHypervisor.Open(path =>
+        {
+            asked.Add(path);
+            return guestType;
+        });
+        Assert.Equal(expected, hypervisor.LosesPinnedPages);
+        Assert.Equal(["/sys/hypervisor/guest_type"], asked);
     }
 
     [Theory, EveryAbi]
