@@ -85,15 +85,18 @@ public sealed class RestartTests : IDisposable
         string[] others =
         [
             Path.Combine(folder, $"backend-vbd3-4-{guest.Id.Frontend}-51712-0"),
+            Path.Combine(folder, $"backend-vbd3-4-{guest.Id.Frontend}-51712-0.new"),
             Path.Combine(folder, "notes.txt"),
         ];
-        foreach (string file in (string[])[.. others, own + "1", Path.Combine(folder, "backend-vbd3-30001-51712-0")])
+        // The second: a daemon was killed while it brought the journal of an older version into its own form.
+        string[] stale = [Path.Combine(folder, "backend-vbd3-30001-51712-0"), own + ".new"];
+        foreach (string file in (string[])[.. others, own + "1", .. stale])
             File.WriteAllText(file, "");
 
         // A backend for one domain leaves the journals of other domains alone.
         world.Options = new BackendOptions { JournalFolder = folder, Frontend = World.NewId().Frontend };
         world.RestartBackend();
-        Assert.Equal(others.Length + 3, Directory.GetFiles(folder).Length);
+        Assert.Equal(others.Length + 2 + stale.Length, Directory.GetFiles(folder).Length);
         world.Options = new BackendOptions { JournalFolder = folder };
         world.RestartBackend();
         // The device's journals of any ring go; files that name no device of this directory stay.
@@ -103,6 +106,7 @@ public sealed class RestartTests : IDisposable
         );
 
         Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the device is taken over");
+        File.WriteAllText(own + ".new", "");
         world.Store.Remove(Toolstack.BackendPath(guest.Id));
         world.WaitUntilGone(guest.Id);
         Assert.Equal(others.Order(StringComparer.Ordinal), Directory.GetFiles(folder).Order(StringComparer.Ordinal));

@@ -18,6 +18,12 @@ namespace Blkring.Engine.Queues;
 /// </remarks>
 public sealed unsafe class RingJournal : IDisposable
 {
+    /// <summary>
+    /// Follows the name of a journal while another file is made in its place. What a daemon was killed over stays, and
+    /// is of no use to any other.
+    /// </summary>
+    internal const string ReplacementSuffix = ".new";
+
     // rw for its owner.
     private const uint FileMode = 0x180;
 
@@ -98,7 +104,7 @@ public sealed unsafe class RingJournal : IDisposable
     /// </summary>
     private void Replace(byte[] content)
     {
-        string path = _path + ".new";
+        string path = _path + ReplacementSuffix;
         FileDescriptor file = Open(path, Libc.O_TRUNC);
         try
         {

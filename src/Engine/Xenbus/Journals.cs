@@ -32,7 +32,7 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
         try
         {
             foreach (string file in files.Find(folder, prefix))
-                if (IsNumber(Path.GetFileName(file.AsSpan())[prefix.Length..]))
+                if (IsNumber(RingOf(file, prefix)))
                     files.Delete(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -42,8 +42,8 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
     }
 
     /// <summary>
-    /// Deletes the journals that no takeover can need: those of devices that are not Connected. Runs before any device
-    /// is served.
+    /// Deletes the journals that no takeover can need: those of devices that are not Connected, and those that a daemon
+    /// was killed over before they were in place. Runs before any device is served.
     /// </summary>
     /// <param name="frontend">The domain whose journals are checked; null for all domains.</param>
     public void RemoveStale(DomainId? frontend, IXenstore store)
@@ -59,12 +59,22 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
                 continue;
             if (!DeviceId.TryParse(domain, number, out DeviceId id) || (frontend is { } only && id.Frontend != only))
                 continue;
-            if (store.Read($"{root}/{id}/{XenstoreKeys.State}") != connected)
+            if (IsReplacement(file) || store.Read($"{root}/{id}/{XenstoreKeys.State}") != connected)
                 files.Delete(file);
         }
     }
 
     private static string NameOf(string path) => path.Replace('/', '-');
+
+    /// <summary>What follows the device in the name of a journal, or of the file that was to replace it.</summary>
+    private static ReadOnlySpan<char> RingOf(string file, string prefix)
+    {
+        ReadOnlySpan<char> ring = Path.GetFileName(file.AsSpan())[prefix.Length..];
+        return IsReplacement(file) ? ring[..^RingJournal.ReplacementSuffix.Length] : ring;
+    }
+
+    private static bool IsReplacement(string file) =>
+        file.EndsWith(RingJournal.ReplacementSuffix, StringComparison.Ordinal);
 
     private static bool IsNumber(ReadOnlySpan<char> text) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out _);
