@@ -4,7 +4,7 @@ using System.Text.Unicode;
 namespace Blkring.Output;
 
 /// <summary>
-/// One line on stderr, rewritten five times a second while a run is under way, if stderr is a terminal. It allocates
+/// One line on stderr, rewritten five times per second while a run is under way, if stderr is a terminal. It allocates
 /// nothing per update: the run beside it is watched for collections.
 /// </summary>
 internal sealed class ProgressLine : IDisposable
@@ -85,7 +85,7 @@ internal sealed class ProgressLine : IDisposable
         length += BarCells;
         Utf8.TryWrite(
             _line.AsSpan(length),
-            $"] {(int)(part * 100), 3}%  {requests} requests, {(long)(requests / elapsed)} a second\e[K",
+            $"] {(int)(part * 100), 3}%  {requests} requests, {(long)(requests / elapsed)} per second\e[K",
             out int rest
         );
         _stderr.Write(_line.AsSpan(0, length + rest));

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
 
 namespace Blkring.Commands.Demo.Options;
 
@@ -98,7 +99,7 @@ internal static class DemoArguments
         "US",
         "Microseconds that a backend thread busy-polls for requests before it sleeps, while that pays; up to six "
             + "times as long where requests take long. 0 never polls",
-        DemoFeatures.StandardPollWindowUs,
+        ReactorSettings.PollWindowMicroseconds.Default,
         least: 0,
         most: 10_000
     );

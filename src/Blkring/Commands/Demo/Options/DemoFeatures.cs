@@ -2,14 +2,13 @@ using System.Globalization;
 using Blkring.Abi;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
 
 namespace Blkring.Commands.Demo.Options;
 
 /// <summary>The features that a device is served with; by default, all of them are off.</summary>
 internal sealed record DemoFeatures
 {
-    public const int StandardPollWindowUs = 50;
-
     /// <summary>The number of rings; each has a part of the disk.</summary>
     public int Queues { get; init; } = 1;
 
@@ -19,7 +18,7 @@ internal sealed record DemoFeatures
 
     /// <summary>The greatest number of segments of an INDIRECT request; 0 offers none.</summary>
     public int Indirect { get; init; }
-    public int PollWindowUs { get; init; } = StandardPollWindowUs;
+    public int PollWindowUs { get; init; } = ReactorSettings.PollWindowMicroseconds.Default;
 
     /// <summary>The limit in requests per second; 0 for none.</summary>
     public long Iops { get; init; }
@@ -47,7 +46,7 @@ internal sealed record DemoFeatures
             parts.Add(Grants == GrantMode.Map ? "pages mapped" : "persistent grants");
         if (Indirect > 0)
             parts.Add($"INDIRECT of {Indirect} segments");
-        if (PollWindowUs != StandardPollWindowUs)
+        if (PollWindowUs != ReactorSettings.PollWindowMicroseconds.Default)
             parts.Add(PollWindowUs == 0 ? "no busy polling" : $"busy polling for {PollWindowUs} µs");
         if (Iops > 0)
             parts.Add(string.Create(CultureInfo.InvariantCulture, $"at most {Iops:N0} requests per second"));

@@ -3,6 +3,7 @@ using Blkring.Abi;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Memory;
 using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
 
 namespace Blkring.Commands.Demo.Options;
 
@@ -45,7 +46,7 @@ internal sealed record FeatureTrial
         int indirect = given.Indirect > 0 ? given.Indirect : 256;
         DemoFeatures spread = given with { Queues = queues, Threads = threads };
         DemoFeatures longest = given with { Indirect = indirect };
-        int window = given.PollWindowUs > 0 ? given.PollWindowUs : DemoFeatures.StandardPollWindowUs;
+        int window = given.PollWindowUs > 0 ? given.PollWindowUs : ReactorSettings.PollWindowMicroseconds.Default;
         long iops = given.Iops > 0 ? given.Iops : 5_000,
             bytes = given.BytesPerSecond > 0 ? given.BytesPerSecond : 50_000_000;
         yield return new FeatureTrial
