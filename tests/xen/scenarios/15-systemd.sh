@@ -36,7 +36,7 @@ process_has CapEff 0000000000000002 || fail "capabilities: $(grep ^Cap "/proc/$(
 process_has CapBnd 0000000000000002 || fail "capabilities to be had: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
 
 unit_is MemoryDenyWriteExecute yes || fail "it may write code and run it"
-if grep -qE '^[^ ]+ .w.*x' "/proc/$(unit_pid)/maps"; then fail "memory that is writable and executable"; fi
+if grep -qE '^[^ ]+ .wx' "/proc/$(unit_pid)/maps"; then fail "memory that is writable and executable"; fi
 
 say "a broken configuration"
 cp $CONFIGURATION /tmp/blkring.json
