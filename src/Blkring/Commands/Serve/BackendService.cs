@@ -1,8 +1,6 @@
 using Blkring.Commands.Control;
 using Blkring.Settings;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace Blkring.Commands.Serve;
 
@@ -10,15 +8,14 @@ namespace Blkring.Commands.Serve;
 /// Starts the daemon: lock, backend, control socket, readiness, in this order; and stops it in reverse.
 /// </summary>
 internal sealed partial class BackendService(
-    IOptions<ServeSettings> options,
+    ServeSettings settings,
     OpenBackend open,
     ServiceNotifier notifier,
-    ILogger<BackendService> logger
-) : IHostedService, IDisposable
+    ILogger logger
+) : IDisposable
 {
     private static readonly TimeSpan s_statusPeriod = TimeSpan.FromSeconds(5);
 
-    private readonly ServeSettings _settings = options.Value;
     private DirectoryLock? _lock;
     private IBackend? _backend;
     private ControlServer? _control;
@@ -30,13 +27,15 @@ internal sealed partial class BackendService(
     /// <summary>Whether the last stop left no request in flight.</summary>
     public bool Drained { get; private set; }
 
-    private string Name => RuntimeFolder.NameOf(_settings.Backend, _settings.Frontend);
+    private string Name => RuntimeFolder.NameOf(settings.Backend, settings.Frontend);
 
-    public async Task StartAsync(CancellationToken cancellationToken)
+    /// <exception cref="UsageException">The configuration does not suit this host.</exception>
+    /// <exception cref="XenMissingException">Xen or one of its libraries is missing.</exception>
+    public async Task StartAsync()
     {
-        _lock = new DirectoryLock(RuntimeFolder.Path, _settings.Backend, _settings.Frontend);
-        _backend = open(_settings, logger);
-        string socket = _settings.ControlSocket;
+        _lock = new DirectoryLock(RuntimeFolder.Path, settings.Backend, settings.Frontend);
+        _backend = open(settings, logger);
+        string socket = settings.ControlSocket;
         // Before a guest's ring is touched: without its socket the daemon does not start.
         _control = ControlServer.Start(socket, _backend);
         try
@@ -55,7 +54,7 @@ internal sealed partial class BackendService(
             _watchdog = new Timer(_ => KeepAlive(), null, period, period);
     }
 
-    public async Task StopAsync(CancellationToken cancellationToken)
+    public async Task StopAsync()
     {
         if (_backend is null)
             return;
@@ -65,9 +64,9 @@ internal sealed partial class BackendService(
             LogDraining(Name, _backend.DeviceCount);
             await _control.DisposeAsync().ConfigureAwait(false);
         }
-        Drained = _backend.Stop(_settings.DrainTimeout);
+        Drained = _backend.Stop(settings.DrainTimeout);
         if (!Drained)
-            LogNotDrained(Name, _settings.DrainTimeout.TotalSeconds);
+            LogNotDrained(Name, settings.DrainTimeout.TotalSeconds);
     }
 
     private string StatusLine() =>

@@ -1,6 +1,4 @@
 using Blkring.Settings;
-using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
@@ -8,32 +6,31 @@ using Microsoft.Extensions.Options;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// The generic host around a backend. Apart from the command, so that other commands do not load it.
+/// The process around a backend: its log, its signals, its end. The generic host and its container of services would take
+/// as long to start as all the rest (docs/performance.md).
 /// </summary>
 internal static class Daemon
 {
-    // Added to the drain timeout, to close devices and the log.
-    private static readonly TimeSpan s_grace = TimeSpan.FromSeconds(10);
-
     /// <returns>An exit code of <see cref="ExitCode"/>.</returns>
-    public static int Run(ServeSettings settings, OpenBackend open)
-    {
-        ServiceNotifier notifier = ServiceNotifier.FromEnvironment();
-        HostApplicationBuilder builder = new(new HostApplicationBuilderSettings { DisableDefaults = true });
-        AddLogging(builder.Logging, settings.Values.Get(DaemonSettings.LogLevel));
-        builder.Services.AddSingleton(Options.Create(settings));
-        builder.Services.AddSingleton(open);
-        builder.Services.AddSingleton(notifier);
-        builder.Services.AddSingleton<IHostLifetime, SignalLifetime>();
-        builder.Services.AddSingleton<BackendService>();
-        builder.Services.AddHostedService(services => services.GetRequiredService<BackendService>());
-        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = settings.DrainTimeout + s_grace);
+    public static int Run(ServeSettings settings, OpenBackend open) =>
+        RunAsync(settings, open).GetAwaiter().GetResult();
 
-        using IHost host = builder.Build();
-        BackendService service = host.Services.GetRequiredService<BackendService>();
+    private static async Task<int> RunAsync(ServeSettings settings, OpenBackend open)
+    {
+        using StopSignals signals = new();
+        // Disposed last: it writes what is left to write.
+        using LoggerFactory logging = CreateLogging(settings.Values.Get(DaemonSettings.LogLevel));
+        using BackendService service = new(
+            settings,
+            open,
+            ServiceNotifier.FromEnvironment(),
+            logging.CreateLogger<BackendService>()
+        );
         try
         {
-            host.Run();
+            await service.StartAsync().ConfigureAwait(false);
+            await signals.First.ConfigureAwait(false);
+            await service.StopAsync().ConfigureAwait(false);
         }
         catch (XenMissingException e)
         {
@@ -46,19 +43,19 @@ internal static class Daemon
         return service.Drained ? ExitCode.Ok : ExitCode.Failed;
     }
 
-    private static void AddLogging(ILoggingBuilder logging, LogLevel level)
+    private static LoggerFactory CreateLogging(LogLevel level)
     {
-        logging.SetMinimumLevel(level);
-        // The host's own messages repeat ours.
-        logging.AddFilter("Microsoft", LogLevel.None);
-        logging.AddConsole(console =>
+        ConsoleLoggerOptions console = new()
         {
-            console.FormatterName = LineFormatter.FormatterName;
-            console.LogToStandardErrorThreshold = LogLevel.Trace;
+            FormatterName = LineFormatter.FormatterName,
+            LogToStandardErrorThreshold = LogLevel.Trace,
             // A log reader that hangs must not block a thread that serves guests.
-            console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite;
-        });
-        logging.Services.AddSingleton<ConsoleFormatter, LineFormatter>();
+            QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite,
+        };
+        return new LoggerFactory(
+            [new ConsoleLoggerProvider(new FixedOptions(console), [new LineFormatter()])],
+            new LoggerFilterOptions { MinLevel = level }
+        );
     }
 
     private static int Fail(int code, string message)
@@ -66,5 +63,15 @@ internal static class Daemon
         string priority = string.IsNullOrEmpty(Environment.GetEnvironmentVariable("JOURNAL_STREAM")) ? "" : "<3>";
         Console.Error.WriteLine($"{priority}blkring: {message.ReplaceLineEndings(" ")}");
         return code;
+    }
+
+    /// <summary>Options that never change.</summary>
+    private sealed class FixedOptions(ConsoleLoggerOptions options) : IOptionsMonitor<ConsoleLoggerOptions>
+    {
+        public ConsoleLoggerOptions CurrentValue => options;
+
+        public ConsoleLoggerOptions Get(string? name) => options;
+
+        public IDisposable? OnChange(Action<ConsoleLoggerOptions, string?> listener) => null;
     }
 }
