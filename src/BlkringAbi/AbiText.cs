@@ -70,8 +70,10 @@ internal static class AbiText
         foreach (var line in comparison.Differences.GroupBy(d => (d.Protocol, d.Subject, d.Text, d.IsWireCompatible)))
         {
             string abis = string.Join(", ", line.Select(d => d.Abi).OfType<string>());
+            string verdict = line.Key.IsWireCompatible ? "compatible  " : "incompatible";
+            string suffix = abis.Length > 0 ? $" ({abis})" : "";
             s_console.WriteLine(
-                $"{(line.Key.IsWireCompatible ? "compatible  " : "incompatible")}  {line.Key.Protocol}: {line.Key.Subject}{(abis.Length > 0 ? $" ({abis})" : "")}: {line.Key.Text}",
+                $"{verdict}  {line.Key.Protocol}: {line.Key.Subject}{suffix}: {line.Key.Text}",
                 new Style(line.Key.IsWireCompatible ? Color.Default : Color.Red)
             );
         }

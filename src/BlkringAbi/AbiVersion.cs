@@ -51,7 +51,8 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
         string[] headers = [.. RingHeaders(path)];
         if (headers.Length == 0)
             throw new UsageException(
-                $"{path} holds no spec (*.xml) and no header (io/*.h): name a folder of specs, or a tree such as xen/include/public"
+                $"{path} holds no spec (*.xml) and no header (io/*.h): "
+                    + "name a folder of specs, or a tree such as xen/include/public"
             );
         return ReadFiles(headers);
     }

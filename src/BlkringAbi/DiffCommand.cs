@@ -22,10 +22,10 @@ internal static class DiffCommand
         Command command = new(
             "diff",
             """
-            Compares two versions, ABI by ABI, and says what is wire-compatible and what is not. Two files are versions of one
-            protocol, whatever they are called.
-            Exit code 0: identical; 1: different; 2: could not compare, or not all: a header of a tree that is refused is
-            told in its place, and the others are compared.
+            Compares two versions, ABI by ABI, and says what is wire-compatible and what is not. Two files are versions
+            of one protocol, whatever they are called.
+            Exit code 0: identical; 1: different; 2: could not compare, or not all: a header of a tree that is refused
+            is told in its place, and the others are compared.
 
             Example:
               blkring abi diff xen-4.17/xen/include/public xen-4.20/xen/include/public

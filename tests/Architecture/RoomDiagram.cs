@@ -4,8 +4,8 @@ using System.Text;
 namespace Blkring.Architecture.Tests;
 
 /// <summary>
-/// Draws the rooms, each above all that it uses, as SVG. An arrow that follows from others is left out: where A uses B and
-/// B uses C, there is no line from A to C.
+/// Draws the rooms, each above all that it uses, as SVG. An arrow that follows from others is left out: where A uses B
+/// and B uses C, there is no line from A to C.
 /// </summary>
 internal static class RoomDiagram
 {
@@ -73,11 +73,11 @@ internal static class RoomDiagram
             (double x, double y, double width) = boxes[room.Namespace];
             svg.Append(
                 CultureInfo.InvariantCulture,
-                $"<rect x=\"{x - (width / 2):0}\" y=\"{y - (BoxHeight / 2):0}\" width=\"{width:0}\" height=\"{BoxHeight}\""
+                $"<rect x=\"{x - (width / 2):0}\" y=\"{y - (BoxHeight / 2):0}\" width=\"{width:0}\""
             );
             svg.Append(
                 CultureInfo.InvariantCulture,
-                $" rx=\"5\"/><text x=\"{x:0}\" y=\"{y + 4:0}\">{room.Name}</text>\n"
+                $" height=\"{BoxHeight}\" rx=\"5\"/><text x=\"{x:0}\" y=\"{y + 4:0}\">{room.Name}</text>\n"
             );
         }
         return svg.Append("</svg>\n").ToString();

@@ -1,6 +1,8 @@
 namespace Blkring.Architecture.Tests;
 
-/// <summary>Which room may use which, read from rooms.txt: the one place to change when a new arrow is wanted.</summary>
+/// <summary>
+/// Which room may use which, read from rooms.txt: the one place to change when a new arrow is wanted.
+/// </summary>
 internal static class RoomMap
 {
     public const string File = "tests/Architecture/rooms.txt";

@@ -137,7 +137,7 @@ public sealed class TinyRunTests : IDisposable
     private static void AssertMeasured(JsonElement comparison)
     {
         double[] ratios = [.. comparison.GetProperty("pairs").EnumerateArray().Select(RatioOf).Order()];
-        // Of three pairs the median is no other figure: not the mean, not the first or the last, not a ratio of medians.
+        // The median of three pairs is no other figure: not the mean, the first, the last, nor a ratio of medians.
         Assert.Equal(3, ratios.Length);
         Assert.Equal(ratios[1], comparison.GetProperty("medianRatio").GetDouble(), precision: 9);
         double target = comparison.TryGetProperty("target", out JsonElement least) ? least.GetDouble() : 0;

@@ -60,7 +60,8 @@ public sealed class AbiCommandTests : IDisposable
             );
             File.WriteAllText(
                 Path.Combine(_folder.PathOf(name), "../grant_table.h"),
-                $"#define GTF_readonly {name.Length}\n#define GTF_extra_{name[..3]} 1\nstruct grant_entry_v1 {{ uint16_t flags; uint16_t domid; uint32_t frame; }};\n"
+                $"#define GTF_readonly {name.Length}\n#define GTF_extra_{name[..3]} 1\n"
+                    + "struct grant_entry_v1 { uint16_t flags; uint16_t domid; uint32_t frame; };\n"
             );
         }
 
@@ -260,7 +261,7 @@ public sealed class AbiCommandTests : IDisposable
 
         Assert.Equal((1, ""), (check.ExitCode, check.Errors));
         Assert.Superset(expected.ToHashSet(), check.Output.Split('\n').ToHashSet());
-        // A verdict follows, and nothing is told but what the edit did.
+        // A verdict follows, and the output names only the change of the edit.
         Assert.All(
             check.Output.Split('\n')[..^2],
             line => Assert.StartsWith(expected[0].Split(' ')[0], line, StringComparison.Ordinal)
@@ -353,7 +354,8 @@ public sealed class AbiCommandTests : IDisposable
 
         Assert.Equal((2, ""), (import.ExitCode, import.Output));
         Assert.Equal(
-            "blkring: libclang is not installed: headers are read with it. On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).",
+            "blkring: libclang is not installed: headers are read with it. "
+                + "On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).",
             Assert.Single(import.ErrorLines)
         );
         Assert.False(File.Exists(_folder.PathOf("imported.xml")));

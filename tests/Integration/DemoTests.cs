@@ -200,7 +200,8 @@ public sealed class DemoTests : IDisposable
     [InlineData("--bandwidth 40", "at most 40 MB/s")]
     [InlineData("--sector-size 4096", "sectors of 4096 bytes")]
     [InlineData(
-        "--queues 2 --threads 2 --grants map --indirect 64 --poll-window 10 --iops 9000 --bandwidth 500 --sector-size 4096",
+        "--queues 2 --threads 2 --grants map --indirect 64 --poll-window 10 "
+            + "--iops 9000 --bandwidth 500 --sector-size 4096",
         "2 queues"
     )]
     [Proves("F3", "F4", "F6", "F13", "F17")]
@@ -416,7 +417,7 @@ public sealed class DemoTests : IDisposable
     }
 
     /// <summary>
-    /// The rows of an ABI, split at blanks: its name, then ten figures; the name is only in the first of them.
+    /// The rows of an ABI, split at blanks: ten figures each, with the ABI's name before those of the first row.
     /// </summary>
     private static List<string[]> RowsOf(BlkringProcess blkring, string abi)
     {

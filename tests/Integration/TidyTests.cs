@@ -9,7 +9,9 @@ public sealed class TidyTests
     /// <summary>Built by a property of its own: its package is not in every registry.</summary>
     private const string ProjectOutsideTheSolution = "tests/Layouts.Inspector/Layouts.Inspector.csproj";
 
-    // Put together here, or this file would break its own rules.
+    private const int MaxLineLength = 120;
+
+    // Split, so that this file does not break its own rules.
     private static readonly string[] s_foldersOfOneMachine = ["/ho" + "me/", "/ro" + "ot/", "/wo" + "rk/"];
     private static readonly string[] s_unfinished = ["TO" + "DO", "FIX" + "ME", "NotImplemented" + "Exception"];
 
@@ -38,6 +40,21 @@ public sealed class TidyTests
             where Regex.IsMatch(text, $@"\b{word}\b")
             select $"{file}: {word}"
         );
+
+    [Fact]
+    public void No_line_of_code_is_longer_than_120_characters()
+    {
+        Assert.Equal([2], LongLines($"{new string('é', 120)}\n{new string('x', 121)}\n"));
+        Assert.True(IsShell("test", "#!/bin/bash") && IsShell("a.sh", "") && !IsShell("a.py", "#!/usr/bin/python3"));
+
+        AssertNone(
+            from file in TextFiles
+            let text = Repository.Read(file)
+            where file.EndsWith(".cs", StringComparison.Ordinal) || IsShell(file, text)
+            from line in LongLines(text)
+            select $"{file}:{line}"
+        );
+    }
 
     [Fact]
     public void Every_project_is_in_the_solution()
@@ -110,6 +127,16 @@ public sealed class TidyTests
         Assert.True(options.Length > 8);
         AssertNone(options.Where(option => !document.Contains($"`{option}", StringComparison.Ordinal)));
     }
+
+    private static bool IsShell(string file, string text) =>
+        file.EndsWith(".sh", StringComparison.Ordinal) || Regex.IsMatch(text, @"\A#!\S*/(ba|da)?sh\b");
+
+    /// <summary>The numbers of the lines that are too long. Characters count, not bytes.</summary>
+    private static IEnumerable<int> LongLines(string text) =>
+        text.Split('\n')
+            .Index()
+            .Where(line => line.Item.EnumerateRunes().Count() > MaxLineLength)
+            .Select(line => line.Index + 1);
 
     private static void AssertNone(IEnumerable<string> offences) => Assert.Equal("", string.Join('\n', offences));
 }

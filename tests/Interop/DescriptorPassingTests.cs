@@ -32,12 +32,14 @@ public sealed unsafe class DescriptorPassingTests
             char payload[3] = "abc";
             union { struct cmsghdr header; char space[CMSG_SPACE(sizeof(int))]; } control = { 0 };
             struct iovec vector = { payload, 3 };
-            struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+            struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1,
+                .msg_control = &control, .msg_controllen = sizeof(control) };
             struct cmsghdr *header = CMSG_FIRSTHDR(&message);
             header->cmsg_level = SOL_SOCKET; header->cmsg_type = SCM_RIGHTS; header->cmsg_len = CMSG_LEN(sizeof(int));
             memcpy(CMSG_DATA(header), &file, sizeof(file));
             if (sendmsg(s, &message, 0) != 3) return 2;
-            if (recvmsg(s, &message, 0) < 1 || !(header = CMSG_FIRSTHDR(&message)) || header->cmsg_len != CMSG_LEN(sizeof(int))) return 3;
+            if (recvmsg(s, &message, 0) < 1 || !(header = CMSG_FIRSTHDR(&message))
+                || header->cmsg_len != CMSG_LEN(sizeof(int))) return 3;
             memcpy(&received, CMSG_DATA(header), sizeof(received));
             return write(received, "written by C", 12) == 12 ? 0 : 4;
         }

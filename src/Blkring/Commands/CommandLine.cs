@@ -6,7 +6,7 @@ namespace Blkring.Commands;
 /// <summary>Parses and runs a command line; every error is one line that begins with the program's name.</summary>
 internal static class CommandLine
 {
-    /// <param name="exitCodeOf">The exit code of an error of the user or the host; null for a fault of the program.</param>
+    /// <param name="exitCodeOf">The exit code of an error of the user or the host; null for a bug.</param>
     public static int Run(Command root, string[] arguments, Func<Exception, int?> exitCodeOf)
     {
         // A file name may begin with @; it is not a response file.

@@ -17,7 +17,8 @@ internal sealed class TemporaryFolder : IDisposable
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new UsageException(
-                $"cannot create a folder in {Path.GetTempPath()} ({e.Message}): free some space, or set TMPDIR to another folder"
+                $"cannot create a folder in {Path.GetTempPath()} ({e.Message}): "
+                    + "free some space, or set TMPDIR to another folder"
             );
         }
         interruption.OnEnd(Dispose);

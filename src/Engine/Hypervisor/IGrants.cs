@@ -18,7 +18,7 @@ public unsafe interface IGrants
 
     /// <summary>
     /// Maps groups of pages. Sets each group's <see cref="GrantMapping.Status"/> and, where that is okay, its address;
-    /// of a group that fails nothing is mapped, and the other groups are not affected. Never throws on what a guest did.
+    /// of a group that fails nothing is mapped, and the other groups are not affected. A guest cannot make it throw.
     /// </summary>
     void Map(GrantMapping* mappings, int count);
 

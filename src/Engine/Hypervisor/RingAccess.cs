@@ -27,8 +27,8 @@ public abstract unsafe class RingAccess : IDisposable
     public abstract void UnbindEventChannel();
 
     /// <summary>
-    /// Calls the visitor with the data plane's side of this ring, for the mapped pages and the bound channel, as its own
-    /// types.
+    /// Calls the visitor with the data plane's side of this ring, for the mapped pages and the bound channel, as its
+    /// own types.
     /// </summary>
     public abstract TResult Accept<TResult>(IRingVisitor<TResult> visitor);
 

@@ -3,7 +3,9 @@ namespace Blkring.Engine.Hypervisor;
 /// <summary>A domain's number: domid_t of xen.h. 0 is dom0.</summary>
 public readonly record struct DomainId(ushort Value)
 {
-    /// <summary>DOMID_FIRST_RESERVED of xen.h: from here on, numbers are not domains but have special meanings.</summary>
+    /// <summary>
+    /// DOMID_FIRST_RESERVED of xen.h: from here on, numbers are not domains but have special meanings.
+    /// </summary>
     public const ushort FirstReserved = 0x7ff0;
 
     public override string ToString() => Value.ToString(System.Globalization.CultureInfo.InvariantCulture);

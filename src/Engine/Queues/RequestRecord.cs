@@ -53,8 +53,8 @@ internal static class RequestRecord
 
     /// <summary>
     /// Whether the answered records must be forgotten after this push. A record says Answered until its slot is taken
-    /// again, and <see cref="IsUnderWay"/> compares its index with rsp_prod; indices come round, so none may fall behind
-    /// by half their range.
+    /// again, and <see cref="IsUnderWay"/> compares its index with rsp_prod; indices come round, so none may fall
+    /// behind by half their range.
     /// </summary>
     /// <param name="first">Ring index of the first response of the push.</param>
     /// <param name="end">Ring index after the last one.</param>

@@ -42,8 +42,8 @@ internal unsafe struct SlotPool
     }
 
     /// <summary>
-    /// The record of a slot. Computed, not loaded from the slot: a request's copy need not wait for that load, and a pass
-    /// on the null disk takes 3 % less time.
+    /// The record of a slot. Computed, not loaded from the slot: a request's copy need not wait for that load, and a
+    /// pass on the null disk takes 3 % less time.
     /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly ref Journal.Record RecordOf(int index) => ref _records[index];

@@ -22,8 +22,8 @@ public sealed class Vbd(
 ) : IDisposable
 {
     /// <summary>
-    /// How long rings must stay empty before a frontend counts as done. It posts from its interrupt handler what it held
-    /// back; even on a busy host that takes less.
+    /// How long rings must stay empty before a frontend counts as done. It posts from its interrupt handler what it
+    /// held back; even on a busy host that takes less.
     /// </summary>
     private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(20);
 
@@ -155,12 +155,12 @@ public sealed class Vbd(
     }
 
     /// <summary>
-    /// Ends service (B19): waits for the requests under way, then releases the event channels, the rings and the memory.
-    /// Harmless on a device that is half connected or stopped.
+    /// Ends service (B19): waits for the requests under way, then releases the event channels, the rings and the
+    /// memory. Harmless on a device that is half connected or stopped.
     /// </summary>
     /// <returns>
-    /// False when the disk still holds requests after <paramref name="timeout"/>. Their memory stays, because the kernel
-    /// may still write to it. No other device is affected. Call again to wait longer.
+    /// False when the disk still holds requests after <paramref name="timeout"/>. Their memory stays, because the
+    /// kernel may still write to it. No other device is affected. Call again to wait longer.
     /// </returns>
     public bool Stop(TimeSpan timeout)
     {

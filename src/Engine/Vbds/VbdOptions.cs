@@ -11,8 +11,8 @@ public sealed record VbdOptions : ServingOptions
     public VbdOptions() => MaxIndirectSegments = DefaultIndirectSegments;
 
     /// <summary>
-    /// The path of the rings' journals, to which the number of the ring is appended. Null keeps none: requests in flight
-    /// when the process is killed are then lost to the guest.
+    /// The path of the rings' journals, to which the number of the ring is appended. Null keeps none: requests in
+    /// flight when the process is killed are then lost to the guest.
     /// </summary>
     public string? JournalPath { get; init; }
 

@@ -18,7 +18,7 @@ internal static class BackendKeys
             new(XenstoreKeys.MaxRingPages, Text(1 << options.MaxRingPageOrder)),
             new(XenstoreKeys.MaxQueues, Text(options.MaxQueues)),
             new(XenstoreKeys.MaxIndirectSegments, segments > 0 ? Text(segments) : null),
-            // A guest that is offered this copies its data once more, which pays only where the data path does not copy.
+            // A guest that is offered this copies its data once more, which pays only if the data path does not copy.
             new(XenstoreKeys.FeaturePersistent, options.GrantMode == GrantMode.Persistent ? "1" : null),
         ];
         return hasScript ? keys : [.. keys, new(XenstoreKeys.HotplugStatus, "connected")];

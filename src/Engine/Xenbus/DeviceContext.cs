@@ -38,7 +38,9 @@ internal sealed class DeviceContext(
         set => _session = value;
     }
 
-    /// <summary>The error's line with the advice of the command line, which knows options and configuration keys.</summary>
+    /// <summary>
+    /// The error's line with the advice of the command line, which knows options and configuration keys.
+    /// </summary>
     public string Explain(EngineError error) =>
         options.Advice(error) is { Length: > 0 } advice ? $"{error.Message}; {advice}" : error.Message;
 

@@ -60,8 +60,8 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     }
 
     /// <summary>
-    /// Tries the lock before there is a frontend. An image in use is no failure yet: a guest that is moved within a host
-    /// has two domains for a while, and uses its image in the second one only when the first has let go.
+    /// Tries the lock before there is a frontend. An image in use is no failure yet: a guest that is moved within a
+    /// host has two domains for a while, and uses its image in the second one only when the first has let go.
     /// </summary>
     public void LockEarly()
     {

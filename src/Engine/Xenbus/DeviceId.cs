@@ -3,7 +3,9 @@ using Blkring.Engine.Hypervisor;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>A device: the frontend's domain and the device number, as at the end of both areas' paths: 7/51712.</summary>
+/// <summary>
+/// A device: the frontend's domain and the device number, as at the end of both areas' paths: 7/51712.
+/// </summary>
 public readonly record struct DeviceId(DomainId Frontend, int Number)
 {
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Frontend}/{Number}");

@@ -86,8 +86,8 @@ internal sealed class FrontendArea(DeviceId id, string backendArea)
 
     /// <summary>
     /// A frontend has its area in its own domain; otherwise anything that this process may read could be taken for its
-    /// answers. A path that xenstored rejects (docs/misc/xenstore.txt of Xen) is rejected here, because every step would
-    /// fail at it and none could close the device.
+    /// answers. A path that xenstored rejects (docs/misc/xenstore.txt of Xen) is rejected here, because every step
+    /// would fail at it and none could close the device.
     /// </summary>
     /// <returns>One line that says what is wrong with the path; null when nothing is.</returns>
     private string? FindProblem(string path)

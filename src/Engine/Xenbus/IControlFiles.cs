@@ -1,6 +1,8 @@
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>The files of the control plane itself: device nodes that it looks for, and its folder of journals.</summary>
+/// <summary>
+/// The files of the control plane itself: device nodes that it looks for, and its folder of journals.
+/// </summary>
 internal interface IControlFiles
 {
     bool Exists(string path);

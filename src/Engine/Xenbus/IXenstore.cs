@@ -35,6 +35,8 @@ public interface IXenstore : IDisposable
     /// <summary>For poll(2): readable when an event waits, hung up when the connection is lost.</summary>
     int Descriptor { get; }
 
-    /// <summary>Waits a random moment before a transaction is repeated, so that two writers do not meet again.</summary>
+    /// <summary>
+    /// Waits a random moment before a transaction is repeated, so that two writers do not meet again.
+    /// </summary>
     void Backoff() => Thread.Sleep(Random.Shared.Next(1, 10));
 }

@@ -3,7 +3,9 @@ namespace Blkring.Engine.Xenbus;
 /// <summary>Makes texts that a guest or a toolstack wrote fit for one line of a log.</summary>
 internal static class LogText
 {
-    /// <summary>A value from xenstore in quotes: cut, and without control characters, which could break the line.</summary>
+    /// <summary>
+    /// A value from xenstore in quotes: cut, and without control characters, which could break the line.
+    /// </summary>
     public static string Quote(string value, int maxLength = 64)
     {
         string clean = new([.. value.Take(maxLength).Select(c => char.IsControl(c) ? '?' : c)]);

@@ -166,9 +166,9 @@ public sealed class XenbusBackend : IDisposable
     }
 
     /// <summary>
-    /// Not one of the devices that guests use has its keys: the store was restarted without its content, and a toolstack
-    /// may already be creating new guests in it. It is not plausible that all were removed in the moment without a
-    /// connection.
+    /// Not one of the devices that guests use has its keys: the store was restarted without its content, and a
+    /// toolstack may already be creating new guests in it. It is not plausible that all were removed in the moment
+    /// without a connection.
     /// </summary>
     private bool HasLostContent(IXenstore store)
     {

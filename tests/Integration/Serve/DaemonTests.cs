@@ -134,7 +134,7 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
         }
 
         Assert.Equal((null, "1"), (KeyOf(51728), KeyOf(51744)));
-        // The first has the lock, the second waits for it, the third does not ask.
+        // The first has the lock, the second waits for it, the third does not lock.
         Assert.Equal("51744", Assert.Single(WaitForTheImage()));
         foreach (string device in (string[])["7/xvdb", "7/xvdc", "7/xvdd"])
         {
@@ -233,7 +233,8 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
         Assert.Equal(
             (
                 2,
-                $"blkring: another daemon (process {daemon.Id}) serves vbd3: stop it, or choose with --backend or --frontend\n"
+                $"blkring: another daemon (process {daemon.Id}) serves vbd3: "
+                    + "stop it, or choose with --backend or --frontend\n"
             ),
             (second.ExitCode, second.Errors)
         );
@@ -256,7 +257,8 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
         Assert.Equal(
             (
                 2,
-                "blkring: the control socket /nowhere/x.sock cannot be created: its folder does not exist; choose another with --control-socket\n"
+                "blkring: the control socket /nowhere/x.sock cannot be created: its folder does not exist; "
+                    + "choose another with --control-socket\n"
             ),
             (refused.ExitCode, refused.Errors)
         );
@@ -320,7 +322,7 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
     [InlineData("libxenstore.so.4", "libxenstore4")]
     public void A_library_that_is_missing_is_told_by_its_package(string library, string package)
     {
-        // What is found first cannot be loaded: to the loader that is the same as absent.
+        // The loader finds this file first and cannot load it, which it treats as an absent library.
         string folder = Directory.CreateDirectory(Path.Combine(host.Folder, "without-" + library)).FullName;
         foreach (string other in Directory.GetFiles(host.Libraries))
             File.Copy(other, Path.Combine(folder, Path.GetFileName(other)));

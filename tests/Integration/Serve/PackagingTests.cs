@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 namespace Blkring.Integration.Tests;
 
 /// <summary>
-/// What is installed on a host: the installer, the unit, the scripts, and the document that tells of them.
+/// What is installed on a host: the installer, the unit, the scripts, and the document about them.
 /// </summary>
 public sealed class PackagingTests : IDisposable
 {
@@ -75,7 +75,7 @@ public sealed class PackagingTests : IDisposable
 
         (int code, string output, string errors) = Run("systemd-analyze", "verify", unit);
 
-        // What it says of other units of the machine is not ours.
+        // Its output about other units of the machine does not matter here.
         Assert.DoesNotContain("blkring", output + errors, StringComparison.Ordinal);
         Assert.Equal(0, code);
     }
@@ -111,7 +111,8 @@ public sealed class PackagingTests : IDisposable
             .. Regex
                 .Matches(
                     document,
-                    @"\bblkring ((?:serve|list|stats|resize|pause|resume|eject|insert|limit|attach|detach|demo)\b[^`\n|]*)"
+                    @"\bblkring ((?:serve|list|stats|resize|pause|resume|eject|insert|limit|attach|detach|demo)\b"
+                        + @"[^`\n|]*)"
                 )
                 .Select(call => call.Groups[1].Value),
         ];

@@ -43,7 +43,11 @@ public sealed class ServeConfigurationTests : IDisposable
             """
             {
               "Grants": "map", "Iops": 1000, "Bandwidth": "200M", "NativeSectors": "yes",
-              "Devices": { "7/xvda": { "Grants": "persistent", "Iops": 0, "BandwidthBurst": "1G", "NativeSectors": "no", "Lock": "no" } }
+              "Devices": {
+                "7/xvda": {
+                  "Grants": "persistent", "Iops": 0, "BandwidthBurst": "1G", "NativeSectors": "no", "Lock": "no"
+                }
+              }
             }
             """
         );

@@ -95,7 +95,8 @@ public sealed class SettingsTests
                 "| Key | Option | Default | Value | Meaning |",
                 "|---|---|---|---|---|",
                 .. ServeKey.All.Select(key =>
-                    $"| `{key.Name}` | `{key.Option}` | {key.Setting.DescribeDefault()} | {key.Setting.Expected} | {key.Setting.Description} |"
+                    $"| `{key.Name}` | `{key.Option}` | {key.Setting.DescribeDefault()} "
+                    + $"| {key.Setting.Expected} | {key.Setting.Description} |"
                 ),
             ]
         );

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # What the scenarios are written with; sourced by each of them, in dom0. Settings come from the host.
-# The backend under test is a setting (blkring, or blkback or qdisk to try a scenario itself on a backend that is known to work).
+# The backend under test is a setting (blkring, or blkback or qdisk to try a scenario itself on a backend that is known
+# to work).
 set -uo pipefail
 # shellcheck disable=SC1091
 source /payload/settings            # BACKEND, SHORT, SOAK_MINUTES
@@ -89,7 +90,8 @@ attach() {
     local image=$1 device=$2 backend=${3:-$BACKEND} words=${4:-}
     say "attach $image as $device to $backend"
     # What follows target= belongs to the target.
-    xl block-attach 0 "${words:+$words,}$(disk_words "$image" "$device" "$backend")" || fail "xl block-attach $device failed"
+    xl block-attach 0 "${words:+$words,}$(disk_words "$image" "$device" "$backend")" ||
+        fail "xl block-attach $device failed"
     wait_for 30 "/dev/$device" has_disk "$device"
 }
 
@@ -99,7 +101,8 @@ detach() {
     area=$(backend_area 0 "$1" "${2:-}")
     say "detach $1"
     if ! xl block-detach 0 "$1"; then
-        # xl waits for 10 seconds, which emulation on a busy machine may need. The device itself must close, and xl then find it so.
+        # xl waits for 10 seconds, which emulation on a busy machine may need. The device itself must close, and xl then
+        # find it so.
         wait_for 30 "Closed of $1, which xl did not wait for" store_is "$area/state" 6
         say "detach $1 again"
         xl block-detach 0 "$1" || fail "xl block-detach $1 failed"
@@ -117,8 +120,10 @@ frontend_load() {
 # QEMU as the backend of dom0's own disks. libxl refuses a qdisk attach where no device model seems to run.
 qdisk_start() {
     if [[ -e /run/qdisk.pid ]] && kill -0 "$(cat /run/qdisk.pid)" 2>/dev/null; then return; fi
-    setsid /usr/libexec/xen-qemu-system-i386 -xen-domid 0 -xen-attach -name dom0 -nographic -M xenpv -daemonize -monitor none -serial none \
-        -parallel none -nodefaults -no-user-config -pidfile /run/qdisk.pid >>/out/logs/qdisk.log 2>&1 || fail "QEMU does not start"
+    setsid /usr/libexec/xen-qemu-system-i386 -xen-domid 0 -xen-attach -name dom0 -nographic -M xenpv -daemonize \
+        -monitor none -serial none -parallel none \
+        -nodefaults -no-user-config -pidfile /run/qdisk.pid >>/out/logs/qdisk.log 2>&1 ||
+        fail "QEMU does not start"
     xenstore-write /local/domain/0/image/device-model-pid "$(cat /run/qdisk.pid)"
 }
 
@@ -145,7 +150,8 @@ daemon_start() {
 daemon_holds() {
     local pid
     pid=$(daemon_pid)
-    echo "$(find "/proc/$pid/fd" -mindepth 1 | wc -l) $(grep -c /dev/xen/gntdev "/proc/$pid/maps") $(interdomain_ports) $(awk '/^VmRSS/ {print $2}' "/proc/$pid/status")"
+    echo "$(find "/proc/$pid/fd" -mindepth 1 | wc -l) $(grep -c /dev/xen/gntdev "/proc/$pid/maps")" \
+        "$(interdomain_ports) $(awk '/^VmRSS/ {print $2}' "/proc/$pid/status")"
 }
 
 # Bound event channels of dom0 to other domains' and its own ports, whoever in dom0 holds them.
@@ -154,7 +160,8 @@ interdomain_ports() { lsevtchn 0 | grep -c 'Interdomain'; }
 # Grants of all domains that are in use now, mapped above all, as the hypervisor lists them.
 grants_in_use() {
     xl debug-keys g
-    xl dmesg | awk "/key 'g' pressed/ { n = 0; ended = 0 } /\\[0x[0-9a-f]+\\] +[0-9]+ 0x/ { n++ } /gnttab_usage_print_all \\] done/ { ended = 1 }
+    xl dmesg | awk "/key 'g' pressed/ { n = 0; ended = 0 }
+        /\\[0x[0-9a-f]+\\] +[0-9]+ 0x/ { n++ } /gnttab_usage_print_all \\] done/ { ended = 1 }
         END { if (!ended) exit 1; print n + 0 }" || fail "the hypervisor does not list its grants"
 }
 
@@ -162,7 +169,9 @@ grants_in_use() {
 stats_of() { "$BLKRING" stats --json "0/$1" | grep -o "\"$2\": *[0-9]*" | grep -o '[0-9]*$'; }
 
 # Nothing of domain $1 is left in xenstore.
-no_trace() { ! xenstore-exists "/local/domain/0/backend/$(backend_directory)/$1" && ! xenstore-exists "/local/domain/$1"; }
+no_trace() {
+    ! xenstore-exists "/local/domain/0/backend/$(backend_directory)/$1" && ! xenstore-exists "/local/domain/$1"
+}
 
 # A domain whose pages somebody still maps stays in the list without a name.
 no_zombie() { [[ $(xl list | wc -l) == 2 ]]; }
@@ -234,7 +243,8 @@ guest_log() { echo "/out/logs/xen/guest-$1.log"; }
 GUEST_BOOT='kernel = "/boot/guest/vmlinuz"
 ramdisk = "/boot/guest/initrd.gz"'
 
-# guest_start NAME pv|pvh IMAGE [FURTHER DISK WORDS...]: xvda is IMAGE, on the backend under test; '' where the words have it.
+# guest_start NAME pv|pvh IMAGE [FURTHER DISK WORDS...]: xvda is IMAGE, on the backend under test; '' where the words
+# have it.
 guest_start() {
     local name=$1 type=$2 config=/run/$1.cfg disks='' word
     [[ -z $3 ]] || disks="'$(disk_words "$3" xvda)'"
@@ -277,7 +287,8 @@ while read -r line && [ "$line" != end ]; do
 done </dev/hvc0'
 declare -A GUEST_ASKED=()
 
-# guest_run NAME LINE: runs a line of shell in a guest whose script is GUEST_SHELL. What it prints is in ANSWER; its status is returned.
+# guest_run NAME LINE: runs a line of shell in a guest whose script is GUEST_SHELL. What it prints is in ANSWER; its
+# status is returned.
 guest_run() {
     local name=$1 before=${GUEST_ASKED[$1]:-0} number
     number=$((before + 1))
@@ -293,7 +304,8 @@ guest_run() {
 # guest_passed NAME SECONDS: its script ended well and it has powered itself off.
 guest_passed() {
     wait_for "$2" "the end of guest $1" guest_says "$1" '^guest: \(passed\|failed\)'
-    guest_says "$1" '^guest: passed' || fail "guest $1: $(grep -B 2 '^guest: failed' "$(guest_log "$1")" | tr -d '\r' | paste -sd'|')"
+    guest_says "$1" '^guest: passed' ||
+        fail "guest $1: $(grep -B 2 '^guest: failed' "$(guest_log "$1")" | tr -d '\r' | paste -sd'|')"
     wait_for 60 "guest $1 gone" guest_gone "$1"
 }
 
@@ -306,8 +318,9 @@ verify_all_sizes() {
         offset=$((offset + $2))
     done
     say "verify $2 MiB of each size on $1"
-    fio --name=global --filename="/dev/$1" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --verify=crc32c --verify_fatal=1 --do_verify=1 --fsync=64 \
-        --size="$2M" "${jobs[@]}" >"/tmp/verify.log" 2>&1 || fail "verification: $(grep -m 3 -i 'verify\|error' /tmp/verify.log | paste -sd'|')"
+    fio --name=global --filename="/dev/$1" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --verify=crc32c \
+        --verify_fatal=1 --do_verify=1 --fsync=64 --size="$2M" "${jobs[@]}" >"/tmp/verify.log" 2>&1 ||
+        fail "verification: $(grep -m 3 -i 'verify\|error' /tmp/verify.log | paste -sd'|')"
     # fio's word that it has read back what it wrote.
     grep -q 'read: IOPS' /tmp/verify.log || fail "fio has read nothing back"
 }
@@ -318,7 +331,8 @@ verified_load_start() {
     rm -f /tmp/load.*
     (
         until [[ -e /tmp/load.stop ]]; do
-            fio --name=verified --filename="/dev/$1" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bs=4k --size=4M --verify=crc32c \
+            fio --name=verified --filename="/dev/$1" --direct=1 --ioengine=libaio --iodepth=16 --rw=randwrite --bs=4k \
+                --size=4M --verify=crc32c \
                 --verify_fatal=1 --do_verify=1 >/tmp/load.log 2>&1 || exit 1
             echo pass >>/tmp/load.passes
         done
@@ -338,26 +352,32 @@ cpu_ticks() {
     case $1 in
         blkring) process=$(daemon_pid) ;;
         qdisk) process=$(cat /run/qdisk.pid) ;;
-        blkback) process=$(pgrep -f '^\[?0\.xvd' | head -n 1); [[ -n $process ]] || process=$(pgrep '^0\.xvd' | head -n 1) ;;
+        blkback)
+            process=$(pgrep -f '^\[?0\.xvd' | head -n 1)
+            [[ -n $process ]] || process=$(pgrep '^0\.xvd' | head -n 1)
+            ;;
     esac
     awk '{print $14 + $15}' "/proc/$process/stat"
 }
 
-# measure FILE NAME BACKEND XVDX DIRECTION BLOCK DEPTH: runs a load and adds a line to FILE: the load, NAME, operations and KiB a
-# second, CPU ticks.
+# measure FILE NAME BACKEND XVDX DIRECTION BLOCK DEPTH: runs a load and adds a line to FILE: the load, NAME, operations
+# and KiB a second, CPU ticks.
 readonly MEASURE_SECONDS=3
 measure() {
     local file=$1 name=$2 backend=$3 device=$4 direction=$5 block=$6 depth=$7 before figures
     before=$(cpu_ticks "$backend")
-    figures=$(fio --name=load --filename="/dev/$device" --direct=1 --ioengine=libaio --rw="$direction" --bs="$block" --iodepth="$depth" \
-        --time_based --runtime=$MEASURE_SECONDS --ramp_time=1 --randrepeat=0 --output-format=terse --terse-version=3) || fail "fio on $name: $figures"
+    figures=$(fio --name=load --filename="/dev/$device" --direct=1 --ioengine=libaio --rw="$direction" \
+        --bs="$block" --iodepth="$depth" \
+        --time_based --runtime=$MEASURE_SECONDS --ramp_time=1 --randrepeat=0 --output-format=terse --terse-version=3) ||
+        fail "fio on $name: $figures"
     # Columns of fio's terse format 3: bandwidth and operations a second are 7 and 8 of reads, 48 and 49 of writes.
-    awk -F';' -v OFS='\t' -v name="$name" -v load="$direction $block qd$depth" -v ticks="$(($(cpu_ticks "$backend") - before))" \
+    awk -F';' -v OFS='\t' -v name="$name" -v load="$direction $block qd$depth" \
+        -v ticks="$(($(cpu_ticks "$backend") - before))" \
         '{print load, name, $8 + $49, $7 + $48, ticks}' <<<"$figures" | tee -a "$file"
 }
 
-# trim_gives_back XVDX: a file system on it gives back, in IMAGE, what a large file took; a file beside it stays as it is; then the
-# whole device is discarded.
+# trim_gives_back XVDX: a file system on it gives back, in IMAGE, what a large file took; a file beside it stays as it
+# is; then the whole device is discarded.
 trim_gives_back() {
     local device=$1 sum full trimmed
     try "make a file system" mkfs.ext4 -q -E nodiscard "/dev/$device"
@@ -388,7 +408,8 @@ trim_gives_back() {
 # MiB that IMAGE takes on its file system.
 allocated_mib() { echo $(($(stat -c %b "$IMAGE") / 2048)); }
 
-# guest_root_verified pv|pvh: a guest writes to its root, verifies it and powers off; dom0 then finds the same in the image.
+# guest_root_verified pv|pvh: a guest writes to its root, verifies it and powers off; dom0 then finds the same in the
+# image.
 guest_root_verified() {
     guest_root "verified-$1" 64M '
 head -c 16777216 /dev/urandom >/data/file
@@ -403,7 +424,8 @@ cmp /bin/busybox /data/copy || exit 1
     guest_passed "verified-$1" 120
     try "check the image" e2fsck -f -n "$IMAGE"
     try "mount the image" mount -o ro,loop "$IMAGE" $MOUNT
-    (cd $MOUNT && sed "s|/data|data|" data/sums | sha256sum --quiet -c -) || fail "dom0 finds other data in the image than the guest wrote"
+    (cd $MOUNT && sed "s|/data|data|" data/sums | sha256sum --quiet -c -) ||
+        fail "dom0 finds other data in the image than the guest wrote"
     try "unmount the image" umount $MOUNT
 }
 

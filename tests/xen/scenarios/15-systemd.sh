@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The unit, installed as docs/deploy.md says: ready when systemd says so, hardened, in order with xendomains; a broken configuration, a late
-# xenstored, and nothing left after the removal.
+# The unit, installed as docs/deploy.md says: ready when systemd says so, hardened, in order with xendomains; a broken
+# configuration, a late xenstored, and nothing left after the removal.
 # boot: systemd
 # limit: 900
 # backends: blkring
@@ -33,7 +33,8 @@ process_has NoNewPrivs 1 || fail "it may gain privileges"
 process_has Seccomp 2 || fail "no system call is filtered"
 # CAP_DAC_OVERRIDE alone.
 process_has CapEff 0000000000000002 || fail "capabilities: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
-process_has CapBnd 0000000000000002 || fail "capabilities to be had: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
+process_has CapBnd 0000000000000002 ||
+    fail "capabilities to be had: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
 
 unit_is MemoryDenyWriteExecute yes || fail "it may write code and run it"
 if grep -qE '^[^ ]+ .wx' "/proc/$(unit_pid)/maps"; then fail "memory that is writable and executable"; fi
@@ -45,14 +46,16 @@ if systemctl restart blkring; then fail "it starts with a broken configuration";
 unit_is ExecMainStatus 2 || fail "exit code $(unit_property ExecMainStatus)"
 unit_is SubState failed || fail "tried again: $(unit_property SubState)"
 unit_is NRestarts 0 || fail "tried again $(unit_property NRestarts) times"
-unit_says "there is no such key; the nearest is Cache" || fail "the journal does not say what to do: $(unit_journal | tail -n 3 | paste -sd'|')"
+unit_says "there is no such key; the nearest is Cache" ||
+    fail "the journal does not say what to do: $(unit_journal | tail -n 3 | paste -sd'|')"
 say "$(unit_journal | grep 'no such key')"
 cp /tmp/blkring.json $CONFIGURATION
 try "start with the mended one" systemctl start blkring
 unit_runs || fail "not active"
 
 say "a xenstored that comes late"
-unit_is StartLimitIntervalUSec 0 || fail "systemd gives up after $(unit_property StartLimitBurst) starts in $(unit_property StartLimitIntervalUSec)"
+unit_is StartLimitIntervalUSec 0 ||
+    fail "systemd gives up after $(unit_property StartLimitBurst) starts in $(unit_property StartLimitIntervalUSec)"
 unit_drop_in late <<'CONF'
 [Service]
 Environment=XENSTORED_PATH=/run/late-xenstored
@@ -60,14 +63,16 @@ RestartSec=100ms
 CONF
 if systemctl restart blkring; then fail "it is ready without xenstored"; fi
 wait_for 120 "more tries than systemd makes unless told otherwise" started_more_than 5
-unit_says "xenstore does not answer" || fail "the journal does not say what is missing: $(unit_journal | tail -n 3 | paste -sd'|')"
+unit_says "xenstore does not answer" ||
+    fail "the journal does not say what is missing: $(unit_journal | tail -n 3 | paste -sd'|')"
 ln -s /run/xenstored/socket /run/late-xenstored
 wait_for 30 "the daemon, with xenstored there" unit_runs
 rm /run/late-xenstored
 
 try "uninstall" packaging/install --uninstall
 if systemctl cat blkring >/dev/null 2>&1; then fail "the unit is still there"; fi
-left=$(find / -xdev -path '*blkring*' -not -path '/etc/blkring*' -not -path "$DROP_INS*" -not -path '/proc/*' | paste -sd' ')
+left=$(find / -xdev -path '*blkring*' -not -path '/etc/blkring*' -not -path "$DROP_INS*" \
+    -not -path '/proc/*' | paste -sd' ')
 [[ -z $left ]] || fail "left behind: $left"
 [[ -s $CONFIGURATION ]] || fail "the configuration is gone"
 [[ -z $(pgrep -x blkring) ]] || fail "the daemon still runs"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Disks of every kind under the unit's hardening, where a system call that its filter denies ends the daemon; io_uring and direct I/O; images
-# elsewhere need the drop-in.
+# Disks of every kind under the unit's hardening, where a system call that its filter denies ends the daemon; io_uring
+# and direct I/O; images elsewhere need the drop-in.
 # boot: systemd
 # limit: 1500
 # backends: blkring
@@ -83,8 +83,11 @@ new_image elsewhere 64M
 elsewhere=$IMAGE
 attach "$elsewhere" xvdc "$BACKEND" access=ro
 detach xvdc
-if timeout 60 xl block-attach 0 "$(disk_words "$elsewhere" xvdc)"; then fail "xl attached an image that may not be written"; fi
-unit_says "$elsewhere may not be written: EROFS.*ReadWritePaths=" || fail "the journal does not say why: $(unit_journal | tail -n 3 | paste -sd'|')"
+if timeout 60 xl block-attach 0 "$(disk_words "$elsewhere" xvdc)"; then
+    fail "xl attached an image that may not be written"
+fi
+unit_says "$elsewhere may not be written: EROFS.*ReadWritePaths=" ||
+    fail "the journal does not say why: $(unit_journal | tail -n 3 | paste -sd'|')"
 say "$(unit_journal | grep 'may not be written')"
 store "$(backend_area 0 xvdc)/hotplug-error" | grep -q 'may not be written' || fail "the backend area does not say why"
 timeout 60 xl block-detach --force 0 xvdc
@@ -115,6 +118,7 @@ CONF
 unit_restart
 attach "$elsewhere" xvdc
 verify_all_sizes xvdc 1
-unit_says "io_uring unavailable .pread.*EPERM.*blocked" || fail "the journal does not say that io_uring is refused: $(unit_journal | grep 'io_uring' | tail -n 1)"
+unit_says "io_uring unavailable .pread.*EPERM.*blocked" ||
+    fail "the journal does not say that io_uring is refused: $(unit_journal | grep 'io_uring' | tail -n 1)"
 say "$(unit_journal | grep 'io_uring' | tail -n 1)"
 detach xvdc

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# systemd restarts the daemon under verified load, after a kill and after a hang; stops it and starts it; a disk that does not answer holds up
-# neither a restart nor other disks.
+# systemd restarts the daemon under verified load, after a kill and after a hang; stops it and starts it; a disk that
+# does not answer holds up neither a restart nor other disks.
 # boot: systemd
 # limit: 1500
 # backends: blkring
@@ -54,7 +54,9 @@ say "hang"
 kill -STOP "$pid"
 anew "after a hang"
 unit_says "Watchdog timeout" || fail "that was not the watchdog: $(unit_journal | tail -n 5 | paste -sd'|')"
-if unit_says "'stop-watchdog' timed out"; then fail "the daemon outlived the watchdog's signal: $(unit_journal | grep -i watchdog | paste -sd'|')"; fi
+if unit_says "'stop-watchdog' timed out"; then
+    fail "the daemon outlived the watchdog's signal: $(unit_journal | grep -i watchdog | paste -sd'|')"
+fi
 unit_is NRestarts 2 || fail "$(unit_property NRestarts) restarts after a kill and a hang"
 
 say "stop"

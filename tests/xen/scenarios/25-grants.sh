@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# Pages kept mapped (persistent grants) and mapped for each request, with the real frontend: file system, verified I/O of all sizes, unplug
-# under load, a daemon that is killed, guests that crash and are destroyed. Afterwards the hypervisor counts no grant more than before.
+# Pages kept mapped (persistent grants) and mapped for each request, with the real frontend: file system, verified I/O
+# of all sizes, unplug under load, a daemon that is killed, guests that crash and are destroyed. Afterwards the
+# hypervisor counts no grant more than before.
 # limit: 900
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
@@ -8,7 +9,8 @@ source "$LIBRARY"
 in_use_at_most() { (($(grants_in_use) <= $1)); }
 
 nothing_stays() {
-    wait_for 30 "descriptors, maps and ports as before (${held[*]}) after $1, not $(daemon_holds)" holds_at_most "${held[@]}"
+    wait_for 30 "descriptors, maps and ports as before (${held[*]}) after $1, not $(daemon_holds)" \
+        holds_at_most "${held[@]}"
     wait_for 30 "$in_use grants in use after $1, not $(grants_in_use)" in_use_at_most "$in_use"
     say "after $1: held by the daemon: $(daemon_holds); grants in use: $(grants_in_use)"
 }
@@ -19,7 +21,8 @@ negotiated() {
     area=$(backend_area 0 xvdb)
     frontend=$(store "$area/frontend")
     said=$(dmesg | grep 'blkfront: xvdb' | tail -n 1)
-    say "feature-persistent: of the backend '$(store "$area/feature-persistent")', of the frontend '$(store "$frontend/feature-persistent")'; $said"
+    say "feature-persistent: of the backend '$(store "$area/feature-persistent")'," \
+        "of the frontend '$(store "$frontend/feature-persistent")'; $said"
     store_is "$frontend/feature-persistent" 1 || fail "the frontend does not say feature-persistent"
     if [[ $1 == persistent ]]; then offered=1; fi
     [[ $(store "$area/feature-persistent") == "$offered" ]] || fail "feature-persistent is wrong for $1"
@@ -47,12 +50,14 @@ file_system() {
 used() {
     local calls pages
     calls=$(stats_of xvdb grantMapCalls) pages=$(stats_of xvdb mappedPages)
-    say "$1: $calls calls that map, $pages pages mapped now, $(stats_of xvdb grantCopyCalls) calls that copy; $(daemon_holds); grants in use: $(grants_in_use)"
+    say "$1: $calls calls that map, $pages pages mapped now, $(stats_of xvdb grantCopyCalls) calls that copy;" \
+        "$(daemon_holds); grants in use: $(grants_in_use)"
     ((calls > 100)) || [[ $1 == persistent && $calls -gt 10 ]] || fail "only $calls calls have mapped"
     case $1 in
         persistent)
             ((pages > 100)) || fail "only $pages pages are mapped"
-            (($(grants_in_use) >= in_use + pages)) || fail "the hypervisor counts fewer grants than the daemon has mapped"
+            (($(grants_in_use) >= in_use + pages)) ||
+                fail "the hypervisor counts fewer grants than the daemon has mapped"
             ;;
         map) ((pages == 0)) || fail "$pages pages are still mapped" ;;
     esac
@@ -61,7 +66,8 @@ used() {
 unplugged_under_load() {
     busy() { (($(awk '{print $1 + $5}' /sys/block/xvdb/stat) > 200)); }
     attach "$IMAGE" xvdb
-    fio --name=load --filename=/dev/xvdb --direct=1 --ioengine=libaio --rw=randrw --bs=16k --iodepth=32 --time_based --runtime=90 >/dev/null 2>&1 &
+    fio --name=load --filename=/dev/xvdb --direct=1 --ioengine=libaio --rw=randrw --bs=16k --iodepth=32 \
+        --time_based --runtime=90 >/dev/null 2>&1 &
     wait_for 30 "load on xvdb" busy
     detach xvdb
     kill $! 2>/dev/null
@@ -99,7 +105,8 @@ while :; do dd if=/dev/urandom of=/data/file bs=64k count=64 conv=fsync 2>/dev/n
 }
 
 for mode in persistent map; do
-    if [[ $mode == persistent ]]; then daemon_with --grants $mode; else daemon_stop && try "start the daemon with $mode" daemon_start --grants $mode; fi
+    if [[ $mode == persistent ]]; then daemon_with --grants $mode; else daemon_stop &&
+        try "start the daemon with $mode" daemon_start --grants $mode; fi
     # What the daemon loads and starts with its first device stays.
     new_image disk 256M
     attach "$IMAGE" xvdb
@@ -126,7 +133,8 @@ for mode in persistent map; do
     guest_ends $mode destroy
 done
 loop=$(losetup --show -f "$IMAGE") || fail "no loop device"
-say "map on a block device: its direct I/O would make this PV domain's kernel lose count of the pages, so they are copied"
+say "map on a block device: its direct I/O would make this PV domain's kernel lose count of the pages," \
+    "so they are copied"
 attach "$loop" xvdb
 verify_all_sizes xvdb 4
 (($(stats_of xvdb grantMapCalls) == 0)) || fail "pages are mapped for direct I/O"

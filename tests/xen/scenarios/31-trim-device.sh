@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# TRIM on block devices: a loop device, which can write zeros, and a RAM disk, which can only discard (as thin LVM does).
+# TRIM on block devices: a loop device, which can write zeros, and a RAM disk, which can only discard (as thin LVM
+# does).
 # limit: 240
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
@@ -12,7 +13,8 @@ trim_gives_back xvdb
 detach xvdb
 
 try "a RAM disk" modprobe brd rd_nr=1 rd_size=65536
-say "ram0: write zeroes $(limit_of ram0 write_zeroes_max_bytes), discard $(limit_of ram0 discard_max_bytes), granularity $(limit_of ram0 discard_granularity)"
+say "ram0: write zeroes $(limit_of ram0 write_zeroes_max_bytes), discard $(limit_of ram0 discard_max_bytes)," \
+    "granularity $(limit_of ram0 discard_granularity)"
 (($(limit_of ram0 write_zeroes_max_bytes) == 0)) || fail "ram0 can write zeros: it does not stand for what this tries"
 (($(limit_of ram0 discard_max_bytes) > 0)) || fail "ram0 cannot discard: it does not stand for what this tries"
 attach /dev/ram0 xvdc
@@ -21,7 +23,8 @@ try "write 16 MiB" dd if=/dev/urandom of=/dev/xvdc bs=1M count=16 oflag=direct s
 # Both for the first time, which finds out what the device can, and when that is known.
 for part in 0 8; do
     try "discard 8 MiB at $part MiB" blkdiscard -f -o "${part}M" -l 8M /dev/xvdc
-    dd if=/dev/xvdc bs=1M skip="$part" count=8 iflag=direct status=none | cmp -n 8388608 - /dev/zero || fail "what was discarded is still there"
+    dd if=/dev/xvdc bs=1M skip="$part" count=8 iflag=direct status=none | cmp -n 8388608 - /dev/zero ||
+        fail "what was discarded is still there"
 done
 try "discard what no request can hold whole" blkdiscard -f /dev/xvdc
 detach xvdc

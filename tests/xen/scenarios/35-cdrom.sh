@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# CD-ROM drives of dom0 and of a PV guest: read-only, their discs read byte for byte, taken out and changed while they are in use, also
-# under load and across restarts of the daemon.
+# CD-ROM drives of dom0 and of a PV guest: read-only, their discs read byte for byte, taken out and changed while they
+# are in use, also under load and across restarts of the daemon.
 # limit: 1200
 # proves: F15
 # backends: blkring
@@ -26,7 +26,9 @@ drive() { cat "/sys/block/xvdb/$1"; }
 drive_has() { [[ $(drive size) == "$1" ]]; }
 listed_empty() { "$BLKRING" list | grep 'xvdb *connected .*no medium'; }
 sectors_of() { echo $(($(stat -c %s "$1") / 512)); }
-is_cdrom() { python3 -c "import fcntl, os; fcntl.ioctl(os.open('/dev/$1', os.O_RDONLY), $CDROM_GET_CAPABILITY, 0)" 2>/dev/null; }
+is_cdrom() {
+    python3 -c "import fcntl, os; fcntl.ioctl(os.open('/dev/$1', os.O_RDONLY), $CDROM_GET_CAPABILITY, 0)" 2>/dev/null
+}
 refuses() { ! "$@" 2>/dev/null; }
 
 # eject DEVICE, insert DEVICE IMAGE
@@ -42,7 +44,10 @@ dom0_reads() {
 in_guest() { guest_run drive "$1" || fail "in the guest: $1: $ANSWER"; }
 guest_refuses() { ! guest_run drive "$1" || fail "in the guest, which should fail: $1: $ANSWER"; }
 # guest_waits WHAT CONDITION: up to a minute, in the guest.
-guest_waits() { guest_run drive "for second in \$(seq 60); do $2 && break; sleep 1; done; $2" || fail "not within a minute, in the guest: $1"; }
+guest_waits() {
+    guest_run drive "for second in \$(seq 60); do $2 && break; sleep 1; done; $2" ||
+        fail "not within a minute, in the guest: $1"
+}
 guest_sees() { guest_waits "$2 sectors of $1" "[ \$(cat /sys/block/$1/size) = $2 ]"; }
 
 # guest_reads IMAGE: the same of the guest's drive, as a device and as a file system.
@@ -84,7 +89,8 @@ dom0_reads "$larger"
 
 say "---- under load"
 for round in 1 2; do
-    fio --name=load --filename=/dev/xvdb --readonly --direct=1 --ioengine=libaio --iodepth=32 --rw=randread --bs=16k --time_based --runtime=60 \
+    fio --name=load --filename=/dev/xvdb --readonly --direct=1 --ioengine=libaio --iodepth=32 --rw=randread --bs=16k \
+        --time_based --runtime=60 \
         --continue_on_error=all >/tmp/load.log 2>&1 &
     load=$!
     sleep 3
@@ -98,7 +104,8 @@ for round in 1 2; do
     wait $load
     dom0_reads "$larger"
 done
-say "fio: $(grep -m 1 'IOPS' /tmp/load.log), $(dmesg | sed '1,/scenario 35-cdrom/d' | grep -c 'I/O error, dev xvdb') errors in the kernel's log"
+say "fio: $(grep -m 1 'IOPS' /tmp/load.log)," \
+    "$(dmesg | sed '1,/scenario 35-cdrom/d' | grep -c 'I/O error, dev xvdb') errors in the kernel's log"
 
 say "---- across restarts"
 eject 0/xvdb
@@ -121,7 +128,9 @@ detach xvdb
 detach xvdc
 
 say "---- an empty drive"
-if xl block-attach 0 vdev=xvdb,format=raw,devtype=cdrom,backendtype=tap,script=block-blkring,target=; then fail "xl attaches an empty drive: say so in docs/deploy.md"; fi
+if xl block-attach 0 vdev=xvdb,format=raw,devtype=cdrom,backendtype=tap,script=block-blkring,target=; then
+    fail "xl attaches an empty drive: say so in docs/deploy.md"
+fi
 try "attach an empty drive" "$BLKRING" attach 0/xvdb --cdrom
 wait_for 15 "the drive" test -b /dev/xvdb
 [[ $(drive ro) == 1 && $(drive removable) == 1 ]] || fail "Linux has ro $(drive ro), removable $(drive removable)"
@@ -137,7 +146,8 @@ guest_root drive 64M "mkdir /mnt; $GUEST_SHELL"
 guest_start drive pv "$IMAGE" "devtype=cdrom,$(disk_words "$first" xvdb)"
 id=$(guest_id drive)
 in_guest 'cat /sys/block/xvdb/ro /sys/block/xvdb/removable /sys/block/xvda/ro /sys/block/xvda/removable'
-[[ $ANSWER == $'1\n1\n0\n0' ]] || fail "the guest has ro and removable of the drive and of its disk as ${ANSWER//$'\n'/, }"
+[[ $ANSWER == $'1\n1\n0\n0' ]] ||
+    fail "the guest has ro and removable of the drive and of its disk as ${ANSWER//$'\n'/, }"
 guest_reads "$first"
 guest_refuses 'dd if=/dev/zero of=/dev/xvdb bs=4k count=1 conv=fsync'
 say "xl cd-eject: $(xl cd-eject "$id" xvdb 2>&1 | tail -n 1)"
@@ -176,7 +186,8 @@ guest_reads "$first"
 
 say "---- under load in the guest, and across restarts"
 # shellcheck disable=SC2016
-in_guest 'for i in 1 2 3 4; do (until [ -e /tmp/stop ]; do dd if=/dev/xvdb bs=64k iflag=direct 2>/dev/null | wc -c >>/tmp/reads.$i; done; touch /tmp/ended.$i) & done'
+in_guest 'for i in 1 2 3 4; do (until [ -e /tmp/stop ]; '\
+'do dd if=/dev/xvdb bs=64k iflag=direct 2>/dev/null | wc -c >>/tmp/reads.$i; done; touch /tmp/ended.$i) & done'
 whole=$(stat -c %s "$larger")
 for round in 1 2; do
     insert "$id/xvdb" "$larger"
@@ -208,4 +219,5 @@ in_guest 'sha256sum </dev/xvdd'
 try "detach" "$BLKRING" detach "$id/xvdd"
 guest_type drive end
 guest_passed drive 60
-[[ $(sha256sum "$IMAGES"/{first,larger,smaller,other}.raw | sort) == "$(sort <<<"$sums")" ]] || fail "a disc has changed"
+[[ $(sha256sum "$IMAGES"/{first,larger,smaller,other}.raw | sort) == "$(sort <<<"$sums")" ]] ||
+    fail "a disc has changed"

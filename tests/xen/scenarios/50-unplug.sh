@@ -8,7 +8,8 @@ new_image disk 128M
 [[ $BACKEND != blkring ]] || before=$(daemon_pid)
 for round in 1 2 3; do
     attach "$IMAGE" xvdb
-    fio --name=load --filename=/dev/xvdb --direct=1 --ioengine=libaio --rw=randrw --bs=16k --iodepth=32 --time_based --runtime=90 >/dev/null 2>&1 &
+    fio --name=load --filename=/dev/xvdb --direct=1 --ioengine=libaio --rw=randrw --bs=16k --iodepth=32 \
+        --time_based --runtime=90 >/dev/null 2>&1 &
     load=$!
     busy() { (($(awk '{print $1 + $5}' /sys/block/xvdb/stat) > 200)); }
     wait_for 30 "load on xvdb" busy

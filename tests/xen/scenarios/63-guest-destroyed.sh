@@ -17,7 +17,8 @@ for type in pv pvh pv; do
     wait_for 30 "no trace of domain $id in xenstore" no_trace "$id"
     wait_for 30 "no zombie of domain $id" no_zombie
     if [[ $BACKEND == blkring ]]; then
-        wait_for 30 "descriptors, maps and ports as before (${before[*]}), not $(daemon_holds)" holds_at_most "${before[@]}"
+        wait_for 30 "descriptors, maps and ports as before (${before[*]}), not $(daemon_holds)" \
+            holds_at_most "${before[@]}"
         say "held by the daemon: $(daemon_holds), before: ${before[*]}"
     fi
 done

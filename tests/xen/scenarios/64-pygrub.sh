@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Guests whose kernel lies on their own disk: xl attaches the disk to dom0 by the backend, pygrub takes the kernel from it, xl gives the
-# disk back and then to the guest. From a file system on the whole disk and from a partition, for PV and PVH, and again at a reboot with
-# what the guest has written.
+# Guests whose kernel lies on their own disk: xl attaches the disk to dom0 by the backend, pygrub takes the kernel from
+# it, xl gives the disk back and then to the guest. From a file system on the whole disk and from a partition, for PV
+# and PVH, and again at a reboot with what the guest has written.
 # limit: 600
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
@@ -11,7 +11,8 @@ source "$LIBRARY"
 GUEST_BOOT='bootloader = "pygrub"
 bootloader_args = [ "--quiet" ]'
 
-# boot_files FOLDER WORD [ROOT]: what pygrub looks for, below ROOT of its file system; the guest finds WORD in its command line.
+# boot_files FOLDER WORD [ROOT]: what pygrub looks for, below ROOT of its file system; the guest finds WORD in its
+# command line.
 boot_files() {
     mkdir -p "$1/grub"
     cp /boot/guest/vmlinuz /boot/guest/initrd.gz "$1/"
@@ -33,14 +34,16 @@ root_with_boot() {
     try "unmount it" umount $MOUNT
 }
 
-# boot_disk NAME WORD: a disk whose first partition is a file system with the kernel, from 1 MiB on; its path is in IMAGE.
+# boot_disk NAME WORD: a disk whose first partition is a file system with the kernel, from 1 MiB on; its path is in
+# IMAGE.
 boot_disk() {
     local tree=$IMAGES/$1.tree
     boot_files "$tree" "$2"
     new_image "$1" 64M
     mke2fs -q -t ext4 -m 0 -E offset=1048576 -d "$tree" "$IMAGE" 62M || fail "no boot partition"
     rm -rf "$tree"
-    # The partition table: active, type 0x83, 2048 sectors from the start, 126976 sectors long; and the mark at the sector's end.
+    # The partition table: active, type 0x83, 2048 sectors from the start, 126976 sectors long; and the mark at the
+    # sector's end.
     printf '\x80\0\0\0\x83\0\0\0\0\x08\0\0\0\xf0\x01\0' | dd of="$IMAGE" bs=1 seek=446 conv=notrunc status=none
     printf '\x55\xaa' | dd of="$IMAGE" bs=1 seek=510 conv=notrunc status=none
 }
@@ -51,7 +54,8 @@ given_back() {
     attached=$(tail -n "+$((log_lines + 1))" $DAEMON_LOG | grep -c 'device 0/.*: connected')
     say "$attached times attached to dom0"
     ((attached == $1)) || fail "$attached times attached to dom0 for pygrub, not $1"
-    absent xenstore-exists "/local/domain/0/backend/$DAEMON_DIRECTORY/0" || [[ -z $(xenstore-list "/local/domain/0/backend/$DAEMON_DIRECTORY/0") ]] ||
+    absent xenstore-exists "/local/domain/0/backend/$DAEMON_DIRECTORY/0" ||
+        [[ -z $(xenstore-list "/local/domain/0/backend/$DAEMON_DIRECTORY/0") ]] ||
         fail "a disk is still attached to dom0"
     has_no_disk xvda || fail "dom0 still has the disk"
     log_lines=$(wc -l <$DAEMON_LOG)

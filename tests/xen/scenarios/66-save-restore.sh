@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A guest is saved to a file under load and restored, then saved once more while it goes on: its disk has what it wrote, no request is
-# lost or fails, and while it is saved the daemon holds nothing of it.
+# A guest is saved to a file under load and restored, then saved once more while it goes on: its disk has what it wrote,
+# no request is lost or fails, and while it is saved the daemon holds nothing of it.
 # limit: 600
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
@@ -18,14 +18,17 @@ goes_on() {
 }
 
 as_written() {
-    guest_run saved 'echo 3 >/proc/sys/vm/drop_caches; sha256sum -c /data/sum' || fail "after $1 the guest reads other data than it wrote: $ANSWER"
+    guest_run saved 'echo 3 >/proc/sys/vm/drop_caches; sha256sum -c /data/sum' ||
+        fail "after $1 the guest reads other data than it wrote: $ANSWER"
     guest_run saved '! dmesg | grep -i "I/O error"' || fail "I/O errors after $1: $ANSWER"
 }
 
 guest_root saved 64M "$GUEST_SHELL"
 guest_start saved pv "$IMAGE"
-guest_run saved 'head -c 8388608 /dev/urandom >/data/file && sha256sum /data/file >/data/sum && sync' || fail "the guest cannot write"
-guest_run saved '(while dd if=/dev/urandom of=/data/load bs=64k count=16 conv=fsync 2>/dev/null; do echo >>/tmp/passes; done) & echo $! >/tmp/load' || fail "no load"
+guest_run saved 'head -c 8388608 /dev/urandom >/data/file && sha256sum /data/file >/data/sum && sync' ||
+    fail "the guest cannot write"
+guest_run saved '(while dd if=/dev/urandom of=/data/load bs=64k count=16 conv=fsync 2>/dev/null; '\
+'do echo >>/tmp/passes; done) & echo $! >/tmp/load' || fail "no load"
 wait_for 60 "a first pass of the load" guest_run saved 'test -s /tmp/passes'
 first=$(guest_id saved)
 

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The daemon is stopped, and killed, and started again while a guest and dom0 do verified I/O: both notice a pause and nothing else.
+# The daemon is stopped, and killed, and started again while a guest and dom0 do verified I/O: both notice a pause and
+# nothing else.
 # short: yes
 # limit: 420
 # backends: blkring
@@ -32,7 +33,8 @@ for ((i = 0; i < restarts; i++)); do
     sleep 2
     kill -0 "$VERIFIED_LOAD" || fail "the load has ended: $(tail -n 1 /tmp/load.log)"
     if ((i % 2 == 0)); then try "stop the daemon" daemon_stop; else try "kill the daemon" daemon_kill; fi
-    say "frontend state $(store "$(store "$(backend_area 0 xvdb)/frontend")/state"), backend state $(store "$(backend_area 0 xvdb)/state")"
+    say "frontend state $(store "$(store "$(backend_area 0 xvdb)/frontend")/state")," \
+        "backend state $(store "$(backend_area 0 xvdb)/state")"
     stopped_at=$(rounds)
     sleep 3
     (($(rounds) <= stopped_at + 1)) || fail "the guest goes on without a backend"

@@ -29,7 +29,8 @@ install_storage() {
     while read -r file; do
         cp "$file" $MOUNT/modules/
         echo "insmod /modules/${file##*/}" >>$MOUNT/load
-    done < <(for module in "${MODULES[@]}"; do modprobe --ignore-install --show-depends "$module"; done | awk '$1 == "insmod" && !seen[$2]++ {print $2}')
+    done < <(for module in "${MODULES[@]}"; do modprobe --ignore-install --show-depends "$module"; done |
+        awk '$1 == "insmod" && !seen[$2]++ {print $2}')
 }
 
 storage_id() { guest_id storage; }
@@ -69,7 +70,8 @@ sync
 echo 3 >/proc/sys/vm/drop_caches
 head -c 8388608 /dev/xvdb | cmp - /tmp/file || exit 1
 ! dmesg | grep -i "I/O error"'
-guest_start verified pv "$IMAGE" "vdev=xvdb,format=raw,backendtype=tap,script=block-blkring,backend=storage,target=/dev/xvdb"
+guest_start verified pv "$IMAGE" \
+    "vdev=xvdb,format=raw,backendtype=tap,script=block-blkring,backend=storage,target=/dev/xvdb"
 id=$(guest_id verified)
 guest_passed verified 120
 wait_for 30 "no area of it" absent xenstore-exists "/local/domain/$(storage_id)/backend/$DAEMON_DIRECTORY/$id"

@@ -15,9 +15,12 @@ has_error() { [[ -n $(error_node) ]]; }
 
 # by_hand PARAMS: the areas as a toolstack writes them.
 by_hand() {
-    xenstore-write "$FRONT/state" 1 "$FRONT/backend" "$BACK" "$FRONT/backend-id" 0 "$FRONT/virtual-device" $NUMBER "$FRONT/device-type" disk
-    xenstore-write "$BACK/frontend" "$FRONT" "$BACK/frontend-id" 0 "$BACK/params" "$1" "$BACK/online" 1 "$BACK/removable" 0 "$BACK/bootable" 1 \
-        "$BACK/dev" xvdp "$BACK/type" vbd3 "$BACK/mode" w "$BACK/device-type" disk "$BACK/discard-enable" 1 "$BACK/state" 1
+    xenstore-write "$FRONT/state" 1 "$FRONT/backend" "$BACK" "$FRONT/backend-id" 0 "$FRONT/virtual-device" $NUMBER \
+        "$FRONT/device-type" disk
+    xenstore-write "$BACK/frontend" "$FRONT" "$BACK/frontend-id" 0 "$BACK/params" "$1" "$BACK/online" 1 \
+        "$BACK/removable" 0 "$BACK/bootable" 1 \
+        "$BACK/dev" xvdp "$BACK/type" vbd3 "$BACK/mode" w "$BACK/device-type" disk \
+        "$BACK/discard-enable" 1 "$BACK/state" 1
 }
 
 forget() {
@@ -73,7 +76,8 @@ abi="protocol x86_64-abi"
     bad "ring-page-order 31" "ring-page-order is 31" ring-page-order 31 ring-ref0 8 event-channel 5 $abi
     bad "ring-page-order without its refs" "ring-ref1 is missing" ring-page-order 1 ring-ref0 8 event-channel 5 $abi
     bad "0 queues" "num-queues is 0" multi-queue-num-queues 0 queue-0/ring-ref 8 queue-0/event-channel 5 $abi
-    bad "a million queues" "num-queues is 1000000" multi-queue-num-queues 1000000 queue-0/ring-ref 8 queue-0/event-channel 5 $abi
+    bad "a million queues" "num-queues is 1000000" \
+        multi-queue-num-queues 1000000 queue-0/ring-ref 8 queue-0/event-channel 5 $abi
     bad "a protocol nobody knows" "vax-abi" ring-ref 8 event-channel 5 protocol vax-abi
 }
 by_hand "aio:$IMAGES/is-not-there.raw"
@@ -82,7 +86,9 @@ by_hand "vhd:$IMAGES/other.raw"
 refused "a format nobody knows" "format vhd"
 
 say "an image that is not there, attached with xl"
-if timeout 60 xl block-attach 0 "$(disk_words $IMAGES/later.raw xvdc)" 2>/tmp/xl.log; then fail "xl attached an image that is not there"; fi
+if timeout 60 xl block-attach 0 "$(disk_words $IMAGES/later.raw xvdc)" 2>/tmp/xl.log; then
+    fail "xl attached an image that is not there"
+fi
 cat /tmp/xl.log
 grep -q 'later.raw does not exist' /tmp/xl.log || fail "xl does not say that the image is not there"
 timeout 60 xl block-detach --force 0 xvdc

@@ -14,7 +14,9 @@ for i in "${!backends[@]}"; do attach "$IMAGE" "${devices[i]}" "${backends[i]}";
 for repetition in $(seq $REPETITIONS); do
     for load in "${LOADS[@]}"; do
         # shellcheck disable=SC2086
-        for i in "${!backends[@]}"; do measure /out/comparison.tsv "${backends[i]}" "${backends[i]}" "${devices[i]}" $load; done
+        for i in "${!backends[@]}"; do
+            measure /out/comparison.tsv "${backends[i]}" "${backends[i]}" "${devices[i]}" $load
+        done
     done
     say "repetition $repetition of $REPETITIONS"
 done

@@ -5,7 +5,8 @@
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
-readonly LOADS=("randread 4k 32" "randwrite 4k 32" "randread 4k 1" "randread 64k 8" "randwrite 64k 8" "read 1M 4") REPETITIONS=3
+readonly LOADS=("randread 4k 32" "randwrite 4k 32" "randread 4k 1" "randread 64k 8" "randwrite 64k 8" "read 1M 4")
+readonly REPETITIONS=3
 names=(blkback copy map persistent)
 devices=(xvdb xvdc xvdd xvde)
 

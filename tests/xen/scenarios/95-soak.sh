@@ -8,7 +8,10 @@ source "$LIBRARY"
 readonly SAMPLES=/out/soak.tsv WARM_UP_CYCLES=5 SPARE_KIB=8192
 end=$((SECONDS + SOAK_MINUTES * 60))
 
-load() { fio --name=load --filename="/dev/$1" --direct=1 --ioengine=libaio --rw=randrw --bsrange=4k-128k --blockalign=4k --iodepth=32 --time_based --runtime="$2"; }
+load() {
+    fio --name=load --filename="/dev/$1" --direct=1 --ioengine=libaio --rw=randrw --bsrange=4k-128k --blockalign=4k \
+        --iodepth=32 --time_based --runtime="$2"
+}
 
 calm_cycle() {
     local device
@@ -27,7 +30,8 @@ unplug_cycle() {
 }
 
 guest_cycle() {
-    guest_root soak 48M 'echo load; while :; do dd if=/dev/urandom of=/data/file bs=64k count=32 conv=fsync 2>/dev/null; done'
+    guest_root soak 48M \
+        'echo load; while :; do dd if=/dev/urandom of=/data/file bs=64k count=32 conv=fsync 2>/dev/null; done'
     guest_start soak pv "$IMAGE"
     wait_for 120 "load in the guest" guest_says soak '^load'
     sleep 2
@@ -52,7 +56,8 @@ last=$(wc -l <$SAMPLES)
 third=$(((last - WARM_UP_CYCLES) / 3))
 status=0
 {
-    echo "soak: $cycles cycles in $((SECONDS / 60)) minutes; medians of the first, second and last third after $WARM_UP_CYCLES cycles"
+    echo "soak: $cycles cycles in $((SECONDS / 60)) minutes;" \
+        "medians of the first, second and last third after $WARM_UP_CYCLES cycles"
     printf '%-24s %10s %10s %10s\n' '' start middle end
     column=2
     for what in descriptors "mapped grant ranges" "bound event channels" "resident KiB"; do
