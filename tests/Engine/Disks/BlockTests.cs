@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Blkring.Abi;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Queues;
@@ -9,8 +10,8 @@ using Blkring.Loopback;
 namespace Blkring.Engine.Tests.Disks;
 
 /// <summary>
-/// A disk of 4096-byte sectors under a guest that counts in 512 bytes: the disk sees whole blocks only, and no sector
-/// is lost.
+/// A disk of 4096-byte sectors and a guest that uses sectors of 512 bytes: the disk sees whole blocks only, and no
+/// sector is lost.
 /// </summary>
 public sealed unsafe class BlockTests
 {
@@ -66,6 +67,23 @@ public sealed unsafe class BlockTests
     {
         int first = random.Next(8);
         return (first, first + random.Next(8 - first));
+    }
+
+    [Theory, EveryAbi]
+    [Proves("F17")]
+    public void A_request_that_is_refused_for_a_part_of_a_block_is_not_charged_to_the_limit(BlkifProtocol protocol)
+    {
+        // A single byte that was charged would take a second to earn.
+        Throttle throttle = new() { Limits = new ThrottleLimits { BytesPerSecond = 1 } };
+        using Rig rig = new(protocol, s_4Kn with { NativeSectors = true, Throttle = throttle });
+        foreach (int operation in new[] { Blkif.OpRead, Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier })
+            Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Request(operation, 8, (0, 6))));
+        foreach (int operation in new[] { Blkif.OpRead, Blkif.OpWrite })
+            Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Indirect(operation, 9, Requests.Pages(20))));
+        Assert.True(throttle.MayStart(Stopwatch.GetTimestamp()));
+
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpRead, 8, (0, 7))));
+        Assert.False(throttle.MayStart(Stopwatch.GetTimestamp()));
     }
 
     [Theory, EveryAbi]
@@ -131,7 +149,7 @@ public sealed unsafe class BlockTests
         one.PushAndRun();
         other.Put(in whole);
         other.Frontend.Push();
-        // It cannot be told when the blocks are free: it asks again.
+        // A queue is not notified when another queue frees the blocks: it tries again.
         Assert.Equal(TurnResult.Retry, other.Queue.Turn());
         Assert.Equal(DiskOperationKind.Read, Assert.Single(one.Disk.UnderWay).Kind);
         one.FinishDisk();

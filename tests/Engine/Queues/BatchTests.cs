@@ -126,6 +126,27 @@ public sealed class BatchTests
         Assert.Equal(0, rig.Witness.CopyCalls);
     }
 
+    /// <summary>
+    /// A DISCARD has no nr_segments on the ring. What its slot's last request had there must not count against the
+    /// segments that a pass takes.
+    /// </summary>
+    [Theory, EveryAbi]
+    public void A_pass_takes_a_ring_of_discards_whatever_their_slots_were_used_for_before(BlkifProtocol protocol)
+    {
+        using Rig rig = new(protocol);
+        rig.Disk.Synchronous();
+        for (int i = 0; i < rig.Frontend.EntryCount; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(Blkif.MaxSegmentsPerRequest)));
+        rig.PushAndRun();
+        Assert.Equal(rig.Frontend.EntryCount, rig.Responses().Count);
+
+        for (int i = 0; i < rig.Frontend.EntryCount; i++)
+            rig.Put(rig.Discard(0, 8));
+        rig.Frontend.Push();
+        Assert.Equal(TurnResult.Idle, rig.Queue.Turn());
+        Assert.Equal(rig.Frontend.EntryCount, rig.Responses().Count(response => response.Status == Blkif.RspOkay));
+    }
+
     [Theory, EveryAbi]
     [Proves("B16")]
     public void A_whole_ring_of_requests_goes_to_the_kernel_with_few_system_calls(BlkifProtocol protocol)
