@@ -2,4 +2,4 @@ using System.Runtime.CompilerServices;
 
 // libclang's structs are passed by value without marshalling.
 [assembly: DisableRuntimeMarshalling]
-[assembly: InternalsVisibleTo("AbiImport.Tests")]
+[assembly: InternalsVisibleTo("Blkring.AbiImport.Tests")]

@@ -1,8 +1,9 @@
+using Blkring.AbiTools;
 using Blkring.AbiTools.Import;
 using Blkring.Generators.Model;
 using Blkring.Layouts.Tests;
 
-namespace Blkring.AbiTools.Tests;
+namespace Blkring.AbiImport.Tests;
 
 /// <summary>
 /// Layouts for machines that are not the host, by assertions that libclang checks as it compiles for them.

@@ -4,11 +4,12 @@ using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Text;
 using Blkring.Abi;
+using Blkring.AbiTools;
 using Blkring.AbiTools.Layouts;
 using Blkring.Generators.Layout;
 using Blkring.Layouts.Tests;
 
-namespace Blkring.AbiTools.Tests;
+namespace Blkring.AbiImport.Tests;
 
 /// <summary>
 /// Bit fields, alignments of their own, parts without names, words of a machine and keywords of C#: awkward/awkward.h,

@@ -1,7 +1,8 @@
 using System.Text;
+using Blkring.AbiTools;
 using Blkring.AbiTools.Import;
 
-namespace Blkring.AbiTools.Tests;
+namespace Blkring.AbiImport.Tests;
 
 /// <summary>
 /// Headers that are wrong, or hold what no shared layout can: each refused in one line that says where and why, or read

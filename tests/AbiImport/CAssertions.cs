@@ -1,10 +1,11 @@
 using System.Globalization;
 using System.Text;
+using Blkring.AbiTools;
 using Blkring.AbiTools.Import;
 using Blkring.Generators.Layout;
 using Blkring.Generators.Model;
 
-namespace Blkring.AbiTools.Tests;
+namespace Blkring.AbiImport.Tests;
 
 /// <summary>A layout as C source that a compiler refuses where its own differs.</summary>
 internal static class CAssertions

@@ -1,7 +1,8 @@
+using Blkring.AbiTools;
 using Blkring.AbiTools.Diff;
 using Blkring.AbiTools.Layouts;
 
-namespace Blkring.AbiTools.Tests;
+namespace Blkring.AbiImport.Tests;
 
 /// <summary>
 /// The installed blkif.h, edited by hand, against the spec that is checked in: told as what it is, whatever the

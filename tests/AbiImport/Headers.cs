@@ -1,6 +1,7 @@
+using Blkring.AbiTools;
 using Blkring.AbiTools.Import;
 
-namespace Blkring.AbiTools.Tests;
+namespace Blkring.AbiImport.Tests;
 
 /// <summary>Headers to import: Xen's installed ones, and small ones that a test writes.</summary>
 internal sealed class Headers : IDisposable

@@ -1,8 +1,9 @@
+using Blkring.AbiTools;
 using Blkring.AbiTools.Layouts;
 using Blkring.Generators.Model;
 using Blkring.Layouts.Tests;
 
-namespace Blkring.AbiTools.Tests;
+namespace Blkring.AbiImport.Tests;
 
 /// <summary>Xen's installed headers, imported.</summary>
 public sealed class ImportTests

@@ -1,3 +1,4 @@
+using Blkring.AbiTools;
 using Blkring.AbiTools.Import;
 using Blkring.AbiTools.Layouts;
 using Blkring.Generators.Emit;
@@ -6,7 +7,7 @@ using Blkring.Layouts.Tests;
 using Microsoft.CodeAnalysis;
 using Microsoft.CodeAnalysis.CSharp;
 
-namespace Blkring.AbiTools.Tests;
+namespace Blkring.AbiImport.Tests;
 
 /// <summary>
 /// Every header of libxen-dev, ring protocol or not: imported twice with the same bytes, generated to C# that compiles,

@@ -1,6 +1,7 @@
 using Blkring.Abi;
+using Blkring.AbiTools;
 
-namespace Blkring.AbiTools.Tests;
+namespace Blkring.AbiImport.Tests;
 
 /// <summary>A union that ABIs lay out differently crosses a ring as the bytes that the ring's ABI gave it.</summary>
 public sealed unsafe class RawUnionTests

@@ -284,7 +284,7 @@ public sealed class ComparisonTests
     [Fact]
     public void What_a_ring_carries_is_compared()
     {
-        AbiModel blkif = Specs.Blkif.Model;
+        AbiModel blkif = SampleSpecs.Blkif.Model;
         AbiRing ring = blkif.Rings[0];
         AbiModel edited = blkif with
         {
@@ -312,8 +312,8 @@ public sealed class ComparisonTests
     [Fact]
     public void A_protocol_that_is_new_is_fine_and_one_that_is_gone_is_not()
     {
-        AbiModel[] one = [Specs.Blkif.Model];
-        AbiModel[] two = [Specs.Blkif.Model, Specs.Of(Old).Model];
+        AbiModel[] one = [SampleSpecs.Blkif.Model];
+        AbiModel[] two = [SampleSpecs.Blkif.Model, SampleSpecs.Of(Old).Model];
 
         Assert.Equal("compatible", AbiComparer.Compare(one, two).Verdict);
         Assert.Equal("incompatible", AbiComparer.Compare(two, one).Verdict);
@@ -339,5 +339,5 @@ public sealed class ComparisonTests
     }
 
     private static AbiComparison Compare(string old, string now) =>
-        AbiComparer.Compare([Specs.Of(old).Model], [Specs.Of(now).Model]);
+        AbiComparer.Compare([SampleSpecs.Of(old).Model], [SampleSpecs.Of(now).Model]);
 }

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -18,13 +17,13 @@ public sealed class OutputTests
             new HashSet<string> { "blkif", "grant_table" },
             AbiSource.Shipped().Select(s => s.Model.Protocol).ToHashSet()
         );
-        Assert.Superset(new HashSet<string> { "native", "x86_32", "x86_64" }, Specs.Blkif.Model.Abis.ToHashSet());
+        Assert.Superset(new HashSet<string> { "native", "x86_32", "x86_64" }, SampleSpecs.Blkif.Model.Abis.ToHashSet());
     }
 
     [Fact]
     public void Json_has_the_members_that_machines_were_promised_and_no_others()
     {
-        string json = LayoutJson.Write([Specs.Blkif.Model], new AbiSelection("x86_32", "blkif_request"));
+        string json = LayoutJson.Write([SampleSpecs.Blkif.Model], new AbiSelection("x86_32", "blkif_request"));
 
         JsonElement row = Assert.Single(JsonDocument.Parse(json).RootElement.EnumerateArray());
         Assert.Equal(["struct", "abi", "size", "alignment", "members"], row.EnumerateObject().Select(p => p.Name));
@@ -53,12 +52,12 @@ public sealed class OutputTests
     [Fact]
     public void C_declarations_stand_though_a_constant_has_the_name_of_a_member()
     {
-        AbiSource source = Specs.Of(
+        AbiSource source = SampleSpecs.Of(
             "<constant name=\"id\" value=\"3\"/><constant name=\"T\" string=\"a&quot;\\&#10;\"/>"
                 + "<struct name=\"s\"><member name=\"id\" type=\"uint32_t\"/></struct>"
         );
 
-        string c = CDeclarations.Write([source], Specs.Everything);
+        string c = CDeclarations.Write([source], SampleSpecs.Everything);
 
         Assert.True(
             c.IndexOf("uint32_t id;", StringComparison.Ordinal) < c.IndexOf("#define id 3\n", StringComparison.Ordinal)
@@ -69,7 +68,7 @@ public sealed class OutputTests
     [Fact]
     public void Json_of_a_bit_field_has_its_bits()
     {
-        AbiSource source = Specs.Of(
+        AbiSource source = SampleSpecs.Of(
             "<struct name=\"s\"><member name=\"low\" type=\"uint32_t\" bits=\"3\"/>"
                 + "<member name=\"high\" type=\"uint32_t\" bits=\"9\"/></struct>"
         );
@@ -97,7 +96,7 @@ public sealed class OutputTests
     [Fact]
     public void The_byte_map_has_a_cell_for_each_bit_field()
     {
-        AbiSource source = Specs.Of(
+        AbiSource source = SampleSpecs.Of(
             "<struct name=\"s\"><member name=\"low\" type=\"uint8_t\" bits=\"3\"/>"
                 + "<member name=\"high\" type=\"uint8_t\" bits=\"4\"/></struct>"
         );
@@ -105,7 +104,7 @@ public sealed class OutputTests
         string[] tips =
         [
             .. XDocument
-                .Parse(ByteMap.Write([source.Model], Specs.Everything))
+                .Parse(ByteMap.Write([source.Model], SampleSpecs.Everything))
                 .Descendants()
                 .Where(e => e.Name.LocalName == "title")
                 .Select(e => e.Value),
@@ -122,7 +121,7 @@ public sealed class OutputTests
     public void C_declarations_have_the_layout_on_any_machine(string protocol)
     {
         AbiSource source = EveryProtocol.Single(s => s.Model.Protocol == protocol);
-        StringBuilder program = new(CDeclarations.Write([source], Specs.Everything));
+        StringBuilder program = new(CDeclarations.Write([source], SampleSpecs.Everything));
         program.Append("#include <stdio.h>\nint main(void)\n{\n");
         foreach (AbiStruct type in source.Model.Structs)
         {
@@ -156,7 +155,7 @@ public sealed class OutputTests
     /// flexible array.
     /// </summary>
     private static AbiSource Awkward =>
-        Specs.Of(
+        SampleSpecs.Of(
             """
             <constant name="DEMO_LEAST" value="-9223372036854775808"/>
               <constant name="DEMO_MOST" value="18446744073709551615"/>
@@ -182,39 +181,13 @@ public sealed class OutputTests
     private static void Print(StringBuilder c, string what, string first, string second) =>
         c.Append(CultureInfo.InvariantCulture, $"    printf(\"{what} %d %d\\n\", (int){first}, (int){second});\n");
 
-    private static string[] RunC(string source, string machine)
-    {
-        DirectoryInfo folder = Directory.CreateTempSubdirectory("blkring-declarations-");
-        try
-        {
-            string file = Path.Combine(folder.FullName, "probe.c"),
-                program = Path.Combine(folder.FullName, "probe");
-            File.WriteAllText(file, source);
-            Run("gcc", machine, "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-unused", "-o", program, file);
-            return Run(program).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        }
-        finally
-        {
-            folder.Delete(recursive: true);
-        }
-    }
-
-    private static string Run(string program, params string[] arguments)
-    {
-        using Process process = Emulation.Start(
-            new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true }
-        );
-        Task<string> errors = process.StandardError.ReadToEndAsync();
-        string output = process.StandardOutput.ReadToEnd();
-        process.WaitForExit();
-        Assert.True(process.ExitCode == 0, $"{program} (Debian packages gcc, gcc-multilib): {errors.Result}");
-        return output;
-    }
+    private static string[] RunC(string source, string machine) =>
+        CCompiler.RunProgram(source, [machine, "-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-unused"]);
 
     [Fact]
     public void CSharp_of_one_struct_and_ABI_is_that_declaration_alone()
     {
-        string code = GeneratedCSharp.Write(Specs.Blkif, new AbiSelection("x86_32", "blkif_response"));
+        string code = GeneratedCSharp.Write(SampleSpecs.Blkif, new AbiSelection("x86_32", "blkif_response"));
 
         Assert.StartsWith(
             "// Blkif.Abi.X86_32.g.cs\n/// <summary>struct blkif_response,",
@@ -232,7 +205,7 @@ public sealed class OutputTests
     [Fact]
     public void CSharp_of_one_ABI_leaves_out_the_files_of_the_others()
     {
-        string code = GeneratedCSharp.Write(Specs.Blkif, new AbiSelection("x86_32", Struct: null));
+        string code = GeneratedCSharp.Write(SampleSpecs.Blkif, new AbiSelection("x86_32", Struct: null));
 
         string[] files = [.. code.Split('\n').Where(line => line.StartsWith("// Blkif.", StringComparison.Ordinal))];
         Assert.Contains("// Blkif.Abi.X86_32.g.cs", files);
@@ -247,7 +220,9 @@ public sealed class OutputTests
     [Fact]
     public void The_byte_map_is_a_picture_with_every_member_at_its_place()
     {
-        var svg = XDocument.Parse(ByteMap.Write([Specs.Blkif.Model], new AbiSelection(Abi: null, "blkif_request")));
+        var svg = XDocument.Parse(
+            ByteMap.Write([SampleSpecs.Blkif.Model], new AbiSelection(Abi: null, "blkif_request"))
+        );
 
         string[] texts = [.. svg.Descendants().Where(e => e.Name.LocalName == "text").Select(e => e.Value)];
         // Two rows: native and x86_64 lie alike.
@@ -276,7 +251,9 @@ public sealed class OutputTests
     [InlineData(null, "blkif_requests", "there is no struct 'blkif_requests': give one of blkif_request_segment")]
     public void A_name_that_no_spec_has_is_refused_with_those_there_are(string? abi, string? type, string expected)
     {
-        SpecException refused = Assert.Throws<SpecException>(() => new AbiSelection(abi, type).Check([Specs.Blkif]));
+        SpecException refused = Assert.Throws<SpecException>(() =>
+            new AbiSelection(abi, type).Check([SampleSpecs.Blkif])
+        );
 
         Assert.StartsWith(expected, refused.Message, StringComparison.Ordinal);
     }

@@ -10,8 +10,8 @@ namespace Blkring.Architecture.Tests;
 internal sealed record Arrow(string From, string To, string SeenIn);
 
 /// <summary>
-/// Reads which namespaces of our assemblies use which: from metadata and method bodies, and from the using directives of
-/// the sources, because a constant or a reference in documentation leaves no trace in an assembly.
+/// Reads which namespaces of our assemblies use which: from metadata and method bodies, and from the using directives
+/// of the sources, because a constant or a reference in documentation leaves no trace in an assembly.
 /// </summary>
 internal static class ArrowReader
 {
@@ -39,9 +39,7 @@ internal static class ArrowReader
 
     public static IEnumerable<Arrow> ReadUsings(string file)
     {
-        CompilationUnitSyntax unit = CSharpSyntaxTree
-            .ParseText(File.ReadAllText(Repository.PathOf(file)))
-            .GetCompilationUnitRoot();
+        CompilationUnitSyntax unit = CSharpSyntaxTree.ParseText(Repository.Read(file)).GetCompilationUnitRoot();
         string? home = unit.Members.OfType<BaseNamespaceDeclarationSyntax>().FirstOrDefault()?.Name.ToString();
         IEnumerable<UsingDirectiveSyntax> usings = unit.DescendantNodes().OfType<UsingDirectiveSyntax>();
         return from directive in usings

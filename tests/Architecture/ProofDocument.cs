@@ -5,16 +5,18 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 
 namespace Blkring.Architecture.Tests;
 
-/// <summary>One section of a document of facts: a heading, prose, and lines that begin with a label and a colon.</summary>
+/// <summary>
+/// One section of a document of facts: a heading, prose, and lines that begin with a label and a colon.
+/// </summary>
 internal sealed record FactSection(string Number, string Title, string Prose, string[] Code, string[] Keys);
 
 /// <summary>
-/// A document with one section per fact. People write heading, prose and the names of types; this class writes the links
-/// to the sources of the types and the list of the tests which say that they prove the fact.
+/// A document with one section per fact. People write heading, prose and the names of types; this class writes the
+/// links to the sources of the types and the list of the tests which say that they prove the fact.
 /// </summary>
 internal sealed partial class ProofDocument(string path)
 {
-    private readonly string _text = File.ReadAllText(Repository.PathOf(path));
+    private readonly string _text = Repository.Read(path);
 
     public IReadOnlyList<FactSection> Sections =>
         [
@@ -40,15 +42,13 @@ internal sealed partial class ProofDocument(string path)
         string text = ProofList().Replace(_text, "");
         text = CodeLine().Replace(text, line => $"Code: {string.Join(", ", Split(line.Groups[1].Value).Select(Link))}");
         text = Heading()
-            .Replace(
-                text,
-                heading => $"\u0001{heading.Groups[1].Value}\u0001{heading.Value}" // the list goes before the next heading
-            );
+            // The list goes before the next heading.
+            .Replace(text, heading => $"\u0001{heading.Groups[1].Value}\u0001{heading.Value}");
         string[] parts = text.Split('\u0001');
         StringBuilder written = new(parts[0]);
         for (int i = 1; i < parts.Length; i += 2)
         {
-            // A section ends at the next heading of any level, of which a chapter's comes before that of its first fact.
+            // A section ends at the next heading of any level; a chapter's comes before that of its first fact.
             string body = parts[i + 1];
             int chapter = body.IndexOf("\n## ", StringComparison.Ordinal);
             string own = (chapter < 0 ? body : body[..chapter]).TrimEnd();
@@ -90,11 +90,11 @@ internal sealed partial class ProofDocument(string path)
 
     /// <summary>The types of src/ and the files that declare them; of a partial type, the file of its name.</summary>
     public static IReadOnlyDictionary<string, string> Types { get; } =
-        Repository
-            .SourceFiles("src")
+        Sources
+            .FilesOf("src")
             .SelectMany(file =>
                 CSharpSyntaxTree
-                    .ParseText(File.ReadAllText(Repository.PathOf(file)))
+                    .ParseText(Repository.Read(file))
                     .GetRoot()
                     .DescendantNodes()
                     .OfType<BaseTypeDeclarationSyntax>()

@@ -8,14 +8,14 @@ public sealed class RoomTests
 {
     private static readonly Lazy<IReadOnlyList<Arrow>> s_compiled = new(() =>
         ArrowReader.ReadAssemblies(
-            Repository.Projects.Select(project => Path.Combine(AppContext.BaseDirectory, $"{project.AssemblyName}.dll"))
+            Sources.Projects.Select(project => Path.Combine(AppContext.BaseDirectory, $"{project.AssemblyName}.dll"))
         )
     );
 
     private static readonly Lazy<IReadOnlyList<Arrow>> s_actual = new(() =>
         [
             .. s_compiled
-                .Value.Concat(Repository.SourceFiles("src").SelectMany(ArrowReader.ReadUsings))
+                .Value.Concat(Sources.FilesOf("src").SelectMany(ArrowReader.ReadUsings))
                 .DistinctBy(arrow => (arrow.From, arrow.To))
                 .Where(arrow => arrow.From != arrow.To),
         ]
@@ -67,8 +67,8 @@ public sealed class RoomTests
     public void Every_namespace_is_its_folder()
     {
         AssertNone(
-            from file in Repository.SourceFiles("src")
-            from name in NamespacesIn(File.ReadAllText(Repository.PathOf(file)))
+            from file in Sources.FilesOf("src")
+            from name in NamespacesIn(Repository.Read(file))
             where name != ExpectedNamespace(file) && !IsPolyfill(name)
             select $"{file}: namespace {name}, expected {ExpectedNamespace(file)}"
         );
@@ -101,10 +101,7 @@ public sealed class RoomTests
 
     [Fact]
     public void The_table_of_ARCHITECTURE_is_that_of_the_map() =>
-        CheckedFile.Check(
-            "ARCHITECTURE.md",
-            RoomTable.Fill(File.ReadAllText(Repository.PathOf("ARCHITECTURE.md")), RoomMap.Rooms)
-        );
+        CheckedFile.Check("ARCHITECTURE.md", RoomTable.Fill(Repository.Read("ARCHITECTURE.md"), RoomMap.Rooms));
 
     [Fact]
     public void The_diagram_is_that_of_the_map() =>
@@ -135,7 +132,7 @@ public sealed class RoomTests
 
     private static string ExpectedNamespace(string file)
     {
-        SourceProject project = Repository
+        SourceProject project = Sources
             .Projects.Where(project => file.StartsWith(project.Folder + "/", StringComparison.Ordinal))
             .MaxBy(project => project.Folder.Length)!;
         string folder = Path.GetRelativePath(project.Folder, Path.GetDirectoryName(file)!);

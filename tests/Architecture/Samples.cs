@@ -95,3 +95,16 @@ namespace Blkring.Architecture.Tests.SampleLow.Way9
         public int Size() => System.Runtime.CompilerServices.Unsafe.SizeOf<SampleHigh.Value>();
     }
 }
+
+namespace Blkring.Architecture.Tests.SampleClock
+{
+    internal sealed class Impatient
+    {
+        public Func<DateTime> Now() =>
+            () =>
+            {
+                Thread.Sleep(1);
+                return DateTime.UtcNow;
+            };
+    }
+}

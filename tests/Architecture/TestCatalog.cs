@@ -10,7 +10,7 @@ internal sealed record Proof(string File, string Class, string Method, IReadOnly
 internal static class TestCatalog
 {
     public static IReadOnlyList<Proof> Proofs { get; } =
-    [.. Repository.SourceFiles("tests").SelectMany(file => Read(file, File.ReadAllText(Repository.PathOf(file))))];
+    [.. Sources.FilesOf("tests").SelectMany(file => Read(file, Repository.Read(file)))];
 
     public static IEnumerable<Proof> Read(string file, string source) =>
         from method in CSharpSyntaxTree.ParseText(source).GetRoot().DescendantNodes().OfType<MethodDeclarationSyntax>()

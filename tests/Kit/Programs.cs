@@ -6,9 +6,15 @@ namespace Blkring.Tests.Kit;
 /// <summary>What a program did.</summary>
 public sealed record ProgramResult(int ExitCode, string Output, string Errors);
 
-/// <summary>Runs programs to their end.</summary>
+/// <summary>
+/// Runs programs to their end. 32-bit x86 programs also run where the kernel refuses them, by QEMU's user mode
+/// emulation.
+/// </summary>
 public static class Programs
 {
+    private const string Emulator = "qemu-i386";
+    private const int ENOEXEC = 8;
+
     /// <param name="environment">Variables that are added to those of this process.</param>
     public static ProgramResult Run(
         string program,
@@ -26,7 +32,7 @@ public static class Programs
         foreach ((string name, string value) in environment ?? [])
             start.Environment[name] = value;
         using Process process = Start(start);
-        // Both pipes are read at once: a program that fills one of them waits until somebody reads it.
+        // Both pipes are read at the same time: a program blocks when one of them is full.
         Task<string> output = process.StandardOutput.ReadToEndAsync(),
             errors = process.StandardError.ReadToEndAsync();
         process.StandardInput.Write(input);
@@ -52,7 +58,7 @@ public static class Programs
     {
         try
         {
-            return Process.Start(start)!;
+            return StartOrEmulate(start);
         }
         catch (Win32Exception error)
         {
@@ -60,6 +66,20 @@ public static class Programs
                 $"{start.FileName} cannot be started: {error.Message}; ./test installs what the tests need",
                 error
             );
+        }
+    }
+
+    private static Process StartOrEmulate(ProcessStartInfo start)
+    {
+        try
+        {
+            return Process.Start(start)!;
+        }
+        catch (Win32Exception error) when (error.NativeErrorCode == ENOEXEC)
+        {
+            start.ArgumentList.Insert(0, start.FileName);
+            start.FileName = Emulator;
+            return Process.Start(start)!;
         }
     }
 }

@@ -19,8 +19,10 @@ internal static class ManagedLayout
             ?? throw new InvalidOperationException($"The generator emitted no {name} for {protocolClass}.{tag}.");
     }
 
+    /// <summary>A protocol that was generated into the tests' own assembly, or else one of the engine's.</summary>
     public static Type Protocol(string name) =>
-        ProtocolAssembly.Types.GetType("Blkring.Abi." + name, throwOnError: true)!;
+        typeof(ManagedLayout).Assembly.GetType("Blkring.Abi." + name)
+        ?? typeof(Abi.Blkif).Assembly.GetType("Blkring.Abi." + name, throwOnError: true)!;
 
     public static int SizeOf(Type type) =>
         (int)typeof(Unsafe).GetMethod(nameof(Unsafe.SizeOf))!.MakeGenericMethod(type).Invoke(null, null)!;

@@ -8,7 +8,7 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Disks;
 
-/// <summary>Opening images: what is refused, with which words, and what is chosen.</summary>
+/// <summary>Opening images: what is refused, with which message, and what is chosen.</summary>
 public sealed class FileDiskTests
 {
     private const nint SetFsUid = 122;
@@ -59,8 +59,7 @@ public sealed class FileDiskTests
     public void A_fifo_is_refused_without_waiting_for_its_other_end()
     {
         using TempImage image = new(8);
-        using (System.Diagnostics.Process mkfifo = System.Diagnostics.Process.Start("mkfifo", [image.PathOf("fifo")]))
-            Assert.True(mkfifo.WaitForExit(Wait.LimitMs) && mkfifo.ExitCode == 0, "mkfifo of coreutils failed");
+        Programs.Output("mkfifo", [image.PathOf("fifo")]);
         Refused(image.PathOf("fifo"), "neither a regular file nor a block device");
     }
 
@@ -78,12 +77,12 @@ public sealed class FileDiskTests
     {
         using TempImage image = new(8);
         File.SetUnixFileMode(image.Folder, (UnixFileMode)0x1ff);
-        // Root's own, readable for all: another user may read it only.
+        // The file belongs to root and all may read it: another user can only read it.
         File.SetUnixFileMode(
             image.Path,
             UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead
         );
-        // Run by the file's owner without privileges it may be written.
+        // The file's owner can write it without privileges.
         if (!Environment.IsPrivilegedProcess)
             File.SetUnixFileMode(image.Path, UnixFileMode.UserRead | UnixFileMode.GroupWrite);
         AsNobody(() =>
@@ -102,7 +101,7 @@ public sealed class FileDiskTests
     public void Mode_bits_decide_also_for_root(string mode, bool writable, bool readOnly, string said)
     {
         using TempImage image = new(8);
-        // 420: only the group may write; root may, whoever else runs this is not in need of the case.
+        // 0420: only the group may write. Root can write all the same; this case matters for root alone.
         if (mode != "420" || Environment.IsPrivilegedProcess)
             File.SetUnixFileMode(image.Path, (UnixFileMode)Convert.ToInt32(mode, 8));
         using FileDisk disk = image.Open(writable);
@@ -194,7 +193,7 @@ public sealed class FileDiskTests
         Assert.Equal((65536, 0), Limits("dev/8:0"));
         Assert.Equal((65536, 4096), Limits("dev/8:1"));
         Assert.Equal((0, 0), Limits("dev/9:9"));
-        // More than is believed: as if it said nothing.
+        // Larger than plausible: ignored.
         File.WriteAllText(Path.Combine(disk, "queue/discard_granularity"), "1099511627776\n");
         Assert.Equal((0, 0), Limits("dev/8:0"));
 
@@ -268,7 +267,7 @@ public sealed class FileDiskTests
     }
 
     /// <summary>
-    /// Root may open anything: on a thread of its own, give that up. For other users nothing changes.
+    /// Root can open anything, so the test drops that privilege, on a thread of its own. Other users lose nothing.
     /// </summary>
     private static void AsNobody(Action action)
     {

@@ -3,7 +3,7 @@ using Blkring.AbiTools.Layouts;
 namespace Blkring.AbiTools.Tests;
 
 /// <summary>Small specs around the part that a test is about.</summary>
-internal static class Specs
+internal static class SampleSpecs
 {
     public static AbiSelection Everything { get; } = new(Abi: null, Struct: null);
 
