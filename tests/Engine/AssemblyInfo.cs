@@ -2,5 +2,5 @@
 [assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]
 // As the engine itself: descriptors, modes and io_uring are Linux.
 [assembly: System.Runtime.Versioning.SupportedOSPlatform("linux")]
-// No test can forget to ask its rigs.
+// After every test, so that none can forget it.
 [assembly: Blkring.Engine.Tests.Kit.VerifiesRigs]

@@ -1,5 +1,5 @@
 using System.Runtime.Versioning;
 
 [assembly: SupportedOSPlatform("linux")]
-// The processes under test are busy, and the machine is small: one at a time.
+// One test at a time: the processes under test use all CPUs of a small machine.
 [assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]

@@ -90,7 +90,7 @@ public sealed class BadInputTests : IDisposable
     [Fact]
     public void An_image_that_may_not_be_written_is_not_written()
     {
-        // Root may write it all the same: a file without a write bit was made read-only on purpose.
+        // Root can write it all the same, but a file without a write bit was made read-only on purpose.
         string image = _folder.WriteImage("readonly.img", 2 << 20);
         File.SetUnixFileMode(image, UnixFileMode.UserRead);
         byte[] before = File.ReadAllBytes(image);

@@ -6,7 +6,7 @@ using Blkring.Interop;
 namespace Blkring.Integration.Tests;
 
 /// <summary>
-/// The built executable, run as a user would, without a terminal. Ended with the test if it does not end by itself.
+/// The built executable, run as a user runs it, without a terminal. Killed at the end of the test if it still runs.
 /// </summary>
 internal sealed class BlkringProcess : IDisposable
 {
@@ -28,7 +28,7 @@ internal sealed class BlkringProcess : IDisposable
     public string Errors => _errors.ToString();
     public string[] ErrorLines => Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
-    /// <summary>Where the process makes its temporary files; a folder of the test's.</summary>
+    /// <summary>The process's folder for temporary files, which belongs to the test.</summary>
     public static BlkringProcess Start(string temporary, params string[] arguments) =>
         StartProgram(temporary, Executables.Blkring, arguments);
 
@@ -76,7 +76,7 @@ internal sealed class BlkringProcess : IDisposable
             RedirectStandardError = true,
         };
         start.Environment["TMPDIR"] = temporary;
-        // Would put escape sequences into what is no terminal, if anything could.
+        // If anything makes it write escape sequences without a terminal, this does.
         start.Environment["TERM"] = "xterm-256color";
         foreach ((string name, string value) in environment)
             start.Environment[name] = value;
@@ -99,11 +99,11 @@ internal sealed class BlkringProcess : IDisposable
     {
         if (!_process.WaitForExit(PatienceMs))
             throw new TimeoutException($"blkring did not end within {PatienceMs} ms: {Output}{Errors}");
-        // Without a time this also waits for the rest of the output.
+        // Only the overload without a timeout also waits for the rest of the output.
         _process.WaitForExit();
     }
 
-    /// <summary>Waits until a line of the output begins like that.</summary>
+    /// <summary>Waits until a line of the output begins with the text.</summary>
     public void WaitForOutput(string beginning)
     {
         long end = Environment.TickCount64 + PatienceMs;
@@ -160,12 +160,11 @@ internal sealed class BlkringProcess : IDisposable
     }
 }
 
-/// <summary>What a test asks of the directory that blkring had for its temporary files.</summary>
+/// <summary>Checks of the folder that blkring had for its temporary files.</summary>
 internal static class TempDirectoryExtensions
 {
     /// <summary>
-    /// Whether blkring left nothing in it. The runtime has files of its own there, which it leaves behind when it is
-    /// killed.
+    /// Whether blkring left nothing there. The runtime's own files, which it leaves when it is killed, do not count.
     /// </summary>
     public static bool HoldsNothingOfBlkring(this TempDirectory directory) =>
         Directory.GetFileSystemEntries(directory.Path, "blkring*").Length == 0;

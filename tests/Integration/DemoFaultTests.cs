@@ -63,7 +63,7 @@ public sealed class DemoFaultTests : IDisposable
         );
         int child = blkring.WaitForChild();
         blkring.WaitForOutput("engine ");
-        // The process is there before it has connected: only a run can be interrupted.
+        // The process exists before it has connected, and only a run can be interrupted.
         Thread.Sleep(1500);
 
         Stopwatch time = Stopwatch.StartNew();
@@ -163,7 +163,7 @@ public sealed class DemoFaultTests : IDisposable
     private static bool IsAlive(int process)
     {
         string status = $"/proc/{process}/stat";
-        // A zombie has ended; whoever inherited it has not looked yet.
+        // A zombie has ended; its new parent has not reaped it yet.
         return File.Exists(status) && !File.ReadAllText(status).Contains(") Z ", StringComparison.Ordinal);
     }
 }

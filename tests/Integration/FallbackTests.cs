@@ -3,13 +3,13 @@ using Blkring.Interop;
 
 namespace Blkring.Integration.Tests;
 
-/// <summary>A kernel that refuses the ring: the reactor goes on without, and says why.</summary>
+/// <summary>A kernel that refuses io_uring: the reactor works without it, and says why.</summary>
 public sealed class FallbackTests
 {
     [Fact]
     public void A_refused_ring_gives_poll_with_the_kernels_reason()
     {
-        // A ring without entries is refused by any kernel that has io_uring; one that has not refuses it the more.
+        // Every kernel refuses a ring without entries, whether it has io_uring or not.
         using Reactor reactor = new(new ReactorOptions { Ring = new IoUringOptions { SubmissionEntries = 0 } });
 
         Assert.False(reactor.UsesIoUring);

@@ -9,7 +9,7 @@ using Blkring.Loopback;
 
 namespace Blkring.Integration.Tests;
 
-/// <summary>The loopback's handshake, with a frontend that tells the truth and with frontends that do not.</summary>
+/// <summary>The loopback's handshake, with an honest frontend and with frontends that lie.</summary>
 public sealed class HandshakeTests : IDisposable
 {
     private const int TimeoutMs = 2_000;
@@ -156,7 +156,7 @@ public sealed class HandshakeTests : IDisposable
         AssertNoOffer("not an eventfd");
         _frontend.Send(offer, file.Value, outgoing, incoming);
         AssertNoOffer("not a memfd");
-        // A counter that the guest can fill must not be able to hold the backend, nor may a wait end before there is an
+        // A counter that the guest has filled must not block the backend, and a wait must not end before there is an
         // event.
         _frontend.Send(offer, memory, outgoing, outgoing);
         AssertNoOffer("blocking");
@@ -183,7 +183,7 @@ public sealed class HandshakeTests : IDisposable
         AssertNoOffer("sealed against shrinking");
     }
 
-    // What the offer's own check lets pass is for the device to refuse, as it does for any guest.
+    // The check of the offer accepts these. The device refuses them, as it does for any guest.
     [Theory]
     [InlineData(24, "sparc-abi", "protocol 'sparc-abi' is unknown")]
     [InlineData(24, "\e[2J\n", "protocol '??2J?' is unknown")]
@@ -218,7 +218,7 @@ public sealed class HandshakeTests : IDisposable
         Assert.Contains(expected, refusal.Message, StringComparison.Ordinal);
     }
 
-    /// <summary>The bytes of an honest offer, to be spoilt.</summary>
+    /// <summary>The bytes of a valid offer, for the test to damage.</summary>
     private static byte[] OfferOf(LoopbackDomain domain)
     {
         (LoopbackSocket sender, LoopbackSocket receiver) = LoopbackSocket.CreatePair();

@@ -1,6 +1,6 @@
 namespace Blkring.Integration.Tests;
 
-/// <summary>What a host gets: native executables, small and in separate files.</summary>
+/// <summary>What is installed on a host: native executables, small and in separate files.</summary>
 public sealed class NativeTests : IDisposable
 {
     private const long MaxBytes = 10_000_000;

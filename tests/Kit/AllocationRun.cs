@@ -12,8 +12,8 @@ namespace Blkring.Tests.Kit;
 /// <summary>Serves millions of requests and counts the garbage of the threads that serve them.</summary>
 public static class AllocationRun
 {
-    // A Debug build keeps no value in a register and inlines nothing, but allocates as a Release build does: there a
-    // tenth of the requests shows it in the same time.
+    // A Debug build is slow but allocates as a Release build does. A tenth of the requests takes the same time there
+    // and shows the same.
 #if DEBUG
     private const int ManyRequests = 1_000_000;
 #else
@@ -133,20 +133,20 @@ public static class AllocationRun
         for (int part = 0; part < 4; part++)
         {
             Serve(guests, warmUp / 4);
-            // Lets the background compiler have a processor of a small machine.
+            // On a small machine the background compiler needs a processor for itself.
             Thread.Sleep(50);
         }
         long answered = Answered(device);
 
-        // Nothing but this thread and the reactor's runs: a collection would be of their garbage.
+        // Only this thread and the reactor's run, so a collection would be caused by their garbage.
         GC.Collect();
         GC.WaitForPendingFinalizers();
         int collections = GC.CollectionCount(0);
         long reactorBytes = reactor.AllocatedBytes,
             guestBytes = GC.GetAllocatedBytesForCurrentThread();
         Serve(guests, requests);
-        // The figure is as of the thread's last wait: one more request lies behind a wait that came after all the
-        // others.
+        // The reactor updates the figure when it waits. One more request makes sure that it has waited since it served
+        // the others.
         Serve(guests, 1);
         Serve(guests, 1);
         AllocationCounts counts = new(
@@ -174,7 +174,7 @@ public static class AllocationRun
         return counts;
     }
 
-    /// <summary>Each of the things that are to leave no garbage happened.</summary>
+    /// <summary>Everything that must leave no garbage has happened.</summary>
     private static void RequireEverything(Device device)
     {
         QueueStatistics statistics = device.Queue.Statistics;

@@ -8,7 +8,7 @@ using Blkring.Loopback;
 namespace Blkring.Tests.Kit;
 
 /// <summary>
-/// A device connected to a loopback frontend and served by a reactor, as in production but for the hypervisor.
+/// A device connected to a loopback frontend and served by a reactor, as in production except for the hypervisor.
 /// </summary>
 public sealed class Device : IDisposable
 {

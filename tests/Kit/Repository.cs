@@ -32,7 +32,7 @@ public static class Repository
             "git",
             ["-C", Root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         );
-        // A file that was deleted and not committed is listed still.
+        // git still lists a file whose deletion is not committed.
         return
         [
             .. output

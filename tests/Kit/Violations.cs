@@ -1,12 +1,12 @@
 namespace Blkring.Tests.Kit;
 
 /// <summary>
-/// What the rigs of a test noticed that the test itself did not ask about: an operation behind the disk's end, pages
+/// What the rigs of a test noticed and the test itself did not check: an operation beyond the end of the disk, pages
 /// that stay mapped, a thread that does not stop.
 /// </summary>
 /// <remarks>
-/// A rig is disposed while a failed assertion passes by, and must not throw then: that would hide the assertion. So it
-/// reports here, and whoever runs the tests calls <see cref="Verify"/> after each of them. A rig that was created and
+/// A rig may be disposed while the exception of a failed assertion unwinds the stack. If it threw then, it would hide
+/// that failure. So it reports here, and <see cref="Verify"/> is called after each test. A rig that was created and
 /// never disposed is a violation too.
 /// </remarks>
 public static class Violations
@@ -34,7 +34,9 @@ public static class Violations
             s_reports.Add(violation);
     }
 
-    /// <summary>Fails with everything that was reported since the last call, and with the rigs that are still open.</summary>
+    /// <summary>
+    /// Fails with everything that was reported since the last call, and with the rigs that are still open.
+    /// </summary>
     public static void Verify()
     {
         lock (s_lock)
@@ -53,5 +55,5 @@ public static class Violations
     }
 }
 
-/// <summary>A rig noticed something wrong, however the test's own assertions went.</summary>
+/// <summary>A rig noticed something wrong, whether or not the test's own assertions passed.</summary>
 public sealed class ViolationException(string message) : Exception(message);

@@ -5,14 +5,15 @@ using Blkring.Loopback;
 namespace Blkring.Tests.Kit;
 
 /// <summary>
-/// Waits that end as soon as they can. The limit only turns a test that would hang into one that fails with a sentence.
+/// Waits that end as soon as the condition holds. The limit turns a test that would hang into one that fails and says
+/// why.
 /// </summary>
 public static class Wait
 {
     public const int LimitMs = 60_000;
     public static readonly TimeSpan Limit = TimeSpan.FromMilliseconds(LimitMs);
 
-    /// <summary>For a program that works through all it has to do: a compiler, a benchmark.</summary>
+    /// <summary>For a program that runs to its end: a compiler, a benchmark.</summary>
     public static readonly TimeSpan ProgramLimit = TimeSpan.FromMinutes(5);
 
     /// <param name="what">What should become true, as a sentence.</param>

@@ -2,7 +2,7 @@ using Blkring.Engine.Disks;
 
 namespace Blkring.Tests.Kit;
 
-/// <summary>What a wrapped disk does differently; made anew for each queue, as its data plane is.</summary>
+/// <summary>What a wrapped disk does differently. Each queue has its own, as it has its own data plane.</summary>
 public interface ITwist
 {
     /// <summary>
@@ -16,7 +16,7 @@ public sealed class Twisted
 {
     public int Operations { get; set; }
 
-    /// <summary>It has lied: from now on it is honest.</summary>
+    /// <summary>The disk has lied once and behaves from now on.</summary>
     public bool Done { get; set; }
     public byte[] Kept { get; } = new byte[64 * 1024];
     public long KeptOffsetBytes { get; set; } = -1;

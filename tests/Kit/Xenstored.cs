@@ -46,7 +46,7 @@ public sealed partial class Xenstored : IDisposable
     }
 
     /// <summary>
-    /// Starts a new daemon at the same socket, which has its content before anybody can connect.
+    /// Starts a new daemon at the same socket. Its content is in place before anything can connect.
     /// </summary>
     public void StartAgain(Action<IXenstore>? fill = null)
     {

@@ -66,7 +66,7 @@ public sealed class AttachTests(Xenstored xenstored) : IClassFixture<Xenstored>
         Guest guest = world.Connected();
         guest.SetState(XenbusState.Closing);
         world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);
-        // The guest still writes out its cache.
+        // The guest is still writing out its cache.
         guest.VerifyIo();
         Assert.True(guest.AnyMapped);
         guest.SetState(XenbusState.Closed);

@@ -272,7 +272,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         Assert.Equal(Blkif.RspError, Ask(guest, Blkif.OpRead));
         world.Backend.Insert(guest.Id, disc);
         Assert.Equal((byte)0, ReadByte(guest));
-        // A drive that is attached anew has no guest yet that could lose it.
+        // A drive that was just attached has no guest yet that could lose its disc.
         Guest other = world.Attach(
             new DiskRequest
             {
@@ -345,7 +345,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
 
         Guest guest = world.Connected(new DiskRequest { Params = "aio:" + image });
 
-        // Served is not enough: the mode has to reach the open file.
+        // It is not enough that requests succeed: the mode must reach the open file.
         int flags = OpenFlagsOf(image);
         Assert.Equal(direct, (flags & Interop.Libc.O_DIRECT) != 0);
         Assert.Equal(cache == CacheMode.Writethrough, (flags & Interop.Libc.O_DSYNC) != 0);

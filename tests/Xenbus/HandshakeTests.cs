@@ -124,7 +124,9 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
         guest.VerifyIo(30);
     }
 
-    /// <summary>In a PV domain; whether a mode was asked for by name, and what for.</summary>
+    /// <summary>
+    /// Whether the backend is a PV domain, whether a mode was configured, and which mode is expected.
+    /// </summary>
     [Theory]
     [
         InlineData(GrantMode.Persistent, CacheMode.None, null, true),

@@ -13,7 +13,7 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
 {
     private static readonly string s_long = new('x', 3900);
 
-    /// <summary>Keys of a frontend, one or more of them bad; the word that the reason must have.</summary>
+    /// <summary>Keys of a frontend, one or more of them bad, and a word that the reason must contain.</summary>
     public static TheoryData<string, string?, string> BadFrontendKeys =>
         new()
         {
@@ -204,7 +204,7 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         using World world = new(xenstored);
         Guest guest = world.Attach(new DiskRequest { Params = "aio:/nonexistent/disk.img" });
         AssertFailed(world, guest, "does not exist", XenbusState.InitWait);
-        // Nothing changed the image: not a second look, and not a guest that wants to connect.
+        // Neither a second step nor a guest that connects has changed the image.
         world.Store.Write(Toolstack.BackendPath(guest.Id) + "/online", "1");
         guest.Publish();
         world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);

@@ -64,7 +64,7 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
         string image = world.NewImage();
         Guest guest = world.Connected(new DiskRequest { Params = image });
         Assert.True(world.Backend.Stop(Wait.Limit));
-        // So does the kernel for a process that was killed with requests in flight.
+        // The kernel does the same for a process that was killed with requests in flight.
         using (FileDisk held = FileDisk.Open(image, new FileDiskOptions { Writable = true }))
         {
             world.StartBackend();
@@ -94,7 +94,7 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
         world.Backend.Limit(guest.Id, limits => limits with { Iops = 50 });
         Assert.Equal(new ThrottleLimits { Iops = 50 }, world.Status(guest.Id)!.Limits);
         long limited = Guest.Right(guest.NewWorkload(guest.Frontend).Run(8, TimeSpan.FromSeconds(1)));
-        // 50, and those in flight when the time was up.
+        // 50, and those in flight when the time ended.
         Assert.InRange(limited, 1, 80);
         Assert.True(free > 2 * limited, $"{free} without a limit, {limited} with");
 

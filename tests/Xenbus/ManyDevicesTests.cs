@@ -8,7 +8,7 @@ using Blkring.Xenbus.Tests.Kit;
 
 namespace Blkring.Xenbus.Tests;
 
-/// <summary>Many devices, and devices that would like to keep the others from being served.</summary>
+/// <summary>Many devices, and devices that try to starve the others.</summary>
 public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xenstored>
 {
     private const int Devices = 200;
@@ -32,7 +32,7 @@ public sealed class ManyDevicesTests(Xenstored xenstored) : IClassFixture<Xensto
         );
         string image = world.NewImage();
         Guest[] guests = [.. Enumerable.Range(0, Devices).Select(_ => world.NewGuest(spare: 0))];
-        // Each reactor's first device allocates some things once: that happens before anything is counted.
+        // The first device of each reactor makes some allocations that happen once: do them before counting.
         Round(guests[..2]);
         int descriptors = OpenDescriptors();
         int threads = Process.GetCurrentProcess().Threads.Count;

@@ -10,7 +10,7 @@ namespace Blkring.Xenbus.Tests;
 /// <summary>The daemon, or the store, goes away and comes back while guests are at work.</summary>
 public sealed class RestartTests : IDisposable
 {
-    // Not shared with other classes: the tests kill it.
+    // Not shared with other classes, because the tests kill it.
     private readonly Xenstored _xenstored = new();
 
     public void Dispose() => _xenstored.Dispose();
@@ -99,7 +99,7 @@ public sealed class RestartTests : IDisposable
         Assert.Equal(others.Length + 2 + stale.Length, Directory.GetFiles(folder).Length);
         world.Options = new BackendOptions { JournalFolder = folder };
         world.RestartBackend();
-        // The device's journals of any ring go; files that name no device of this directory stay.
+        // Journals of all rings of the device are deleted. Files that name no device of this directory stay.
         Assert.Equal(
             ((string[])[.. others, own, own + "1"]).Order(StringComparer.Ordinal),
             Directory.GetFiles(folder).Order(StringComparer.Ordinal)
@@ -255,7 +255,7 @@ public sealed class RestartTests : IDisposable
     }
 
     [Fact]
-    public void A_guest_that_is_new_in_an_emptied_store_takes_no_disk_away_from_those_that_run_however_often_it_is_restarted()
+    public void A_new_guest_in_an_emptied_store_takes_no_disk_from_those_that_run_however_often_it_is_restarted()
     {
         using World world = new(_xenstored);
         Guest guest = world.Connected();

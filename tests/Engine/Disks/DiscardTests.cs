@@ -207,7 +207,7 @@ public sealed class DiscardTests
                 (rig.Statistics.Discard.Operations, rig.Statistics.Discard.Failed, rig.Statistics.Discard.Invalid)
             );
 
-            // For good: the next request begins with what works.
+            // The change is permanent: the next request begins with the method that works.
             rig.Put(rig.Discard(8, 8));
             rig.PushAndRun();
             Assert.Equal(works, device.Started[^1].DiscardMethod);
@@ -312,7 +312,7 @@ public sealed class DiscardTests
         ScriptedOperation[] punches = device.UnderWay;
         device.Complete(punches[refused], -Errno.EOPNOTSUPP);
         rig.Run();
-        // The others may still be at it: nothing is done twice at a time.
+        // The others may still be in flight: no piece is in flight twice.
         Assert.Equal(punches.Length, device.Started.Length);
         foreach (ScriptedOperation punch in punches.Where(punch => punch.Number != refused))
             device.Complete(punch, -Errno.EOPNOTSUPP);
@@ -332,7 +332,7 @@ public sealed class DiscardTests
             Alignment = 64 << 10;
         ScriptedDisk device = new(HugeSectors) { DiscardBlock = 4096, DiscardUnit = (Unit, Alignment) };
         using Rig rig = new(protocol, new RigOptions { Disk = device });
-        // Neither end is that of a block: the whole blocks between them are discarded.
+        // Neither end is on a block boundary: the whole blocks between are discarded.
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(3, (ulong)(5 * PieceBytes / 512))));
         long next = 4096,
             end = ((3 * 512) + (5 * PieceBytes)) & ~4095L;
@@ -355,10 +355,10 @@ public sealed class DiscardTests
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(3, 30)));
         ScriptedOperation piece = Assert.Single(device.Started);
         Assert.Equal((8 * 512L, 24 * 512), (piece.OffsetBytes, piece.LengthBytes));
-        // Within one block: nothing that the store could free, and not wrong.
+        // Within one block: the store cannot free anything, and that is no error.
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Discard(9, 6)));
         Assert.Single(device.Started);
-        // Other requests go by sectors as ever.
+        // Other requests still go by sectors.
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpWrite, 3, (0, 0))));
     }
 }

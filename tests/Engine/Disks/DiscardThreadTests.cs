@@ -52,7 +52,8 @@ public sealed class DiscardThreadTests
     }
 
     /// <summary>
-    /// The null device takes any command since Linux 6.1 or so, and no ioctl: it stands for a device that discards.
+    /// Since about Linux 6.1 the null device accepts any io_uring command, but no ioctl: it plays a device that
+    /// discards.
     /// </summary>
     [Theory, EveryAbi]
     public void A_command_goes_through_io_uring_and_is_answered_when_the_kernel_has_done_it(BlkifProtocol protocol)
@@ -223,7 +224,7 @@ public sealed class DiscardThreadTests
             Assert.Equal(0, DiscardMany(device, WarmUp / 10));
             long before0 = reactor.AllocatedBytes;
             Assert.Equal(0, DiscardMany(device, Measured));
-            // The figure is as of the thread's last wait.
+            // The thread updates the figure when it waits.
             Assert.Equal(0, DiscardMany(device, 1));
             Assert.Equal(0, reactor.AllocatedBytes - before0);
         }
@@ -268,7 +269,7 @@ public sealed class DiscardThreadTests
     private static bool IsOpen(int descriptor, string path) =>
         new FileInfo($"/proc/self/fd/{descriptor}").LinkTarget == path;
 
-    /// <summary>What a block device's FileDisk is, over something that this machine can open.</summary>
+    /// <summary>What FileDisk is for a block device, over a file that every machine can open.</summary>
     private sealed class PretendDevice : Disk
     {
         private readonly FileDescriptor _file;

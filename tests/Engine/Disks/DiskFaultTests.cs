@@ -7,7 +7,7 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Disks;
 
-/// <summary>B13: disks that do less than asked, fail, or report what never was.</summary>
+/// <summary>B13: disks that transfer less than asked, fail, or report completions of nothing.</summary>
 public sealed class DiskFaultTests
 {
     [Theory, EveryAbi(Blkif.OpRead, Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier)]
@@ -169,7 +169,7 @@ public sealed class DiskFaultTests
                 (1, 1, 1),
                 (rig.Statistics.Read.Failed, rig.Statistics.Write.Failed, rig.Statistics.Flush.Failed)
             );
-            // Never fatal.
+            // None of them is fatal.
             rig.Disk.Synchronous();
             Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpRead, 0, Requests.Pages(1))));
         }
@@ -255,7 +255,7 @@ public sealed class DiskFaultTests
         using Rig rig = new(protocol, new RigOptions { Sectors = 200 * PieceSectors });
         rig.Put(rig.Discard(0, (ulong)(200 * PieceSectors)));
         rig.PushAndRun();
-        // All others go by while one is slow.
+        // All others complete while one is slow.
         ScriptedOperation slow = rig.Disk.UnderWay[0];
         int strays = 0;
         while (rig.Disk.UnderWay.FirstOrDefault(piece => piece != slow) is { } piece)
@@ -297,7 +297,7 @@ public sealed class DiskFaultTests
     public void More_completions_than_one_reap_takes_are_all_taken_in_one_turn(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol, new RigOptions { RingPages = 16 });
-        // Nothing is left to copy of a write.
+        // A write has nothing left to copy.
         for (int i = 0; i < 512; i++)
             rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
         rig.PushAndRun();

@@ -10,7 +10,7 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Disks;
 
-/// <summary>B13: a store without room, as the kernel says it, not as a script does.</summary>
+/// <summary>B13: a store without room, with the errors of the real kernel.</summary>
 public sealed partial class FullStoreTests
 {
     [Theory, EveryAbi(true, false)]
@@ -45,8 +45,7 @@ public sealed partial class FullStoreTests
     }
 
     /// <summary>
-    /// A file system of its own that is soon full, where one can be mounted; else the device that is full for
-    /// everybody.
+    /// A small file system of the test's own, where one can be mounted; otherwise /dev/full.
     /// </summary>
     private sealed partial class FullStore : IDisposable
     {
@@ -137,8 +136,8 @@ public sealed partial class FullStoreTests
         using RingJournal journal = new(store.PathOf("journal")!, identity),
             other = new(store.PathOf("other")!, identity);
 
-        // Without room it would be made all the same, and end the process with SIGBUS at the first request that has
-        // none.
+        // Without room the file would be created all the same, and the first access without a block would end the
+        // process by SIGBUS.
         Assert.Contains(
             "make room there",
             Assert.Throws<VbdConnectException>(() => other.Begin(tooLong)).Message,

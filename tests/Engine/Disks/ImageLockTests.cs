@@ -75,7 +75,7 @@ public sealed class ImageLockTests
     {
         using TempImage image = new(8);
         FileDisk disk = image.Open();
-        // Another reference to the same open file, as a ring's table of files holds one.
+        // Another reference to the same open file, such as a ring's table of files holds.
         using FileDescriptor other = Duplicate(image.Path);
         disk.Dispose();
         Open(image, writable: true).Dispose();

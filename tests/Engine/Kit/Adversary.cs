@@ -4,7 +4,7 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Kit;
 
-/// <summary>How a device is set up that an <see cref="Adversary"/> works on.</summary>
+/// <summary>How the device under an <see cref="Adversary"/> is set up.</summary>
 internal sealed record AdversaryOptions
 {
     public required BlkifProtocol Protocol { get; init; }
@@ -73,8 +73,8 @@ internal sealed record AdversaryOptions
 }
 
 /// <summary>
-/// Guests that post anything, a disk that does anything, and a thread that turns the queues in any order but only when
-/// a reactor would. The same seed does the same again.
+/// Guests that post anything, a disk that does anything, and a thread that turns the queues in any order, but only when
+/// a reactor would. A seed repeats a run.
 /// </summary>
 internal sealed class Adversary : IDisposable
 {
@@ -139,7 +139,7 @@ internal sealed class Adversary : IDisposable
             _guests[i].Rig.Verify();
     }
 
-    /// <summary>Another daemon goes on where one is killed.</summary>
+    /// <summary>A daemon is killed, and another one takes over.</summary>
     private void Survive(Action action)
     {
         try
@@ -154,7 +154,8 @@ internal sealed class Adversary : IDisposable
 
     private void NextDaemon()
     {
-        // What the kernel had of it may have been done, or in part, or not; it is over before the image's lock is free.
+        // The kernel may have done the operations it had, or a part, or none. They have ended before the image's lock
+        // is free.
         foreach (ScriptedOperation operation in _disk.UnderWay)
             DoPerhaps(operation);
         _flushesUnderWay.Clear();
@@ -299,7 +300,9 @@ internal sealed class Adversary : IDisposable
         throw new InvalidOperationException("an operation of no queue");
     }
 
-    /// <summary>The requests that a failed operation may be of; of one alone it must be.</summary>
+    /// <summary>
+    /// The requests to which a failed operation may belong. If there is only one, it belongs to that.
+    /// </summary>
     private void Blame(ScriptedOperation operation)
     {
         long block = _disk.AlignmentBytes / Disk.SectorBytes,
@@ -338,7 +341,7 @@ internal sealed class Adversary : IDisposable
             guest.Resized(before, _disk.CapacitySectors);
     }
 
-    /// <summary>The store cannot discard after all: those under way may still be done.</summary>
+    /// <summary>The store turns out not to support discards. Those in flight may still succeed.</summary>
     private int RefuseDiscard()
     {
         _discardsRefused = true;
@@ -347,7 +350,7 @@ internal sealed class Adversary : IDisposable
         return -Errno.EOPNOTSUPP;
     }
 
-    /// <summary>A completion that comes twice, or was never due.</summary>
+    /// <summary>A completion that comes twice, or of an operation that never was.</summary>
     private void Stray()
     {
         if (_over.Count == 0)
@@ -390,7 +393,7 @@ internal sealed class Adversary : IDisposable
                 continue;
             Assert.All(_guests, guest => Assert.Empty(guest.InFlight));
             Assert.All(_guests, guest => Assert.Equal(0, guest.Rig.Queue.InFlight));
-            // Of a daemon that was killed nobody knows what it noticed.
+            // It is unknown what a daemon that was killed had noticed.
             if (Deaths == 0)
                 Assert.Equal(_strays, _guests.Sum(guest => guest.Rig.Statistics.StaleCompletions));
             _history.Settle(++Now);

@@ -5,12 +5,13 @@ namespace Blkring.Engine.Tests.Kit;
 
 /// <summary>
 /// What each sector of a disk may hold when requests overlap and end in any order: every content that was written or
-/// discarded, with the time from which it may be there, and the time at which it was over. A sector's content is one
-/// word, repeated.
+/// discarded, with the time at which its write began and the time at which it ended. A sector's content is one word,
+/// repeated.
 /// </summary>
 /// <remarks>
-/// A content is out of date for a reader when another one began after it was over, was done for certain, and was over
-/// before the reader began. All others are possible, those of failed requests too: nobody knows how far they came.
+/// A reader cannot see a content if another write began after that one had ended, succeeded, and ended before the
+/// reader began. All other contents are possible. Those of failed requests are too, because a failed write may have
+/// reached the disk in part.
 /// </remarks>
 internal sealed class DiskHistory
 {
@@ -36,7 +37,7 @@ internal sealed class DiskHistory
         public int Begins => begins;
         public int Ends { get; set; } = Never;
 
-        /// <summary>Nothing that was over before it began can be read after it is over.</summary>
+        /// <summary>What ended before this write began cannot be read after it has ended.</summary>
         public bool IsCertain { get; set; }
     }
 
@@ -57,7 +58,7 @@ internal sealed class DiskHistory
         return false;
     }
 
-    /// <summary>When nothing is under way: forgets what nobody can read any more.</summary>
+    /// <summary>Forgets what can no longer be read. Only when nothing is in flight.</summary>
     public void Settle(int now)
     {
         for (int sector = 0; sector < _sectors.Length; sector++)

@@ -12,7 +12,7 @@ internal sealed class Posted
     public required Blkif.DecodedRequest Request { get; init; }
     public required HostileGuest Guest { get; init; }
 
-    /// <summary>Place among all that the guest posted.</summary>
+    /// <summary>Its place in the order of all requests that the guest posted.</summary>
     public required int Order { get; init; }
     public required int PostedAt { get; init; }
 
@@ -28,29 +28,31 @@ internal sealed class Posted
     /// <summary>The answer that its fields alone demand; null when it can be served.</summary>
     public int? Refusal { get; set; }
 
-    /// <summary>Each segment as it is in the request or its list; of the pages that the grants stand for.</summary>
+    /// <summary>
+    /// Its segments, as they stand in the request or its list, with the pages that the grants stand for.
+    /// </summary>
     public List<Blkif.RequestSegment> Segments { get; } = [];
     public List<(int Number, int Page)> Pages { get; } = [];
     public int Sectors { get; set; }
     public long Start => (long)Request.SectorNumber;
     public long End => Start + Sectors;
 
-    /// <summary>A grant that does not allow what is to be done with it, or is none.</summary>
+    /// <summary>One of its grants does not exist, or does not allow the access that the request needs.</summary>
     public bool HasBadGrant { get; set; }
 
     /// <summary>
-    /// It ends behind the disk's end as that was when it was posted, and within what the disk can come to be.
+    /// It ends beyond the end that the disk had when it was posted, and within the largest size of the disk.
     /// </summary>
     public bool IsBeyondEnd { get; set; }
 
-    /// <summary>The end came or went meanwhile: it may be refused or served.</summary>
+    /// <summary>The disk's length has changed since it was posted: it may be refused or served.</summary>
     public bool IsDoubtful { get; set; }
 
-    /// <summary>A discard of a disk that has none any more, or that has said by now that it has none.</summary>
+    /// <summary>A discard on a disk that no longer supports it.</summary>
     public bool IsUnsupported { get; set; }
     public bool MayBeUnsupported { get; set; }
 
-    /// <summary>Something went wrong that may or must be this request's.</summary>
+    /// <summary>Something failed that may belong to this request, or must.</summary>
     public bool MayFail { get; set; }
     public bool MustFail { get; set; }
     public List<DiskHistory.Entry> Written { get; } = [];
@@ -58,13 +60,13 @@ internal sealed class Posted
     public bool Changes => Operation is Blkif.OpWrite or Blkif.OpFlushDiskcache or Blkif.OpWriteBarrier;
 
     public override string ToString() =>
-        $"#{Order} {Request.Operation}/{Operation} {Request.SectorNumber}+{Sectors} in {Request.NrSegments} segments of {Number}, posted at {PostedAt}";
+        $"#{Order} {Request.Operation}/{Operation} {Request.SectorNumber}+{Sectors} "
+        + $"in {Request.NrSegments} segments of {Number}, posted at {PostedAt}";
 }
 
 /// <summary>
-/// The frontend of one ring, on which anything may be found: requests of every kind, most of them valid, and those that
-/// are not are wrong in one thing. It waits for its backend as an honest one does, so that a lost event leaves it
-/// waiting.
+/// The frontend of one ring. It posts requests of every kind; most are valid, and each of the others has one thing
+/// wrong. It waits for its backend as an honest frontend does, so a lost event leaves it waiting.
 /// </summary>
 internal sealed unsafe class HostileGuest : IDisposable
 {
@@ -81,7 +83,7 @@ internal sealed unsafe class HostileGuest : IDisposable
     // Whether it looks for responses, or sleeps until it is notified.
     private bool _awake = true;
 
-    // Whether its event channel is masked on the other side, and an event is kept there.
+    // Whether its event channel is masked at the backend, and whether an event is pending there.
     private bool _masked,
         _pending;
     private int _unmasked;
@@ -110,7 +112,7 @@ internal sealed unsafe class HostileGuest : IDisposable
                 JournalPath = options.JournalPath is { } path ? $"{path}-{options.GuestId}" : null,
             }
         );
-        // It decides for each grant what it allows.
+        // The guest decides for each grant what it allows.
         _rig.Frontend.PersistentGrants = false;
         for (int number = _rig.Frontend.EntryCount; number-- > 0; )
             _numbers.Push(number);
@@ -135,11 +137,11 @@ internal sealed unsafe class HostileGuest : IDisposable
             IsReady = true;
     }
 
-    /// <summary>Its daemon was killed in the middle of anything, and the next one has opened the disk.</summary>
+    /// <summary>Its daemon was killed at any step, and the next one has opened the disk.</summary>
     public void NextDaemon(ScriptedDisk disk)
     {
         _rig.NextDaemon(disk);
-        // A failure that nobody was told of may not happen again.
+        // A failure that was not yet reported need not happen again.
         foreach (Posted posted in _inFlight.Values)
             posted.MustFail = false;
         _masked = _pending = IsLater = false;
@@ -313,7 +315,7 @@ internal sealed unsafe class HostileGuest : IDisposable
             request.Seg[i] = segment;
     }
 
-    /// <summary>Makes one thing wrong, or at least strange.</summary>
+    /// <summary>Changes one thing so that it is wrong, or at least unusual.</summary>
     private void Spoil(ref Blkif.DecodedRequest request, int number)
     {
         bool hasSegments = request.Operation != Blkif.OpDiscard && request.NrSegments > 0;
@@ -389,7 +391,7 @@ internal sealed unsafe class HostileGuest : IDisposable
         request.Operation == Blkif.OpIndirect ? _rig.Frontend.SegmentListOf(number)[i] : request.Seg[i];
 
     /// <summary>
-    /// What blkif.h says of such a request; written apart from the engine, so that both must be wrong in the same way.
+    /// What blkif.h says of such a request. Written independently of the engine: a mistake passes only if both make it.
     /// </summary>
     private void Judge(Posted posted, long capacity)
     {
@@ -451,7 +453,7 @@ internal sealed unsafe class HostileGuest : IDisposable
             posted.IsBeyondEnd = end > (UInt128)capacity;
     }
 
-    /// <summary>The disk has another length.</summary>
+    /// <summary>The disk's length has changed.</summary>
     public void Resized(long before, long now)
     {
         foreach (Posted posted in _inFlight.Values)
@@ -509,7 +511,7 @@ internal sealed unsafe class HostileGuest : IDisposable
 
     private int PagesOf(Posted posted) => Math.Min((int)posted.Request.NrSegments, _rig.Frontend.SegmentsPerRequest);
 
-    /// <summary>Every sector of its pages has a word of its own, that no other sector ever had.</summary>
+    /// <summary>Fills every sector of its pages with a word that no other sector ever had.</summary>
     private void FillPages(Posted posted)
     {
         if (posted.Request.Operation == Blkif.OpDiscard)
@@ -537,7 +539,7 @@ internal sealed unsafe class HostileGuest : IDisposable
             );
     }
 
-    /// <summary>Takes a grant of a request in flight back, without which it may be served or not.</summary>
+    /// <summary>Revokes a grant of a request in flight, which then may succeed or fail.</summary>
     public void TakeGrantBack()
     {
         Posted[] posted =
@@ -556,7 +558,7 @@ internal sealed unsafe class HostileGuest : IDisposable
     }
 
     /// <summary>
-    /// Takes what responses there are, if it has been told that there are some; the model is told of each.
+    /// Takes the responses, if it was notified of any, and checks each against the model.
     /// </summary>
     public void TakeResponses(DiskHistory history, Adversary adversary)
     {
@@ -591,7 +593,7 @@ internal sealed unsafe class HostileGuest : IDisposable
         foreach (DiskHistory.Entry entry in posted.Written)
         {
             entry.Ends = now;
-            // Of blocks that are discarded in part nothing goes.
+            // A block that is covered only in part is not discarded.
             entry.IsCertain =
                 okay && (posted.Operation != Blkif.OpDiscard || _options.AlignmentBytes == Disk.SectorBytes);
         }

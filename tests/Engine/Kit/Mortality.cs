@@ -4,7 +4,7 @@ namespace Blkring.Engine.Tests.Kit;
 internal sealed class KilledException : Exception;
 
 /// <summary>
-/// How long a daemon lives, in steps. A step lies before and behind everything that a queue asks of its neighbours:
+/// How long a daemon lives, in steps. There is a step before and after everything that a queue asks of its neighbours:
 /// each grant that is copied, each batch that is mapped or unmapped, each operation of the disk, each notification.
 /// </summary>
 internal sealed class Mortality
@@ -15,8 +15,8 @@ internal sealed class Mortality
     public int StepsLeft { get; set; } = Immortal;
 
     /// <summary>
-    /// The number of steps that the next daemon lives, one more for each: one that never lived long enough for a
-    /// request would get nowhere. 0 makes it immortal.
+    /// The number of steps that the next daemon lives. Each lives one step longer than the one before it, so that at
+    /// last one lives long enough to serve a request. 0 makes it immortal.
     /// </summary>
     public int EveryFurther { get; set; }
     public int Deaths { get; private set; }

@@ -14,13 +14,13 @@ internal sealed record RigOptions
     /// <summary>The disk itself cannot be written.</summary>
     public bool ReadOnly { get; init; }
 
-    /// <summary>The disk could be written, the toolstack does not want it.</summary>
+    /// <summary>The disk can be written, but the toolstack configured it read-only.</summary>
     public bool ReadOnlyMode { get; init; }
     public int? MaxInFlight { get; init; }
     public uint RingIndex { get; init; }
     public Throttle? Throttle { get; init; }
 
-    /// <summary>What the backend offers; the frontend has as many pages a request.</summary>
+    /// <summary>What the backend offers; the frontend has as many pages per request.</summary>
     public int MaxIndirectSegments { get; init; }
     public int? IndirectMemoryBytes { get; init; }
 
@@ -38,7 +38,7 @@ internal sealed record RigOptions
     /// <summary>None, so that a test need not wait.</summary>
     public TimeSpan RetryDelay { get; init; }
 
-    /// <summary>Keeps the requests where the daemon after a kill finds them.</summary>
+    /// <summary>The file in which the next daemon finds the requests in flight after a kill.</summary>
     public string? JournalPath { get; init; }
 
     /// <summary>Kills the daemon, and all the queues in it; null lets it live.</summary>
@@ -50,8 +50,8 @@ internal sealed record RigOptions
 /// daemon can be killed at any step, and another one takes the ring over.
 /// </summary>
 /// <remarks>
-/// The rig notes what the queue should never do. <see cref="Verify"/> fails with that; what a test did not verify,
-/// <see cref="VerifiesRigsAttribute"/> does after it.
+/// The rig records what the queue should never do. <see cref="Verify"/> fails if there is any of it. If a test does not
+/// call it, <see cref="VerifiesRigsAttribute"/> does so after the test.
 /// </remarks>
 internal sealed unsafe class Rig : IDisposable
 {
@@ -113,8 +113,8 @@ internal sealed unsafe class Rig : IDisposable
     }
 
     /// <summary>
-    /// Another daemon serves the ring, from the disk as it opened it. Of the one before, which was killed, only the
-    /// journal is left.
+    /// Another daemon takes the ring over, on a disk that it opened itself. The daemon before it was killed, and only
+    /// its journal is left.
     /// </summary>
     /// <param name="takesOver">False: the ring is connected anew, and what was under way is forgotten.</param>
     public void NextDaemon(ScriptedDisk disk, bool takesOver = true)
@@ -136,7 +136,7 @@ internal sealed unsafe class Rig : IDisposable
     public Witness Witness { get; }
     public Mortality Life => Witness.Life;
 
-    /// <summary>What a journal is told to be of.</summary>
+    /// <summary>The ring that a journal is opened for.</summary>
     public RingIdentity Identity { get; set; }
     public QueueStatistics Statistics => Queue.Statistics;
 
@@ -218,14 +218,14 @@ internal sealed unsafe class Rig : IDisposable
         throw new InvalidOperationException("the queue never comes to rest");
     }
 
-    /// <summary>Shows what was put, and turns the queue until it rests.</summary>
+    /// <summary>Pushes the requests, and turns the queue until it rests.</summary>
     public TurnResult PushAndRun()
     {
         Frontend.Push();
         return Run();
     }
 
-    /// <summary>Lets the disk finish all it has, and what follows from that.</summary>
+    /// <summary>Completes all disk operations, and those that follow from them.</summary>
     public void FinishDisk()
     {
         while (Disk.UnderWay.Length > 0)
@@ -260,7 +260,8 @@ internal sealed unsafe class Rig : IDisposable
     }
 
     /// <summary>
-    /// The response to an INDIRECT request that is offered says what it did, where that is something.
+    /// The response to an INDIRECT request names the READ or WRITE that it was. If it was neither, or INDIRECT is not
+    /// offered, it names INDIRECT.
     /// </summary>
     private static byte AnsweredAs(in Blkif.DecodedRequest request) =>
         request.IndirectOp is Blkif.OpRead or Blkif.OpWrite ? request.IndirectOp : request.Operation;
@@ -273,7 +274,7 @@ internal sealed unsafe class Rig : IDisposable
         return faults;
     }
 
-    /// <summary>Ends the rig, and fails with what the queue did and never should have.</summary>
+    /// <summary>Ends the rig, and fails if the queue did anything that it never should.</summary>
     public void Verify()
     {
         Close();
@@ -297,7 +298,7 @@ internal sealed unsafe class Rig : IDisposable
         _closed = true;
         Violations.Close(this);
         Life.StepsLeft = Mortality.Immortal;
-        // As the reactor does; requests that the test left under way keep what they have.
+        // As the reactor does. Requests that the test left in flight keep what they hold.
         bool idle = Queue.InFlight == 0;
         if (idle)
             Queue.DetachDisk();

@@ -51,7 +51,7 @@ internal sealed unsafe class ScriptedOperation(DiskOperation operation, int numb
     }
 }
 
-/// <summary>One queue's end of a scripted disk: what is to be told to that queue alone.</summary>
+/// <summary>One queue's end of a scripted disk: the completions for that queue.</summary>
 internal sealed class ScriptedPort
 {
     public Queue<DiskCompletion> Completed { get; } = new();
@@ -59,8 +59,8 @@ internal sealed class ScriptedPort
 
 /// <summary>
 /// A disk that does what the test says: an operation stays under way until the test completes it, whole, in part, with
-/// an error, late, out of order or twice, unless <see cref="OnStart"/> answers it at once. It keeps its content, and
-/// notes every operation that the queue should never have asked for.
+/// an error, late, out of order or twice, unless <see cref="OnStart"/> answers it at once. The disk keeps its content,
+/// and records every operation that a queue should never ask for.
 /// </summary>
 internal sealed unsafe class ScriptedDisk : Disk
 {
@@ -73,7 +73,7 @@ internal sealed unsafe class ScriptedDisk : Disk
     private readonly List<ScriptedPort> _ports = [];
     private readonly List<string> _violations = [];
 
-    // Of each queue that is attached and has its data in memory of its own.
+    // The buffers of each attached queue that copies its data.
     private readonly List<(nint Start, nuint LengthBytes)> _buffers = [];
 
     public ScriptedDisk(
@@ -89,7 +89,7 @@ internal sealed unsafe class ScriptedDisk : Disk
         Content = content ?? (capacitySectors <= MaxContentSectors ? new byte[capacitySectors * SectorBytes] : []);
     }
 
-    /// <summary>What a device has and the other disks have not.</summary>
+    /// <summary>What block devices have and other disks do not.</summary>
     public DiscardMethod LastMethod
     {
         init => LastDiscardMethod = value;
@@ -143,7 +143,7 @@ internal sealed unsafe class ScriptedDisk : Disk
         }
     }
 
-    /// <summary>What the queue asked for and never should have.</summary>
+    /// <summary>Operations that a queue should never have asked for.</summary>
     public string[] Violations
     {
         get
@@ -210,7 +210,7 @@ internal sealed unsafe class ScriptedDisk : Disk
         }
     }
 
-    /// <summary>Reports an operation that is no longer under way once more, as a broken disk would.</summary>
+    /// <summary>Reports once more an operation that has completed, as a broken disk would.</summary>
     public void CompleteAgain(ScriptedOperation operation, int result) =>
         CompleteTag(operation.Tag, result, operation.Port);
 

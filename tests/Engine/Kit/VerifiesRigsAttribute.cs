@@ -4,8 +4,8 @@ using Xunit.v3;
 namespace Blkring.Engine.Tests.Kit;
 
 /// <summary>
-/// Fails a test, after its body, with what its rigs noticed. When the body failed as well, xunit reports both, the body's
-/// failure first.
+/// Fails a test, after its body, with what its rigs noticed. When the body failed as well, xunit reports both, the
+/// body's failure first.
 /// </summary>
 [AttributeUsage(AttributeTargets.Assembly)]
 internal sealed class VerifiesRigsAttribute : BeforeAfterTestAttribute

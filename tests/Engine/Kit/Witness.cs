@@ -5,7 +5,7 @@ using Blkring.Loopback;
 namespace Blkring.Engine.Tests.Kit;
 
 /// <summary>
-/// What a queue did to its guest, counted outside the queue: its own statistics are not taken at their word.
+/// What a queue did to its guest, counted outside the queue, so that a test need not trust the queue's statistics.
 /// </summary>
 /// <param name="life">The daemon that the queue runs in.</param>
 internal sealed class Witness(Mortality life)
@@ -32,7 +32,7 @@ internal sealed class Witness(Mortality life)
     /// <summary>What is mapped now, by its address.</summary>
     public Dictionary<nint, uint[]> Mapped { get; } = [];
 
-    /// <summary>What the queue did to its guest's pages and never should have.</summary>
+    /// <summary>What the queue should never have done to its guest's pages.</summary>
     public List<string> Violations { get; } = [];
 
     /// <summary>As the kernel does when a process ends.</summary>

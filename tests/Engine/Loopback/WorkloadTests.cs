@@ -9,7 +9,7 @@ using Blkring.Loopback;
 namespace Blkring.Engine.Tests.Loopback;
 
 /// <summary>
-/// Everything together: a mixed workload in which every byte is checked, and proof that the checking finds a disk that
+/// Everything together: a mixed workload in which every byte is checked, and a proof that the check finds a disk that
 /// lies.
 /// </summary>
 public sealed unsafe class WorkloadTests
@@ -81,15 +81,15 @@ public sealed unsafe class WorkloadTests
     }
 
     /// <summary>
-    /// The disk lies once. The place may be written anew before anyone reads it, and then nobody was harmed: so a few
-    /// runs may pass.
+    /// The disk lies once. If the place is overwritten before it is read, the lie has no effect. So a few runs may
+    /// pass.
     /// </summary>
     private static void FindsOut<TTwist>(BlkifProtocol protocol)
         where TTwist : struct, ITwist
     {
         const int Lies = 20;
         long start = Stopwatch.GetTimestamp();
-        // On a slow machine a run may end before the operation comes that the disk lies about: the next is longer.
+        // On a slow machine a run may end before the operation about which the disk lies. The next run is longer.
         TimeSpan length = TimeSpan.FromMilliseconds(10);
         for ((int lies, ulong seed) = (0, 1); lies < Lies && Stopwatch.GetElapsedTime(start) < Wait.Limit; seed++)
         {
@@ -166,7 +166,7 @@ public sealed unsafe class WorkloadTests
         }
     }
 
-    /// <summary>Before a write it keeps what is there, and gives that to the next read that covers it whole.</summary>
+    /// <summary>Keeps the content before a write, and returns it to the next read of the whole range.</summary>
     private readonly struct ReturnsOldData : ITwist
     {
         public static int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state)

@@ -4,7 +4,7 @@ using Blkring.Interop;
 namespace Blkring.Engine.Tests.Memory;
 
 /// <summary>
-/// Runs of pages are lent apart from each other, come back, and fit as long as there is a gap that holds them.
+/// Lent runs of pages do not overlap, come back, and fit as long as there is a gap that is large enough.
 /// </summary>
 public sealed unsafe class PagePoolTests
 {

@@ -6,7 +6,7 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>B21: what is counted, for each kind of request apart.</summary>
+/// <summary>B21: what is counted for each kind of request.</summary>
 public sealed class AccountingTests
 {
     [Theory, EveryAbi]

@@ -9,8 +9,8 @@ namespace Blkring.Engine.Tests.Queues;
 /// order, in part, late, not at all or twice; and a model that knows what each response and each sector may be.
 /// </summary>
 /// <remarks>
-/// <c>BLKRING_SEEDS=10000</c> tries so many devices an ABI instead of a few; <c>BLKRING_FIRST_SEED</c> says where to
-/// begin.
+/// <c>BLKRING_SEEDS=10000</c> tries that many devices per ABI instead of a few; <c>BLKRING_FIRST_SEED</c> is the first
+/// seed.
 /// </remarks>
 public sealed class AdversaryTests
 {
@@ -20,11 +20,11 @@ public sealed class AdversaryTests
     public void Whatever_guests_and_disk_do_every_answer_and_every_sector_is_right(BlkifProtocol protocol)
     {
         (int answered, int served, _) = Try(protocol, journalPath: null);
-        // Most of what was asked for could be done.
+        // Most of the requests succeeded.
         Assert.InRange(served, answered / 2, answered);
     }
 
-    /// <summary>As above, and the daemon is killed in the middle of what it does, at any step of any request.</summary>
+    /// <summary>As above, and the daemon is killed at any step of any request.</summary>
     [Theory, EveryAbi]
     [Proves("B19", "F20")]
     public void And_so_they_are_when_the_daemon_is_killed_over_and_over(BlkifProtocol protocol)

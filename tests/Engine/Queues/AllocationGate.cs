@@ -81,7 +81,7 @@ public sealed class AllocationGate
 
     private static void AssertNoGarbage(AllocationCase what)
     {
-        // What a native program runs is what is asserted here.
+        // The native program runs the same cases.
         Assert.Contains(what, AllocationCase.All);
         Assert.Equal(default, AllocationRun.Measure(what));
     }

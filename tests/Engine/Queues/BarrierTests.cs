@@ -29,7 +29,7 @@ public sealed class BarrierTests
         rig.PushAndRun();
         Assert.Equal([0, 8 * 512], rig.Disk.UnderWay.Select(operation => operation.OffsetBytes));
 
-        // The second of them is not enough.
+        // The completion of the second alone is not enough.
         rig.Disk.Complete(rig.Disk.UnderWay[1]);
         rig.Run();
         Assert.Single(rig.Disk.UnderWay);

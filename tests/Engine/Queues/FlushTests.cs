@@ -9,8 +9,8 @@ namespace Blkring.Engine.Tests.Queues;
 /// <summary>B11: what FLUSH_DISKCACHE does, and in which order.</summary>
 public sealed class FlushTests
 {
-    // Linux leaves -1 in sector_number of a flush without data: blk_rq_init of its block layer, which blkfront copies
-    // as it is.
+    // Linux leaves -1 in sector_number of a flush without data: blk_rq_init of its block layer sets it, and blkfront
+    // copies it.
     [Theory, EveryAbi(0UL, 4096UL, 1UL << 55, ulong.MaxValue)]
     [Proves("B11")]
     public void A_flush_without_segments_flushes_whatever_sector_it_names(BlkifProtocol protocol, ulong sector)

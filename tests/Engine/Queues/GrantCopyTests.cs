@@ -10,8 +10,7 @@ using Blkring.Loopback;
 namespace Blkring.Engine.Tests.Queues;
 
 /// <summary>
-/// B9 and B10: the guest's pages and the disk, in the right order, and what happens when a grant is not what it should
-/// be.
+/// B9 and B10: data moves between the guest's pages and the disk in the right order; and what a bad grant does.
 /// </summary>
 public sealed unsafe class GrantCopyTests
 {
@@ -32,7 +31,7 @@ public sealed unsafe class GrantCopyTests
         foreach (BlkifProtocol protocol in Enum.GetValues<BlkifProtocol>())
         foreach (int operation in Requests.WithSegments)
         foreach (BadGrant bad in Enum.GetValues<BadGrant>())
-            // Writing takes from the guest's page only: a read-only grant is what a guest should give.
+            // A WRITE only reads the guest's page, so a guest should grant it read-only.
             if (bad != BadGrant.ReadOnly || operation == Blkif.OpRead)
                 rows.Add(protocol, operation, bad);
         return rows;
@@ -106,7 +105,7 @@ public sealed unsafe class GrantCopyTests
     {
         using Rig rig = new(protocol);
         rig.Disk.Synchronous();
-        // A batch that worked before leaves its statuses behind.
+        // The statuses of an earlier batch, which succeeded, are still in memory.
         for (int i = 0; i < 4; i++)
             Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpWrite, 0, Requests.Pages(11))));
         rig.Witness.RefuseCopies = true;
@@ -165,7 +164,7 @@ public sealed unsafe class GrantCopyTests
     public void A_read_that_fails_leaves_the_guests_pages_alone(BlkifProtocol protocol)
     {
         using Rig rig = new(protocol);
-        // Half of it has been read when it fails.
+        // It fails after half of it was read.
         rig.Disk.OnStart = operation => operation.Number == 0 ? rig.Disk.Perform(operation, 4096) : -Errno.EIO;
         Blkif.DecodedRequest request = rig.Request(Blkif.OpRead, 0, Requests.Pages(2));
         rig.FillGuest(in request);

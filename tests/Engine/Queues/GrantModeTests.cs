@@ -13,7 +13,7 @@ using DeviceSettings = Blkring.Engine.Xenbus.DeviceSettings;
 namespace Blkring.Engine.Tests.Queues;
 
 /// <summary>
-/// The three ways to a guest's pages do the same for it; what is mapped is bounded, and gone when it should be.
+/// The three grant modes do the same for a guest. What is mapped is bounded, and unmapped in time.
 /// </summary>
 public sealed unsafe class GrantModeTests
 {
@@ -59,7 +59,7 @@ public sealed unsafe class GrantModeTests
         byte[] all = rig.GuestBytes(in longest);
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(in longest));
         Assert.Equal(all, rig.Disk.Sectors(1000, 500));
-        // One disk operation a request, whatever the mode.
+        // One disk operation per request, whatever the mode.
         Assert.Equal((2 * shapes.Length) + 1, rig.Disk.Started.Length);
         Assert.Equal(mode == GrantMode.Copy, rig.Witness.MapCalls == 0);
     }
@@ -108,8 +108,8 @@ public sealed unsafe class GrantModeTests
             rig.Put(in request);
         rig.PushAndRun();
         Assert.Equal((1, (9 * 3) + 40), (rig.Witness.MapCalls, rig.Witness.MappedPages));
-        // The disk works on the guest's own pages: while it does they are mapped, and those it only writes from cannot
-        // be written to.
+        // The disk works on the guest's own pages. They are mapped meanwhile: read-only where the disk only reads
+        // them.
         Assert.Equal(67, Mapped(rig, requests));
         bool seen = false;
         rig.Witness.BeforeNotify = () => seen = Mapped(rig, requests) != 0;
@@ -158,7 +158,7 @@ public sealed unsafe class GrantModeTests
             Assert.Equal(3, rig.Disk.Started.Length);
             Assert.Equal(2, rig.Statistics.Read.Failed);
             Assert.All(rig.Faults(), fault => Assert.Equal(FaultKind.GrantMap, fault.Kind));
-            // A grant that could not be mapped is not remembered as bad.
+            // A grant that could not be mapped is tried again.
             rig.Domain.Regrant(
                 new GrantReference(requests[1].Seg[place].Gref),
                 rig.Domain.Backend,
@@ -178,8 +178,8 @@ public sealed unsafe class GrantModeTests
     )
     {
         using Rig rig = new(protocol, With(mode));
-        // A frontend that has feature-persistent grants all of it writable; one that does not keep to that is served
-        // all the same.
+        // A frontend with feature-persistent should grant all pages writable. One that does not is served all the
+        // same.
         rig.Frontend.PersistentGrants = false;
         List<Blkif.DecodedRequest> writes = [];
         foreach (int operation in (int[])[Blkif.OpWrite, Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier])
@@ -193,7 +193,7 @@ public sealed unsafe class GrantModeTests
         Blkif.DecodedRequest read = rig.Request(Blkif.OpRead, 0, Requests.Pages(2));
         read.Seg[1].Gref = rig.Frontend.GrantOf(rig.NumberOf(in read), 1, readOnly: true).Value;
         Assert.Equal(Blkif.RspError, rig.StatusOf(in read));
-        // What is mapped read-only does not stay: the same reference may come to stand for a page that is read into.
+        // A read-only mapping does not stay: the same reference may later name a page that a READ writes to.
         Assert.Equal(0, Mapped(rig, [.. writes]));
         rig.Domain.Regrant(new GrantReference(read.Seg[1].Gref), rig.Domain.Backend, 20, readOnly: false);
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(in read));
@@ -239,7 +239,7 @@ public sealed unsafe class GrantModeTests
         foreach (bool synchronous in (bool[])[false, true])
         {
             rig.Disk.OnStart = synchronous ? rig.Disk.Perform : null;
-            // The list of the first is copied when the barrier has been taken: it asks for its grants after it.
+            // The list of the first is copied after the barrier was taken, so it asks for its grants after the barrier.
             Blkif.DecodedRequest longest = rig.Indirect(Blkif.OpWrite, 0, Requests.Pages(16)),
                 barrier = rig.Request(Blkif.OpWriteBarrier, 200, Requests.Pages(5));
             rig.FillGuest(in barrier);
@@ -357,7 +357,7 @@ public sealed unsafe class GrantModeTests
         Assert.All(rig.Responses(), response => Assert.Equal(Blkif.RspOkay, response.Status));
         Assert.Equal((1, 2, 55), (rig.Witness.MapCalls, rig.Witness.Mapped.Count, rig.Witness.MappedPages));
 
-        // They take the place of the range that was not used for longest, whole.
+        // They replace the range that was unused for longest, as a whole.
         Assert.Equal(Blkif.RspOkay, rig.StatusOf(in first[4]));
         foreach (ref Blkif.DecodedRequest request in second.AsSpan())
             rig.Put(in request);
@@ -384,7 +384,7 @@ public sealed unsafe class GrantModeTests
         [
             .. Enumerable.Range(0, 30).Select(i => rig.Request(Blkif.OpRead, (ulong)i, Requests.Pages(11))),
         ];
-        // Two fit; the first is used all the time, so that the others take turns with the second's place.
+        // Two fit. The first is in use all the time, so the others take turns in the place of the second.
         for (int i = 1; i < 30; i++)
         {
             Assert.Equal(Blkif.RspOkay, rig.StatusOf(in requests[0]));
@@ -426,7 +426,7 @@ public sealed unsafe class GrantModeTests
             answered.AddRange(rig.Responses().ConvertAll(response => response.Id));
         }
         Assert.Equal(posted.Order(), answered.Order());
-        // Direct ones need not wait for lists to be copied: they come in their own order, and so do the others.
+        // Direct requests need not wait for lists to be copied: each of the two kinds keeps its own order.
         Assert.Equal(posted.Where((_, i) => i % 3 != 0), answered.Where(id => posted.IndexOf(id) % 3 != 0));
         Assert.Equal(posted.Where((_, i) => i % 3 == 0), answered.Where(id => posted.IndexOf(id) % 3 == 0));
     }
@@ -434,7 +434,7 @@ public sealed unsafe class GrantModeTests
     [Theory, EveryAbi]
     public void Neither_pages_nor_grants_are_waited_for_in_a_circle(BlkifProtocol protocol)
     {
-        // The least there can be of both, and requests that take them in every order.
+        // The least possible number of both, and requests that take them in every order.
         using Rig rig = new(
             protocol,
             With(GrantMode.Persistent) with
@@ -565,8 +565,8 @@ public sealed unsafe class GrantModeTests
     )
     {
         using Reactor reactor = new();
-        // A ring of one page may come to need 32 ranges with Map; with Persistent one for each 16 pages, and the
-        // longest request's.
+        // A ring of one page may need 32 ranges with Map. With Persistent it needs one per 16 pages, and those of the
+        // longest request.
         VbdQueueOptions queue = new() { GrantMode = mode, MaxIndirectSegments = new VbdOptions().MaxIndirectSegments };
         Assert.InRange(queue.MappedRanges(32), 32, queue.MappedPages(32) / 4);
         MappingBudget budget = new((2 * queue.MappedRanges(32)) - 1);
@@ -586,7 +586,7 @@ public sealed unsafe class GrantModeTests
         {
             QueueStatistics statistics = device.Queue.Statistics;
             (long maps, long copies) = (statistics.GrantMapCalls, statistics.GrantCopyCalls);
-            // Pages of its own each time: a persistent grant is mapped once.
+            // Other pages each time, because a persistent grant is mapped only once.
             device.Frontend.Put(Requests.Of(device.Frontend, (int)maps, Blkif.OpWrite, 0, Requests.Pages(3)));
             device.Frontend.Push();
             Wait.ForResponses(device.Frontend, 1);
@@ -689,7 +689,7 @@ public sealed unsafe class GrantModeTests
             GrantModes.Resolve(mode, pinsPages: false, losesPinnedPages: false)
         );
         Assert.Equal(expected ?? GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, losesPinnedPages: false));
-        // What was asked for is done, but for where the kernel cannot.
+        // The configured mode is used, except where the kernel cannot do it.
         Assert.Equal(
             expected ?? GrantMode.Persistent,
             GrantModes.Resolve(mode, pinsPages: false, losesPinnedPages: true)
@@ -697,7 +697,9 @@ public sealed unsafe class GrantModeTests
         Assert.Equal(GrantMode.Copy, GrantModes.Resolve(mode, pinsPages: true, losesPinnedPages: true));
     }
 
-    /// <summary>Pages of the requests that the guest sees as mapped, each counted as often as it is named.</summary>
+    /// <summary>
+    /// Pages of the requests that the guest sees as mapped. A page counts once for each segment that names it.
+    /// </summary>
     private static int Mapped(Rig rig, Blkif.DecodedRequest[] requests)
     {
         int mapped = 0;

@@ -9,10 +9,10 @@ using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>B4, and what a guest can do to a ring at all: it may break its own device, and nothing else.</summary>
+/// <summary>B4, and all that a guest can do to a ring: it can break its own device, and nothing else.</summary>
 public sealed unsafe class HostileRingTests
 {
-    // Distances from the last index that would still be honest.
+    // Distances from the last index that an honest frontend could show.
     public static TheoryData<BlkifProtocol, uint, int> ProducersThatCannotBe()
     {
         TheoryData<BlkifProtocol, uint, int> rows = [];
@@ -36,8 +36,8 @@ public sealed unsafe class HostileRingTests
             rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.PushAndRun();
 
-        // The last honest index is a ring past the responses; uint.MaxValue - 32 past it is one before the responses:
-        // backwards.
+        // The last honest index is a ring past the responses. uint.MaxValue - 32 past that is one before the responses:
+        // the index went backwards.
         rig.Frontend.SharedRequestProducer = 32 + distance;
         rig.Run();
         rig.Run();
@@ -47,12 +47,12 @@ public sealed unsafe class HostileRingTests
         Assert.Equal((32 + distance, (uint)inFlight), (fault.RequestProducer, fault.RequestConsumer));
         Assert.Equal(inFlight, rig.Disk.Started.Length);
 
-        // What was taken before is answered, with its own id.
+        // Requests taken before are answered, each with its own id.
         rig.FinishDisk();
         Assert.Equal((uint)inFlight, rig.Frontend.Header.RspProd);
         Assert.Equal(inFlight, rig.Statistics.Read.Operations);
 
-        // An index that is honest again changes nothing.
+        // A possible index afterwards changes nothing.
         rig.Frontend.SharedRequestProducer = (uint)inFlight + 1;
         Assert.False(rig.Queue.FinalCheckForRequests());
         rig.Run();
@@ -101,7 +101,7 @@ public sealed unsafe class HostileRingTests
     {
         using Rig rig = new(protocol);
         rig.Disk.Synchronous();
-        // A scribbled reference may name any grant: with the ring's own, a READ would write to the indices.
+        // A random reference may name any grant. With the ring's own grant a READ would overwrite the indices.
         foreach (GrantReference reference in rig.Frontend.RingReferences)
             rig.Domain.Revoke(reference);
         using Scribbler scribbler = new(rig.Frontend, firstByte: sizeof(Blkif.Sring), protocol);
@@ -116,7 +116,7 @@ public sealed unsafe class HostileRingTests
         Assert.False(rig.Queue.IsBroken);
         Assert.Equal(posted, rig.Frontend.Header.RspProd);
         Assert.Equal(posted, rig.Statistics.Answered);
-        // Some got through and some did not, or the scribbling did not reach them.
+        // Some requests succeeded and some failed; otherwise the random writes did not reach them.
         Assert.True(rig.Statistics.Read.Operations + rig.Statistics.Write.Operations > 0);
         Assert.True(rig.Statistics.Other.Invalid > 0);
     }
@@ -142,7 +142,7 @@ public sealed unsafe class HostileRingTests
                     rig.Frontend.SharedRequestProducer = (uint)rig.Statistics.Answered + ((uint)turn % 33);
                 rig.Queue.Turn();
                 rig.Queue.FinalCheckForRequests();
-                // Whatever was taken is answered or in flight: no response without a request.
+                // Every request taken is answered or in flight: there is no response without a request.
                 Assert.Equal(rig.Statistics.BatchSize.Sum, rig.Statistics.Answered + rig.Queue.InFlight);
                 Assert.InRange(rig.Queue.InFlight, 0, rig.Frontend.EntryCount);
             }
@@ -170,7 +170,7 @@ public sealed unsafe class HostileRingTests
                 Random random = new(seed + (int)protocol);
                 while (!_stop)
                 {
-                    // Small values now and then: they pass for operations, counts and sectors.
+                    // Small values now and then, which look like operations, counts and sectors.
                     byte value = (byte)(random.Next(2) == 0 ? random.Next(12) : random.Next(256));
                     *(byte*)(ring + random.Next(firstByte, GuestMemory.PageBytes)) = value;
                 }

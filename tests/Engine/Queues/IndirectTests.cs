@@ -103,7 +103,7 @@ public sealed unsafe class IndirectTests
         Refused(rig.Indirect(operation, 1UL << 55, Requests.Pages(256)), copies: 1);
         Assert.Empty(rig.Disk.Started);
         Assert.Equal(bad, operation == Blkif.OpRead ? rig.Statistics.Read.Invalid : rig.Statistics.Write.Invalid);
-        // All that was lent has come back: the longest goes through, several times over.
+        // All pages have come back: the longest request succeeds, several times over.
         rig.Disk.Synchronous();
         for (int i = 0; i < 40; i++)
             Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Indirect(operation, 0, Requests.Pages(256))));
@@ -220,8 +220,8 @@ public sealed unsafe class IndirectTests
         Blkif.DecodedRequest direct = rig.Request(Blkif.OpRead, 99, Requests.Pages(1));
         rig.Put(in direct);
         rig.PushAndRun();
-        // A direct one needs no room and passes; of the others only the first has it, and the third must not pass the
-        // second.
+        // The direct request needs no pages and passes. Of the others only the first gets pages, and the third must
+        // not overtake the second.
         Assert.Equal([0, 99 * 512], rig.Disk.UnderWay.Select(operation => operation.OffsetBytes).Order());
         Assert.Equal(9, rig.Queue.InFlight);
         List<ulong> answered = [];

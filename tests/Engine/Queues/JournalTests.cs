@@ -10,7 +10,7 @@ using Blkring.Loopback;
 namespace Blkring.Engine.Tests.Queues;
 
 /// <summary>
-/// A daemon is killed at any step; the next one answers what was under way, each request once, and nothing is lost.
+/// A daemon is killed at any step. The next one answers each request in flight once, and nothing is lost.
 /// </summary>
 public sealed unsafe class JournalTests
 {
@@ -28,8 +28,8 @@ public sealed unsafe class JournalTests
     }
 
     /// <summary>
-    /// Every write shares a block with the one before it: what one daemon read of a block and the next one writes must
-    /// not undo the other's.
+    /// Every write shares a block with the one before it. When the next daemon repeats a read-modify-write, it must not
+    /// undo what another write put into the block.
     /// </summary>
     [Theory, EveryAbi]
     public void Killed_at_any_step_between_the_parts_of_blocks_no_part_is_lost(BlkifProtocol protocol) =>
@@ -82,7 +82,7 @@ public sealed unsafe class JournalTests
     }
 
     /// <summary>
-    /// A barrier that was done and not yet told is done again: what came behind it must not be overtaken by that, nor
+    /// A barrier that was done and not yet answered is done again. Requests behind it must not run before that, nor
     /// wait for ever.
     /// </summary>
     [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
@@ -104,7 +104,7 @@ public sealed unsafe class JournalTests
             rig.Put(in request);
         }
         rig.PushAndRun();
-        // Flush and data; with the last flush it is answered, and those behind it are taken in the same turn.
+        // Flush and data. The last flush answers it, and the requests behind it are taken in the same turn.
         for (int i = 0; i < 2; i++)
         {
             rig.Disk.CompleteAll();
@@ -235,8 +235,8 @@ public sealed unsafe class JournalTests
     private sealed record Placement(int Sector, int AlignmentBytes);
 
     /// <summary>
-    /// Requests of every kind on a ring whose daemon is killed again and again, and what their answers and the disk
-    /// have to be.
+    /// Requests of every kind on a ring whose daemon is killed again and again, with the expected responses and
+    /// content of the disk.
     /// </summary>
     private sealed class Workload : IDisposable
     {
@@ -379,7 +379,7 @@ public sealed unsafe class JournalTests
             _folder.Dispose();
         }
 
-        /// <summary>The next daemon may be killed as soon as it tells the frontend that it is there.</summary>
+        /// <summary>The next daemon may be killed as early as its first notification.</summary>
         private void Survive(Action action)
         {
             for (Action next = action; ; next = () => NextDaemon())
@@ -394,8 +394,8 @@ public sealed unsafe class JournalTests
         }
 
         /// <summary>
-        /// A disk on which every operation is two steps, one before it is done and one after. What the daemon before
-        /// had under way on it never ends.
+        /// A disk on which every operation takes two steps, one before it is done and one after. Operations that the
+        /// daemon before had in flight never end.
         /// </summary>
         private ScriptedDisk OpenDisk()
         {
@@ -413,7 +413,9 @@ public sealed unsafe class JournalTests
             return disk;
         }
 
-        /// <summary>Two at a time, the newest first: responses come in another order than requests.</summary>
+        /// <summary>
+        /// Completes two at a time, the newest first, so that responses come in another order than requests.
+        /// </summary>
         private void CompleteNewest(ScriptedDisk disk)
         {
             for (int count = 0; count < 2 && disk.UnderWay is [.., ScriptedOperation newest]; count++)

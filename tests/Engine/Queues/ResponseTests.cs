@@ -4,7 +4,9 @@ using Blkring.Engine.Tests.Kit;
 
 namespace Blkring.Engine.Tests.Queues;
 
-/// <summary>B14 and B15: what a response writes, who is notified when, and the look at the ring before sleep.</summary>
+/// <summary>
+/// B14 and B15: what a response writes, when the frontend is notified, and the final check before sleep.
+/// </summary>
 public sealed unsafe class ResponseTests
 {
     private const int StatusOffset = 10;
@@ -36,7 +38,7 @@ public sealed unsafe class ResponseTests
         ];
         rig.PushAndRun();
 
-        // In the order of answers: the write has its grants copied first.
+        // In the order in which they are answered: the write's grants are copied first.
         Dictionary<ulong, short> expected = posted.ToDictionary(pair => pair.Request.Id, pair => pair.Status);
         for (int entry = 0; entry < 32; entry++)
         {
@@ -76,7 +78,7 @@ public sealed unsafe class ResponseTests
         Serve(1);
         Serve(5);
         Assert.Equal(1, rig.Witness.Notifications);
-        // The tenth response is wanted: not the eighth or ninth, and a batch that passes it counts.
+        // The frontend asks for the tenth response: the eighth and ninth notify nobody, a batch past it does.
         wanted = 10;
         Serve(1);
         Serve(1);
@@ -149,7 +151,7 @@ public sealed unsafe class ResponseTests
         rig.Put(rig.Request(Blkif.OpRead, 8, Requests.Pages(1)));
         rig.PushAndRun();
         rig.Disk.Complete(rig.Disk.UnderWay[0]);
-        // Posted while one is under way and one completes: the turn that answers the one takes the new one.
+        // Posted while one request is in flight and another completes: the turn that answers the one takes the new one.
         rig.Put(rig.Request(Blkif.OpRead, 16, Requests.Pages(1)));
         rig.Frontend.Push();
         rig.Run();

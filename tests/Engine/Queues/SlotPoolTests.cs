@@ -83,7 +83,7 @@ public sealed unsafe class SlotPoolTests
         while (rig.Disk.UnderWay is [ScriptedOperation first, ..])
         {
             Assert.InRange(rig.Queue.InFlight, 1, slots);
-            // A queue that sleeps with no free slot cannot use an event for a new request.
+            // A queue that sleeps without a free slot cannot use an event for a new request.
             if (rig.Queue.InFlight == slots)
                 Assert.False(rig.Queue.FinalCheckForRequests());
             rig.Disk.Complete(first);

@@ -15,12 +15,12 @@ namespace Blkring.Engine.Tests.Reactors;
 /// </summary>
 public sealed class DrivenReactorTests
 {
-    /// <summary>A clock that stands still until it is told to go on.</summary>
+    /// <summary>A clock that only the test moves.</summary>
     private sealed class HandClock : TimeProvider
     {
         private long _now = Stopwatch.GetTimestamp();
 
-        /// <summary>What each reading of the clock takes.</summary>
+        /// <summary>The time by which each reading moves the clock.</summary>
         public TimeSpan Reading { get; set; }
 
         public void Advance(TimeSpan time) => _now += (long)(time.TotalSeconds * TimestampFrequency);
@@ -141,7 +141,7 @@ public sealed class DrivenReactorTests
         device.Frontend.Push();
         reactor.RunOnce();
 
-        // Each round takes a second on this clock: an hour of them passes in no time.
+        // Each round takes a second on this clock, so an hour of rounds passes at once.
         clock.Reading = TimeSpan.FromSeconds(1);
         int before = waiter.Waits.Count;
         Assert.False(reactor.Drain(device.Queue, TimeSpan.FromHours(1)));
@@ -192,7 +192,9 @@ public sealed class DrivenReactorTests
         Assert.Throws<ObjectDisposedException>(gone.RunOnce);
     }
 
-    /// <summary>Two threads request passes while a third takes them: the last request of each queue is never lost.</summary>
+    /// <summary>
+    /// Two threads request passes while a third takes them: the last request of each queue is never lost.
+    /// </summary>
     [Fact]
     public void A_requested_pass_is_never_missed()
     {

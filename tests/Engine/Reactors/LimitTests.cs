@@ -10,7 +10,7 @@ using Blkring.Loopback;
 namespace Blkring.Engine.Tests.Reactors;
 
 /// <summary>
-/// What keeps a queue from taking all that is posted: the limits of its device, and the others on its thread.
+/// What keeps a queue from taking all posted requests: the limits of its device, and the other queues on its thread.
 /// </summary>
 public sealed class LimitTests
 {
@@ -29,7 +29,7 @@ public sealed class LimitTests
         rig.Frontend.Push();
         Assert.Equal(TurnResult.Retry, rig.Queue.Turn());
         Assert.Equal(5, rig.Responses().Count);
-        // The thread sleeps until the next look: it neither spins nor asks for events.
+        // The thread sleeps until the next pass: it neither spins nor asks for events.
         Assert.False(rig.Queue.HasRequests);
         Assert.False(rig.Queue.FinalCheckForRequests());
         Assert.Equal(TurnResult.Retry, rig.Queue.Turn());
@@ -173,7 +173,7 @@ public sealed class LimitTests
             answered += count;
         }
         Assert.Equal(entries, answered);
-        // Its segments, and the request that goes past them.
+        // The segments of a share, and the request that exceeds it.
         Assert.Equal((VbdQueue.MaxSegmentsPerPass / 11) + 1, largest);
         Assert.Equal((entries + largest - 1) / largest, turns);
     }
@@ -207,7 +207,7 @@ public sealed class LimitTests
             answered.AddRange(rig.Responses().Select(response => response.Id));
         } while (result == TurnResult.More);
         Assert.Equal(TurnResult.Idle, result);
-        // As the disk finished them, none left behind.
+        // In the order in which the disk finished them, none left out.
         Assert.Equal(expected, answered);
         Assert.Equal(((VbdQueue.MaxSegmentsPerPass / 11) + 1) * 11, largest);
         Assert.Equal(0, rig.Queue.InFlight);

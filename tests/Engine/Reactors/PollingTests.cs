@@ -8,7 +8,7 @@ using Blkring.Loopback;
 namespace Blkring.Engine.Tests.Reactors;
 
 /// <summary>
-/// Looking for work before sleeping: when it is done, when it is given up, and that an idle device costs nothing.
+/// Busy polling: when it starts, when it stops, and that an idle device costs nothing.
 /// </summary>
 public sealed class PollingTests
 {
@@ -76,7 +76,7 @@ public sealed class PollingTests
             polling.Worked(work);
         polling.Slept(1);
         Assert.InRange(polling.WindowNs, window * 99 / 100, window);
-        // And it is the measure of sleeps as well.
+        // Sleeps are measured by the window too.
         polling.Slept((window * 9) / 10);
         Assert.NotEqual(0, polling.WindowNs);
         polling.Slept(window);
@@ -98,7 +98,7 @@ public sealed class PollingTests
         WorkloadResult result = device.Work(TimeSpan.FromMilliseconds(50), depth: 1);
         Assert.True(result.IsRight, result.FirstProblem);
 
-        // The thread may still be looking; then it sleeps and nothing makes it come round again.
+        // The thread may still be polling. Then it sleeps, and nothing wakes it.
         ulong calls = 0;
         Wait.Until(
             () =>
@@ -114,8 +114,8 @@ public sealed class PollingTests
         Assert.Equal(0, device.Queue.InFlight);
     }
 
-    // A guest that has just been answered is looked at without having been asked for an event: its request must be
-    // found all the same, whatever else keeps the thread busy.
+    // After a response the thread polls the ring and asks for no event. The next request must be found all the same,
+    // whatever else keeps the thread busy.
     [Theory, EveryAbi]
     [Proves("B15")]
     public void Requests_are_found_with_any_window_and_any_number_of_devices(BlkifProtocol protocol)

@@ -172,7 +172,7 @@ public sealed class ReactorTests
         protected override void Dispose(bool disposing) => _silence.Dispose();
     }
 
-    // A window that the rests of a test always fit in: looking pays. Without one it never does.
+    // Every pause of the test fits into this window, so polling pays. Without a window it never does.
     [Theory]
     [InlineData(10, (int)Admission.LeastShare)]
     [InlineData(0, 32)]
@@ -227,17 +227,17 @@ public sealed class ReactorTests
         using Rig stranger = new(BlkifProtocol.X86_64);
         Assert.Throws<InvalidOperationException>(() => reactor.Resume(stranger.Queue));
         Assert.Throws<InvalidOperationException>(() => reactor.Kick(stranger.Queue));
-        // A queue that is not there, or not any more, has nothing under way.
+        // A queue that was never added, or was removed, has nothing in flight.
         Assert.True(reactor.Drain(stranger.Queue, TimeSpan.Zero));
         Assert.True(reactor.Remove(stranger.Queue, TimeSpan.Zero));
-        // It goes on.
+        // The reactor goes on.
         bool ran = false;
         reactor.Invoke(() => ran = true);
         Assert.True(ran);
     }
 
     /// <summary>
-    /// Serves a disk on each reactor at the same time; the names of the threads that touched the disks.
+    /// Serves a disk on each reactor at the same time. Returns the names of the threads that used the disks.
     /// </summary>
     private static string[] ServeTwo(BlkifProtocol protocol, Reactor first, Reactor second)
     {
@@ -259,7 +259,7 @@ public sealed class ReactorTests
         Thread guest = new(() => leftResult = left.Work(TimeSpan.FromMilliseconds(50), seed: 1));
         guest.Start();
         WorkloadResult rightResult = right.Work(TimeSpan.FromMilliseconds(50), seed: 2);
-        // A workload ends by itself, at the latest when its backend is silent for too long.
+        // A workload ends by itself, at the latest when its backend has not answered for too long.
         guest.Join();
         Assert.True(leftResult!.IsRight, leftResult.FirstProblem);
         Assert.True(rightResult.IsRight, rightResult.FirstProblem);
@@ -270,7 +270,7 @@ public sealed class ReactorTests
     private static string[] ThreadNames() =>
         [.. Directory.GetDirectories("/proc/self/task").Select(task => ReadOrNothing(Path.Combine(task, "comm")))];
 
-    // A thread may end between the listing and the look.
+    // A thread may end after it was listed.
     private static string ReadOrNothing(string path)
     {
         try

@@ -23,14 +23,14 @@ public sealed class FaultLogTests
         );
         Assert.Equal(50 - FaultLog.Burst, log.Suppressed);
 
-        // Not quite a second later nothing, a second later one.
+        // Just before a second has passed none is admitted, after a second one is.
         log.Report(FaultKind.Disk, 1, 5, 50, now + s_second - 1);
         Assert.Empty(ReadAll(log));
         log.Report(FaultKind.GrantCopy, 0, -3, 51, now + s_second);
         log.Report(FaultKind.GrantCopy, 0, -3, 52, now + s_second);
         Assert.Equal([new Fault(FaultKind.GrantCopy, 0, -3, 51, 51 - FaultLog.Burst)], ReadAll(log));
 
-        // Quiet for long, a burst again and no more.
+        // After a long quiet time there is one burst again, and no more.
         for (int i = 0; i < 50; i++)
             log.Report(FaultKind.Disk, 1, 5, 0, now + (1000 * s_second));
         Assert.Equal(FaultLog.Burst, ReadAll(log).Count);

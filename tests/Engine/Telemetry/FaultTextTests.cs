@@ -7,7 +7,7 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Tests.Telemetry;
 
-/// <summary>What a fault says to the person who reads the log: names, not numbers.</summary>
+/// <summary>The text of a fault in the log: names, not numbers.</summary>
 public sealed class FaultTextTests
 {
     [Theory]

@@ -25,7 +25,7 @@ public sealed unsafe class ConnectTests
         Assert.False(vbd.IsConnected);
         vbd.Connect(frontend.Connection, access);
 
-        // Native is what this host calls its own: the name does not tell it from X86_64.
+        // On this host Native and X86_64 have the same name.
         BlkifProtocol expected = protocol == BlkifProtocol.X86_32 ? BlkifProtocol.X86_32 : BlkifProtocol.Native;
         Assert.Equal(
             [$"SetGrantLimit {pages}", "MapRing", "BindEventChannel", $"CreateQueue {expected}"],
@@ -55,7 +55,7 @@ public sealed unsafe class ConnectTests
         using Vbd vbd = new(disk, reactor);
         using (new Device(reactor, BlkifProtocol.Native, new NullDisk(8)))
         {
-            // The reactor carries one queue and has it: adding is the step that fails.
+            // The reactor is full: adding the queue is the step that fails.
             Fail("the first failure opens what the runtime keeps open");
             int before = ThisProcess.OpenDescriptors();
             for (int i = 0; i < 10; i++)
@@ -63,7 +63,7 @@ public sealed unsafe class ConnectTests
             Assert.Equal(before, ThisProcess.OpenDescriptors());
         }
 
-        // Nothing stands in the way of a connection that works.
+        // A connection without a failure succeeds afterwards.
         vbd.Connect(frontend.Connection, new LoopbackHypervisor(domain));
         Assert.True(vbd.IsConnected);
 
@@ -238,7 +238,7 @@ public sealed unsafe class ConnectTests
         Assert.True(BlkifProtocols.TryParse(null, System.Runtime.InteropServices.Architecture.Arm64, out protocol));
         Assert.Equal(BlkifProtocol.Native, protocol);
 
-        // On arm the x86 names are names all the same.
+        // The x86 names are valid on Arm too.
         Assert.True(
             BlkifProtocols.TryParse("x86_32-abi", System.Runtime.InteropServices.Architecture.Arm64, out protocol)
         );

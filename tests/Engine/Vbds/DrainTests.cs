@@ -36,7 +36,7 @@ public sealed class DrainTests
             device.Vbd.Resume();
             Assert.True(device.Queue.IsAttached);
         }
-        // A workload ends by itself, at the latest when its backend is silent for too long.
+        // A workload ends by itself, at the latest when its backend has not answered for too long.
         guest.Join();
         Assert.True(result!.IsRight, result.FirstProblem);
         Assert.True(result.Operations > 0);
@@ -59,7 +59,7 @@ public sealed class DrainTests
         Assert.True(device.Vbd.Pause(Wait.Limit));
         Assert.Equal(3, Wait.ForResponses(device.Frontend, 3).Count);
 
-        // Nothing is taken however often it is turned or notified.
+        // Nothing is taken, however often the queue is turned or notified.
         device.Frontend.Notify();
         for (int i = 0; i < 3; i++)
             reactor.Kick(device.Queue);

@@ -96,7 +96,7 @@ public sealed unsafe class MultiQueueTests
             Assert.Throws<VbdConnectException>(() => vbd.Connect(connection, guest.Hypervisor)).Message;
     }
 
-    /// <summary>It would order its own ring alone, and a file system above it would believe more.</summary>
+    /// <summary>A barrier would order only its own ring, and a file system would rely on more.</summary>
     [Fact]
     [Proves("B5", "F9")]
     public void A_barrier_is_not_offered_over_several_rings_and_answered_so()
@@ -186,7 +186,7 @@ public sealed unsafe class MultiQueueTests
             before.Connect(guest.Connection, guest.Hypervisor);
             WriteAndReadBack(frontend, 0);
             Assert.True(before.Pause(Wait.Limit));
-            // Posted to nobody: the next backend finds them.
+            // No backend is connected: the next one finds them.
             for (int i = 0; i < 5; i++)
                 frontend.Put(Requests.Of(frontend, i, Blkif.OpRead, (ulong)i * 8, Requests.Pages(1)));
             frontend.Push();
@@ -204,7 +204,7 @@ public sealed unsafe class MultiQueueTests
     }
 
     /// <summary>
-    /// Fills the ring's own part of the disk with a pattern of its own, a page a request, and compares what comes back.
+    /// Fills the ring's part of the disk with a pattern, one page per request, and compares what it reads back.
     /// </summary>
     private static void WriteAndReadBack(Frontend frontend, int ring)
     {

@@ -143,7 +143,7 @@ public sealed class StopTests
         WorkloadResult result = other.Work(TimeSpan.FromMilliseconds(20));
         Assert.True(result.IsRight, result.FirstProblem);
 
-        // The disk wakes up and writes to the buffers, which must still be there.
+        // The disk completes late and writes to the buffers, which must still exist.
         VbdQueue queue = device.Queue;
         sick.CompleteAll();
         reactor.Kick(queue);
@@ -186,7 +186,8 @@ public sealed class StopTests
     }
 
     /// <summary>
-    /// A guest that posts and takes as fast as it can until it is told to end, and does not mind when nobody answers.
+    /// A guest that posts requests and takes responses as fast as it can until it is told to end. It does not wait for
+    /// responses that never come.
     /// </summary>
     private sealed class Load : IDisposable
     {

@@ -16,7 +16,7 @@ internal enum FakeFailure
     Unmap,
 }
 
-/// <summary>What they count: enum count of fakexen.c. The first three are what is held now.</summary>
+/// <summary>What the fake libraries count: enum count of fakexen.c. The first three are what is held now.</summary>
 internal enum FakeCount
 {
     Mapped,
@@ -46,7 +46,7 @@ internal static unsafe class FakeXen
 
     public static int Count(FakeCount what) => s_count((int)what);
 
-    /// <summary>Makes the domain the one guest that there is, with all its event channels.</summary>
+    /// <summary>Makes the domain the only guest, with all its event channels.</summary>
     public static void Attach(LoopbackDomain domain)
     {
         GuestMemory memory = domain.Memory;

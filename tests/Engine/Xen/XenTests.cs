@@ -13,18 +13,17 @@ using Blkring.Loopback;
 namespace Blkring.Engine.Tests.Xen;
 
 /// <summary>
-/// A guest reached through Xen's libraries, which fakexen.c stands in for: their errors, their masked events, what they
-/// hold.
+/// A guest reached through Xen's libraries, which fakexen.c replaces: their errors, masked events, and what is held.
 /// </summary>
 public sealed class XenTests
 {
     [Theory, EveryAbi(true, false)]
     public void A_guest_is_served_and_nothing_of_it_stays(BlkifProtocol protocol, bool ioUring)
     {
-        // A thread that looks before it sleeps needs few events: this test is about them.
+        // Without busy polling: this test is about events, and polling needs few.
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring, PollWindow = TimeSpan.Zero });
         using Guest guest = new(reactor, protocol, ringPages: 4);
-        // Twice, as a guest that reboots; alone in flight each request is a wake-up that can be lost.
+        // Twice, as for a guest that reboots. With one request in flight each needs a wake-up, which could be lost.
         for (int connection = 0; connection < 2; connection++)
         {
             guest.Connect();
@@ -122,7 +121,7 @@ public sealed class XenTests
         using Guest guest = new(reactor, BlkifProtocol.X86_64, ringPages: 1, mode);
         guest.Connect();
         VerifiedWorkload workload = guest.NewWorkload();
-        // Until every method is compiled for good.
+        // Until every method has reached its last tier.
         for (int part = 0; part < 4; part++)
             Assert.True(workload.Run(16, TimeSpan.FromMilliseconds(300)).IsRight);
         long before = reactor.AllocatedBytes,
@@ -265,13 +264,13 @@ public sealed class XenTests
     [InlineData(false)]
     public void A_guest_that_notifies_without_end_is_heard_once_a_turn_and_not_at_all_while_paused(bool ioUring)
     {
-        // A thread that polls leaves the channel masked: paused meanwhile, it would hear nothing at all.
+        // A thread that polls leaves the channel masked. Paused in this state it would miss every event.
         using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring, PollWindow = TimeSpan.Zero });
         using Guest guest = new(reactor, BlkifProtocol.X86_64, ringPages: 1);
         guest.Connect();
         guest.Work(depth: 1);
         int before = FakeXen.Count(FakeCount.Pendings);
-        // The thread is kept from turning; whatever comes meanwhile is one event, and one more may lie behind it.
+        // The thread is kept busy. All notifications meanwhile are one event, and one more may be pending.
         reactor.Invoke(() =>
         {
             for (int i = 0; i < 1000; i++)
@@ -296,12 +295,12 @@ public sealed class XenTests
         guest.Work(depth: 1);
     }
 
-    // A thread that is busy answers an Invoke before it asks the kernel for events: to have come round is not to have
-    // heard.
+    // A busy thread answers an Invoke before it asks the kernel for events. So one round does not mean that it has seen
+    // them.
     private static void AwaitPendingAfter(int before) =>
         Wait.Until(() => FakeXen.Count(FakeCount.Pendings) > before, "the event was never heard");
 
-    /// <summary>Lets the reactor come round twice: what was to be heard has been heard.</summary>
+    /// <summary>Waits for two rounds of the reactor, after which it has seen every event.</summary>
     private static void Settle(Reactor reactor)
     {
         for (int i = 0; i < 3; i++)

@@ -168,7 +168,7 @@ public sealed class ControlServerTests : IAsyncDisposable
     public void Clients_that_say_nothing_are_let_go_and_too_many_are_turned_away()
     {
         List<Client> silent = [.. Enumerable.Range(0, ControlServer.MaxClients).Select(_ => new Client(_path))];
-        // The last is in when it was answered; the others were before it.
+        // The last client is connected when it is answered, and the others were connected before it.
         silent[^1].Send(ListRequest + "\n");
         Assert.Contains("devices", silent[^1].ReadLine(), StringComparison.Ordinal);
 
@@ -188,7 +188,7 @@ public sealed class ControlServerTests : IAsyncDisposable
         using Client deaf = new(_path);
         byte[] requests = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Repeat(ListRequest + "\n", 200_000)));
         deaf.Socket.SendTimeout = 100;
-        // Its own requests pile up, for its answers do.
+        // It does not read its answers, so its own requests pile up.
         Assert.Throws<SocketException>(() => deaf.Socket.Send(requests));
 
         AssertServes();
@@ -203,7 +203,7 @@ public sealed class ControlServerTests : IAsyncDisposable
             client.Send("{\"comm");
         }
 
-        // A moment: those that left are noticed when they are read from.
+        // This takes a moment: the server notices that a client left when it reads from it.
         Assert.True(
             SpinWait.SpinUntil(
                 () =>
@@ -224,7 +224,7 @@ public sealed class ControlServerTests : IAsyncDisposable
         using (Socket dead = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
         {
             dead.Bind(new UnixDomainSocketEndPoint(stale));
-            // Disposing the socket would remove the file, as no killed process does.
+            // Disposing the socket would remove the file, which a killed process leaves.
             File.Move(stale, stale + ".kept");
         }
         File.Move(stale + ".kept", stale);
@@ -275,7 +275,7 @@ public sealed class ControlServerTests : IAsyncDisposable
 
         public void Send(string text) => Socket.Send(Encoding.UTF8.GetBytes(text));
 
-        /// <summary>Null at the end, which may come as a reset when not all that was sent had been read.</summary>
+        /// <summary>Null at the end. The end may come as a reset if the server had not read everything.</summary>
         public string? ReadLine()
         {
             try

@@ -5,8 +5,8 @@ using Blkring.Engine.Xenbus;
 namespace Blkring.Integration.Tests;
 
 /// <summary>
-/// A host for daemons: a real xenstored, and libraries of Xen that open and then know no guest. Devices come and go
-/// there; none can connect.
+/// A host for daemons: a real xenstored, and Xen's libraries, which open but know no guest. Devices can be attached and
+/// detached; none can connect.
 /// </summary>
 public sealed class DaemonHost : IDisposable
 {
@@ -75,7 +75,7 @@ internal sealed class NotifySocket : IDisposable
 
     public NotifySocket(string path) => _socket.Bind(new UnixDomainSocketEndPoint(path));
 
-    /// <summary>Takes what comes until something begins like that.</summary>
+    /// <summary>Takes messages until one begins with the text.</summary>
     public string WaitFor(string beginning)
     {
         byte[] buffer = new byte[512];

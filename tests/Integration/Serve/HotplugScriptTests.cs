@@ -1,6 +1,6 @@
 namespace Blkring.Integration.Tests;
 
-/// <summary>packaging/hotplug/block-blkring, with a folder for xenstore: a file is a key.</summary>
+/// <summary>packaging/hotplug/block-blkring with a folder in place of xenstore: each file is a key.</summary>
 public sealed class HotplugScriptTests : IDisposable
 {
     private const string Device = "backend/vbd3/7/51712";
@@ -13,7 +13,7 @@ public sealed class HotplugScriptTests : IDisposable
         Directory.CreateDirectory(_folder.PathOf("bin"));
         WriteTool("xenstore-read", "cat \"$STORE/$1\"");
         WriteTool("xenstore-write", "while [ $# -gt 0 ]; do printf %s \"$2\" >\"$STORE/$1\"; shift 2; done");
-        // Waiting is counted, not done.
+        // Sleeps are counted instead of done.
         WriteTool(
             "sleep",
             "echo \"$1\" >>\"$STORE/slept\"; [ ! -e \"$STORE/then\" ] || cat \"$STORE/then\" >\"$STORE/"

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Hosting.Systemd;
 
 namespace Blkring.Integration.Tests;
 
-/// <summary>What systemd hears, on a datagram socket as its own.</summary>
+/// <summary>What systemd is told, on a datagram socket such as it has.</summary>
 public sealed class ServiceNotifierTests : IDisposable
 {
     private readonly TempDirectory _folder = new();

@@ -112,7 +112,7 @@ internal sealed class Guest : IDisposable
         SetState(XenbusState.Connected);
     }
 
-    /// <summary>What the disk should hold, over all connections of this guest.</summary>
+    /// <summary>What the disk should hold after all connections of this guest.</summary>
     public SectorModel Model { get; set; } = new(World.Sectors, seed: 1);
 
     /// <summary>Reads and writes in a mix on every ring for a short time, then compares all of it.</summary>

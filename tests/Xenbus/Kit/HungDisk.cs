@@ -18,7 +18,7 @@ internal sealed class HungDisk(long capacitySectors) : Disk(capacitySectors, rea
 
     public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new HungDiskIo(this));
 
-    /// <summary>What is under way ends well; the queues have to be turned to notice.</summary>
+    /// <summary>Completes what is in flight with success. The queues notice at their next turn.</summary>
     public void Release() => _released = true;
 
     internal int Start(in DiskOperation operation)

@@ -19,7 +19,7 @@ internal sealed class MemoryXenstore
     /// <summary>Nobody can connect.</summary>
     public bool IsDown { get; set; }
 
-    /// <summary>Every write fails, as beyond a quota.</summary>
+    /// <summary>Every write fails, as it does when a quota is used up.</summary>
     public bool RefusesWrites { get; set; }
 
     public int Connects { get; private set; }
@@ -152,7 +152,9 @@ internal sealed class MemoryXenstore
 
         public void Dispose() => store._connections.Remove(this);
 
-        /// <summary>As xenstored reports it: the changed path, or the watched one when that went with its parent.</summary>
+        /// <summary>
+        /// As xenstored reports it: the changed path, or the watched path if it was removed with its parent.
+        /// </summary>
         public void NoteChange(string changed)
         {
             foreach ((string watched, string token) in _watches)

@@ -29,7 +29,7 @@ internal sealed class OneThread : IStepPool
             },
         };
 
-    /// <summary>What goes on elsewhere while a step waits: the data path.</summary>
+    /// <summary>What runs elsewhere while a step waits: the data path.</summary>
     public Action WhileSleeping { get; set; } = () => { };
 
     public FakeTimeProvider Time { get; } = new();
@@ -47,7 +47,7 @@ internal sealed class OneThread : IStepPool
         } while (_marked.Count > 0);
     }
 
-    /// <summary>Moves the clock, in steps of a millisecond, and does at each what is due.</summary>
+    /// <summary>Advances the clock by milliseconds, and at each runs what is due.</summary>
     public void Advance(TimeSpan time)
     {
         for (DateTimeOffset end = Time.GetUtcNow() + time; Time.GetUtcNow() < end; )

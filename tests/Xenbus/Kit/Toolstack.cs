@@ -17,7 +17,7 @@ internal sealed record DiskRequest
     public bool Removable { get; init; }
     public bool DiscardEnable { get; init; } = true;
 
-    /// <summary>Keys that get another value, or with null are absent.</summary>
+    /// <summary>Keys that get another value; a key with null is absent.</summary>
     public IReadOnlyDictionary<string, string?> Changes { get; init; } = new Dictionary<string, string?>();
 }
 
@@ -84,7 +84,7 @@ internal sealed class Toolstack(Func<IXenstore> connection)
         });
     }
 
-    /// <summary>Asks for the removal; the areas go with <see cref="RemoveAreas"/>.</summary>
+    /// <summary>Requests the removal; <see cref="RemoveAreas"/> then removes the areas.</summary>
     public void Detach(DeviceId id, string directory = "vbd3") =>
         Store.Transact(transaction =>
         {
