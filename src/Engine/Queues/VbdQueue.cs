@@ -186,8 +186,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             _ring.CopyRequest(_ring.ReqCons, ref record.Decoded());
             record.MarkTaken(_ring.ReqCons);
             _ring.ReqCons++;
-            segments += record.Request.NrSegments;
             Begin(index, ref slot);
+            // Afterwards: a DISCARD has no segments, and it is Begin that says so.
+            segments += record.Request.NrSegments;
         }
         Statistics.PassesField++;
         Statistics.BatchSize.Record(_ring.ReqCons - first);

@@ -26,13 +26,27 @@ public sealed class ControlServerTests : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _server.DisposeAsync();
-        Assert.False(File.Exists(_path));
         _folder.Dispose();
     }
 
     [Fact]
     public void The_socket_is_for_its_owner_only() =>
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_path));
+
+    [Fact]
+    public async Task The_socket_is_gone_once_the_server_has_ended_whatever_its_clients_are_at()
+    {
+        string path = _folder.PathOf("other.sock");
+        ControlServer server = ControlServer.Start(path, _control, TimeSpan.FromSeconds(1));
+        using Client silent = new(path),
+            halfway = new(path);
+        halfway.Socket.Send(Encoding.UTF8.GetBytes(ListRequest)[..4]);
+        Assert.True(File.Exists(path));
+
+        await server.DisposeAsync();
+
+        Assert.False(File.Exists(path));
+    }
 
     [Fact]
     public void Every_command_reaches_the_device_by_number_and_by_name()
