@@ -6,8 +6,8 @@ using Microsoft.CodeAnalysis.CSharp.Syntax;
 namespace Blkring.Architecture.Tests;
 
 /// <summary>
-/// A Dispose runs while a failed assertion passes by, and what it throws would hide that. So what the tests' rigs notice
-/// goes to the Kit's <c>Violations</c>, and none of them asserts or throws at its end.
+/// A Dispose runs while a failed assertion passes by, and what it throws would hide that. So what the tests' rigs
+/// notice goes to the Kit's <c>Violations</c>, and none of them asserts or throws at its end.
 /// </summary>
 public sealed partial class DisposeTests
 {

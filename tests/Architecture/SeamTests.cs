@@ -56,7 +56,9 @@ public sealed class SeamTests
             Calls(typeof(SeamTests).Assembly.Location, "Blkring.Architecture.Tests.SampleClock").Order()
         );
 
-    /// <summary>Calls of methods, and methods that are taken as delegates, by the outermost type that has them.</summary>
+    /// <summary>
+    /// Calls of methods, and methods that are taken as delegates, by the outermost type that has them.
+    /// </summary>
     private static IEnumerable<(string Type, string Call)> Calls(string assembly, string room) =>
         (
             from type in ModuleDefinition.ReadModule(assembly).GetAllTypes()

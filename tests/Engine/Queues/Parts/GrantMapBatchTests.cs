@@ -165,7 +165,9 @@ public sealed unsafe class GrantMapBatchTests
         Assert.Contains((200u, true), bench.Kernel.Mapped);
     }
 
-    /// <summary>A batch, slots and references for its requests, and a hypervisor that does what the test says.</summary>
+    /// <summary>
+    /// A batch, slots and references for its requests, and a hypervisor that does what the test says.
+    /// </summary>
     private sealed class Bench : IDisposable
     {
         private const int MaxSegments = 11;
