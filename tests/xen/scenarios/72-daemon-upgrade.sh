@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# An older blkring is killed under verified load. The one under test continues its rings: it reads the older journal, and the
-# frontend notices a pause and nothing else.
+# An older blkring is killed under verified load. The one under test continues its rings: it reads the older journal,
+# and the frontend notices a pause and nothing else.
 # limit: 300
 # backends: blkring
 # needs: upgrade-from
