@@ -90,20 +90,19 @@ public sealed unsafe class QueueMemoryTests
     /// <summary>The memory of a plan, measured and cut as a queue does it.</summary>
     private sealed class Cut : IDisposable
     {
-        private readonly Arena _arena = Arena.ToMeasure();
-
         public Cut(VbdQueueOptions options)
         {
             using ScriptedDisk disk = new(64);
             Plan = new QueuePlan(options, disk, Slots, adopted: null);
-            _ = new QueueMemory(_arena, Plan);
-            _arena.Map();
-            Memory = new QueueMemory(_arena, Plan);
+            Arena arena = Arena.ToMeasure();
+            _ = new QueueMemory(arena, Plan);
+            arena.Map();
+            Memory = new QueueMemory(arena, Plan);
         }
 
         public QueuePlan Plan { get; }
         public QueueMemory Memory { get; }
 
-        public void Dispose() => _arena.Dispose();
+        public void Dispose() => Memory.Dispose();
     }
 }
