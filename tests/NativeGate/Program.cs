@@ -13,6 +13,8 @@ if (AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES") is not null)
 foreach (AllocationCase one in AllocationCase.All)
 {
     AllocationCounts counts = AllocationRun.Measure(one);
+    // As after each test of tests/Engine: a device that did not stop must not pass.
+    Violations.Verify();
     Console.Out.WriteLine($"{one.Name}\t{counts.ReactorBytes}\t{counts.GuestBytes}\t{counts.Collections}");
 }
 return 0;
