@@ -249,8 +249,9 @@ internal sealed class ControlServer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _end.CancelAsync().ConfigureAwait(false);
-        _listener.Dispose();
+        // Before the listener goes: a loop that had just accepted a client would ask it once more, and fail.
         await _accepting.ConfigureAwait(false);
+        _listener.Dispose();
         File.Delete(_path);
     }
 }
