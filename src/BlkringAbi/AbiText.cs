@@ -6,7 +6,7 @@ using Spectre.Console;
 
 namespace Blkring.AbiCommands;
 
-/// <summary>Layouts and their differences for people.</summary>
+/// <summary>Prints layouts and their differences for people.</summary>
 internal static class AbiText
 {
     private static readonly IAnsiConsole s_console = TextConsole.Create();
@@ -44,7 +44,7 @@ internal static class AbiText
             string place = Number(member.Offset),
                 size = Number(member.Size),
                 form = member.Type;
-            // C's way of writing the width; the place of a bit field is a byte and a bit of it.
+            // The width as C writes it. The offset of a bit field is a byte and a bit in that byte.
             if (member is { BitOffset: { } bit, BitWidth: { } width })
                 (place, size, form) = (
                     $"{place}.{Number(bit)}",
@@ -64,7 +64,7 @@ internal static class AbiText
 
     private static string Number(int value) => value.ToString(CultureInfo.InvariantCulture);
 
-    /// <summary>One line a difference; ABIs in which it is the same share a line.</summary>
+    /// <summary>One line per difference. ABIs with the same difference share a line.</summary>
     public static void WriteComparison(AbiComparison comparison, string identical)
     {
         foreach (var line in comparison.Differences.GroupBy(d => (d.Protocol, d.Subject, d.Text, d.IsWireCompatible)))
@@ -80,7 +80,7 @@ internal static class AbiText
         foreach (AbiRefusal refusal in comparison.Refused)
             s_console.WriteLine($"refused       {refusal.Protocol}: {refusal.Message}", new Style(Color.Red));
         s_console.WriteLine(
-            comparison.IsIdentical && comparison.Refused.Count > 0 ? $"{identical}, but for what was refused"
+            comparison.IsIdentical && comparison.Refused.Count > 0 ? $"{identical}, except what was refused"
                 : comparison.IsIdentical ? identical
                 : comparison.IsWireCompatible ? "different, and wire-compatible: the two understand each other"
                 : "different, and not wire-compatible: the two would misread each other",
@@ -92,4 +92,8 @@ internal static class AbiText
             )
         );
     }
+
+    /// <param name="protocols">The formats of Blkring's own.</param>
+    public static void WriteNotCompared(string protocols) =>
+        s_console.WriteLine($"not compared: {protocols} (formats of Blkring's own, without a header)");
 }

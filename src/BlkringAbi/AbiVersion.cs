@@ -11,25 +11,25 @@ namespace Blkring.AbiCommands;
 /// </summary>
 internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<AbiRefusal> Refused)
 {
-    /// <summary>Not a protocol but what protocols are made with.</summary>
+    /// <summary>Not a protocol: the macros that define rings.</summary>
     private const string RingMacros = "ring.h";
 
     /// <summary>
-    /// How frames are granted is part of every ring's protocol, though its header lies beside the folder of theirs.
+    /// Every ring protocol depends on it. Its header is in the parent of the folder with the ring headers.
     /// </summary>
     private const string Grants = "grant_table.h";
 
     /// <summary>
-    /// Two versions to compare. Two files are versions of one protocol, whatever they are called: blkif.h and
+    /// Two versions to compare. Two files are versions of one protocol, whatever their names: blkif.h and
     /// blkif-4.17.h.
     /// </summary>
     public static (AbiVersion Before, AbiVersion After) ReadBoth(string before, string after)
     {
         if (before.Length == 0 || after.Length == 0)
-            throw new UsageException("a name is empty: name a spec, a header, or a folder of either");
+            throw new UsageException("a name is empty: give a spec, a header, or a folder of either");
         if (Directory.Exists(before) || Directory.Exists(after))
             return (Read(before), Read(after));
-        // A spec knows its protocol's name; a header is named by its file.
+        // A spec contains its protocol's name. A header's protocol is named after the file.
         if (IsHeader(before) && !IsHeader(after))
         {
             AbiModel spec = ReadFile(after);
@@ -52,12 +52,14 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
         if (headers.Length == 0)
             throw new UsageException(
                 $"{path} holds no spec (*.xml) and no header (io/*.h): "
-                    + "name a folder of specs, or a tree such as xen/include/public"
+                    + "give a folder of specs, or a tree such as xen/include/public"
             );
         return ReadFiles(headers);
     }
 
-    /// <summary>Compares what both sides could read; what one of them refused is neither removed nor added.</summary>
+    /// <summary>
+    /// Compares the protocols that could be read on both sides. A refused one is neither removed nor added.
+    /// </summary>
     public static AbiComparison Compare(AbiVersion before, AbiVersion after)
     {
         AbiRefusal[] refused = [.. before.Refused, .. after.Refused];
@@ -71,14 +73,14 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
         };
     }
 
-    /// <summary>The file of a header that a spec names, such as xen/io/blkif.h, in a tree of headers.</summary>
+    /// <summary>Finds the header that a spec names, such as xen/io/blkif.h, in a tree of headers.</summary>
     public static string Find(string folder, string header)
     {
         if (!Directory.Exists(folder))
             throw new UsageException(
-                $"{folder} is no folder: name a tree of headers, such as /usr/include/xen or xen/include/public"
+                $"{folder} is not a folder: give a tree of headers, such as /usr/include/xen or xen/include/public"
             );
-        // The tree may begin at xen/, at what holds xen/, or be the whole of Xen's sources.
+        // The tree may be xen/, the folder that contains xen/, or all of Xen's sources.
         string inner = header.StartsWith("xen/", StringComparison.Ordinal) ? header["xen/".Length..] : header;
         string[] places =
         [
@@ -88,7 +90,7 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
         ];
         return places.FirstOrDefault(File.Exists)
             ?? throw new UsageException(
-                $"{folder} has no {inner}: name a tree of headers, such as /usr/include/xen or xen/include/public"
+                $"{folder} has no {inner}: give a tree of headers, such as /usr/include/xen or xen/include/public"
             );
     }
 
@@ -103,20 +105,20 @@ internal sealed record AbiVersion(IReadOnlyList<AbiModel> Models, IReadOnlyList<
                 AbiModel model = ReadFile(file);
                 if (read.Find(r => r.Model.Protocol == model.Protocol).File is { } other)
                     throw new UsageException(
-                        $"{other} and {file} are both of the protocol {model.Protocol}: remove one"
+                        $"{other} and {file} both define the protocol {model.Protocol}: remove one"
                     );
                 read.Add((file, model));
             }
             catch (HeaderImportException error)
             {
-                // One header of a tree is no reason to say nothing of the others.
+                // The other headers of the tree are still compared.
                 refused.Add(new AbiRefusal(HeaderImport.ProtocolOf(file), error.Message));
             }
         }
         return new AbiVersion([.. read.Select(r => r.Model)], refused);
     }
 
-    /// <param name="name">The protocol's name; null for the spec's or the header's.</param>
+    /// <param name="name">The protocol's name; null to take it from the spec or the header.</param>
     private static AbiModel ReadFile(string path, string? name = null)
     {
         AbiModel model = IsHeader(path) ? AbiSource.Import([path], name) : AbiSource.Read(path).Model;

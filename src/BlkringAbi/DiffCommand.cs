@@ -4,14 +4,14 @@ using Blkring.Commands;
 
 namespace Blkring.AbiCommands;
 
-/// <summary><c>blkring abi diff</c>: what changed between two versions, and what of it breaks the wire.</summary>
+/// <summary><c>blkring abi diff</c>: what changed between two versions, and which changes break the wire.</summary>
 internal static class DiffCommand
 {
     private static readonly Argument<string> s_old = new("OLD")
     {
         Description = "A spec, a C header, a folder of specs, or a tree of headers (xen/include/public)",
     };
-    private static readonly Argument<string> s_new = new("NEW") { Description = "The same in another version" };
+    private static readonly Argument<string> s_new = new("NEW") { Description = "Another version of OLD" };
     private static readonly Option<bool> s_json = new("--json")
     {
         Description = "Print one JSON object instead of lines",
@@ -22,10 +22,10 @@ internal static class DiffCommand
         Command command = new(
             "diff",
             """
-            Compares two versions, ABI by ABI, and says what is wire-compatible and what is not. Two files are versions
-            of one protocol, whatever they are called.
-            Exit code 0: identical; 1: different; 2: could not compare, or not all: a header of a tree that is refused
-            is told in its place, and the others are compared.
+            Compares two versions in each ABI, and says which differences are wire-compatible. Two files are taken as
+            versions of one protocol, whatever their names.
+            Exit code 0: identical; 1: different; 2: something could not be compared. A header of a tree that cannot be
+            read is reported as refused, and the others are compared.
 
             Example:
               blkring abi diff xen-4.17/xen/include/public xen-4.20/xen/include/public

@@ -9,7 +9,7 @@ internal static class ImportCommand
 {
     private static readonly Argument<string[]> s_headers = new("HEADER")
     {
-        Description = "C headers of one protocol; the first names it",
+        Description = "C headers of one protocol; the protocol takes the name of the first",
         Arity = ArgumentArity.OneOrMore,
     };
     private static readonly Option<string[]> s_include = new("-I")
@@ -20,7 +20,7 @@ internal static class ImportCommand
     };
     private static readonly Option<string?> s_name = new("--name")
     {
-        Description = "The protocol's name. Without it: the header's",
+        Description = "The name of the protocol. Without it: the name of the first header",
         HelpName = "NAME",
     };
     private static readonly Option<string> s_output = new("-o")

@@ -5,11 +5,11 @@ using Blkring.AbiTools;
 using Blkring.AbiTools.Import;
 using Blkring.Commands;
 
-// A command of blkring, which starts this program: help and errors name it so.
+// This program runs as a command of blkring, so help and errors say 'blkring abi'.
 Command blkring = new("blkring")
 {
     new HelpOption(),
-    new Command("abi", "Shows and compares the layouts of Xen's ring protocols, ABI by ABI.")
+    new Command("abi", "Shows and compares the layouts of Xen's ring protocols, in each ABI.")
     {
         ShowCommand.Create(),
         CheckCommand.Create(),

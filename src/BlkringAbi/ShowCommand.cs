@@ -7,9 +7,23 @@ namespace Blkring.AbiCommands;
 /// <summary><c>blkring abi show</c>: a layout as a table, JSON, C, C# or a picture.</summary>
 internal static class ShowCommand
 {
+    private static readonly Argument<string?> s_protocol = new("PROTOCOL")
+    {
+        Description = "One protocol only, such as blkif. Without it: all",
+        Arity = ArgumentArity.ZeroOrOne,
+        // An option that does not exist would be taken for a protocol.
+        Validators =
+        {
+            static result =>
+            {
+                if (result.Tokens is [{ Value: ['-', ..] option }])
+                    result.AddError($"'{option}' is not known");
+            },
+        },
+    };
     private static readonly Option<string?> s_spec = new("--spec")
     {
-        Description = "The spec to show. Without it: those that Blkring was built from",
+        Description = "The spec to show. Without it: the specs that Blkring was built from",
         HelpName = "FILE",
     };
     private static readonly Option<string?> s_abi = new("--abi")
@@ -28,13 +42,13 @@ internal static class ShowCommand
     };
     private static readonly Option<bool> s_c = new("--c")
     {
-        Description = "C declarations with this layout on any machine",
+        Description = "C declarations that have this layout on any machine",
     };
     private static readonly Option<bool> s_csharp = new("--csharp")
     {
-        Description = "The C# that the generator makes of it",
+        Description = "The C# that is generated from the spec",
     };
-    private static readonly Option<bool> s_svg = new("--svg") { Description = "A picture: a map of the bytes" };
+    private static readonly Option<bool> s_svg = new("--svg") { Description = "An SVG picture: a map of the bytes" };
 
     private static readonly Option<bool>[] s_formats = [s_json, s_c, s_csharp, s_svg];
 
@@ -43,13 +57,15 @@ internal static class ShowCommand
         Command command = new(
             "show",
             """
-            Shows where every member lies, in each ABI.
+            Shows the offset and size of every member, in each ABI.
 
-            Example:
+            Examples:
+              blkring abi show blkif
               blkring abi show --struct blkif_request_indirect --abi x86_32
             """
         )
         {
+            s_protocol,
             s_spec,
             s_abi,
             s_struct,
@@ -66,12 +82,12 @@ internal static class ShowCommand
     {
         Option<bool>[] asked = [.. s_formats.Where(parsed.GetValue)];
         if (asked.Length > 1)
-            throw new UsageException($"{asked[0].Name} and {asked[1].Name} exclude each other: leave one out");
+            throw new UsageException($"{asked[0].Name} and {asked[1].Name} exclude each other: give only one of them");
 
-        IReadOnlyList<AbiSource> sources = parsed.GetValue(s_spec) is { } path
-            ? [AbiSource.Read(path)]
-            : AbiSource.Shipped();
-        AbiSelection selection = new(parsed.GetValue(s_abi), parsed.GetValue(s_struct));
+        AbiSelection selection = new(parsed.GetValue(s_abi), parsed.GetValue(s_struct), parsed.GetValue(s_protocol));
+        IReadOnlyList<AbiSource> sources = selection.Of(
+            parsed.GetValue(s_spec) is { } path ? [AbiSource.Read(path)] : AbiSource.Shipped()
+        );
         selection.Check(sources);
         AbiModel[] models = [.. sources.Select(s => s.Model)];
         switch (asked)

@@ -4,8 +4,8 @@ using Blkring.Interop;
 namespace Blkring.Commands;
 
 /// <summary>
-/// <c>blkring abi</c>: another executable, which lies beside this one. It contains the C# compiler, which a host has no
-/// use for.
+/// <c>blkring abi</c> runs another executable from the same folder. That one contains the C# compiler, which dom0 does
+/// not need.
 /// </summary>
 internal static class AbiCommand
 {
@@ -13,7 +13,7 @@ internal static class AbiCommand
     private const string Program = "blkring-abi";
 
     /// <summary>For the list of commands; <see cref="Execute"/> takes the arguments before they are parsed.</summary>
-    public static Command Create() => new(Name, "Shows and compares the layouts of Xen's ring protocols, ABI by ABI.");
+    public static Command Create() => new(Name, "Shows and compares the layouts of Xen's ring protocols, in each ABI.");
 
     /// <summary>Replaces this process with the other executable. Returns only if that fails.</summary>
     public static int Execute(string[] arguments)
