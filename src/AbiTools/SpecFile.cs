@@ -10,7 +10,7 @@ namespace Blkring.AbiTools;
 /// <summary>A spec that cannot be used; the message is one line with file, line and advice.</summary>
 public sealed class SpecException(string message) : Exception(message);
 
-/// <summary>Reading specs outside the compiler, by the generator's own parser.</summary>
+/// <summary>Reads specs outside the compiler, by the generator's own parser.</summary>
 internal static class SpecFile
 {
     /// <exception cref="SpecException">The file cannot be read.</exception>
@@ -31,7 +31,7 @@ internal static class SpecFile
         Read(path, text, LayoutCalculator.Calculate, out DiagnosticInfo? problem)
         ?? throw new SpecException(problem!.ToDiagnostic().ToString());
 
-    /// <summary>Reads a spec and lays it out; null with the first problem when it is wrong.</summary>
+    /// <summary>Reads a spec and lays it out; null with the first problem if it is wrong.</summary>
     /// <param name="layOut">With or without the rings, which only the generator needs.</param>
     public static LaidOutSpec? Read(
         string path,

@@ -37,11 +37,11 @@ public sealed class BadHeaderTests : IDisposable
         string folder = Path.GetDirectoryName(header)!;
 
         Assert.Equal(
-            $"{folder} is a folder: name the headers of one protocol",
+            $"{folder} is a folder: give the headers of one protocol",
             Assert.Throws<HeaderImportException>(() => Headers.Import(folder)).Message
         );
         Assert.Equal(
-            $"{header} is no folder: -I names one that holds headers",
+            $"{header} is not a folder: give -I a folder of headers",
             Assert
                 .Throws<HeaderImportException>(() =>
                     HeaderImport.Import(new ImportOptions { Headers = [header], IncludeFolders = [header] })

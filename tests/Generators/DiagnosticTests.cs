@@ -114,11 +114,11 @@ public sealed class DiagnosticTests
             },
             { "BLKABI008", Demo("<constant §name=\"demo_unsafe\" value=\"1\"/>"), "the generated code uses" },
             { "BLKABI008", Demo("<constant §name=\"NATIVE\" value=\"1\"/>"), "the tag of the ABI native" },
-            { "BLKABI009", Demo("<constant §name=\"DEMO_9P\" value=\"1\"/>"), "needs a letter first" },
+            { "BLKABI009", Demo("<constant §name=\"DEMO_9P\" value=\"1\"/>"), "begins with a letter" },
             {
                 "BLKABI009",
                 Demo("<struct name=\"s\"><member §name=\"__\" type=\"uint8_t\"/></struct>"),
-                "no identifier"
+                "is not an identifier"
             },
             { "BLKABI029", "<§protocol name=\"demo\" header=\"demo.h\"/>", "add at least <abi" },
             // References.
@@ -298,7 +298,7 @@ public sealed class DiagnosticTests
                     "<struct name=\"s\"><member name=\"a\" type=\"uint8_t\"/><tail name=\"t\" §type=\"nothing\"/>"
                         + "</struct>"
                 ),
-                "no known type"
+                "is not a known type"
             },
             {
                 "BLKABI008",

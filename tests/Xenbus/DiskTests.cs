@@ -293,7 +293,7 @@ public sealed class DiskTests(Xenstored xenstored) : IClassFixture<Xenstored>
         using World world = new(xenstored);
         Guest guest = world.Connected();
         Assert.Contains(
-            "no CD-ROM",
+            "neither a CD-ROM nor removable",
             Assert.Throws<XenbusCommandException>(() => world.Backend.Eject(guest.Id)).Message,
             StringComparison.Ordinal
         );

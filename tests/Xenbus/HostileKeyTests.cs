@@ -96,21 +96,21 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
             { "frontend", "LONG", "not below /local/domain/" },
             { "frontend", "", "not below /local/domain/" },
             { "frontend", "HOME", "not below /local/domain/" },
-            { "frontend", "HOME/device/vbd/", "no path of xenstore" },
-            { "frontend", "HOME//device", "no path of xenstore" },
-            { "frontend", "HOME/../0/device", "no path of xenstore" },
-            { "frontend", "HOME/device:vbd", "no path of xenstore" },
-            { "frontend", "HOME/LONG", "no path of xenstore" },
-            { "frontend-id", "32000", "the area is of domain" },
-            { "frontend-id", "text", "the area is of domain" },
+            { "frontend", "HOME/device/vbd/", "not a path of xenstore" },
+            { "frontend", "HOME//device", "not a path of xenstore" },
+            { "frontend", "HOME/../0/device", "not a path of xenstore" },
+            { "frontend", "HOME/device:vbd", "not a path of xenstore" },
+            { "frontend", "HOME/LONG", "not a path of xenstore" },
+            { "frontend-id", "32000", "the area belongs to domain" },
+            { "frontend-id", "text", "the area belongs to domain" },
             { "params", null, "names no image" },
             { "params", "", "names no image" },
             { "params", "aio:", "names no image" },
-            { "params", "aio:relative.img", "its whole path" },
+            { "params", "aio:relative.img", "the absolute path" },
             { "params", "relative.img", "are served" },
             { "params", "LONG", "are served" },
             { "params", "aio:/LONG", "ENAMETOOLONG" },
-            { "params", "aio:/images/a\0b", "no zero byte" },
+            { "params", "aio:/images/a\0b", "cannot contain a zero byte" },
             { "params", "vhd:/images/a.vhd", "qemu-img convert -O raw" },
             { "params", "qcow2:/images/a.qcow2", "qemu-img convert -O raw" },
             { "params", "nbd:/run/a.sock", "are served" },
@@ -274,7 +274,7 @@ public sealed class HostileKeyTests(Xenstored xenstored) : IClassFixture<Xenstor
         Assert.Contains("E2BIG", backend.Devices[0].LastError, StringComparison.Ordinal);
 
         Thread.Sleep(2500);
-        Assert.Single(world.Log.Lines, line => line.Contains("tried again every second", StringComparison.Ordinal));
+        Assert.Single(world.Log.Lines, line => line.Contains("trying again every second", StringComparison.Ordinal));
         full.Value = false;
         guest.Connect(world.Toolstack);
         guest.VerifyIo(20);

@@ -170,7 +170,7 @@ public sealed class OneThreadTests : IDisposable
             Assert.Equal(refused + second, _xenstore.RefusedWrites);
             Assert.Equal(ErrorCode.StoreCallFailed, _backend.Devices[0].Error!.Code);
         }
-        Assert.Single(_log.Lines, line => line.Contains("tried again every second", StringComparison.Ordinal));
+        Assert.Single(_log.Lines, line => line.Contains("trying again every second", StringComparison.Ordinal));
 
         _xenstore.RefusesWrites = false;
         _thread.Advance(TimeSpan.FromSeconds(1));

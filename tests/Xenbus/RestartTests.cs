@@ -275,7 +275,7 @@ public sealed class RestartTests : IDisposable
         }
         Assert.Single(
             world.Log.Lines,
-            line => line.Contains($"device {guest.Id}: its keys are gone", StringComparison.Ordinal)
+            line => line.Contains($"device {guest.Id}: the store has lost its keys", StringComparison.Ordinal)
         );
     }
 

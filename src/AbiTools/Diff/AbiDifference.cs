@@ -14,20 +14,20 @@ public sealed record AbiDifference(string Kind, string Protocol, string Subject,
     public string? Struct { get; init; }
     public string? Member { get; init; }
 
-    /// <summary>Null when it is the same in every ABI by its nature, as a constant is.</summary>
+    /// <summary>Null for parts that are the same in every ABI, such as constants.</summary>
     public string? Abi { get; init; }
 
-    /// <summary>Bytes, as the three below.</summary>
+    /// <summary>In bytes, like the next three.</summary>
     public int? OldOffset { get; init; }
     public int? NewOffset { get; init; }
     public int? OldSize { get; init; }
     public int? NewSize { get; init; }
 
-    /// <summary>Of a bit field, as <see cref="Layouts.AbiMember.BitOffset"/>.</summary>
+    /// <summary>For a bit field: see <see cref="Layouts.AbiMember.BitOffset"/>.</summary>
     public int? OldBitOffset { get; init; }
     public int? NewBitOffset { get; init; }
 
-    /// <summary>Of a bit field, in bits.</summary>
+    /// <summary>For a bit field, in bits.</summary>
     public int? OldBitWidth { get; init; }
     public int? NewBitWidth { get; init; }
 
@@ -45,10 +45,10 @@ public sealed record AbiRefusal(string Protocol, string Message);
 /// <summary>All differences between two versions, in the order of the old one.</summary>
 public sealed record AbiComparison(IReadOnlyList<AbiDifference> Differences)
 {
-    /// <summary>What is in neither list of protocols that were compared.</summary>
+    /// <summary>The headers that could not be read, so that their protocols were not compared.</summary>
     public IReadOnlyList<AbiRefusal> Refused { get; init; } = [];
 
-    /// <summary>Of what could be compared.</summary>
+    /// <summary>Whether there is no difference in what could be compared.</summary>
     public bool IsIdentical => Differences.Count == 0;
 
     /// <summary>Whether the two still understand each other.</summary>

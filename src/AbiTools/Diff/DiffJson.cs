@@ -5,7 +5,7 @@ namespace Blkring.AbiTools.Diff;
 
 /// <summary>
 /// A comparison as JSON: {verdict, differences: [{kind, protocol, subject, text, isWireCompatible, ...}], refused:
-/// [{protocol, message}]}; what does not apply is left out.
+/// [{protocol, message}]}; properties that do not apply are left out.
 /// </summary>
 public static class DiffJson
 {

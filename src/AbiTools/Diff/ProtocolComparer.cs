@@ -2,7 +2,7 @@ using Blkring.AbiTools.Layouts;
 
 namespace Blkring.AbiTools.Diff;
 
-/// <summary>Everything of a protocol but the members of its structs.</summary>
+/// <summary>Compares everything of a protocol except the members of its structs.</summary>
 internal sealed class ProtocolComparer(AbiModel before, AbiModel after, List<AbiDifference> found)
 {
     private readonly string _protocol = after.Protocol;
@@ -26,7 +26,7 @@ internal sealed class ProtocolComparer(AbiModel before, AbiModel after, List<Abi
             added => Add("constant-added", added.Name, $"constant added, {added.Value}", true, null, added.Value),
             CompareConstant
         );
-        // A typedef matters where a member has it, and the member is reported there; the name alone is not on the wire.
+        // A typedef matters only as the type of a member, and then the member is reported; the name is not on the wire.
         AbiComparer.Pair(
             before.Typedefs,
             after.Typedefs,
@@ -95,7 +95,7 @@ internal sealed class ProtocolComparer(AbiModel before, AbiModel after, List<Abi
         );
     }
 
-    /// <summary>A struct that the other version has, though not in this ABI, which it has too.</summary>
+    /// <summary>A struct that the other version has, but not in this ABI, although it has the ABI.</summary>
     private void AddInAbi(string kind, AbiStruct type, AbiModel other, string what, bool isWireCompatible)
     {
         if (other.Abis.Contains(type.Abi) && other.Structs.Any(s => s.Name == type.Name))

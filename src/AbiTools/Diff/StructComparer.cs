@@ -2,7 +2,7 @@ using Blkring.AbiTools.Layouts;
 
 namespace Blkring.AbiTools.Diff;
 
-/// <summary>One struct or union in one ABI.</summary>
+/// <summary>Compares one struct or union in one ABI.</summary>
 internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruct after, List<AbiDifference> found)
 {
     public void Compare()
@@ -74,7 +74,7 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
     private static bool IsLengthOpened(AbiMember old, AbiMember now) =>
         old.IsFlexible != now.IsFlexible && ElementOf(old) is { } element && element == ElementOf(now);
 
-    /// <summary>The type of an array's elements; null of what is no array.</summary>
+    /// <summary>The type of an array's elements; null if it is not an array.</summary>
     private static string? ElementOf(AbiMember member) =>
         member.Underlying.IndexOf('[', StringComparison.Ordinal) is var at and > 0 ? member.Underlying[..at] : null;
 
@@ -109,7 +109,7 @@ internal sealed class StructComparer(string protocol, AbiStruct before, AbiStruc
         );
     }
 
-    /// <summary>The bytes are the same; whether they still mean the same, only padding can tell.</summary>
+    /// <summary>The bytes are the same. That they mean the same is certain only for padding.</summary>
     private void AddRenamed(AbiMember old, AbiMember now)
     {
         bool isPadding = old.IsPadding && now.IsPadding;

@@ -7,7 +7,7 @@ namespace Blkring.AbiTools.Import;
 /// </summary>
 internal sealed class CommentMap
 {
-    // The number of comments before a declaration that are examined, for lines with several members.
+    // How many comments before a declaration are examined, for lines with several members.
     private const int MostBefore = 16;
 
     private readonly Dictionary<int, Comment> _behindCode = [];
@@ -33,10 +33,10 @@ internal sealed class CommentMap
         }
     }
 
-    /// <summary>What the file says of itself, before any code, comment by comment.</summary>
+    /// <summary>The comments at the start of the file, before any code.</summary>
     public IEnumerable<string> Head => _head.Select(c => c.Text);
 
-    /// <summary>Documentation of a declaration on these lines, cleaned up; empty when it has none.</summary>
+    /// <summary>The documentation of a declaration on these lines, cleaned up; empty if it has none.</summary>
     public string Of(string name, int firstLine, int lastLine)
     {
         string behind = CommentText.Clean(Behind(lastLine));
@@ -81,7 +81,9 @@ internal sealed class CommentMap
         return texts;
     }
 
-    /// <summary>C's comments, with strings and characters skipped: a comment within a string is none.</summary>
+    /// <summary>
+    /// Finds C's comments. Strings and characters are skipped, because they can contain what looks like one.
+    /// </summary>
     private static IEnumerable<Comment> Scan(string source)
     {
         int line = 1;
@@ -148,7 +150,7 @@ internal static class CommentText
 {
     private const int LongestDoc = 600;
 
-    // The characters of which drawings and rules consist.
+    // The characters of drawings and rules.
     private static readonly string[] Drawings = ["---", "***", "===", "+-", "-+", "| "];
 
     private static readonly string[] Legal =
@@ -160,11 +162,11 @@ internal static class CommentText
         "THE SOFTWARE IS",
     ];
 
-    /// <summary>The first paragraph that is prose, on one line; empty when there is none.</summary>
+    /// <summary>The first paragraph of prose, on one line; empty if there is none.</summary>
     public static string Clean(string comment) =>
         Paragraphs(comment).FirstOrDefault(IsProse) is { } text ? Shorten(text) : "";
 
-    /// <summary>What a header says it is: its first prose that is neither its name nor its licence.</summary>
+    /// <summary>How a header describes itself: its first prose that is neither its name nor its licence.</summary>
     public static string Description(IEnumerable<string> head, string fileName) =>
         head.SelectMany(Paragraphs)
             .Select(p =>

@@ -8,24 +8,25 @@ namespace Blkring.AbiTools.Import;
 /// <summary>What to import.</summary>
 public sealed class ImportOptions
 {
-    /// <summary>Paths of C headers. The first gives the spec its name and its words.</summary>
+    /// <summary>Paths of C headers. The spec takes its name and its documentation from the first.</summary>
     public required IReadOnlyList<string> Headers { get; init; }
 
-    /// <summary>Folders to search for included headers, besides those of the headers themselves.</summary>
+    /// <summary>Folders to search for included headers, besides the headers' own folders.</summary>
     public IReadOnlyList<string> IncludeFolders { get; init; } = [];
 
     /// <summary>The protocol's name; null for the first header's.</summary>
     public string? Name { get; init; }
 
     /// <summary>
-    /// True when no code will be generated from the spec: then a hint that matches nothing, or a ring without one
-    /// decoded message, is not an error but a difference to report.
+    /// True if no code will be generated from the spec. Then a hint that matches nothing, or a ring whose requests
+    /// cannot be decoded into one message, is a difference to report and not an error.
     /// </summary>
     public bool IsForComparison { get; init; }
 }
 
 /// <summary>
-/// C headers to a spec: what a compiler for each target sees, merged, and proved against the generator's layout rules.
+/// Turns C headers into a spec: reads them as a compiler for each target does, merges the results, and proves the spec
+/// against the compiler's layouts.
 /// </summary>
 public static class HeaderImport
 {
@@ -34,25 +35,25 @@ public static class HeaderImport
 
     private const string LibClangErrorLimit = "-ferror-limit=0";
 
-    /// <summary>The spec's XML. The same headers give the same text, byte for byte.</summary>
+    /// <summary>Returns the spec's XML. The same headers give the same text, byte for byte.</summary>
     /// <exception cref="HeaderImportException">
     /// The headers do not compile, or a struct has a layout that a spec cannot express.
     /// </exception>
     /// <exception cref="LibClangMissingException">libclang is not installed.</exception>
     public static string Import(ImportOptions options) => Run(options).Text;
 
-    /// <summary>The same with the model that the text was proved by.</summary>
+    /// <summary>Returns the same text with the model that was proved.</summary>
     internal static ImportedSpec Run(ImportOptions options)
     {
         LibClang.Require();
         string[] headers = [.. options.Headers.Select(Existing)];
         if (options.IncludeFolders.FirstOrDefault(folder => !Directory.Exists(folder)) is { } missing)
-            throw new HeaderImportException($"{missing} is no folder: -I names one that holds headers");
+            throw new HeaderImportException($"{missing} is not a folder: give -I a folder of headers");
         if (headers.Length == 0)
-            throw new HeaderImportException("no header was given; name at least one");
+            throw new HeaderImportException("no header was given; give at least one");
         string name = options.Name ?? HeaderNames.Protocol(headers[0]);
         if (!CName.IsIdentifier(name))
-            throw new HeaderImportException($"'{name}' is no name for a protocol; it must be a C identifier");
+            throw new HeaderImportException($"'{name}' cannot be the name of a protocol; give a C identifier");
         var sources = new HeaderSources();
         Hints hints = Hints.For(name, options.IsForComparison);
 
@@ -70,14 +71,14 @@ public static class HeaderImport
         return Write(name, headers, sources, merged, hints, models, options.IsForComparison);
     }
 
-    /// <summary>The name of a header's protocol when none is given.</summary>
+    /// <summary>The name of a header's protocol if none is given.</summary>
     public static string ProtocolOf(string header) => HeaderNames.Protocol(header);
 
     private static string Existing(string path)
     {
         string full = Path.GetFullPath(path);
         if (Directory.Exists(full))
-            throw new HeaderImportException($"{path} is a folder: name the headers of one protocol");
+            throw new HeaderImportException($"{path} is a folder: give the headers of one protocol");
         if (!File.Exists(full))
             throw new HeaderImportException($"{path}: there is no such file");
         try
@@ -191,7 +192,7 @@ public static class HeaderImport
         List<string> head = [.. sources.Comments(headers[0]).Head];
         string doc = hints.Doc(name) ?? CommentText.Description(head, Path.GetFileName(headers[0]));
         var renamed = new Dictionary<string, string>(StringComparer.Ordinal);
-        // Rings that the generator could not make are no obstacle to a comparison.
+        // Rings that the generator could not handle can still be compared.
         Func<ProtocolSpec, LayoutResult> layOut = isForComparison
             ? LayoutCalculator.CalculateTypes
             : LayoutCalculator.Calculate;
@@ -220,7 +221,7 @@ public static class HeaderImport
     /// <summary>
     /// Resolves C names that are the same in C#, or not valid there: one gets another C# name, which the spec shows.
     /// _NETTXF_more_data keeps its underscore in C#, so that it differs from NETTXF_more_data. Other names get a
-    /// number: the later of the two. False when the problem is not one of names.
+    /// number: the later of the two. False if the problem is not a collision of names.
     /// </summary>
     private static bool Rename(
         DiagnosticInfo problem,
@@ -260,7 +261,9 @@ public static class HeaderImport
             ? string.Create(CultureInfo.InvariantCulture, $"{name[..at]}_{number + 1}")
             : name + "_2";
 
-    /// <summary>Where the headers have what an element of the spec is of; null for what is of no one place.</summary>
+    /// <summary>
+    /// The place in the headers from which an element of the spec comes; null if there is no single place.
+    /// </summary>
     private static string? PlaceOf(SpecElement at, MergedHeaders merged)
     {
         if (at.Kind == "constant")

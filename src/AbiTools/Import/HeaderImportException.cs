@@ -1,7 +1,7 @@
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// Headers that cannot become a spec. The message is one line: file, line, struct and member where there is one, what
+/// Headers that cannot become a spec. The message is one line: file, line, struct and member if there is one, and what
 /// is wrong.
 /// </summary>
 public sealed class HeaderImportException(string message) : Exception(message);

@@ -16,7 +16,7 @@ internal sealed record HeaderModel(
 
     private readonly Dictionary<string, HeaderTypedef> _typedefByName = Typedefs.ToDictionary(t => t.Name);
 
-    /// <summary>The integer that a typedef's name stands for; any other type itself.</summary>
+    /// <summary>The integer behind a typedef; any other type itself.</summary>
     public string Underlying(string type) =>
         _typedefByName.TryGetValue(type, out HeaderTypedef? typedef) ? typedef.Type : type;
 
@@ -93,7 +93,7 @@ internal sealed record HeaderMember(
     string Doc
 );
 
-/// <summary>A struct that is no part of a spec, and why.</summary>
+/// <summary>A struct that is left out of the spec, and why.</summary>
 internal sealed record HeaderOmission(string Name, string Why);
 
 /// <summary>A DEFINE_RING_TYPES.</summary>
@@ -110,7 +110,7 @@ internal sealed record Target(string Triple, IReadOnlyList<string> Abis)
     public static readonly Target Arm64 = new("aarch64-linux-gnu", ["native", "arm64"]);
     public static readonly Target Arm32 = new("arm-linux-gnueabihf", ["arm"]);
 
-    /// <summary>The first one leads: its order, names and documentation are the spec's.</summary>
+    /// <summary>The spec takes its order, names and documentation from the first target.</summary>
     public static readonly IReadOnlyList<Target> All = [X86_64, X86_32, Arm64, Arm32];
 
     /// <summary>Of an integer within a struct, both in bytes.</summary>

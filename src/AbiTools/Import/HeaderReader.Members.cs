@@ -13,7 +13,7 @@ internal sealed partial class HeaderReader
     private const string Unnamed = "unnamed";
     private const int BitsPerByte = LayoutCursor.BitsPerByte;
 
-    /// <summary>The spec's name of a struct or union that has a name; it and all that it holds are read.</summary>
+    /// <summary>The spec's name of a named struct or union, which is read with everything in it.</summary>
     private string ReadRecord(CXCursor cursor)
     {
         string name = TagOf(cursor);
@@ -35,7 +35,7 @@ internal sealed partial class HeaderReader
 
     private static bool IsRecord(CXCursor cursor) => cursor.kind is ClangKind.StructDecl or ClangKind.UnionDecl;
 
-    /// <summary>Whether a struct or union takes no bytes, which GNU C allows: nothing of it is shared.</summary>
+    /// <summary>Whether a struct or union is empty, as GNU C allows: it shares nothing.</summary>
     private static bool IsEmpty(CXCursor record) =>
         clang_Type_getSizeOf(clang_getCursorType(record)) == 0
         && Fields(record)
@@ -166,9 +166,7 @@ internal sealed partial class HeaderReader
         Place at = TranslationUnit.Expansion(clang_getCursorLocation(cursor));
         List<CXCursor> fields = Fields(cursor);
         if (fields.Count == 0)
-            throw new HeaderImportException(
-                $"{at}: {owner.Name} has a member without a name that has no members of its own"
-            );
+            throw new HeaderImportException($"{at}: {owner.Name} has a member that has neither a name nor members");
         string name =
             ++owner.UnnamedMembers == 1
                 ? Unnamed
@@ -328,7 +326,9 @@ internal sealed partial class HeaderReader
             );
     }
 
-    /// <summary>A shared ring's header has a union of what some protocols keep there; a spec has its bytes.</summary>
+    /// <summary>
+    /// A shared ring's header has a union of data that some protocols keep there; the spec has its bytes.
+    /// </summary>
     private static HeaderMember PrivatePart(CXCursor field, string name, long bit, Place at)
     {
         long size = clang_Type_getSizeOf(clang_getCursorType(field));
@@ -363,14 +363,14 @@ internal sealed partial class HeaderReader
         string integer =
             IntegerName(element)
             ?? throw new HeaderImportException(
-                $"{where} has the type {Text(clang_getTypeSpelling(element))}, which is no integer, struct or union"
+                $"{where} has the type {Text(clang_getTypeSpelling(element))}, which is not an integer, struct or union"
             );
         if (element.kind is ClangKind.TypeEnum || IsWord(element))
             return integer;
         return NamedInteger(field, integer);
     }
 
-    /// <summary>A pointer, or one that a macro of Xen's has wrapped in a type of its own: a guest handle.</summary>
+    /// <summary>A pointer, or a guest handle: a pointer that a macro of Xen's has wrapped in a struct.</summary>
     private bool IsPointer(CXType element)
     {
         if (element.kind != ClangKind.TypeRecord)

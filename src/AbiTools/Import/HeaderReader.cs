@@ -217,7 +217,7 @@ internal sealed partial class HeaderReader
         return type;
     }
 
-    /// <summary>What a macro makes lies, all of it, where the macro is used.</summary>
+    /// <summary>Everything that a macro expands to has the place where the macro is used.</summary>
     private bool IsMadeByMacro(CXCursor cursor) =>
         _macroUses.Contains(TranslationUnit.Expansion(clang_getCursorLocation(cursor)));
 }

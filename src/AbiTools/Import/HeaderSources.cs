@@ -15,7 +15,7 @@ internal sealed class HeaderSources
         return map;
     }
 
-    /// <summary>The text between two places of one file; empty where they are no range of it.</summary>
+    /// <summary>The text between two places of one file; empty if they are not a range of it.</summary>
     public string Between(Place from, Place to)
     {
         byte[] bytes = from.File.Length > 0 && from.File == to.File ? Bytes(from.File) : [];

@@ -7,8 +7,8 @@ namespace Blkring.AbiTools.Import;
 /// <summary>
 /// What headers do not express: which constants of a shared header belong to the protocol, which member counts an
 /// array, which form a request has. The hints are Hints/NAME.xml in this assembly. A protocol without hints consists of
-/// its whole header and nothing else. A hint that matches nothing is misspelt, or the header has changed: it is
-/// reported, unless the header is older than the hints.
+/// its whole header and nothing else. A hint that matches nothing is reported, because it is misspelt or the header has
+/// changed, unless the header is older than the hints.
 /// </summary>
 internal sealed class Hints
 {
@@ -24,7 +24,7 @@ internal sealed class Hints
         _isForComparison = isForComparison;
     }
 
-    /// <summary>The hints for a protocol of Xen's; empty when it needs none.</summary>
+    /// <summary>The hints for a protocol of Xen; empty if it needs none.</summary>
     /// <param name="isForComparison">Whether only layouts are of interest.</param>
     public static Hints For(string protocol, bool isForComparison)
     {
@@ -38,7 +38,7 @@ internal sealed class Hints
         return new Hints(XElement.Load(reader), protocol, isForComparison);
     }
 
-    /// <summary>Headers besides the protocol's own that have constants of it.</summary>
+    /// <summary>Other headers with constants of the protocol.</summary>
     public IEnumerable<string> Headers => _root.Elements("header").Select(e => Value(e, "name"));
 
     /// <summary>
@@ -68,7 +68,7 @@ internal sealed class Hints
     public bool TakesType(string name) =>
         _root.Element("types") is not { } hint || (Words(hint, "only").Contains(name) && Match(hint, name));
 
-    /// <summary>In words, when not all types are wanted; null when they are.</summary>
+    /// <summary>A sentence about the omitted types; null if all types are wanted.</summary>
     public string? WhyNotAllTypes => _root.Element("types")?.Value;
 
     /// <summary>What is left out, and why.</summary>
@@ -96,13 +96,13 @@ internal sealed class Hints
             .Where(e => Value(e, "ring") == ring && types.Contains(Value(e, "struct")) && Match(e, ring))
             .Select(e => (Value(e, "struct"), Value(e, "when"), Value(e, "is")));
 
-    /// <summary>Documentation for what the headers leave without: by constant, type, or type.member.</summary>
+    /// <summary>Documentation that the headers lack: by constant, type, or type.member.</summary>
     public string? Doc(string name) =>
         _root.Elements("doc").FirstOrDefault(e => Value(e, "of") == name) is { } hint && Match(hint, name)
             ? hint.Value
             : null;
 
-    /// <summary>Called when a spec is written, by what its headers have.</summary>
+    /// <summary>Checks, when a spec is written, that every hint was used.</summary>
     /// <param name="isKnown">Whether the headers have a constant or type of this name.</param>
     /// <exception cref="HeaderImportException">
     /// A hint matches nothing in headers that are as new as the hints.

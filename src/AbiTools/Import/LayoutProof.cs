@@ -20,7 +20,7 @@ internal static class LayoutProof
         );
         foreach (HeaderModel model in models)
         {
-            // Arm without an ABI of its own has the native layouts.
+            // Without its own ABI, Arm has the native layouts.
             string[] own = [.. model.Target.Abis.Where(abis.ContainsKey)];
             foreach (string abi in own.Length > 0 ? own : ["native"])
             {
@@ -75,6 +75,6 @@ internal static class LayoutProof
     private static HeaderImportException Refused(string what, string difference, Target target) =>
         new(
             $"{what} cannot be proved for {target.Triple}: {difference} by the rules of a spec; "
-                + "is there an alignment of its own that only this target sees?"
+                + "does an alignment apply to this target only?"
         );
 }

@@ -14,7 +14,7 @@ internal static unsafe partial class LibClang
     private const string Library = "libclang";
 
     private const string Missing =
-        "libclang is not installed: headers are read with it. "
+        "libclang is not installed; it is needed to read headers. "
         + "On Debian: apt install libclang1 (or libclang1-14, any version from 11 on).";
 
     /// <summary>Environment variable: the path of a libclang to use instead of the installed ones.</summary>
@@ -44,8 +44,8 @@ internal static unsafe partial class LibClang
     private static nint TryLoad(string file) => NativeLibrary.TryLoad(file, out nint handle) ? handle : 0;
 
     /// <summary>
-    /// The unversioned name first, then the newest; LLVM's own folders last, for Debian links only some into the search
-    /// path.
+    /// The unversioned name first, then the newest version; LLVM's own folders last, because Debian links only some
+    /// versions into the search path.
     /// </summary>
     private static IEnumerable<string> Candidates()
     {
@@ -273,7 +273,7 @@ internal static unsafe partial class LibClang
     [LibraryImport(Library)]
     internal static partial void clang_EvalResult_dispose(nint result);
 
-    /// <summary>Takes the string over and frees it.</summary>
+    /// <summary>Takes ownership of the string and frees it.</summary>
     internal static string Text(CXString text)
     {
         string copy = Marshal.PtrToStringUTF8((nint)clang_getCString(text)) ?? "";
@@ -300,7 +300,7 @@ internal static unsafe partial class LibClang
     }
 }
 
-/// <summary>CXCursorKind and CXTypeKind values that the import tells apart (clang-c/Index.h).</summary>
+/// <summary>The CXCursorKind and CXTypeKind values that the import uses (clang-c/Index.h).</summary>
 internal static class ClangKind
 {
     public const int StructDecl = 2;

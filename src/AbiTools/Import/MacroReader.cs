@@ -6,19 +6,19 @@ using static Blkring.AbiTools.Import.LibClang;
 
 namespace Blkring.AbiTools.Import;
 
-/// <summary>A macro without parameters: its name, what it stands for, where it is.</summary>
+/// <summary>A macro without parameters: its name, its body, its place.</summary>
 internal sealed record Macro(string Name, string Body, Place At);
 
 /// <summary>
 /// Finds the macros that are constants, and their values. A macro is not an expression until it is used, so a second
-/// source uses each in a definition of its own. If that does not compile, the macro is not a constant.
+/// source uses each macro in a separate definition. If that does not compile, the macro is not a constant.
 /// </summary>
 internal static class MacroReader
 {
     private const string Probe = "blkring_value_";
     private const string SizeProbe = "blkring_size_";
 
-    // A macro whose value depends on where it is used is not a constant: without these names it is no expression.
+    // A macro whose value depends on the place of use is not a constant: it does not compile without these names.
     private static readonly string[] OfPlace =
     [
         "__FILE__",
@@ -63,7 +63,7 @@ internal static class MacroReader
                 && files.Contains(TranslationUnit.Spelling(clang_getCursorLocation(c)).File)
             );
 
-    /// <summary>A type that a macro stands for is a name.</summary>
+    /// <summary>A macro that stands for a type has a name as its body.</summary>
     public static bool IsTypeName(Macro macro) => CName.IsIdentifier(macro.Body);
 
     /// <summary>
@@ -96,7 +96,7 @@ internal static class MacroReader
         File.WriteAllText(file, source.ToString());
 
         using TranslationUnit unit = TranslationUnit.Parse(file, arguments);
-        // An error is told for the whole line of a definition, and each macro has a line.
+        // Errors are reported by line, and each macro has a line of the source.
         HashSet<int> wrong = [.. unit.Errors().Where(e => e.At.File == file).Select(e => e.At.Line)];
         var values = new Dictionary<string, (decimal, string?)>(StringComparer.Ordinal);
         var texts = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -116,7 +116,7 @@ internal static class MacroReader
                 else
                     values[macro] = (number, null);
             }
-            // The size is told behind the value.
+            // The size follows the value.
             else if (
                 name.StartsWith(SizeProbe, StringComparison.Ordinal)
                 && texts.TryGetValue(name[SizeProbe.Length..], out string? whole)
@@ -129,12 +129,12 @@ internal static class MacroReader
         return values;
     }
 
-    /// <summary>Most macros are numbers, and a large header has many.</summary>
+    /// <summary>A short cut for plain numbers: most macros are, and a large header has many.</summary>
     private static bool MayBeText(Macro macro) => !char.IsAsciiDigit(macro.Body[0]);
 
     /// <summary>
-    /// Whether libclang has told all of a string, which it does up to the first zero, and XML can hold it.
-    /// <paramref name="size"/>: a variable, its size in C.
+    /// Whether libclang has reported the whole string, which it reports up to the first zero, and XML can hold it.
+    /// <paramref name="size"/>: a variable with the size of the string in C.
     /// </summary>
     private static bool IsWhole(string text, CXCursor size) =>
         Evaluate(size) is (var bytes, _)

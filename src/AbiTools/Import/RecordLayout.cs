@@ -17,7 +17,7 @@ internal sealed class RecordLayout(string name, string path, bool isUnion, int? 
 
     public string Name => name;
 
-    /// <summary>Where C finds its members.</summary>
+    /// <summary>The path by which C reaches its members.</summary>
     public string Path => path;
 
     public bool IsUnion => isUnion;

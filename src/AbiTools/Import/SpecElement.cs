@@ -1,8 +1,7 @@
 namespace Blkring.AbiTools.Import;
 
 /// <summary>
-/// An element of a spec's text, as the import writes it: <paramref name="Owner"/> is the type that holds it; empty for
-/// none.
+/// An element of a spec's text, as the import writes it. <paramref name="Owner"/>: the type that contains it, or empty.
 /// </summary>
 internal sealed record SpecElement(string Kind, string Name, string Owner)
 {

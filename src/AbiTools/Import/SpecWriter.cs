@@ -26,10 +26,10 @@ internal sealed class SpecWriter
         _renamed = renamed;
     }
 
-    /// <summary>What renames call a type: in C, types and constants have names of their own each.</summary>
+    /// <summary>The key of a type in renames: in C, a type and a constant may have the same name.</summary>
     public static string KeyOfType(string name) => "struct " + name;
 
-    /// <summary>What renames call a member.</summary>
+    /// <summary>The key of a member in renames.</summary>
     public static string KeyOfMember(string type, string member) => $"{type}.{member}";
 
     /// <param name="renamed">
@@ -230,7 +230,7 @@ internal sealed class SpecWriter
     private static string Attributes(params (string Name, string? Value)[] attributes) =>
         string.Concat(attributes.Where(a => a.Value is not null).Select(a => $" {a.Name}=\"{InAttribute(a.Value!)}\""));
 
-    /// <summary>XML reads a line's end or a tab in an attribute as a space.</summary>
+    /// <summary>XML readers turn a line end or a tab in an attribute into a space.</summary>
     private static string InAttribute(string text) =>
         SecurityElement
             .Escape(text)
@@ -238,7 +238,7 @@ internal sealed class SpecWriter
             .Replace("\n", "&#10;", StringComparison.Ordinal)
             .Replace("\r", "&#13;", StringComparison.Ordinal);
 
-    /// <summary>Text needs no more than these: quotes stay readable.</summary>
+    /// <summary>In text only these must be escaped; quotes stay readable.</summary>
     private static string Escape(string text) =>
         text.Replace("&", "&amp;", StringComparison.Ordinal)
             .Replace("<", "&lt;", StringComparison.Ordinal)

@@ -90,7 +90,9 @@ internal sealed partial class TargetMerge
         }
     }
 
-    /// <summary>Names in the order of the first list; what it lacks goes behind what precedes it in another.</summary>
+    /// <summary>
+    /// Names in the order of the first list; a name that it lacks follows its predecessor in another list.
+    /// </summary>
     private static List<string> Merged(IEnumerable<IEnumerable<string>> lists)
     {
         var merged = new List<string>();
@@ -113,7 +115,7 @@ internal sealed partial class TargetMerge
         return merged;
     }
 
-    /// <summary>Whether two targets have other types, or lay one out differently.</summary>
+    /// <summary>Whether two targets have different types, or lay one out differently.</summary>
     private static bool Differ(HeaderModel a, HeaderModel b) =>
         a.Types.Count != b.Types.Count
         || a.Types.Any(type =>
@@ -141,7 +143,7 @@ internal sealed partial class TargetMerge
             m.ConstantsByName[constant.Name].Any(c => c.Value == constant.Value && c.Text == constant.Text)
         );
 
-    /// <summary>An array is counted by a constant only where that is one for all targets.</summary>
+    /// <summary>An array is counted by a constant only if the constant has one value for all targets.</summary>
     private static HeaderType WithCounts(HeaderType type, HeaderModel model, IReadOnlySet<string> constants) =>
         type with
         {
@@ -170,7 +172,7 @@ internal sealed partial class TargetMerge
             : throw new HeaderImportException(
                 $"{types[differs].At}: {types[differs].Name} is aligned to {types[differs].Alignment} for "
                     + $"{models[differs].Target.Triple} and to {align} for another target, "
-                    + "by a rule of the machine that a spec cannot say"
+                    + "by a rule of the machine that a spec cannot express"
             );
     }
 
@@ -202,7 +204,7 @@ internal sealed partial class TargetMerge
         int last = -1;
         foreach (HeaderMember member in type.Members)
         {
-            // Usually it is the next one, so the search is short however many members there are.
+            // Usually it is the next one, so the search is short.
             int at =
                 last + 1 < members.Count && members[last + 1].IsSame(member, model)
                     ? last + 1

@@ -36,7 +36,7 @@ internal sealed unsafe class TranslationUnit : IDisposable
     public CXCursor Root => clang_getTranslationUnitCursor(_unit);
 
     /// <exception cref="HeaderImportException">
-    /// libclang failed for another reason than an error in the source.
+    /// libclang failed for a reason other than an error in the source.
     /// </exception>
     public static TranslationUnit Parse(string file, IEnumerable<string> arguments)
     {
@@ -91,28 +91,32 @@ internal sealed unsafe class TranslationUnit : IDisposable
         return errors;
     }
 
-    /// <summary>Where the code is that a person wrote: for what a macro made, the macro's use.</summary>
+    /// <summary>
+    /// The place of the code in the source: for code from a macro, the place where the macro is used.
+    /// </summary>
     public static Place Expansion(CXSourceLocation location)
     {
         clang_getExpansionLocation(location, out nint file, out uint line, out uint column, out uint offset);
         return new Place(NameOf(file), (int)line, (int)column, (int)offset);
     }
 
-    /// <summary>Where the text of the token is: for what a macro made, within the macro.</summary>
+    /// <summary>The place of the token's text: for code from a macro, within the macro.</summary>
     public static Place Spelling(CXSourceLocation location)
     {
         clang_getSpellingLocation(location, out nint file, out uint line, out uint column, out uint offset);
         return new Place(NameOf(file), (int)line, (int)column, (int)offset);
     }
 
-    /// <summary>A large header has a million places in one file, whose name libclang would copy for each.</summary>
+    /// <summary>
+    /// Caches file names: a large header has a million places, and libclang would copy the name for each.
+    /// </summary>
     private static string NameOf(nint file)
     {
         if (file == 0)
             return "";
         FileNames ??= [];
         if (!FileNames.TryGetValue(file, out string? name))
-            // A header that is included by several paths has the last of these names.
+            // A header that is included by several paths gets the last of them.
             FileNames[file] = name = Path.GetFullPath(Text(clang_getFileName(file)));
         return name;
     }

@@ -20,7 +20,7 @@ public sealed class ByteMap
         RowGapPixels = 14,
         StructGapPixels = 26;
 
-    /// <summary>The bytes that are drawn of a longer member.</summary>
+    /// <summary>The number of bytes that are drawn of a longer member.</summary>
     private const int LongestBytes = 16;
     private const double LetterPixels = 7.3;
     private const int BitsPerByte = 8;
@@ -166,7 +166,7 @@ public sealed class ByteMap
                 );
             end = member.EndBit;
         }
-        // A lane of a union ends with its member; longer members have lanes of their own.
+        // A lane of a union ends with its member; other members have their own lanes.
         if (type.IsUnion)
             return x;
         int all = type.Size * BitsPerByte;
@@ -239,7 +239,7 @@ public sealed class ByteMap
             Line($"<polyline points=\"{upper} {lower}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>");
     }
 
-    /// <summary>Along the cell where it fits, else upright; cut where it does not fit either way.</summary>
+    /// <summary>Writes the name along the cell if it fits, otherwise upright; cut if neither fits.</summary>
     private void Name(int x, int top, int width, int height, AbiMember member)
     {
         int middle = x + (width / 2);

@@ -144,7 +144,7 @@ public static class CDeclarations
             ((long)field.Offset * LayoutCursor.BitsPerByte) + field.BitOffset;
 
         /// <summary>
-        /// Declares the gap that C would not leave by itself before a member. <paramref name="alignment"/>: of the
+        /// Declares a gap before a member that C's rules would not leave. <paramref name="alignment"/>: of the
         /// member, in bytes; 0 for a bit field.
         /// </summary>
         private void Gap(long end, long first, int alignment)

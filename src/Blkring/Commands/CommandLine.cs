@@ -33,7 +33,7 @@ internal static class CommandLine
         }
     }
 
-    /// <summary>The exit code of what any command may meet: null for a fault of the program.</summary>
+    /// <summary>The exit code of errors that any command can cause; null for a bug.</summary>
     public static int? ExitCodeOf(Exception error) =>
         error switch
         {

@@ -4,8 +4,8 @@ using System.Text.Unicode;
 namespace Blkring.Output;
 
 /// <summary>
-/// One line on stderr, rewritten five times per second while a run is under way, if stderr is a terminal. It allocates
-/// nothing per update: the run beside it is watched for collections.
+/// One line on stderr, rewritten five times per second during a run, if stderr is a terminal. An update allocates
+/// nothing, because garbage collections are counted during the run.
 /// </summary>
 internal sealed class ProgressLine : IDisposable
 {
@@ -46,7 +46,7 @@ internal sealed class ProgressLine : IDisposable
         }
     }
 
-    /// <summary>Takes the line off the terminal.</summary>
+    /// <summary>Removes the line from the terminal.</summary>
     public void Hide()
     {
         lock (_lock)

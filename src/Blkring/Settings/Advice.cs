@@ -26,7 +26,7 @@ internal static class Advice
         [ErrorCode.DeviceUnknown] = "see 'blkring list'",
     }.ToFrozenDictionary();
 
-    /// <summary>The codes whose message says what to do, or that only the guest can do anything about.</summary>
+    /// <summary>The codes whose message says what to do, and errors that only the guest can correct.</summary>
     public static readonly FrozenSet<ErrorCode> NotNeeded = FrozenSet.Create(
         ErrorCode.Unexpected,
         // The message names the command or the key.

@@ -28,7 +28,7 @@ internal sealed class ServeConfiguration
     private readonly SettingValues _values = new();
     private readonly Dictionary<DeviceName, SettingValues> _devices = [];
 
-    /// <summary>The sections of devices as they are written, which a device must have only one of.</summary>
+    /// <summary>The names of the sections of devices, as written. A device must have only one section.</summary>
     private readonly HashSet<string> _deviceSections = new(StringComparer.OrdinalIgnoreCase);
 
     private ServeConfiguration() { }
@@ -137,14 +137,14 @@ internal sealed class ServeConfiguration
         return own;
     }
 
-    // "Devices": {} and "7/xvda": {} set nothing, and are no mistake.
+    // "Devices": {} and "7/xvda": {} set nothing, and are not errors.
     private static bool IsEmptySection(string path) =>
         path.Split(':') is [var section, ..] parts
         && string.Equals(section, ServeKey.DevicesSection, StringComparison.OrdinalIgnoreCase)
         && (parts.Length == 1 || (parts.Length == 2 && DeviceName.TryParse(parts[1], out _)));
 
-    /// <summary>The key that a path of the configuration names, and the device if it is about one.</summary>
-    /// <returns>No key, and the problem with the path, if there is no such key.</returns>
+    /// <summary>The key that a path of the configuration names, and the device if the path names one.</summary>
+    /// <returns>If there is no such key: null, and the problem with the path.</returns>
     private static (ServeKey? Key, DeviceName? Device, string? Problem) Find(string path)
     {
         string[] parts = path.Split(':');
@@ -166,7 +166,7 @@ internal sealed class ServeConfiguration
         return (key, device, problem);
     }
 
-    /// <param name="sections">Names that are known as well, but are no keys.</param>
+    /// <param name="sections">Known names that are not keys.</param>
     private static (ServeKey?, string?) FindIn(ServeKey[] keys, string name, string[] sections)
     {
         ServeKey? key = keys.FirstOrDefault(key => string.Equals(key.Name, name, StringComparison.OrdinalIgnoreCase));
@@ -216,7 +216,7 @@ internal sealed class ServeConfiguration
         }
     }
 
-    // A value may be anything: a terminal must get no control characters, and no more than a line.
+    // A value may be anything: a terminal must get no control characters, and at most one line.
     private static string LogText(string value)
     {
         string clean = new([.. value.Select(c => char.IsControl(c) ? '?' : c)]);
@@ -235,7 +235,7 @@ internal sealed class ServeConfiguration
                 _ => Label,
             };
 
-        /// <summary>As <see cref="Describe"/>, and always with the key.</summary>
+        /// <summary>Like <see cref="Describe"/>, but always with the key.</summary>
         public string Locate(string path) =>
             Label is "environment" or "option" ? Describe(path) : $"{Label}, {LogText(path)}";
 

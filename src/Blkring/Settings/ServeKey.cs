@@ -5,8 +5,8 @@ using Blkring.Engine.Xenbus;
 namespace Blkring.Settings;
 
 /// <summary>
-/// A setting as the daemon takes it: by its name in a file and, after <c>BLKRING_</c>, in the environment, and by an
-/// option.
+/// A setting of the daemon, with its option. A file uses its name; the environment uses the name after
+/// <c>BLKRING_</c>.
 /// </summary>
 /// <param name="PerDevice">Also allowed under <see cref="DevicesSection"/>.</param>
 internal sealed record ServeKey(Setting Setting, string Option, bool PerDevice = false)

@@ -3,7 +3,7 @@ using Blkring.Engine.Xenbus;
 
 namespace Blkring.Settings;
 
-/// <summary>What the daemon runs with: its settings, and those that devices have of their own.</summary>
+/// <summary>The settings of the daemon, and the settings of single devices.</summary>
 internal sealed class ServeSettings(SettingValues values, IReadOnlyDictionary<DeviceName, SettingValues> devices)
 {
     public SettingValues Values => values;
@@ -20,7 +20,7 @@ internal sealed class ServeSettings(SettingValues values, IReadOnlyDictionary<De
 
     public TimeSpan DrainTimeout => TimeSpan.FromSeconds(values.Get(DaemonSettings.DrainTimeoutSeconds));
 
-    /// <summary>The device's own settings where it has some, else the daemon's.</summary>
+    /// <summary>The device's own settings; the daemon's for those that it does not have.</summary>
     public DeviceOptions OptionsOf(DeviceName device) =>
         DeviceOptions.Of(devices.TryGetValue(device, out SettingValues? own) ? own.Over(values) : values);
 }

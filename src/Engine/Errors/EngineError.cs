@@ -1,25 +1,25 @@
 namespace Blkring.Engine.Errors;
 
 /// <summary>
-/// One error of the control plane: its code, one line for people, and the facts in that line as values. The line names
-/// what is wrong; advice in terms of options and configuration keys is added by the command line, which owns those.
+/// One error of the control plane: its code, a message of one line, and the facts in that message as values. The
+/// message says what is wrong. The command line adds advice in terms of its options and configuration keys.
 /// </summary>
-/// <param name="Message">One line. What a guest or toolstack wrote is cut and cleaned before it is quoted.</param>
+/// <param name="Message">One line. Text that a guest or toolstack wrote is cut and cleaned before it is quoted.</param>
 public sealed record EngineError(ErrorCode Code, string Message)
 {
-    /// <summary>The image, block device, or device node; null when the error is about none.</summary>
+    /// <summary>The image, block device, or device node; null if the error concerns none.</summary>
     public string? Path { get; init; }
 
     /// <summary>The xenstore key, relative to the device's area.</summary>
     public string? Key { get; init; }
 
-    /// <summary>What was found or asked for: a key's value, the name of a format, protocol or mode.</summary>
+    /// <summary>The value that was found or requested: of a key, or the name of a format, protocol or mode.</summary>
     public string? Value { get; init; }
 
-    /// <summary>The length in bytes that was found or asked for.</summary>
+    /// <summary>The length in bytes that was found or requested.</summary>
     public long? LengthBytes { get; init; }
 
-    /// <summary>The least length in bytes that would do.</summary>
+    /// <summary>The smallest length in bytes that would be accepted.</summary>
     public long? MinBytes { get; init; }
 
     /// <summary>A positive errno; 0 when no system call failed.</summary>

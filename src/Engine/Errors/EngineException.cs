@@ -1,7 +1,7 @@
 namespace Blkring.Engine.Errors;
 
 /// <summary>
-/// The base of the exceptions that the control plane expects: each ends one attempt, with an error for people.
+/// The base of the exceptions that the control plane expects: each ends one attempt, with an error that is logged.
 /// </summary>
 public abstract class EngineException(EngineError error) : Exception(error.Message)
 {

@@ -6,7 +6,7 @@ namespace Blkring.Engine.Errors;
 /// </summary>
 public enum ErrorCode
 {
-    /// <summary>An exception that none of the others describes: a bug.</summary>
+    /// <summary>An exception that no other code describes: a bug.</summary>
     Unexpected,
 
     // Images and block devices.

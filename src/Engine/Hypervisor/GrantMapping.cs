@@ -1,11 +1,11 @@
 namespace Blkring.Engine.Hypervisor;
 
 /// <summary>
-/// Pages of one guest that are mapped contiguously by one call, and unmapped by one call: all of them or none.
+/// Pages of one guest that one call maps contiguously and one call unmaps: all or none.
 /// </summary>
 /// <remarks>
-/// gntdev unmaps only the whole of what one call mapped. A request is such a group, and so are the persistent grants
-/// that are first seen in the same pass.
+/// gntdev can unmap only the whole range that one call mapped. A request is such a group, and so are the persistent
+/// grants that are first seen in the same pass.
 /// </remarks>
 public unsafe struct GrantMapping
 {
@@ -18,7 +18,7 @@ public unsafe struct GrantMapping
     /// <summary>domid: the domain that granted the pages.</summary>
     public ushort Domain;
 
-    /// <summary>False maps read-only: a guest may have granted no more than that.</summary>
+    /// <summary>False maps read-only: the guest may have granted only that.</summary>
     public bool Writable;
 
     /// <summary>GNTST_*, set by the call.</summary>

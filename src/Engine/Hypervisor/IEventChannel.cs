@@ -27,9 +27,9 @@ public unsafe interface IEventChannel
     void Consume();
 
     /// <summary>
-    /// Unmasks the channel, which taking an event masks (xenevtchn_unmask). It is called after the work that the event
-    /// was about, so that a frontend which notifies without end raises at most one event per pass (XSA-332). An event
-    /// that was raised meanwhile is delivered now, not lost.
+    /// Unmasks the channel (xenevtchn_unmask); taking an event masks it. It is called after the work for the event is
+    /// done, so that a frontend that notifies endlessly raises at most one event per pass (XSA-332). An event that was
+    /// raised in the meantime is delivered now; it is not lost.
     /// </summary>
     void Unmask();
 }

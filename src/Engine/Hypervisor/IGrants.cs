@@ -12,13 +12,13 @@ public unsafe interface IGrants
 
     /// <summary>
     /// Copies a whole batch in one call. Sets every segment's <see cref="GrantCopySegment.Status"/>; a failed segment
-    /// does not stop the others. Never throws on what a guest did.
+    /// does not stop the others. Never throws because of a guest.
     /// </summary>
     void Copy(GrantCopySegment* segments, int count);
 
     /// <summary>
-    /// Maps groups of pages. Sets each group's <see cref="GrantMapping.Status"/> and, where that is okay, its address;
-    /// of a group that fails nothing is mapped, and the other groups are not affected. A guest cannot make it throw.
+    /// Maps groups of pages. Sets each group's <see cref="GrantMapping.Status"/> and, if that is okay, its address. A
+    /// group that fails is not mapped at all, and the other groups are not affected. Never throws because of a guest.
     /// </summary>
     void Map(GrantMapping* mappings, int count);
 

@@ -1,7 +1,7 @@
 namespace Blkring.Engine.Hypervisor;
 
 /// <summary>
-/// How guests are reached: through Xen's libraries, or the loopback. The control plane opens it once, and a
+/// The access to guests: by Xen's libraries, or by the loopback. The control plane opens it once, and a
 /// <see cref="RingAccess"/> per ring.
 /// </summary>
 public interface IHypervisor

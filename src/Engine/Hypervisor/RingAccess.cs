@@ -1,12 +1,12 @@
 namespace Blkring.Engine.Hypervisor;
 
 /// <summary>
-/// How one ring's frontend is reached: its grants, its ring pages, its event channel. There is one implementation per
-/// hypervisor interface: Xen's libraries, and the loopback. This is the control plane's view; the data plane gets its
-/// part as struct types.
+/// The access to one ring's frontend: its grants, its ring pages, its event channel. There is one implementation for
+/// Xen's libraries and one for the loopback. This is the control plane's view; the data plane gets its part as struct
+/// types.
 /// </summary>
 /// <remarks>
-/// Every step can be undone, also when the steps after it never happened; undoing twice is harmless (B17, B19).
+/// Every step can be undone, even if the steps after it never happened; undoing twice is harmless (B17, B19).
 /// </remarks>
 public abstract unsafe class RingAccess : IDisposable
 {
@@ -44,7 +44,7 @@ public abstract unsafe class RingAccess : IDisposable
     protected virtual void Dispose(bool disposing) { }
 }
 
-/// <summary>Receives what a queue works with, as the struct types that it is compiled for.</summary>
+/// <summary>Receives a queue's neighbours as the struct types for which the queue is compiled.</summary>
 public interface IRingVisitor<out TResult>
 {
     TResult Visit<TGrants, TEvents>(TGrants grants, TEvents events)

@@ -34,7 +34,7 @@ public sealed unsafe class Arena : IDisposable
 
     public nuint LengthBytes => _memory?.LengthBytes ?? Align(_used, PageBytes);
 
-    /// <summary>Ends the measuring: maps as much as was taken. The same pieces can now be taken again.</summary>
+    /// <summary>Ends measuring: maps as much memory as was taken. The same pieces can now be taken again.</summary>
     /// <exception cref="IOException">The kernel refused the mapping.</exception>
     public void Map()
     {
@@ -52,7 +52,7 @@ public sealed unsafe class Arena : IDisposable
     {
         nuint start = Align(_used, (nuint)alignment);
         nuint end = start + ((nuint)count * (nuint)sizeof(T));
-        // The owner took the same pieces when it measured: to run over is a bug of ours, not a guest's doing.
+        // The owner took the same pieces when it measured, so an overrun is a bug and not caused by a guest.
         if (_memory is not null && end > _memory.LengthBytes)
             throw new InvalidOperationException($"Arena of {_memory.LengthBytes} bytes asked for {end}.");
         _used = end;

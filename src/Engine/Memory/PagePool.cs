@@ -3,12 +3,12 @@ using System.Numerics;
 namespace Blkring.Engine.Memory;
 
 /// <summary>
-/// Pages lent in contiguous runs, first fit; a bitmap says which are lent. Both live in the owner's
-/// <see cref="Arena"/>: lending allocates nothing.
+/// Pages lent in contiguous runs, first fit, with a bitmap of the lent pages. Both are in the owner's
+/// <see cref="Arena"/>, so lending allocates nothing.
 /// </summary>
 /// <remarks>
-/// A run that does not fit now fits when enough pages have come back: the owner lets requests wait in order, so none
-/// waits for ever.
+/// A run that does not fit now will fit when enough pages have been returned. The owner lets requests wait in order, so
+/// no request waits for ever.
 /// </remarks>
 internal readonly unsafe struct PagePool(byte* pages, ulong* lent, int count)
 {

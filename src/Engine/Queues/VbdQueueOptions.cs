@@ -3,7 +3,7 @@ using Blkring.Engine.Memory;
 
 namespace Blkring.Engine.Queues;
 
-/// <summary>How a queue is sized and what it may do; fixed at connect.</summary>
+/// <summary>The sizes and features of a queue; fixed at connect.</summary>
 public sealed record VbdQueueOptions : ServingOptions
 {
     public VbdQueueOptions() { }
@@ -15,10 +15,10 @@ public sealed record VbdQueueOptions : ServingOptions
     /// <summary>Pages of the ring: 1, 2, 4, 8 or 16.</summary>
     public int RingPages { get; init; } = 1;
 
-    /// <summary>The frontend's domain: whose grants the copies name.</summary>
+    /// <summary>The domain of the frontend, whose grants are copied or mapped.</summary>
     public DomainId Frontend { get; init; }
 
-    /// <summary>The kernel registers at most 1 GiB in one piece, the slots' own buffers included.</summary>
+    /// <summary>The kernel registers at most 1 GiB in one piece, including the slots' own buffers.</summary>
     private const int MaxIndirectMemoryBytes = 1 << 29;
 
     /// <summary>BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST pages of segments.</summary>
@@ -27,23 +27,24 @@ public sealed record VbdQueueOptions : ServingOptions
     private const int LeastPersistentGrants = 1056;
 
     /// <summary>
-    /// WRITE_BARRIER is offered: not where the device has several rings, for a barrier orders one alone.
+    /// Whether WRITE_BARRIER is offered. It is not if the device has several rings, because a barrier orders only one.
     /// </summary>
     public bool Barriers { get; init; } = true;
 
     /// <summary>
-    /// Where the slots live when they are to survive the process; the queue's own from here on. Null keeps them in its
-    /// memory.
+    /// The journal that keeps the records of requests across the end of the process; the queue owns it from here on.
+    /// Null: the records are in the queue's own memory.
     /// </summary>
     public RingJournal? Journal { get; init; }
 
     /// <summary>
-    /// Requests that the journal says were under way are done again (<c>VbdConnection.Takeover</c>).
+    /// Whether the requests in the journal are replayed (<c>VbdConnection.Takeover</c>).
     /// </summary>
     public bool Takeover { get; init; }
 
     /// <summary>
-    /// After EAGAIN or EINTR from the disk: long enough not to burn the CPU, short enough not to be felt.
+    /// The delay before a retry after EAGAIN or EINTR from the disk: long enough to leave the CPU alone, short enough
+    /// not to be noticed.
     /// </summary>
     public TimeSpan RetryDelay { get; init; } = DefaultRetryDelay;
     internal static readonly TimeSpan DefaultRetryDelay = TimeSpan.FromMilliseconds(1);
@@ -52,13 +53,14 @@ public sealed record VbdQueueOptions : ServingOptions
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
     /// <summary>
-    /// The private indices to start from: 0 but after a restart of the backend (<c>VbdConnection.Takeover</c>).
+    /// The start value of the private indices: 0 except in a takeover (<c>VbdConnection.Takeover</c>).
     /// </summary>
     public uint RingIndex { get; init; }
 
     /// <summary>
-    /// Never less than the longest request needs. Unasked, room for every slot at the lengths that frontends use
-    /// (Linux: 32 segments): with less, a full ring of them evicts what the next request looks for.
+    /// The number of grants that may stay mapped, never less than the longest request needs. The default has room for
+    /// every slot at the request lengths that frontends use (Linux: 32 segments); with less, a full ring of requests
+    /// would evict the grants that the next request needs.
     /// </summary>
     internal int PersistentCapacity(int slots) =>
         Math.Clamp(
@@ -71,7 +73,8 @@ public sealed record VbdQueueOptions : ServingOptions
     private const int UsualIndirectSegments = 64;
 
     /// <summary>
-    /// Pages of the guest's that a queue of that many slots maps at a time, its ring apart: for the hypervisor's limit.
+    /// The number of the guest's pages, apart from the ring, that a queue with <paramref name="slots"/> slots maps at a
+    /// time: for the hypervisor's limit.
     /// </summary>
     internal int MappedPages(int slots) =>
         GrantMode switch
@@ -82,15 +85,15 @@ public sealed record VbdQueueOptions : ServingOptions
         };
 
     /// <summary>
-    /// Ranges that the pages of persistent grants are mapped in: frontends that use many pages use many at a time, so
-    /// that a range has many; but each fresh page of the longest request may come to need one of its own.
+    /// The number of ranges in which persistent grants are mapped. Frontends that use many pages use many at a time, so
+    /// a range has many pages; but each new page of the longest request may need a range of its own.
     /// </summary>
     internal int PersistentRanges(int slots) => LongestRequest + (PersistentCapacity(slots) / UsualRangePages);
 
     private const int UsualRangePages = 16;
 
     /// <summary>
-    /// Ranges of what is mapped, for the kernel's limit: with <see cref="GrantMode.Map"/> a request is one.
+    /// The number of mapped ranges, for the kernel's limit: with <see cref="GrantMode.Map"/>, one per request.
     /// </summary>
     internal int MappedRanges(int slots) =>
         GrantMode switch
@@ -104,7 +107,7 @@ public sealed record VbdQueueOptions : ServingOptions
         Math.Clamp(MaxIndirectSegments, Abi.Blkif.MaxSegmentsPerRequest, IndirectSegmentsLimit);
     private const int MaxPersistentEntries = 1 << 20;
 
-    /// <summary>Pages of the pool, when the longest request takes <paramref name="longest"/>.</summary>
+    /// <summary>The number of pages of the pool, if the longest request takes <paramref name="longest"/>.</summary>
     internal int PoolPages(int longest, int slots) =>
         (int)
             Math.Clamp(

@@ -2,8 +2,8 @@ namespace Blkring.Engine.Reactors;
 
 /// <summary>
 /// Decides whether a thread without work busy-polls before it sleeps, and for how long. Polling pays if the next
-/// request comes sooner than a wake-up would take, and if the frontend has a CPU of its own. It must cost nothing while
-/// guests are idle, and little where the frontend needs this very CPU.
+/// request comes sooner than a wake-up would take, and if the frontend runs on another CPU. It must cost nothing while
+/// guests are idle, and little if the frontend needs this CPU.
 /// </summary>
 /// <remarks>
 /// A sleep shorter than the window shows that polling would have found the work, so the thread polls before the next
@@ -25,7 +25,7 @@ internal struct AdaptivePolling(long minWindowNs)
     /// <summary>The longest window, as a multiple of the shortest.</summary>
     public const int MaxGrowth = 6;
 
-    /// <summary>A new stretch of work counts for one part in this many in the average.</summary>
+    /// <summary>The weight of a new stretch of work in the average is one over this number.</summary>
     private const int Smoothing = 8;
 
     private bool _polls;
@@ -38,11 +38,11 @@ internal struct AdaptivePolling(long minWindowNs)
 
     private readonly long FullWindowNs => Math.Max(minWindowNs, WindowsOfWork * _workNs);
 
-    /// <summary>The thread has worked without a pause.</summary>
+    /// <summary>Notes that the thread has worked without a pause.</summary>
     public void Worked(long ns) =>
         _workNs += (Math.Min(ns, minWindowNs * MaxGrowth / WindowsOfWork) - _workNs) / Smoothing;
 
-    /// <summary>The thread has slept until there was work.</summary>
+    /// <summary>Notes that the thread has slept until there was work.</summary>
     public void Slept(long ns)
     {
         if (_sleepsToSkip > 0)
@@ -50,10 +50,10 @@ internal struct AdaptivePolling(long minWindowNs)
         _polls = _sleepsToSkip == 0 && ns < FullWindowNs;
     }
 
-    /// <summary>A poll found work.</summary>
+    /// <summary>Notes that a poll found work.</summary>
     public void PollHit() => _backoff = 0;
 
-    /// <summary>A poll found no work in the whole window.</summary>
+    /// <summary>Notes that a poll found no work in the whole window.</summary>
     public void PollMissed()
     {
         _backoff = Math.Min((_backoff * 2) + 1, MaxSkippedSleeps);

@@ -3,8 +3,8 @@ using Blkring.Engine.Queues;
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// The queues that a reactor serves, each at an index of its own for as long as it stays, and those that are on their
-/// way out. On the reactor's thread.
+/// The queues that a reactor serves, each at a fixed index, and the queues that are leaving. Used only on the reactor's
+/// thread.
 /// </summary>
 internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
 {
@@ -20,7 +20,7 @@ internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
     public bool AnyDeparting => _departures.Count > 0;
 
     /// <summary>Takes the queue and attaches it to its disk and ring.</summary>
-    /// <exception cref="InvalidOperationException">There are as many queues as there can be.</exception>
+    /// <exception cref="InvalidOperationException">The reactor has no free index.</exception>
     public int Add(VbdQueue queue, PassRequests requests)
     {
         int index = Array.IndexOf(Slots, null);
@@ -46,11 +46,11 @@ internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
     }
 
     /// <summary>Takes no more requests from the queue; the rest happens in <see cref="RunDepartures"/>.</summary>
-    /// <param name="leaves">Whether the queue leaves once nothing of it is in flight; otherwise it stays,
+    /// <param name="leaves">Whether the queue leaves once it has no requests in flight; if not, it stays,
     /// drained.</param>
     public Departure BeginDeparture(VbdQueue queue, bool leaves)
     {
-        // A removal that timed out and is asked for again goes on.
+        // A removal that timed out and is requested again continues.
         if (leaves && _departures.Find(other => other.Queue == queue && other.Leaves) is { } underWay)
             return underWay;
         Departure departure = new(queue, leaves);
@@ -76,7 +76,7 @@ internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
         return index;
     }
 
-    /// <summary>Completes the departures of queues that have nothing in flight any more.</summary>
+    /// <summary>Completes the departures of queues that no longer have requests in flight.</summary>
     public void RunDepartures()
     {
         for (int i = _departures.Count; i-- > 0; )

@@ -135,7 +135,7 @@ internal sealed class ReactorLoop
         return _ready.Count > 0 || PassRequests.Any || Commands.Any;
     }
 
-    /// <summary>Marks the queues that are awake and have got requests meanwhile.</summary>
+    /// <summary>Marks the awake queues that have received requests in the meantime.</summary>
     private void MarkPosted()
     {
         for (int count = _awake.Count; count > 0; count--)
@@ -181,7 +181,7 @@ internal sealed class ReactorLoop
     }
 
     /// <summary>Asks the frontends of all awake queues for events.</summary>
-    /// <returns>Whether one of them has posted just before.</returns>
+    /// <returns>Whether one of them has posted a request just before.</returns>
     private bool FinalCheck()
     {
         while (_awake.Count > 0)
@@ -215,7 +215,7 @@ internal sealed class ReactorLoop
         _polling.Slept(NsBetween(start, _pauseEndedAt));
     }
 
-    /// <summary>If it is time, makes the queues unmap persistent grants that they have not used for long.</summary>
+    /// <summary>If it is time, makes the queues unmap persistent grants that have been idle for long.</summary>
     /// <returns>The nanoseconds until it is time again; -1 if no queue has such grants.</returns>
     private long ReleaseIdleGrants()
     {

@@ -5,7 +5,7 @@ namespace Blkring.Engine.Reactors;
 /// <summary>The settings of the threads that serve queues; <see cref="ReactorPoolOptions.Of"/> takes them up.</summary>
 public static class ReactorSettings
 {
-    /// <summary>I/O threads unless set: with more, the disks are the limit.</summary>
+    /// <summary>The default limit of I/O threads: with more threads, the disks are the bottleneck.</summary>
     internal const int DefaultMaxIoThreads = 4;
 
     private const int MaxIoThreads = 256;
@@ -24,7 +24,7 @@ public static class ReactorSettings
         "The CPUs to which I/O threads are pinned in turn: 2,4-7."
     );
 
-    /// <summary>The value true is a thread for each queue.</summary>
+    /// <summary>True: one thread per queue.</summary>
     public static readonly Setting<bool> ThreadsPerQueue = Setting.Choice(
         "ThreadsPerQueue",
         "shared",
@@ -38,7 +38,7 @@ public static class ReactorSettings
         min: 0,
         max: 10_000,
         defaultValue: 50,
-        "Adaptive busy polling: how long an I/O thread looks for work before it sleeps, where that has paid off; up to "
+        "Adaptive busy polling: how long an I/O thread polls for work before it sleeps, where that pays; up to "
             + $"{AdaptivePolling.MaxGrowth} times as long where requests take long. 0 disables it.",
         form: "MICROSECONDS",
         unit: "µs"

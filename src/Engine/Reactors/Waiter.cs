@@ -3,8 +3,8 @@ using Blkring.Engine.Queues;
 namespace Blkring.Engine.Reactors;
 
 /// <summary>
-/// How a reactor learns of events and completions: through io_uring, or with poll(2) where io_uring is refused. All
-/// members but <see cref="Wake"/> are called on the reactor's thread.
+/// Waits for events and completions for a reactor: by io_uring, or by poll(2) where io_uring is refused. All members
+/// except <see cref="Wake"/> are called on the reactor's thread.
 /// </summary>
 internal abstract class Waiter : IDisposable
 {

@@ -3,9 +3,9 @@ using System.Globalization;
 namespace Blkring.Engine.Settings;
 
 /// <summary>
-/// One setting as data: its name, the values it takes, its default and its meaning. Each is stated here and nowhere
-/// else: the configuration file, the environment, the options of the command line, the help and the documentation are
-/// read from it. What was set is in <see cref="SettingValues"/>.
+/// One setting as data: its name, accepted values, default and meaning. They are stated only here: the configuration
+/// file, the environment, the options of the command line, the help and the documentation use them. The values that
+/// were set are in <see cref="SettingValues"/>.
 /// </summary>
 public abstract class Setting
 {
@@ -18,16 +18,16 @@ public abstract class Setting
     /// <summary>The unit of a number: µs, s. Empty where the description names it.</summary>
     public string Unit { get; init; } = "";
 
-    /// <summary>What the value must be, to go on with "give": a whole number from 1 to 64.</summary>
+    /// <summary>What the value must be, as it follows the word "give": a whole number from 1 to 64.</summary>
     public required string Expected { get; init; }
 
     /// <summary>One or two sentences for help and documentation; no names of options.</summary>
     public required string Description { get; init; }
 
-    /// <summary>The default as it would be written; empty when only absence means it.</summary>
+    /// <summary>The default as a user would write it; empty if only an absent value means it.</summary>
     public string DefaultText { get; init; } = "";
 
-    /// <summary>What holds when <see cref="DefaultText"/> is empty: one per CPU.</summary>
+    /// <summary>The meaning of an empty <see cref="DefaultText"/>: one per CPU.</summary>
     public string WithoutValue { get; init; } = "";
 
     /// <summary>The default for people, with its unit.</summary>
@@ -89,7 +89,7 @@ public abstract class Setting
             Description = description,
         };
 
-    /// <summary>As <see cref="Limit"/>, in bytes.</summary>
+    /// <summary>Like <see cref="Limit"/>, in bytes.</summary>
     public static Setting<long> SizeLimit(string name, string description) =>
         new(0, Sizes.TryParse)
         {
@@ -138,7 +138,7 @@ public abstract class Setting
             Description = description,
         };
 
-    /// <summary>Text that keeps to a rule.</summary>
+    /// <summary>Text that follows a rule.</summary>
     /// <param name="expected">The rule, see <see cref="Expected"/>.</param>
     public static Setting<string> Text(
         string name,

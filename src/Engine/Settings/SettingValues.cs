@@ -1,8 +1,8 @@
 namespace Blkring.Engine.Settings;
 
 /// <summary>
-/// The settings that somebody set, by a file, the environment or options; all others have their defaults. One device's
-/// own settings are a second instance laid <see cref="Over"/> the daemon's.
+/// The settings that were set by a file, the environment or options; all others have their defaults. The settings of
+/// one device are a second instance that is laid <see cref="Over"/> the daemon's.
 /// </summary>
 public sealed class SettingValues
 {

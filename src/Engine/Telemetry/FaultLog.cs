@@ -3,8 +3,8 @@ using System.Diagnostics;
 namespace Blkring.Engine.Telemetry;
 
 /// <summary>
-/// Carries faults from the data path to the thread that logs them (B13), rate-limited: a burst of 10, then one per
-/// second, however many a guest provokes. One writer (the queue's thread), one reader; neither allocates or waits.
+/// Passes faults from the data path to the thread that logs them (B13), rate-limited: a burst of 10, then one per
+/// second, however many a guest causes. One writer (the queue's thread), one reader; neither allocates or waits.
 /// </summary>
 public sealed class FaultLog
 {

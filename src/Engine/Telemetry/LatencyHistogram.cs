@@ -8,8 +8,8 @@ namespace Blkring.Engine.Telemetry;
 /// One writer; a reader on another thread sees counts that are each correct but were not read at one instant.
 /// </summary>
 /// <remarks>
-/// A fixed table that never grows, so that recording allocates nothing and a reader needs no lock. HdrHistogram does
-/// the same and much more; this is the one page of it that is needed.
+/// A table of fixed size, so that recording allocates nothing and a reader needs no lock. HdrHistogram can do much more
+/// than is needed here.
 /// </remarks>
 public sealed class LatencyHistogram
 {

@@ -2,11 +2,11 @@ using System.Globalization;
 
 namespace Blkring.Engine.Vbds;
 
-/// <summary>How many ranges of guests' pages this process may have mapped at a time, for all its devices.</summary>
+/// <summary>The number of ranges of guests' pages that this process may map at a time, for all devices.</summary>
 /// <remarks>
 /// The kernel counts what one call mapped as one range, and never merges ranges of gntdev. A process may have
 /// vm.max_map_count ranges; beyond that no page can be mapped, and a guest's request fails. So each queue reserves the
-/// most it can need when it connects, and one that finds too little left copies instead.
+/// most it can need when it connects. If too few ranges are left, the queue copies instead.
 /// </remarks>
 public sealed class MappingBudget(int ranges)
 {
@@ -21,7 +21,7 @@ public sealed class MappingBudget(int ranges)
     /// <param name="readFile">Returns the text of a file of the kernel.</param>
     public static MappingBudget Of(Func<string, string> readFile) => new(ReadLimit(readFile) / 4 * 3);
 
-    /// <returns>False, with nothing taken, when less is left.</returns>
+    /// <returns>False if fewer are left; then none are taken.</returns>
     public bool TryTake(int ranges)
     {
         if (Interlocked.Add(ref _left, -ranges) >= 0)

@@ -19,7 +19,7 @@ internal sealed unsafe class ServedRing
     private Reactor? _reactor;
     private bool _stopped;
 
-    /// <param name="access">Owned by the ring from here on, also when the constructor throws.</param>
+    /// <param name="access">Owned by the ring from here on, even if the constructor throws.</param>
     public ServedRing(
         RingAccess access,
         VbdRing ring,
@@ -101,7 +101,7 @@ internal sealed unsafe class ServedRing
             _reactor?.Resume(Queue);
     }
 
-    /// <returns>The passes of the queue; null while a request waits to be answered.</returns>
+    /// <returns>The number of passes of the queue; null while a request is not answered yet.</returns>
     public long? PassesWhenIdle()
     {
         if (_stopped || _reactor is null)

@@ -8,11 +8,11 @@ using Blkring.Engine.Reactors;
 namespace Blkring.Engine.Vbds;
 
 /// <summary>
-/// A virtual block device: one disk served to one frontend, over one ring or several. The control plane's handle on the
-/// data plane; the two meet in <see cref="Connect"/> and <see cref="Stop"/>.
+/// A virtual block device: one disk served to one frontend, over one or several rings. It is the control plane's handle
+/// on the data plane; the two meet in <see cref="Connect"/> and <see cref="Stop"/>.
 /// </summary>
-/// <param name="time">Measures timeouts; null is the system's clock.</param>
-/// <param name="sleep">How <see cref="ServeToTheEnd"/> waits between two looks; null sleeps.</param>
+/// <param name="time">The clock of timeouts; null: the system's.</param>
+/// <param name="sleep">Waits between two checks of <see cref="ServeToTheEnd"/>; null: Thread.Sleep.</param>
 public sealed class Vbd(
     Disk disk,
     IReactors reactors,
@@ -22,8 +22,8 @@ public sealed class Vbd(
 ) : IDisposable
 {
     /// <summary>
-    /// How long rings must stay empty before a frontend counts as done. It posts from its interrupt handler what it
-    /// held back; even on a busy host that takes less.
+    /// How long rings must stay empty before a frontend counts as finished. Its interrupt handler posts requests that
+    /// it held back; even on a busy host that takes less time.
     /// </summary>
     private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(20);
 
@@ -46,7 +46,7 @@ public sealed class Vbd(
     public bool IsConnected => Volatile.Read(ref _rings).Length > 0;
 
     /// <summary>
-    /// Connects to a frontend (B17). A step that fails undoes the steps before it, those of other rings too.
+    /// Connects to a frontend (B17). If a step fails, all steps before it are undone, including those of other rings.
     /// </summary>
     /// <exception cref="VbdConnectException">
     /// One line that says what the frontend offered and why it cannot be served.
@@ -63,7 +63,8 @@ public sealed class Vbd(
             List<ServedRing> rings = [];
             try
             {
-                // All are mapped and bound before any is served, so that a bad last one leaves no request half done.
+                // All rings are mapped and bound before any is served, so that a bad last ring leaves no request half
+                // done.
                 for (int number = 0; number < connection.Rings.Count; number++)
                     rings.Add(Open(connection, number, protocol, hypervisor));
                 foreach (ServedRing ring in rings)
@@ -78,14 +79,14 @@ public sealed class Vbd(
             Volatile.Write(ref _rings, [.. rings]);
             if (!connection.Takeover)
                 return;
-            // The daemon before may have been killed between pushing a response and notifying the frontend.
+            // An earlier daemon may have been killed between pushing a response and notifying the frontend.
             foreach (ServedRing ring in rings)
                 ring.Queue.NotifyFrontend();
         }
     }
 
     /// <summary>Drains the device without tearing it down (B18).</summary>
-    /// <returns>False when requests were still under way after <paramref name="timeout"/>.</returns>
+    /// <returns>False if requests were still in flight after <paramref name="timeout"/>.</returns>
     public bool Pause(TimeSpan timeout)
     {
         lock (_lock)
@@ -111,11 +112,11 @@ public sealed class Vbd(
     }
 
     /// <summary>
-    /// Answers the requests on the rings, and those that follow, until the rings stay empty. A paused device is resumed
-    /// for it. This is for a frontend that has closed: Linux takes no request back, so one that is left on the ring
-    /// keeps it waiting for ever.
+    /// Answers the requests on the rings, and those that follow, until the rings stay empty. Resumes a paused device.
+    /// This is for a frontend that has closed: Linux does not take requests back, so a request that is left on the ring
+    /// would make it wait for ever.
     /// </summary>
-    /// <returns>False when the rings were not empty within <paramref name="timeout"/>.</returns>
+    /// <returns>False if the rings were not empty within <paramref name="timeout"/>.</returns>
     public bool ServeToTheEnd(TimeSpan timeout)
     {
         lock (_lock)
@@ -141,7 +142,7 @@ public sealed class Vbd(
         }
     }
 
-    /// <returns>The passes of all queues; null while a request waits to be answered.</returns>
+    /// <returns>The number of passes of all queues; null while a request is not answered yet.</returns>
     private long? PassesWhenIdle()
     {
         long passes = 0;
@@ -155,7 +156,7 @@ public sealed class Vbd(
     }
 
     /// <summary>
-    /// Ends service (B19): waits for the requests under way, then releases the event channels, the rings and the
+    /// Ends service (B19): waits for the requests in flight, then releases the event channels, the rings and the
     /// memory. Harmless on a device that is half connected or stopped.
     /// </summary>
     /// <returns>
@@ -173,14 +174,16 @@ public sealed class Vbd(
         }
     }
 
-    /// <summary>Deletes the rings' journals: the frontend is done with its rings, so no takeover can follow.</summary>
+    /// <summary>
+    /// Deletes the rings' journals: the frontend has finished with its rings, so no takeover can follow.
+    /// </summary>
     public static void DeleteJournals(string journalPath, int queues)
     {
         for (int number = 0; number < queues; number++)
             RingJournal.Delete(JournalPathOf(journalPath, number));
     }
 
-    /// <summary>As <see cref="Stop"/>, without a timeout.</summary>
+    /// <summary>Like <see cref="Stop"/>, without a timeout.</summary>
     public void Dispose() => Stop(Timeout.InfiniteTimeSpan);
 
     private ServedRing Open(VbdConnection connection, int number, BlkifProtocol protocol, IHypervisor hypervisor)
@@ -217,8 +220,8 @@ public sealed class Vbd(
         };
 
     /// <summary>
-    /// Ends something on all rings within one timeout. Each is told before any is waited for, so that a slow ring takes
-    /// no time from the others.
+    /// Ends something on all rings within one timeout. All are told before the first is waited for, so that a slow ring
+    /// takes no time from the others.
     /// </summary>
     private bool WithinTimeout(TimeSpan timeout, Func<ServedRing, TimeSpan, bool> end)
     {
@@ -240,7 +243,7 @@ public sealed class Vbd(
     {
         if (BlkifProtocols.TryParse(key, out BlkifProtocol protocol))
             return protocol;
-        // The guest wrote the text, and it goes into a log and into xenstore: it is cut and cleaned.
+        // The guest wrote this text, and it is written to the log and to xenstore, so it is cut and cleaned.
         string quoted = new([.. key!.Take(32).Select(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' ? c : '?')]);
         throw new VbdConnectException(
             $"the frontend's protocol '{quoted}' is unknown: {BlkifProtocols.ServedNames} are served",

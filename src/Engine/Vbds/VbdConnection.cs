@@ -14,13 +14,13 @@ public sealed record VbdConnection
     public required IReadOnlyList<VbdRing> Rings { get; init; }
 
     /// <summary>
-    /// feature-persistent: the frontend uses the same grants again and again, and lets the backend keep them mapped.
+    /// feature-persistent: the frontend uses the same grants again and again, so the backend can keep them mapped.
     /// </summary>
     public bool PersistentGrants { get; init; }
 
     /// <summary>
-    /// The rings may have been served before, by a daemon that ended: service continues after the last response, and
-    /// requests in a ring's journal are replayed. False starts at index 0.
+    /// The rings may have been served by an earlier daemon: service continues after the last response, and the requests
+    /// in a ring's journal are replayed. False: service starts at index 0.
     /// </summary>
     public bool Takeover { get; init; }
 }

@@ -4,11 +4,11 @@ using Blkring.Interop;
 namespace Blkring.Engine.Xen;
 
 /// <summary>
-/// One interdomain event channel, the only one on its handle of libxenevtchn: so the descriptor is readable for this
-/// channel alone.
+/// One interdomain event channel. It is the only one on its handle of libxenevtchn, so the descriptor is readable only
+/// for this channel.
 /// </summary>
 /// <remarks>
-/// Waits are polls, not reads: the device has no non-blocking read for io_uring, which would keep a worker thread in it
+/// Waits are polls, not reads: the device has no non-blocking read for io_uring, so reads would block a worker thread
 /// per queue. The <see cref="XenRingAccess"/> that made this struct owns the handle and outlives the queue.
 /// </remarks>
 public readonly unsafe struct XenEventChannel : IEventChannel

@@ -21,7 +21,7 @@ public readonly unsafe struct XenGrants : IGrants
     }
 
     /// <remarks>
-    /// One call of the library per group: gntdev unmaps only the whole of what one call mapped, and groups end at
+    /// One call of the library per group: gntdev can unmap only the whole range that one call mapped, and groups end at
     /// different times. The library maps a group as a whole or not at all, so a bad grant fails only its own group.
     /// </remarks>
     public void Map(GrantMapping* mappings, int count)
@@ -50,8 +50,8 @@ public readonly unsafe struct XenGrants : IGrants
     }
 
     /// <summary>
-    /// When the call as a whole fails (no memory in the kernel, no page behind a local address) some segments may have
-    /// been copied. GNTST_okay does not tell which, because Linux sets it before it copies: all segments fail.
+    /// If the call as a whole fails (no memory in the kernel, no page at a local address), some segments may have been
+    /// copied. GNTST_okay does not show which, because Linux sets it before it copies. So all segments fail.
     /// </summary>
     private static void FailAll(GrantCopySegment* segments, int count)
     {

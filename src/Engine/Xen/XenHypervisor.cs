@@ -5,7 +5,7 @@ using Blkring.Interop;
 namespace Blkring.Engine.Xen;
 
 /// <summary>
-/// Guests under Xen, reached through libxengnttab and libxenevtchn. Each ring has handles of its own.
+/// Access to guests under Xen by libxengnttab and libxenevtchn. Each ring has its own handles.
 /// </summary>
 public sealed unsafe class XenHypervisor : IHypervisor
 {
@@ -29,7 +29,7 @@ public sealed unsafe class XenHypervisor : IHypervisor
     public RingAccess OpenRing(DomainId frontend) => new XenRingAccess(frontend);
 
     /// <summary>
-    /// What this domain's kernel says it is. Other implementations of the libraries have no such file.
+    /// The type of this domain, as its kernel reports it. Other implementations of the libraries have no such file.
     /// </summary>
     public bool LosesPinnedPages { get; }
 

@@ -4,13 +4,13 @@ namespace Blkring.Engine.Xenbus;
 /// <param name="path">backend/vbd3/7/51712</param>
 internal sealed class BackendArea(string path)
 {
-    /// <summary>The longest reason that is written into the store.</summary>
+    /// <summary>The longest reason that is written to the store.</summary>
     public const int MaxReasonLength = 500;
 
     public string Path => path;
 
     /// <summary>
-    /// Where other backends write their errors and people look for them: below error/, with the area's own path
+    /// Where other backends write their errors and administrators look: below error/, with the area's own path
     /// (xenbus_dev_fatal of Linux).
     /// </summary>
     public string ErrorPath { get; } = $"{XenstoreKeys.Error}/{path}";
@@ -21,8 +21,8 @@ internal sealed class BackendArea(string path)
     public bool HasScript(IXenstore store) => !string.IsNullOrEmpty(Read(store, XenstoreKeys.Script));
 
     /// <summary>
-    /// Writes keys and a new state in one transaction, unless the toolstack changed the state or removed the area
-    /// meanwhile: what it wrote must not be overwritten, and an area that is gone must not be created again.
+    /// Writes keys and a new state in one transaction, unless the toolstack has changed the state or removed the area:
+    /// its state must not be overwritten, and an area that is gone must not be created again.
     /// </summary>
     /// <returns>False when nothing was written for that reason.</returns>
     public bool Switch(
@@ -58,7 +58,7 @@ internal sealed class BackendArea(string path)
             return true;
         });
 
-    /// <summary>Tells a connected frontend of a new length: writes sectors, then the same state again (B23).</summary>
+    /// <summary>Tells a connected frontend the new length: writes sectors, then the same state again (B23).</summary>
     /// <returns>False when it is not connected.</returns>
     public bool AnnounceCapacity(IXenstore store, long sectors)
     {
@@ -79,7 +79,7 @@ internal sealed class BackendArea(string path)
         if (Read(store, XenstoreKeys.HotplugError) is not null)
             store.Remove($"{path}/{XenstoreKeys.HotplugError}");
         store.Remove(ErrorPath);
-        // The folders of the domain and of the directory go as well when this was the last error in them.
+        // Also removes the folders of the domain and of the directory if this was the last error in them.
         string parent = ErrorPath;
         for (int level = 0; level < 2; level++)
         {
@@ -90,7 +90,7 @@ internal sealed class BackendArea(string path)
         }
     }
 
-    /// <summary>Writes a key only when that changes it: each write wakes everybody who watches.</summary>
+    /// <summary>Writes a key only if that changes it: each write wakes all watchers.</summary>
     private static void Put(IXenstore store, string key, string? value, uint transaction)
     {
         string? present = store.Read(key, transaction);

@@ -4,11 +4,11 @@ using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>What a backend writes into its area, as pairs; a key whose value is null must be absent.</summary>
+/// <summary>The keys that a backend writes to its area, as pairs; a key whose value is null must be absent.</summary>
 internal static class BackendKeys
 {
-    /// <summary>What the frontend must know before it makes its rings: written before InitWait.</summary>
-    /// <param name="hasScript">A hotplug script runs for this device, and says itself that it is done.</param>
+    /// <summary>What the frontend must know before it allocates its rings: written before InitWait.</summary>
+    /// <param name="hasScript">A hotplug script runs for this device, and writes hotplug-status itself.</param>
     public static KeyValuePair<string, string?>[] BeforeInitWait(DeviceOptions options, bool hasScript)
     {
         int segments = options.MaxIndirectSegments;
@@ -36,7 +36,7 @@ internal static class BackendKeys
         return
         [
             new(XenstoreKeys.FeatureFlushCache, "1"),
-            // A barrier orders one queue, and cannot order several.
+            // A barrier orders the requests of one queue, not of several.
             new(XenstoreKeys.FeatureBarrier, queues == 1 ? "1" : null),
             new(XenstoreKeys.FeatureDiscard, discard ? "1" : "0"),
             new(XenstoreKeys.DiscardGranularity, discard ? Text(disk.DiscardGranularityBytes) : null),

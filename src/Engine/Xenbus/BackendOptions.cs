@@ -5,7 +5,7 @@ using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>What a backend serves, and how long it waits for what.</summary>
+/// <summary>What a backend serves, and its timeouts.</summary>
 public sealed record BackendOptions
 {
     /// <summary>The directory below <c>backend/</c> to watch: <see cref="BackendSettings.Backend"/>.</summary>
@@ -30,7 +30,7 @@ public sealed record BackendOptions
 
     /// <summary>
     /// The folder of the rings' journals (<see cref="RingJournal"/>), on a memory file system and private to this
-    /// user; it is created if it is missing. Null keeps no journals.
+    /// user; it is created if it is missing. Null: no journals.
     /// </summary>
     public string? JournalFolder { get; init; }
 

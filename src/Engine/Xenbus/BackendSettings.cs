@@ -13,7 +13,7 @@ public static class BackendSettings
         "NAME",
         "vbd3",
         IsDirectory,
-        "a name of letters, digits, '-' and '_', as xenstore has it below backend/",
+        "a name of letters, digits, '-' and '_', as below backend/ in xenstore",
         "The backend directory of xenstore to serve: vbd3 (xl's backendtype=tap), qdisk, vbd or any other name."
     );
 

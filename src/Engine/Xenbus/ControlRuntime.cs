@@ -3,18 +3,17 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// What the control plane takes from the process that it runs in: its clock, its threads, its files, its address space. The defaults are
-/// those of the daemon, and this is the only place that names them; a simulator passes its own and can run everything
-/// on one thread.
+/// What the control plane gets from its process: clock, threads, files, address space. The defaults of the daemon are
+/// named only here; a simulator passes its own and can run everything on one thread.
 /// </summary>
 public sealed record ControlRuntime
 {
     public static ControlRuntime Production { get; } = new();
 
-    /// <summary>Every clock and timer.</summary>
+    /// <summary>The source of all clocks and timers.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
-    /// <summary>How a step waits on its own thread, which it does only in <see cref="IStepPool.Blocking"/>.</summary>
+    /// <summary>Sleeps on a step's own thread; used only in <see cref="IStepPool.Blocking"/>.</summary>
     public Action<TimeSpan> Sleep { get; init; } = Thread.Sleep;
 
     /// <summary>The budget for guests' mapped pages, which all devices share.</summary>

@@ -5,12 +5,12 @@ using Blkring.Engine.Vbds;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>What people command and see.</summary>
+/// <summary>The commands, and the status that <c>blkring list</c> shows.</summary>
 internal sealed partial class Device
 {
     private static readonly TimeSpan s_commandTimeout = TimeSpan.FromSeconds(15);
 
-    /// <summary>Waits for nothing: it works on a device whose disk hangs as well.</summary>
+    /// <summary>Does not wait, so that it works even if the disk hangs.</summary>
     public void Limit(Func<ThrottleLimits, ThrottleLimits> change) => _limits.Command(change);
 
     /// <param name="bytes">Null: the image's own length now.</param>
@@ -23,8 +23,8 @@ internal sealed partial class Device
             if (!_rings.TryPause())
                 throw new XenbusCommandException(
                     ErrorCode.RequestsUnderWay,
-                    $"device {Id} still has requests under way after "
-                        + $"{_context.Options.DrainTimeout.TotalSeconds:0.#} s: it is served on"
+                    $"device {Id} still has requests in flight after "
+                        + $"{_context.Options.DrainTimeout.TotalSeconds:0.#} s: it is not paused"
                 );
         });
 
@@ -90,8 +90,8 @@ internal sealed partial class Device
     }
 
     /// <summary>
-    /// Changes the key params and lets the state machine follow it. So the store keeps what is in the drive, and a
-    /// restart of the daemon does not change it.
+    /// Changes the key params, and the state machine follows it. So the medium is recorded in the store and survives a
+    /// restart of the daemon.
     /// </summary>
     private void CommandMedium(string? path) =>
         Command(session =>
@@ -99,7 +99,7 @@ internal sealed partial class Device
             if (!_disk.Keys.IsDrive)
                 throw new XenbusCommandException(
                     ErrorCode.MediumFixed,
-                    $"device {Id} is no CD-ROM and not removable: its medium cannot be changed"
+                    $"device {Id} is neither a CD-ROM nor removable: its medium cannot be changed"
                 );
             if (path is not null)
                 _disk.TryImage(path);

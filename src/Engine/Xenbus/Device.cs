@@ -7,19 +7,19 @@ namespace Blkring.Engine.Xenbus;
 
 /// <summary>
 /// One device's xenbus state machine (docs/xenbus.md has it as a table). It is level-triggered: each step reads what
-/// both areas say now and does the next thing that follows. So states may be skipped, events may be lost or doubled,
-/// and the daemon may start at any time.
+/// both areas say now and does the next thing that follows. So states may be skipped, events may be lost or
+/// duplicated, and the daemon may start at any time.
 /// </summary>
 /// <remarks>
-/// This file has the state machine; Device.Commands.cs has what people command and see. What the device holds is in its
+/// This file has the state machine; Device.Commands.cs has the commands and the status. The device's state is in its
 /// parts: <see cref="FrontendArea"/>, <see cref="DeviceDisk"/>, <see cref="DeviceOffer"/>, <see cref="DeviceRings"/>,
 /// <see cref="DeviceLimits"/> and <see cref="DeviceHealth"/>.
 /// </remarks>
 internal sealed partial class Device : Step
 {
     /// <summary>
-    /// More moves than any path through the states has. A device that makes more is changed by a toolstack while we
-    /// change it.
+    /// More moves than any path through the states has. If a step makes more, the toolstack is changing the device at
+    /// the same time.
     /// </summary>
     private const int MaxMovesPerStep = 16;
 
@@ -33,20 +33,20 @@ internal sealed partial class Device : Step
     private readonly DeviceHealth _health;
     private readonly Action<Device, IXenstore> _forget;
 
-    /// <summary>Held by whatever acts on the device: its step, a command, the end of the daemon.</summary>
+    /// <summary>Held by everything that acts on the device: its step, a command, the stop of the daemon.</summary>
     private readonly Lock _gate = new();
 
     private AreaStates _states = new(XenbusState.Unknown, XenbusState.Unknown, Online: true);
 
-    /// <summary>The connection by which the backend area was last seen.</summary>
+    /// <summary>The connection on which the backend area was last seen.</summary>
     private StoreSession? _seenOn;
     private volatile bool _growthDue;
     private bool _isOrphan;
 
-    /// <summary>The device is gone, or the daemon ends: no step does anything any more.</summary>
+    /// <summary>The device is gone, or the daemon is stopping: steps no longer do anything.</summary>
     private bool _hasEnded;
 
-    /// <param name="forget">Called when the device is gone and holds nothing any more.</param>
+    /// <param name="forget">Called when the device is gone and no longer holds anything.</param>
     public Device(DeviceId id, DeviceContext context, Action<Device, IXenstore> forget)
     {
         (Id, _context, _forget) = (id, context, forget);
@@ -59,12 +59,12 @@ internal sealed partial class Device : Step
 
     public DeviceId Id { get; }
 
-    /// <summary>A guest uses it.</summary>
+    /// <summary>A guest uses the device.</summary>
     public bool IsServed => _rings.AreServed;
 
     private bool HoldsAnything => _rings.AreServed || _disk.Current is not null;
 
-    /// <summary>What both ends say now. A frontend without an area or a state is Unknown.</summary>
+    /// <summary>The states of both ends. A frontend without an area or a state is Unknown.</summary>
     private sealed record AreaStates(XenbusState Backend, XenbusState Frontend, bool Online)
     {
         /// <summary>
@@ -90,19 +90,19 @@ internal sealed partial class Device : Step
         }
     }
 
-    /// <summary>The next step looks whether the image grew.</summary>
+    /// <summary>Makes the next step check whether the image has grown.</summary>
     public void NoteGrowthDue() => _growthDue = true;
 
     /// <summary>Logs what the data path noticed. Takes no lock of the device.</summary>
-    /// <returns>True when the device has to look at itself.</returns>
+    /// <returns>True if the device's step must run.</returns>
     public bool LogFaults() => _rings.LogFaults();
 
-    /// <summary>Asks the store itself, not what was last seen.</summary>
+    /// <summary>Reads the store instead of the state that was last seen.</summary>
     public bool HasArea(IXenstore store) => store.Directory(_area.Path) is not null;
 
     /// <summary>
-    /// Ends with the daemon: answers the requests taken off the rings and leaves the keys as they are, so that the next
-    /// daemon takes the rings over.
+    /// For the stop of the daemon: answers the requests taken off the rings and leaves the keys as they are, so that
+    /// the next daemon takes over the rings.
     /// </summary>
     /// <returns>False when the disk still held requests after <paramref name="timeout"/>.</returns>
     public bool Leave(TimeSpan timeout)
@@ -125,8 +125,8 @@ internal sealed partial class Device : Step
         }
     }
 
-    /// <summary>Runs an action on the store. What goes wrong with one device does not end the process.</summary>
-    /// <returns>False when the store refused something: the device is tried again in the background.</returns>
+    /// <summary>Runs an action on the store. An error of one device does not end the process.</summary>
+    /// <returns>False if the store refused something: the step is tried again in the background.</returns>
     private bool Guarded(Action action)
     {
         try
@@ -136,8 +136,8 @@ internal sealed partial class Device : Step
         }
         catch (XenstoreException e)
         {
-            // The store is busy, or has a quota, as a driver domain's does; or the connection is lost, and the next one
-            // marks every device.
+            // The store is busy, or has a quota, as a driver domain's does; or the connection is lost, and the next
+            // connection marks every device.
             _health.NoteRefusal(e.Error);
         }
         catch (ObjectDisposedException)
@@ -165,7 +165,7 @@ internal sealed partial class Device : Step
             }
             catch (Exception e) when (e is not (XenstoreException or ObjectDisposedException or OutOfMemoryException))
             {
-                // Anything else is a bug, but of one device.
+                // Anything else is a bug, but it concerns one device only.
                 string message = $"unexpected {e.GetType().Name}: {e.Message}";
                 Fail(session.Store, new EngineError(ErrorCode.Unexpected, message));
             }
@@ -173,8 +173,8 @@ internal sealed partial class Device : Step
         _context.Steps.MarkLater(this, DeviceContext.RetryDelay);
     }
 
-    /// <summary>Reads both areas' states, with the watches set before.</summary>
-    /// <returns>False when the backend area is gone: the device is gone with it, or will be.</returns>
+    /// <summary>Reads the states of both areas, after setting the watches.</summary>
+    /// <returns>False if the backend area is gone: so is the device, or it will be.</returns>
     private bool ReadStates(StoreSession session)
     {
         string? state = _area.Read(session.Store, XenstoreKeys.State);
@@ -190,7 +190,7 @@ internal sealed partial class Device : Step
     }
 
     /// <summary>Does the next thing that follows from the states.</summary>
-    /// <returns>True when something was done, so that the states have to be read again.</returns>
+    /// <returns>True if something was done, so that the states must be read again.</returns>
     private bool Move(IXenstore store) =>
         _states.Backend switch
         {
@@ -205,7 +205,7 @@ internal sealed partial class Device : Step
 
     private bool Begin(IXenstore store)
     {
-        // The area was removed and made again between two looks: what we hold belongs to the one before.
+        // The area was removed and created again between two steps: what we hold belongs to the old one.
         if (HoldsAnything)
             return Release();
         _health.ClearFailure();
@@ -216,7 +216,7 @@ internal sealed partial class Device : Step
     {
         if (!_states.Online)
             return SwitchTo(store, XenbusState.Closing);
-        // Somebody set the state back: the ring that we hold is not the one that the frontend will publish.
+        // The toolstack set the state back: the ring that we hold is not the one that the frontend will publish.
         if (_rings.AreServed)
             return Release();
         if (_states.Frontend is XenbusState.Closing or XenbusState.Closed)
@@ -226,7 +226,7 @@ internal sealed partial class Device : Step
             OpenDisk(store);
             return _disk.Current is { } disk && Connect(store, disk);
         }
-        // A daemon before this one published it, or the script has said now which device it is.
+        // An earlier daemon published it, or the script has just named the device.
         if (_disk.Current is null && !IsStuckInFailure(store))
             Publish(store);
         return false;
@@ -240,7 +240,7 @@ internal sealed partial class Device : Step
         {
             if (!_states.FrontendOffersRings)
                 return false;
-            // A daemon before this one served it.
+            // An earlier daemon served it.
             OpenDisk(store);
             return _disk.Current is { } disk && Connect(store, disk);
         }
@@ -258,7 +258,7 @@ internal sealed partial class Device : Step
 
     private bool Close(IXenstore store)
     {
-        // Disconnecting while the frontend still has requests to be answered hangs some guests.
+        // Disconnecting while the frontend waits for responses hangs some guests.
         if (_rings.AreServed && _states.FrontendHolds)
             return false;
         if (_rings.AreServed && _states.Frontend == XenbusState.Closed)
@@ -279,7 +279,7 @@ internal sealed partial class Device : Step
     }
 
     /// <summary>
-    /// A device that failed stays so until the keys that name its disk change, or the frontend's state does.
+    /// A failed device stays failed until the keys that name its disk or the frontend's state change.
     /// </summary>
     private bool IsStuckInFailure(IXenstore store) =>
         _health.HasFailed
@@ -287,16 +287,16 @@ internal sealed partial class Device : Step
         && _health.HasFailedWith(DiskKeys.ReadSource(store, _area.Path));
 
     /// <summary>
-    /// Opens the disk and writes what the frontend may ask for. No disk is opened when the script has yet to name it.
+    /// Opens the disk and writes what the frontend may use. If the script has not named the disk yet, none is opened.
     /// </summary>
     private bool Publish(IXenstore store)
     {
         _frontend.Check(store);
-        // No ring of an earlier handshake is taken over any more, whichever daemon served it.
+        // From here on no ring of an earlier handshake can be taken over, whichever daemon served it.
         _context.Journals.Forget(Id);
         OpenDisk(store);
         _disk.LockEarly();
-        // An error of the past must not be taken for one of now.
+        // An old error must not look like a current one.
         if (_area.Read(store, XenstoreKeys.HotplugError) is not null)
             _area.ForgetError(store);
         _health.ClearFailure();
@@ -311,12 +311,12 @@ internal sealed partial class Device : Step
         DeviceOptions options = _context.Options.Device(Id);
         _limits.Configure(options.Limits);
         DiskKeys keys = DiskKeys.Read(store, _area.Path);
-        // A running guest keeps its drive, whatever became of the medium while no daemon ran.
+        // A running guest keeps its drive, whatever happened to the medium while no daemon ran.
         _disk.Open(keys, options, mayBeEmpty: keys.IsDrive && _states.Backend == XenbusState.Connected);
         _offer.Prepare(options, keys, _disk.Current, _context.Hypervisor.LosesPinnedPages);
     }
 
-    /// <summary>Reads what the frontend published, serves it, and says so.</summary>
+    /// <summary>Reads what the frontend published, serves it, and goes to Connected.</summary>
     private bool Connect(IXenstore store, Disk disk)
     {
         _frontend.Check(store);
@@ -327,7 +327,7 @@ internal sealed partial class Device : Step
             return false;
         }
         _offer.LimitTo(store, _area.Path, wasConnected);
-        // The ring of a frontend that is Connected may have been served before; the indices of a fresh one are 0.
+        // The ring of a Connected frontend may have been served before; the indices of a new ring are 0.
         bool takeover = wasConnected || _states.Frontend == XenbusState.Connected;
         VbdConnection connection = _frontend.ReadConnection(store, _offer.Options, takeover);
         _rings.Start(disk, _offer.Options, _limits.Throttle, connection);
@@ -372,7 +372,7 @@ internal sealed partial class Device : Step
     private bool HasNewRings(IXenstore store) =>
         _rings.DifferFrom(_frontend.ReadConnection(store, _offer.Options, takeover: false));
 
-    /// <summary>A drive shows the medium that its keys name now.</summary>
+    /// <summary>Changes the medium of a drive to the one that its keys name now.</summary>
     private void ChangeMedium(IXenstore store)
     {
         DiskKeys keys = DiskKeys.Read(store, _area.Path);
@@ -406,9 +406,9 @@ internal sealed partial class Device : Step
     }
 
     /// <summary>
-    /// Lets go of everything: waits for the requests under way, unmaps the rings, closes the disk.
+    /// Releases everything: waits for the requests in flight, unmaps the rings, closes the disk.
     /// </summary>
-    /// <returns>False when the disk still holds requests: it is tried again in the background.</returns>
+    /// <returns>False if the disk still holds requests: the release is tried again in the background.</returns>
     private bool Release()
     {
         if (!StopServing())
@@ -426,7 +426,7 @@ internal sealed partial class Device : Step
         return false;
     }
 
-    /// <returns>True: whether it was written or somebody else was faster, the states have changed.</returns>
+    /// <returns>True: the states have changed, either by this write or because another writer was faster.</returns>
     private bool SwitchTo(IXenstore store, XenbusState next, params ReadOnlySpan<KeyValuePair<string, string?>> keys)
     {
         if (!_area.Switch(store, _states.Backend, next, keys))
@@ -441,9 +441,9 @@ internal sealed partial class Device : Step
     /// Goes to Closing, with the reason in xenstore and one line in the log; the next step waits for the frontend.
     /// </summary>
     /// <remarks>
-    /// libxl waits for InitWait and reacts to nothing else; it runs the script then, which can report the reason. So a
-    /// device that cannot even begin goes to InitWait first, and to Closing when the frontend wants to connect or the
-    /// toolstack gives up.
+    /// libxl waits for InitWait only, and then runs the script, which can report the reason. So a device whose disk
+    /// cannot be opened goes to InitWait first, and to Closing when the frontend wants to connect or the toolstack
+    /// gives up.
     /// </remarks>
     private void Fail(IXenstore store, EngineError error)
     {
@@ -456,7 +456,7 @@ internal sealed partial class Device : Step
     }
 
     /// <summary>
-    /// The toolstack hears of a script only in dom0. In a driver domain it waits for InitWait alone.
+    /// The toolstack learns of a script's result only in dom0. For a driver domain it waits for InitWait only.
     /// </summary>
     private bool ScriptReports(IXenstore store) =>
         _area.HasScript(store) && (store.Read(XenstoreKeys.DomId) ?? "0") == "0";
@@ -467,7 +467,7 @@ internal sealed partial class Device : Step
         bool storeLostIt = _isOrphan || (session.CameBackEmpty && _seenOn != session);
         if (storeLostIt && _rings.AreServed)
         {
-            // Nobody removed it: the guest runs and its requests are answered; taking its disk would help nobody.
+            // The toolstack did not remove it, and the guest still runs: it keeps its disk.
             if (!_isOrphan)
                 _context.Log.Orphaned(Id);
             _isOrphan = true;

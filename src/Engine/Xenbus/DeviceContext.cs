@@ -14,7 +14,7 @@ internal sealed class DeviceContext(
     ControlRuntime runtime
 )
 {
-    /// <summary>How long a device waits before it tries again what the store or a disk refused.</summary>
+    /// <summary>The time before a device retries what the store or a disk refused.</summary>
     public static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
 
     private volatile StoreSession? _session;
@@ -39,7 +39,7 @@ internal sealed class DeviceContext(
     }
 
     /// <summary>
-    /// The error's line with the advice of the command line, which knows options and configuration keys.
+    /// The error's message with the advice of the command line, which knows options and configuration keys.
     /// </summary>
     public string Explain(EngineError error) =>
         options.Advice(error) is { Length: > 0 } advice ? $"{error.Message}; {advice}" : error.Message;
@@ -47,8 +47,8 @@ internal sealed class DeviceContext(
     private static string RootOf(BackendOptions options) => $"{XenstoreKeys.Backend}/{options.Directory}";
 }
 
-/// <summary>One connection to the store. Watches end with it: each device sets its own again on the next.</summary>
+/// <summary>One connection to the store. Its watches end with it: each device sets its own again on the next.</summary>
 /// <param name="CameBackEmpty">
-/// The store lost everything between the last connection and this one: nobody removed the keys that are absent.
+/// The store lost its content between the last connection and this one: absent keys were not removed by a toolstack.
 /// </param>
 internal sealed record StoreSession(IXenstore Store, bool CameBackEmpty);

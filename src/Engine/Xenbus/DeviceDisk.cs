@@ -9,17 +9,17 @@ namespace Blkring.Engine.Xenbus;
 internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealth health)
 {
     /// <summary>
-    /// A takeover waits for the lock this long per try, and is tried again for as long as it takes.
+    /// How long a takeover waits for the lock per try; the number of tries is not limited.
     /// </summary>
     private static readonly TimeSpan s_takeoverLockTimeout = TimeSpan.FromSeconds(1);
 
     private Disk? _disk;
 
-    /// <summary>What the disk was opened with.</summary>
+    /// <summary>The options with which the disk was opened.</summary>
     private DeviceOptions _options = new();
     private long _knownLengthBytes;
 
-    /// <summary>A medium was inserted; it may have the same name as the one before.</summary>
+    /// <summary>A medium was inserted; it may have the same name as the previous one.</summary>
     private bool _mediumIsNew;
 
     /// <summary>Null while it is not open.</summary>
@@ -32,7 +32,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
 
     public bool IsBlockDevice => _disk is FileDisk { IsBlockDevice: true };
 
-    /// <summary>Opens what the keys name. Nothing is opened when the script has yet to name it.</summary>
+    /// <summary>Opens the disk that the keys name, unless the script has not named it yet.</summary>
     /// <param name="mayBeEmpty">A drive whose medium cannot be opened is empty, instead of an error.</param>
     /// <exception cref="ImageException">It cannot be opened.</exception>
     /// <exception cref="DeviceException">The keys name nothing that can be served.</exception>
@@ -52,7 +52,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         health.ClearWaiting();
     }
 
-    /// <summary>The daemon ends, and its steps with it: nothing else has to go on meanwhile.</summary>
+    /// <summary>For the stop of the daemon: no other steps run, so this may block.</summary>
     public void Leave()
     {
         _disk?.Dispose();
@@ -60,8 +60,8 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     }
 
     /// <summary>
-    /// Tries the lock before there is a frontend. An image in use is no failure yet: a guest that is moved within a
-    /// host has two domains for a while, and uses its image in the second one only when the first has let go.
+    /// Tries the lock before there is a frontend. An image in use is not a failure yet: a guest that is migrated within
+    /// a host has two domains for a while, and the second uses the image only after the first has released it.
     /// </summary>
     public void LockEarly()
     {
@@ -76,11 +76,11 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     }
 
     /// <summary>
-    /// Insists on the lock before a ring is served. The kernel may still work for a daemon that was killed, and must be
-    /// done before its requests are replayed: a takeover waits for that, as its guest does. A new frontend fails after
-    /// the timeout.
+    /// Requires the lock before a ring is served. The kernel may still work for a daemon that was killed, and must
+    /// finish before its requests are replayed, so a takeover waits for the lock. A new frontend fails after the
+    /// timeout.
     /// </summary>
-    /// <returns>False when a takeover has to be tried again.</returns>
+    /// <returns>False if the takeover must be tried again.</returns>
     public bool LockToServe(bool takeover)
     {
         try
@@ -96,11 +96,11 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         }
     }
 
-    /// <summary>The keys of a drive name another medium than the one that was opened.</summary>
+    /// <summary>Whether the keys of a drive name a medium other than the open one.</summary>
     public bool HasNewMedium(IXenstore store, string area) =>
         Keys.IsDrive && (_mediumIsNew || Keys.Source != DiskKeys.ReadSource(store, area));
 
-    /// <summary>Opens and locks the medium that a drive gets next; an empty drive where that fails.</summary>
+    /// <summary>Opens and locks the next medium of a drive; the drive becomes empty if that fails.</summary>
     public Disk OpenNextMedium(DiskKeys keys) =>
         OpenOrEmpty(() =>
         {
@@ -117,7 +117,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             }
         });
 
-    /// <summary>Closes the medium of a drive that is not served, and takes the next one.</summary>
+    /// <summary>Changes the medium of a drive that is not being served.</summary>
     public void ChangeMedium(Disk next, DiskKeys keys)
     {
         Disk before = _disk!;
@@ -134,10 +134,10 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         context.Options.OpenImage(path, ImageOptions(writable: false, _options.Lock)).Dispose();
 
     /// <summary>
-    /// Measures the image. Only growth is followed: a shorter image, or one made smaller by command, is somebody's
-    /// decision.
+    /// Measures the image. Only growth is followed: if an image became shorter, or was made smaller by command, that
+    /// was an administrator's decision.
     /// </summary>
-    /// <returns>The sectors of an image that grew; null for any other.</returns>
+    /// <returns>The new length in sectors; null if the image has not grown.</returns>
     public long? FindGrowth()
     {
         if (_disk is not FileDisk image)
@@ -157,9 +157,9 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         }
     }
 
-    /// <summary>The sectors of a length that a command asked for.</summary>
+    /// <summary>Converts a length that a command asked for to sectors.</summary>
     /// <param name="bytes">Null: the image's own length now.</param>
-    /// <exception cref="XenbusCommandException">There is no image, or none of that length.</exception>
+    /// <exception cref="XenbusCommandException">There is no image, or it is shorter.</exception>
     public long SectorsFor(long? bytes)
     {
         if (_disk is not FileDisk image)
@@ -195,12 +195,11 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             );
     }
 
-    /// <summary>Without a sector, every request ends beyond the end of the disk.</summary>
+    /// <summary>With no sectors, every request is beyond the end of the disk.</summary>
     private static NullDisk EmptyDrive() => new(0, readOnly: true);
 
     /// <summary>
-    /// A medium that cannot be opened leaves the drive empty: the guest goes on, and the next change of the keys is the
-    /// next try.
+    /// If a medium cannot be opened, the drive is empty and the guest continues; the next try is when the keys change.
     /// </summary>
     private Disk OpenOrEmpty(Func<Disk> open)
     {
@@ -224,7 +223,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         if (keys.FindPath(context.Runtime.Files) is not { } path)
             return EmptyDrive();
         Disk disk = context.Options.OpenImage(path, ImageOptions(keys.Writable && _options.Writable, locked: false));
-        // A guest may send what it was not offered: it must not be done.
+        // A guest may send operations that it was not offered; they must be rejected.
         if (!keys.Discard || !_options.Discard)
             disk.RefuseDiscard();
         _knownLengthBytes = disk.CapacitySectors << Disk.SectorShift;

@@ -2,13 +2,13 @@ using Blkring.Engine.Errors;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>What is wrong with a device, and what of it has been logged.</summary>
+/// <summary>What is wrong with a device, and which of its errors have been logged.</summary>
 internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
 {
     private readonly LogLimiter _limiter = new(context.Runtime.Time);
     private EngineError? _failure;
 
-    /// <summary>What named the medium when the device failed.</summary>
+    /// <summary>The values of the keys that named the medium when the device failed.</summary>
     private string? _failedSource;
 
     /// <summary>The connection on which the store last refused a call of this device.</summary>
@@ -16,10 +16,10 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
     private EngineError? _refusal;
     private EngineError? _waiting;
 
-    /// <summary>The most important of what is wrong; null when nothing is.</summary>
+    /// <summary>The most important error; null if nothing is wrong.</summary>
     public EngineError? Error => _failure ?? _refusal ?? _waiting;
 
-    /// <summary>The device failed, and the same keys name its medium as then.</summary>
+    /// <summary>The device failed, and the keys that name its medium have not changed since.</summary>
     public bool HasFailedWith(string source) => _failure is not null && _failedSource == source;
 
     public bool HasFailed => _failure is not null;
@@ -37,8 +37,8 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
     public void ClearFailure() => (_failure, _failedSource) = (null, null);
 
     /// <summary>
-    /// Notes that the store refused a call. People are told when it refuses the same device twice in a row; once passes
-    /// by itself.
+    /// Notes that the store refused a call. This is logged for administrators if it happens twice in a row; a single
+    /// refusal is transient.
     /// </summary>
     public void NoteRefusal(EngineError error)
     {
@@ -55,7 +55,7 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
 
     public void ClearRefusal() => (_refusedBy, _refusal) = (null, null);
 
-    /// <summary>Notes what the device waits for. Only the beginning of a wait is logged.</summary>
+    /// <summary>Notes what the device waits for. Only the start of a wait is logged.</summary>
     public void NoteWaiting(EngineError error)
     {
         if (_waiting is null && MayLog())

@@ -3,20 +3,20 @@ using Blkring.Engine.Queues;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// The limits of a device's throughput: those of its configuration until a command sets others, which then stay as long
-/// as the device does.
+/// The limits of a device's throughput: those of its configuration until a command sets others, which then stay for as
+/// long as the device exists.
 /// </summary>
 internal sealed class DeviceLimits
 {
     private readonly Lock _lock = new();
     private bool _commanded;
 
-    /// <summary>What the device's rings charge.</summary>
+    /// <summary>The throttle that all rings of the device charge.</summary>
     public Throttle Throttle { get; } = new();
 
     public ThrottleLimits Current => Throttle.Limits;
 
-    /// <summary>Waits for nothing, so that it also works on a device whose disk hangs.</summary>
+    /// <summary>Does not wait, so that it works even if the disk hangs.</summary>
     public void Command(Func<ThrottleLimits, ThrottleLimits> change)
     {
         lock (_lock)

@@ -6,10 +6,10 @@ using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>What a device offers its frontend: its options, and the keys that were written of them.</summary>
+/// <summary>What a device offers its frontend: its options, and the keys that were written from them.</summary>
 internal sealed class DeviceOffer
 {
-    /// <summary>The mode that was asked for by name but is not used, see <see cref="GrantModes.Resolve"/>.</summary>
+    /// <summary>The configured mode, if it is not used; see <see cref="GrantModes.Resolve"/>.</summary>
     private GrantMode? _ignoredMode;
 
     public DeviceOptions Options { get; private set; } = new();
@@ -18,12 +18,12 @@ internal sealed class DeviceOffer
     public IReadOnlyDictionary<string, string> Features { get; private set; } =
         ReadOnlyDictionary<string, string>.Empty;
 
-    /// <summary>Decides what is offered of the configured options for this disk.</summary>
+    /// <summary>Decides which of the configured options are offered for this disk.</summary>
     /// <param name="losesPinnedPages"><see cref="Hypervisor.IHypervisor.LosesPinnedPages"/></param>
     public void Prepare(DeviceOptions configured, DiskKeys keys, Disk? disk, bool losesPinnedPages)
     {
         GrantMode? asked = configured.GrantMode;
-        // Which disk a drive will get, or a script will name, is not known.
+        // The disk that a drive will get, or that a script will name, is not known yet.
         bool mayPinPages = keys.IsDrive || disk is not { PinsPages: false };
         GrantMode resolved = GrantModes.Resolve(asked, mayPinPages, losesPinnedPages);
         _ignoredMode = !keys.MustCopy && asked != resolved ? asked : null;
@@ -35,8 +35,8 @@ internal sealed class DeviceOffer
     }
 
     /// <summary>
-    /// Limits the options to what the keys in the area tell the frontend, which a daemon with other options may have
-    /// written: an offer is kept, and nothing is used that was not offered.
+    /// Limits the options to those that the keys in the area offer. A daemon with other options may have written them:
+    /// an offer is kept, and nothing is used that was not offered.
     /// </summary>
     public void LimitTo(IXenstore store, string area, bool takeover)
     {
@@ -54,7 +54,7 @@ internal sealed class DeviceOffer
             MaxQueues = Offered(XenstoreKeys.MaxQueues, 1, DeviceSettings.MaxQueues.Max),
             MaxIndirectSegments = Offered(XenstoreKeys.MaxIndirectSegments, 0, DeviceSettings.MaxIndirectSegments.Max),
             GrantMode = keepsCopying ? GrantMode.Copy : Options.GrantMode,
-            // Written only with Connected: before that, the key is a remnant of another handshake.
+            // Written only with Connected: before that, the key is left over from another handshake.
             NativeSectors = takeover
                 ? Offered(XenstoreKeys.SectorSize, Disk.SectorBytes, int.MaxValue) > Disk.SectorBytes
                 : Options.NativeSectors,

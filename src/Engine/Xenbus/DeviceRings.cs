@@ -9,8 +9,8 @@ namespace Blkring.Engine.Xenbus;
 internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHealth health)
 {
     /// <summary>
-    /// The time for the last requests of a frontend that closed. Those that are unanswered after it are of a disk that
-    /// hangs, which stopping reports, or of a guest that posts without end.
+    /// The time for the last requests of a frontend that closed. If requests are unanswered after it, the disk hangs,
+    /// which the stop reports, or the guest never stops posting.
     /// </summary>
     private static readonly TimeSpan s_lastRequestsTimeout = TimeSpan.FromSeconds(5);
 
@@ -26,7 +26,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     public bool IsConnected => _vbd is { IsConnected: true };
     public bool IsPaused => _isPaused;
 
-    /// <summary>The disk still holds requests although the rings are to stop.</summary>
+    /// <summary>The rings are stopping, and the disk still holds requests.</summary>
     public bool IsStopping => _isStopping;
     public IReadOnlyList<VbdQueue> Queues => _vbd?.Queues ?? [];
 
@@ -61,8 +61,8 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     }
 
     /// <summary>
-    /// Ends service: waits for the requests under way, then unmaps the rings. Their journals are deleted, because
-    /// everything is answered.
+    /// Ends service: waits for the requests in flight, then unmaps the rings. Their journals are deleted, because all
+    /// requests are answered.
     /// </summary>
     /// <returns>False when the disk still holds requests.</returns>
     public bool Stop(Disk? disk)
@@ -83,7 +83,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
         return true;
     }
 
-    /// <summary>Ends service, but keeps the journals: the next daemon takes the rings over.</summary>
+    /// <summary>Ends service, but keeps the journals: the next daemon takes over the rings.</summary>
     public bool Leave(TimeSpan timeout)
     {
         if (_vbd is { } vbd && !vbd.Stop(timeout))
@@ -93,8 +93,8 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     }
 
     /// <summary>
-    /// Answers the requests of a frontend that is Closed: Linux goes to Closed with requests on the ring, and waits for
-    /// them afterwards with the thread that serves all of its xenstore.
+    /// Answers the requests of a frontend that is Closed: Linux goes to Closed with requests on the ring, and then
+    /// waits for them on the thread that handles all of its xenstore events.
     /// </summary>
     public void ServeToTheEnd()
     {
@@ -106,8 +106,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     }
 
     /// <summary>
-    /// The frontend published other rings than those served, without closing, as one does that was suspended and goes
-    /// on.
+    /// The frontend published new rings without closing, as it does when it resumes after a suspend.
     /// </summary>
     public bool DifferFrom(VbdConnection published) =>
         _connection is not { } served
@@ -132,7 +131,8 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
         announce(sectors);
     }
 
-    /// <returns>False when requests were still under way after the drain timeout: the rings are served on.</returns>
+    /// <returns>False if requests were still in flight after the drain timeout; the rings are then served
+    /// again.</returns>
     public bool TryPause()
     {
         Vbd vbd = _vbd!;
@@ -154,10 +154,10 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     }
 
     /// <summary>
-    /// Logs the faults that the data path noticed. Takes no lock of the device: it goes on while a step waits for the
+    /// Logs the faults that the data path noticed. Takes no lock of the device, so it works while a step waits for the
     /// disk.
     /// </summary>
-    /// <returns>True when a ring is broken, so that the device has to look at itself.</returns>
+    /// <returns>True if a ring is broken, so that the device's step must run.</returns>
     public bool LogFaults() => _vbd is { } vbd && LogFaults(vbd);
 
     private bool LogFaults(Vbd vbd)

@@ -6,8 +6,7 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// The settings that one device may have of its own: each with its limits and default, which
-/// <see cref="DeviceOptions"/> takes from here.
+/// The settings that can be set per device, each with its limits and default, which <see cref="DeviceOptions"/> uses.
 /// </summary>
 public static class DeviceSettings
 {

@@ -3,7 +3,7 @@ using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>A device as it stands; read without waiting for anything.</summary>
+/// <summary>The status of a device, read without waiting for anything.</summary>
 public sealed record DeviceStatus
 {
     public required DeviceId Id { get; init; }
@@ -11,7 +11,7 @@ public sealed record DeviceStatus
     /// <summary>backend/vbd3/7/51712, below the backend's own domain.</summary>
     public required string BackendPath { get; init; }
 
-    /// <summary>Null until the toolstack has said it.</summary>
+    /// <summary>Null until the toolstack has written it.</summary>
     public string? FrontendPath { get; init; }
 
     public required XenbusState BackendState { get; init; }
@@ -41,26 +41,26 @@ public sealed record DeviceStatus
     /// <summary>Pages of each ring; 0 when none is served.</summary>
     public int RingPages { get; init; }
 
-    /// <summary>The queues being served: their statistics, and how many there are.</summary>
+    /// <summary>The queues being served, with their statistics.</summary>
     public IReadOnlyList<VbdQueue> Queues { get; init; } = [];
 
     /// <summary>The keys that describe the device to its frontend, as they were last written.</summary>
     public IReadOnlyDictionary<string, string> Features { get; init; } =
         System.Collections.ObjectModel.ReadOnlyDictionary<string, string>.Empty;
 
-    /// <summary>What the device may do at most.</summary>
+    /// <summary>The limits in force.</summary>
     public ThrottleLimits Limits { get; init; } = new();
 
-    /// <summary>Drained by command.</summary>
+    /// <summary>Paused by command.</summary>
     public bool IsPaused { get; init; }
 
     /// <summary>
-    /// The disk still holds requests although the device is to stop; it is tried again in the background.
+    /// The device is stopping, and its disk still holds requests; the stop is tried again in the background.
     /// </summary>
     public bool IsStopping { get; init; }
 
     /// <summary>
-    /// The store came back empty while the device was served: it goes on, but nobody can tell it anything.
+    /// The store came back empty while the device was served: it stays served, but no key can change it.
     /// </summary>
     public bool IsOrphan { get; init; }
 

@@ -5,7 +5,7 @@ using Blkring.Engine.Errors;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// What the toolstack and its script say about a device's disk (blkif.h, "Backend XenBus Nodes", first part).
+/// What the toolstack and its script wrote about a device's disk (blkif.h, "Backend XenBus Nodes", first part).
 /// </summary>
 internal sealed record DiskKeys
 {
@@ -15,34 +15,34 @@ internal sealed record DiskKeys
     /// <summary>Used where <see cref="Path"/>, a node that udev makes, does not exist.</summary>
     private string? FallbackPath { get; init; }
 
-    /// <summary>The script has not yet said which device it is: it will write physical-device.</summary>
+    /// <summary>The script has not yet named the device: it will write physical-device.</summary>
     public bool IsPending { get; private init; }
 
     public bool Writable { get; private init; }
     public bool IsCdRom { get; private init; }
     public bool IsRemovable { get; private init; }
 
-    /// <summary>mode has an exclamation mark, as in w!: others may write the image at the same time.</summary>
+    /// <summary>mode has an exclamation mark, as in w!: other programs may write the image at the same time.</summary>
     public bool SharesWriters { get; private init; }
 
     /// <summary>discard-enable is not 0.</summary>
     public bool Discard { get; private init; }
 
     /// <summary>
-    /// direct-io-safe is 0: the store may still read a page after it has answered, as network storage that sends again
-    /// does. It is then not given the guest's own pages.
+    /// direct-io-safe is 0: the store may still read a page after it has answered, as network storage does when it
+    /// retransmits. So it must not get the guest's own pages.
     /// </summary>
     public bool MustCopy { get; private init; }
 
     /// <summary>
-    /// The values of the keys that name the medium. When they change, so did the medium, or the cause of a failure.
+    /// The values of the keys that name the medium. If they changed, so did the medium, or the cause of a failure.
     /// </summary>
     public string Source { get; private init; } = "";
 
-    /// <summary>Why nothing that the keys name can be served; null when something can be tried.</summary>
+    /// <summary>Why the disk that the keys name cannot be served; null if it may be possible.</summary>
     public EngineError? Problem { get; private init; }
 
-    /// <summary>A drive, whose medium may be changed or missing.</summary>
+    /// <summary>A drive: its medium may be missing or change.</summary>
     public bool IsDrive => IsCdRom || IsRemovable;
 
     /// <summary>The key info: a set of VDISK_* of blkif.h.</summary>
@@ -56,8 +56,8 @@ internal sealed record DiskKeys
         FallbackPath is not null && !files.Exists(Path!) ? FallbackPath : Path;
 
     /// <summary>
-    /// The values of the keys that name the medium. physical-device-path alone names none: scripts write it for other
-    /// readers, too.
+    /// The values of the keys that name the medium. physical-device-path alone names no medium: scripts also write it
+    /// for other readers.
     /// </summary>
     public static string ReadSource(IXenstore store, string area) =>
         store.Read($"{area}/{XenstoreKeys.PhysicalDevice}") is { Length: > 0 } device
@@ -83,8 +83,8 @@ internal sealed record DiskKeys
             Discard = Key(XenstoreKeys.DiscardEnable) != "0",
             MustCopy = Key(XenstoreKeys.DirectIoSafe) == "0",
         };
-        // Scripts of phy disks (block-iscsi, block-drbd and others) have params in a syntax of their own, and answer
-        // with physical-device.
+        // For scripts of phy disks (block-iscsi, block-drbd and others) params has the script's own syntax; the script
+        // answers with physical-device.
         bool isPending =
             string.IsNullOrEmpty(device)
             && Key(XenstoreKeys.Type) == "phy"
@@ -153,12 +153,12 @@ internal sealed record DiskKeys
     {
         if (string.IsNullOrEmpty(text))
             return null;
-        // The kernel would end the path there, and open something else than was named.
+        // The kernel would end the path there, and open a different file.
         if (text.Contains('\0', StringComparison.Ordinal))
             throw WrongParams(
                 ErrorCode.ImageKeyWrong,
                 text,
-                $"params is {LogText.Quote(text)}: a path has no zero byte"
+                $"params is {LogText.Quote(text)}: a path cannot contain a zero byte"
             );
         if (text[0] == '/')
             return text;
@@ -175,7 +175,7 @@ internal sealed record DiskKeys
                     : throw WrongParams(
                         ErrorCode.ImagePathRelative,
                         path,
-                        $"params names {LogText.Quote(path)}: name the image by its whole path, which begins with /"
+                        $"params names {LogText.Quote(path)}: give the absolute path of the image, which begins with /"
                     );
             case "vhd" or "vhdx" or "qcow" or "qcow2" or "qed" or "vmdk" or "vdi":
                 throw WrongParams(

@@ -21,14 +21,14 @@ internal sealed class FrontendArea(DeviceId id, string backendArea)
     /// <summary>The connection on which the state is watched.</summary>
     private StoreSession? _watchedBy;
 
-    /// <summary>Null until the toolstack has named it, and while it names none that can be the frontend's.</summary>
+    /// <summary>Null until the toolstack has named it, and while the named path cannot be the frontend's.</summary>
     public string? Path => _path;
 
     private string WatchToken => WatchTokenPrefix + id;
     private string StatePath => $"{_path}/{XenstoreKeys.State}";
 
     /// <summary>
-    /// Finds the area, watches the state in it, which also reports the area's removal, and reads it.
+    /// Finds the area, watches its state (which also reports the area's removal), and reads the state.
     /// </summary>
     /// <returns>Unknown where there is no area or no state.</returns>
     public XenbusState ReadState(StoreSession session)
@@ -46,13 +46,13 @@ internal sealed class FrontendArea(DeviceId id, string backendArea)
             store.Read($"{backendArea}/{XenstoreKeys.Frontend}")
             ?? throw new DeviceException(
                 ErrorCode.FrontendKeyMissing,
-                "the key frontend is missing: the toolstack has not said where the frontend is"
+                "the key frontend is missing: the toolstack must write the path of the frontend"
             );
         if (FindProblem(path) is { } problem)
             throw new DeviceException(Wrong(XenstoreKeys.Frontend, path, problem));
         if (store.Read($"{backendArea}/{XenstoreKeys.FrontendId}") is { } domain && domain != id.Frontend.ToString())
         {
-            string message = $"frontend-id is {LogText.Quote(domain)}, the area is of domain {id.Frontend}";
+            string message = $"frontend-id is {LogText.Quote(domain)}, but the area belongs to domain {id.Frontend}";
             throw new DeviceException(Wrong(XenstoreKeys.FrontendId, domain, message));
         }
     }
@@ -85,9 +85,9 @@ internal sealed class FrontendArea(DeviceId id, string backendArea)
     }
 
     /// <summary>
-    /// A frontend has its area in its own domain; otherwise anything that this process may read could be taken for its
-    /// answers. A path that xenstored rejects (docs/misc/xenstore.txt of Xen) is rejected here, because every step
-    /// would fail at it and none could close the device.
+    /// The area of a frontend must be in its own domain; otherwise any key that this process may read could be taken
+    /// for the frontend's. A path that xenstored rejects (docs/misc/xenstore.txt of Xen) is rejected here, because
+    /// every step would fail at it and none could close the device.
     /// </summary>
     /// <returns>One line that says what is wrong with the path; null when nothing is.</returns>
     private string? FindProblem(string path)
@@ -101,7 +101,7 @@ internal sealed class FrontendArea(DeviceId id, string backendArea)
             && !path.EndsWith('/')
             && !path.Contains("//", StringComparison.Ordinal)
             && path.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '/' or '_' or '@');
-        return isPath ? null : $"the key frontend is {LogText.Quote(path)}, which is no path of xenstore";
+        return isPath ? null : $"the key frontend is {LogText.Quote(path)}, which is not a path of xenstore";
     }
 
     private static EngineError Wrong(string key, string value, string message) =>

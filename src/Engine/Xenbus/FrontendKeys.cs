@@ -7,8 +7,8 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// Reads what a frontend writes before it goes to Initialised (blkif.h, "Frontend XenBus Nodes"). A guest wrote all of
-/// it: every number is checked against its limits, and a value outside of them ends the attempt with one line.
+/// Reads the keys that a frontend writes before it goes to Initialised (blkif.h, "Frontend XenBus Nodes"). A guest
+/// wrote them: every number is checked against its limits, and a value outside of them ends the attempt with an error.
 /// </summary>
 internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions options)
 {
@@ -21,7 +21,7 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
         {
             Frontend = frontend,
             Protocol = store.Read($"{area}/{XenstoreKeys.Protocol}"),
-            // A single queue has its keys in the area itself, even when the frontend wrote that there is one.
+            // The keys of a single queue are in the area itself, even if the frontend wrote the number of queues.
             Rings =
                 queues == 1
                     ? [ReadRing(area, pages, indexed)]
@@ -40,7 +40,7 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
 
     private int ReadQueueCount() => (int?)ReadNumber(area, XenstoreKeys.NumQueues, 1, (uint)options.MaxQueues) ?? 1;
 
-    /// <param name="indexed">The frontend wrote a size: its references are then ring-ref0 and so on.</param>
+    /// <param name="indexed">The frontend wrote a ring size: the keys are then ring-ref0 and so on.</param>
     private int ReadRingPages(out bool indexed)
     {
         indexed = true;
@@ -80,7 +80,7 @@ internal sealed class FrontendKeys(IXenstore store, string area, DeviceOptions o
         };
 
     /// <summary>
-    /// The reference of a ring of one page: frontends that write its size as order 0 differ in the key's name.
+    /// The reference of a ring of one page: frontends that write its size as order 0 use different key names.
     /// </summary>
     private GrantReference ReadOnlyReference(string folder, bool indexed)
     {

@@ -7,11 +7,11 @@ internal interface IControlFiles
 {
     bool Exists(string path);
 
-    /// <summary>Creates the folder for this user alone; one that is there already stays as it is.</summary>
+    /// <summary>Creates the folder, accessible to this user only; an existing folder is not changed.</summary>
     /// <exception cref="IOException">It cannot be created.</exception>
     void CreatePrivateFolder(string path);
 
-    /// <summary>The paths of the files in the folder whose names begin so.</summary>
+    /// <summary>The paths of the files in the folder whose names begin with the prefix.</summary>
     IEnumerable<string> Find(string folder, string namePrefix);
 
     void Delete(string path);

@@ -1,25 +1,25 @@
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>Runs steps: each when it was marked, never twice at the same time.</summary>
+/// <summary>Runs steps that were marked, each on one thread at a time.</summary>
 internal interface IStepPool
 {
-    /// <summary>Has the step run soon, once, however often it is marked before it runs. Never waits.</summary>
+    /// <summary>Schedules one run of the step, however often it is marked before it runs. Never waits.</summary>
     void Mark(Step step);
 
-    /// <summary>As <see cref="Mark"/>, after a time.</summary>
+    /// <summary>Like <see cref="Mark"/>, after a delay.</summary>
     void MarkLater(Step step, TimeSpan delay);
 
     /// <summary>
-    /// Runs an action that may take long, a disk operation above all, while other steps go on. On a thread that is not
-    /// the pool's it only runs the action.
+    /// Runs an action that may take long, such as a disk operation, while other steps continue. On a thread that is not
+    /// of the pool, it only runs the action.
     /// </summary>
     TResult Blocking<TResult>(Func<TResult> action);
 
-    /// <summary>Takes no more steps and waits for those that run.</summary>
+    /// <summary>Starts no more steps, and waits for those that run.</summary>
     /// <returns>False when some still ran after <paramref name="timeout"/>.</returns>
     bool Stop(TimeSpan timeout);
 
-    /// <summary>Runs all actions at the same time, when no step runs any more.</summary>
+    /// <summary>Runs all actions at the same time, after the last step has ended.</summary>
     /// <returns>True when all of them returned true.</returns>
     bool RunAll(IReadOnlyList<Func<bool>> actions);
 }

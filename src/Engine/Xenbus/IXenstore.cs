@@ -1,8 +1,8 @@
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// A connection to xenstore, with what a backend needs of it. Paths without a leading slash begin at the domain's own
-/// /local/domain/N, also in watch events. Several threads may use it.
+/// A connection to xenstore, with the calls that a backend needs. Paths without a leading slash are relative to the
+/// domain's own /local/domain/N, also in watch events. Several threads may use it.
 /// </summary>
 /// <remarks>Every member may throw <see cref="XenstoreException"/>. A transaction of 0 means none.</remarks>
 public interface IXenstore : IDisposable
@@ -36,7 +36,7 @@ public interface IXenstore : IDisposable
     int Descriptor { get; }
 
     /// <summary>
-    /// Waits a random moment before a transaction is repeated, so that two writers do not meet again.
+    /// Waits a random time before a transaction is repeated, so that two writers do not collide again.
     /// </summary>
     void Backoff() => Thread.Sleep(Random.Shared.Next(1, 10));
 }

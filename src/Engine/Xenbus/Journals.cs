@@ -6,10 +6,10 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// The folder of journals (<see cref="RingJournal"/>), which keep the requests under way for a takeover after a crash.
+/// The folder of journals (<see cref="RingJournal"/>), which keep the requests in flight for a takeover after a crash.
 /// A file is named after its ring: <c>backend-vbd3-7-51712-0</c> is ring 0 of device 7/51712 in the directory vbd3.
 /// </summary>
-/// <param name="folder">Null keeps no journals.</param>
+/// <param name="folder">Null: no journals.</param>
 /// <param name="root">backend/vbd3</param>
 internal sealed class Journals(IControlFiles files, string? folder, string root)
 {
@@ -20,7 +20,7 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
             files.CreatePrivateFolder(folder);
     }
 
-    /// <summary>The path that ring numbers are appended to: <see cref="VbdOptions.JournalPath"/>.</summary>
+    /// <summary>The path to which ring numbers are appended: <see cref="VbdOptions.JournalPath"/>.</summary>
     public string? PathOf(DeviceId id) => folder is null ? null : Path.Combine(folder, NameOf($"{root}/{id}"));
 
     /// <summary>Deletes the device's journals: its rings are gone for good.</summary>
@@ -37,7 +37,7 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            // A file that stays belongs to no ring there will ever be, and is deleted at the next start.
+            // A file that remains can belong to no future ring, and is deleted at the next start.
         }
     }
 
@@ -54,7 +54,7 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
             connected = XenbusStates.Format(XenbusState.Connected);
         foreach (string file in files.Find(folder, prefix))
         {
-            // The name of another directory may begin with this one's: then its file has more parts.
+            // The name of another directory may begin with this one's; its file names then have more parts.
             if (Path.GetFileName(file)[prefix.Length..].Split('-') is not [var domain, var number, _])
                 continue;
             if (!DeviceId.TryParse(domain, number, out DeviceId id) || (frontend is { } only && id.Frontend != only))

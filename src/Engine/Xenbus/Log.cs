@@ -19,7 +19,7 @@ internal static partial class Log
     [LoggerMessage(
         3,
         LogLevel.Warning,
-        "xenstore is away ({Reason}): connected devices are served meanwhile",
+        "xenstore is away ({Reason}): connected devices stay served",
         EventName = "store-lost"
     )]
     public static partial void StoreLost(this ILogger log, string reason);
@@ -67,7 +67,7 @@ internal static partial class Log
     [LoggerMessage(
         14,
         LogLevel.Warning,
-        "device {Device}: {Reason}; the guest waits for it [{Code}]",
+        "device {Device}: {Reason}; the guest waits [{Code}]",
         EventName = "device-waiting"
     )]
     public static partial void Waiting(this ILogger log, DeviceId device, ErrorCode code, string reason);
@@ -75,7 +75,7 @@ internal static partial class Log
     [LoggerMessage(
         15,
         LogLevel.Warning,
-        "device {Device}: requests still under way in {Disk}; it stops when they end",
+        "device {Device}: requests still in flight in {Disk}; the device stops when they end",
         EventName = "device-disk-hangs"
     )]
     public static partial void DiskHangs(this ILogger log, DeviceId device, string disk);
@@ -89,8 +89,8 @@ internal static partial class Log
     [LoggerMessage(
         18,
         LogLevel.Warning,
-        "device {Device}: its keys are gone with all others of the store; "
-            + "served on until the daemon ends or the keys come back",
+        "device {Device}: the store has lost its keys, with all others; "
+            + "it stays served until they come back or the daemon ends",
         EventName = "device-orphaned"
     )]
     public static partial void Orphaned(this ILogger log, DeviceId device);
@@ -98,7 +98,7 @@ internal static partial class Log
     [LoggerMessage(
         19,
         LogLevel.Debug,
-        "device {Device}: {Reason}; it is tried again [{Code}]",
+        "device {Device}: {Reason}; trying again [{Code}]",
         EventName = "store-call-failed"
     )]
     public static partial void StoreFailed(this ILogger log, DeviceId device, ErrorCode code, string reason);
@@ -106,7 +106,7 @@ internal static partial class Log
     [LoggerMessage(
         20,
         LogLevel.Warning,
-        "device {Device}: {Reason}; it is tried again every second [{Code}]",
+        "device {Device}: {Reason}; trying again every second [{Code}]",
         EventName = "store-refuses"
     )]
     public static partial void StoreRefuses(this ILogger log, DeviceId device, ErrorCode code, string reason);

@@ -1,8 +1,8 @@
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// Limits a device's log lines to a burst of 20 and then one per 10 seconds: whatever a guest can cause, it can cause
-/// in a loop.
+/// Limits a device's log lines to a burst of 20 and then one per 10 seconds: a guest can repeat in a loop whatever
+/// causes a line.
 /// </summary>
 internal sealed class LogLimiter(TimeProvider time)
 {

@@ -1,6 +1,6 @@
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>Makes texts that a guest or a toolstack wrote fit for one line of a log.</summary>
+/// <summary>Makes text that a guest or a toolstack wrote safe for one line of a log.</summary>
 internal static class LogText
 {
     /// <summary>
@@ -13,8 +13,8 @@ internal static class LogText
     }
 
     /// <summary>
-    /// Leaves out the middle of a line that is too long: a long path stands at the beginning, and what is wrong with it
-    /// at the end.
+    /// Leaves out the middle of a line that is too long: a long path is at the beginning, and what is wrong with it at
+    /// the end.
     /// </summary>
     public static string Shorten(string line, int maxLength) =>
         line.Length <= maxLength ? line : $"{line[..(maxLength / 2)]} ... {line[^(maxLength / 2)..]}";

@@ -1,11 +1,11 @@
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>A unit of work that depends on what there is to do now, not on the events that marked it.</summary>
+/// <summary>A unit of work that depends on the current state, not on the events that marked it.</summary>
 internal abstract class Step
 {
     /// <summary>
-    /// The runs that a guest can cause at once, and per second after that: one that keeps marking its device is slowed
-    /// down (XSA-349).
+    /// The number of runs that a guest can cause at once, and per second after that: a guest that keeps marking its
+    /// device is slowed down (XSA-349).
     /// </summary>
     private const int Burst = 100,
         PerSecond = 20;
@@ -15,11 +15,11 @@ internal abstract class Step
 
     internal StepState State { get; set; }
 
-    /// <summary>Reports what goes wrong itself; an exception is a bug of ours and ends the process.</summary>
+    /// <summary>Reports errors itself; an exception is a bug and ends the process.</summary>
     public abstract void Run();
 
     /// <summary>Takes one run from the step's budget.</summary>
-    /// <returns>How long the run has to wait for it.</returns>
+    /// <returns>How long the run must wait for it.</returns>
     internal TimeSpan TakeBudget(TimeProvider time)
     {
         long now = time.GetTimestamp();

@@ -1,8 +1,8 @@
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// Runs steps on threads of its own, first come, first served. A step that is in <see cref="Blocking"/> does not count,
-/// and another thread takes the next step, so that one hanging disk holds up no other device.
+/// Runs steps on its own threads, first come, first served. While a step is in <see cref="Blocking"/>, another thread
+/// takes the next step, so that a disk that hangs delays no other device.
 /// </summary>
 internal sealed class StepPool(string name, TimeProvider time, int parallel = 4) : IStepPool
 {
@@ -16,13 +16,13 @@ internal sealed class StepPool(string name, TimeProvider time, int parallel = 4)
     private readonly Queue<Step> _queue = new();
     private readonly HashSet<ITimer> _timers = [];
 
-    /// <summary>Threads that run a step and are not in <see cref="Blocking"/>.</summary>
+    /// <summary>The number of threads that run a step and are not in <see cref="Blocking"/>.</summary>
     private int _running;
 
-    /// <summary>Threads that wait for a step.</summary>
+    /// <summary>The number of threads that wait for a step.</summary>
     private int _idle;
 
-    /// <summary>All threads.</summary>
+    /// <summary>The number of all threads.</summary>
     private int _threads;
     private bool _stopping;
 

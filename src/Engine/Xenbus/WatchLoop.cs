@@ -1,12 +1,12 @@
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// Watches xenstore. Each turn takes every event, so that none is queued in the library, hands it on, and waits for
-/// nothing; a lost connection is made again. <see cref="WatchThread"/> turns it in the daemon.
+/// Watches xenstore. Each turn takes every event, so that none is queued in the library, and passes it on without
+/// waiting; a lost connection is opened again. In the daemon <see cref="WatchThread"/> calls it.
 /// </summary>
 /// <param name="watch">The path that is watched on every connection, and its token.</param>
 /// <param name="onConnected">Called for each connection, the first included, when the watch is set.</param>
-/// <param name="onLost">Called with the reason when the connection is lost or cannot be made again.</param>
+/// <param name="onLost">Called with the reason when the connection is lost or cannot be opened again.</param>
 /// <param name="onEvent">Called with an event's path and token.</param>
 internal sealed class WatchLoop(
     Func<IXenstore> connect,
@@ -26,22 +26,24 @@ internal sealed class WatchLoop(
     private long _retryFrom;
     private long _lastTurn = time.GetTimestamp();
 
-    /// <summary>The time since the last turn, which is due at least every second, or since its last event.</summary>
+    /// <summary>
+    /// The time since the last turn, or since the turn's last event. A turn is due at least every second.
+    /// </summary>
     public TimeSpan SinceLastTurn => time.GetElapsedTime(Volatile.Read(ref _lastTurn));
 
     /// <summary>Readable when an event waits; -1 while there is no connection.</summary>
     public int Descriptor => _store?.Descriptor ?? -1;
 
-    /// <exception cref="XenstoreException">There is no store to begin with.</exception>
+    /// <exception cref="XenstoreException">There is no store.</exception>
     public void Start()
     {
         _store = Connect();
         onConnected(_store);
     }
 
-    /// <summary>Takes the events that wait or, without a connection, tries to make one when that is due.</summary>
+    /// <summary>Takes the waiting events or, without a connection, tries to open one when that is due.</summary>
     /// <param name="hungUp">The descriptor says that the connection is lost and that no event waits.</param>
-    /// <returns>The time after which the next turn is due, whatever the descriptor says.</returns>
+    /// <returns>The time after which the next turn is due even if the descriptor is not readable.</returns>
     public TimeSpan Turn(bool hungUp)
     {
         NoteTurn();

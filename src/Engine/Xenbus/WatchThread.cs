@@ -2,7 +2,7 @@ using Blkring.Interop;
 
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>The thread of a <see cref="WatchLoop"/>: waits for its descriptor or its time, and turns it.</summary>
+/// <summary>The thread of a <see cref="WatchLoop"/>: waits for its descriptor or its time, then calls it.</summary>
 internal sealed class WatchThread : IDisposable
 {
     private readonly WatchLoop _loop;
@@ -43,7 +43,7 @@ internal sealed class WatchThread : IDisposable
         entries[0] = new pollfd { fd = descriptor, events = Libc.POLLIN };
         entries[1] = new pollfd { fd = _wake.Value, events = Libc.POLLIN };
         Libc.Poll(entries, 2, (int)Math.Ceiling(timeout.TotalMilliseconds));
-        // Waiting events are taken first; the hang-up is reported again when there are none left.
+        // Waiting events are taken first; poll reports the hang-up again when none are left.
         return (entries[0].revents & Libc.POLLIN) != 0
             || (entries[0].revents & (Libc.POLLHUP | Libc.POLLERR | Libc.POLLNVAL)) == 0;
     }

@@ -9,7 +9,7 @@ namespace Blkring.Engine.Xenbus;
 
 /// <summary>
 /// The control plane: serves every device that appears in a directory of xenstore. One thread watches the store and
-/// only marks devices. Steps do what follows from a mark: one at a time per device, any number of devices at the same
+/// only marks devices. Marked devices run their steps: one step at a time per device, any number of devices at the same
 /// time (see docs/xenbus.md).
 /// </summary>
 public sealed class XenbusBackend : IDisposable
@@ -62,7 +62,7 @@ public sealed class XenbusBackend : IDisposable
         );
     }
 
-    /// <summary>Connects to the store and serves from then on; devices that are there already come first.</summary>
+    /// <summary>Connects to the store and serves from then on, existing devices first.</summary>
     /// <exception cref="XenstoreException">What is missing, and what to do.</exception>
     /// <exception cref="IOException">The journals' folder cannot be created or cleared.</exception>
     public void Start()
@@ -75,7 +75,7 @@ public sealed class XenbusBackend : IDisposable
     }
 
     /// <summary>
-    /// Drains and releases every device, and leaves their keys as they are: the next daemon takes the rings over, and
+    /// Drains and releases every device, and leaves their keys as they are: the next daemon takes over the rings, and
     /// guests notice only a pause.
     /// </summary>
     /// <returns>
@@ -105,7 +105,7 @@ public sealed class XenbusBackend : IDisposable
 
     public void Dispose() => Stop(_options.DrainTimeout);
 
-    /// <summary>All devices there are, also those that are about to go; sorted by domain and number.</summary>
+    /// <summary>All devices, including those that are being removed; sorted by domain and number.</summary>
     public IReadOnlyList<DeviceStatus> Devices =>
         [
             .. _devices
@@ -119,17 +119,17 @@ public sealed class XenbusBackend : IDisposable
 
     public bool IsHealthy => SinceLastTurn < s_sick;
 
-    /// <summary>False while the store is away; connected devices are served all the time.</summary>
+    /// <summary>False while the store is away; connected devices are served nevertheless.</summary>
     public bool HasStore => _context.Session is not null;
 
-    /// <summary>Serves another length and tells the guest.</summary>
+    /// <summary>Serves a new length and tells the guest.</summary>
     /// <param name="bytes">At most the image's length; null for all of it.</param>
     /// <exception cref="XenbusCommandException">
-    /// The command cannot be carried out, for a reason in one line; so with the other commands.
+    /// The command cannot be carried out; the message is one line. This holds for all commands.
     /// </exception>
     public void Resize(DeviceId id, long? bytes) => Find(id).Resize(bytes);
 
-    /// <summary>Drains the device: afterwards nothing is under way, and the guest's requests wait.</summary>
+    /// <summary>Drains the device: afterwards no request is in flight, and new ones wait on the ring.</summary>
     public void Pause(DeviceId id) => Find(id).Pause();
 
     /// <summary>Serves a paused device again.</summary>
@@ -166,9 +166,8 @@ public sealed class XenbusBackend : IDisposable
     }
 
     /// <summary>
-    /// Not one of the devices that guests use has its keys: the store was restarted without its content, and a
-    /// toolstack may already be creating new guests in it. It is not plausible that all were removed in the moment
-    /// without a connection.
+    /// None of the devices that guests use has its keys: the store was restarted without its content, and a toolstack
+    /// may already be creating new guests in it. That all were removed while there was no connection is not plausible.
     /// </summary>
     private bool HasLostContent(IXenstore store)
     {
@@ -178,7 +177,7 @@ public sealed class XenbusBackend : IDisposable
         }
         catch (XenstoreException)
         {
-            // Lost again: the next connection asks again.
+            // The connection is lost again: the next one checks again.
             return true;
         }
     }
@@ -186,14 +185,14 @@ public sealed class XenbusBackend : IDisposable
     private void OnLost(string reason)
     {
         _context.Session = null;
-        // Once, however often the store cannot be reached.
+        // Logged once, however often the store cannot be reached.
         if (_lossLogged)
             return;
         _lossLogged = true;
         _log.StoreLost(reason);
     }
 
-    /// <summary>Called on the watching thread: only marks.</summary>
+    /// <summary>Called on the watch thread: only marks devices.</summary>
     private void OnEvent(string path, string token)
     {
         if (token == BackendToken)
@@ -207,7 +206,7 @@ public sealed class XenbusBackend : IDisposable
     }
 
     /// <summary>
-    /// The path names the key that changed: backend/vbd3/7/51712/online. A shorter one is about several devices.
+    /// The path names the key that changed: backend/vbd3/7/51712/online. A shorter path concerns several devices.
     /// </summary>
     private void OnBackendEvent(string path)
     {
@@ -225,7 +224,7 @@ public sealed class XenbusBackend : IDisposable
     }
 
     /// <summary>
-    /// Other keys are written by the backend itself, or are read when one of these changes.
+    /// The backend itself writes the other keys, or reads them when one of these changes.
     /// </summary>
     private static bool IsFollowed(string key) =>
         key
@@ -252,12 +251,12 @@ public sealed class XenbusBackend : IDisposable
     private void Forget(Device device, IXenstore store)
     {
         _devices.TryRemove(new KeyValuePair<DeviceId, Device>(device.Id, device));
-        // The device may have been made again after it last looked and before it left the table: its mark is lost.
+        // The device may have been created again after its last step and before it left the table, so a mark was lost.
         if (device.HasArea(store))
             Discover(device.Id);
     }
 
-    /// <summary>Never waits: the devices' own steps look for growth and react to broken rings.</summary>
+    /// <summary>Never waits: the devices' own steps check for growth and react to broken rings.</summary>
     private void Housekeep()
     {
         TimeProvider time = _context.Runtime.Time;
@@ -273,7 +272,7 @@ public sealed class XenbusBackend : IDisposable
         }
     }
 
-    /// <summary>Marks the known devices and those in the directory: the former may be gone, the latter new.</summary>
+    /// <summary>Marks all known devices, which may be gone, and all in the directory, which may be new.</summary>
     private sealed class ScanStep(XenbusBackend backend) : Step
     {
         public override void Run()

@@ -1,6 +1,6 @@
 namespace Blkring.Engine.Xenbus;
 
-/// <summary>enum xenbus_state of xenbus.h: what each end of a device writes into its key <c>state</c>.</summary>
+/// <summary>enum xenbus_state of xenbus.h: what each end of a device writes to its key <c>state</c>.</summary>
 public enum XenbusState
 {
     /// <summary>The key is absent or holds no state.</summary>

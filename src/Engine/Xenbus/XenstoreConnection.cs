@@ -99,7 +99,7 @@ public sealed unsafe class XenstoreConnection : IXenstore
         return result >= 0 ? result == 1 : throw Failed("check watch", "", result);
     }
 
-    /// <summary>The first entry names the owner; its bits say what all domains without an entry may do.</summary>
+    /// <summary>The first entry names the owner; its bits are the permissions of domains without an entry.</summary>
     public void SetPermissions(string path, ReadOnlySpan<xs_permissions> permissions, uint transaction = 0) =>
         Check("set permissions", path, LibXenStore.SetPermissions(_handle, transaction, path, permissions));
 

@@ -3,8 +3,8 @@ using Blkring.Engine.Hypervisor;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// The names of xenstore keys. Xen's headers give them only in comments (xen/io/blkif.h, docs/misc/xenstore-paths), so
-/// no spec has them: they are written here, once.
+/// The names of xenstore keys. Xen has them only in comments and documents (xen/io/blkif.h, docs/misc/xenstore-paths),
+/// so no spec has them: they are written here, once.
 /// </summary>
 public static class XenstoreKeys
 {
@@ -57,7 +57,7 @@ public static class XenstoreKeys
     public const string NumRingPages = "num-ring-pages";
     public const string NumQueues = "multi-queue-num-queues";
 
-    /// <summary>With a page's number where the ring has a size; alone for a ring of one page.</summary>
+    /// <summary>Followed by the number of a page if the frontend wrote a ring size.</summary>
     public const string RingRef = "ring-ref";
     public const string EventChannel = "event-channel";
 
@@ -75,6 +75,6 @@ public static class XenstoreKeys
     /// <summary>A domain's own number, below its home.</summary>
     public const string DomId = "domid";
 
-    /// <summary>Where a domain has its keys, and where paths without a leading slash begin.</summary>
+    /// <summary>The folder of a domain's keys, to which paths without a leading slash are relative.</summary>
     public static string HomeOf(DomainId domain) => $"/local/domain/{domain}";
 }

@@ -6,8 +6,8 @@ namespace Blkring.Engine.Xenbus;
 public static class XenstoreTransactions
 {
     /// <summary>
-    /// A process that keeps writing what a transaction reads can make it fail for ever. After so many tries the step is
-    /// run again later.
+    /// A process that keeps writing what a transaction reads can make it fail for ever. After this number of tries the
+    /// step runs again later.
     /// </summary>
     private const int MaxTries = 100;
     private const int TriesAtOnce = 10;

@@ -85,7 +85,7 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor NotACSharpName = new(
         "BLKABI009",
         "No C# name",
-        "'{0}' becomes '{1}' in C#, which is no identifier; a C# name needs a letter first: leave this item "
+        "'{0}' becomes '{1}' in C#, which is not an identifier; a C# name begins with a letter: leave this item "
             + "out or choose another protocol name",
         Category,
         DiagnosticSeverity.Error,
@@ -95,7 +95,7 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor UnknownType = new(
         "BLKABI010",
         "Unknown type",
-        "'{0}' is no known type; use uint8_t … int64_t, or declare a <typedef>, <struct> or <union> of that name",
+        "'{0}' is not a known type; use uint8_t … int64_t, or declare a <typedef>, <struct> or <union> of that name",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true
@@ -178,7 +178,7 @@ internal static class Descriptors
     public static readonly DiagnosticDescriptor BadUsed = new(
         "BLKABI019",
         "'used' cannot count this array",
-        "used=\"{0}\" on '{1}': {2}; name an unsigned integer member of the same struct that is no array",
+        "used=\"{0}\" on '{1}': {2}; name an unsigned integer member of the same struct that is not an array",
         Category,
         DiagnosticSeverity.Error,
         isEnabledByDefault: true

@@ -18,14 +18,16 @@ internal static class BackRingEmitter
             /// responses.
             /// </summary>
             /// <remarks>
-            /// One thread at a time. Indexes count up freely and wrap at 2^32, so only differences of them mean
-            /// anything. The other side can write anything into the shared page: nothing here trusts it beyond what
-            /// ring.h does, and no index of its can make an access leave the ring.
+            /// One thread at a time. Indexes count up freely and wrap at 2^32, so only their differences mean anything.
+            /// The other side can write anything to the shared page: nothing here trusts it more than ring.h does, and
+            /// no index that it writes can make an access leave the ring.
             /// </remarks>
             public unsafe struct {{type}}<TAbi>
                 where TAbi : struct, {{RingNames.Interface(ring.Prefix)}}
             {
-                /// <summary>XEN_PAGE_SIZE, bytes: ring pages are this large whatever the host's own are.</summary>
+                /// <summary>
+                /// XEN_PAGE_SIZE, bytes: the size of ring pages, even if the host's pages are larger.
+                /// </summary>
                 public const int PageSize = {{Limits.PageSize}};
 
                 /// <summary>nr_ents: entries of the ring, a power of two.</summary>
@@ -54,7 +56,7 @@ internal static class BackRingEmitter
                 /// fits.
                 /// </summary>
                 /// <exception cref="ArgumentOutOfRangeException">
-                /// Fewer than one page, or so many that the count is no int.
+                /// Fewer than one page, or so many that the count does not fit an int.
                 /// </exception>
                 public static int EntryCountFor(int ringPages)
                 {
@@ -73,7 +75,7 @@ internal static class BackRingEmitter
                 public static {{type}}<TAbi> Attach(byte* sring, int ringPages, uint index = 0) =>
                     new(({{ring.Header.Name}}*)sring, (uint)EntryCountFor(ringPages), index);
 
-                /// <summary>Entry of an index: always within the ring, whatever the index.</summary>
+                /// <summary>The entry of an index: within the ring for every index.</summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly byte* EntryAt(uint index) =>
                     (byte*)_sring + {{ring.Header.Size}} + ((nuint)(index & (EntryCount - 1)) * (nuint)TAbi.EntrySize);
@@ -92,14 +94,14 @@ internal static class BackRingEmitter
                 public readonly bool IsProducerOverflow(uint reqProd) => reqProd - RspProdPvt > EntryCount;
 
                 /// <summary>
-                /// RING_REQUEST_CONS_OVERFLOW: taking the request at this index would pass the responses still owed.
+                /// RING_REQUEST_CONS_OVERFLOW: taking the request at this index would overtake the unsent responses.
                 /// </summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly bool IsConsumerOverflow(uint reqCons) => reqCons - RspProdPvt >= EntryCount;
 
                 /// <summary>
-                /// RING_HAS_UNCONSUMED_REQUESTS: requests that can be taken; at most the entries without a response
-                /// owed, whatever the frontend publishes.
+                /// RING_HAS_UNCONSUMED_REQUESTS: the number of requests that can be taken; at most the entries that
+                /// wait for no response, whatever the frontend publishes.
                 /// </summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly uint UnconsumedRequests()
@@ -110,7 +112,7 @@ internal static class BackRingEmitter
                 }
 
                 /// <summary>
-                /// RING_COPY_REQUEST: a private copy of the request at an index. The index stays as it is.
+                /// RING_COPY_REQUEST: copies the request at an index. The index does not change.
                 /// </summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly void CopyRequest(uint index, ref {{request}} request) =>

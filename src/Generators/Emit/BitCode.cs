@@ -12,7 +12,7 @@ internal static class BitCode
     private const int BitsOfInt = 32;
     private const int BitsOfLong = 64;
 
-    /// <summary>The field's value, of its own type.</summary>
+    /// <summary>The expression of the field's value, in the field's own type.</summary>
     /// <param name="byteAt">Gives the expression of a byte of the field, by its index.</param>
     public static string Get(FieldLayout field, Func<int, string> byteAt)
     {

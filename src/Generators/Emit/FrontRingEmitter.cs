@@ -73,7 +73,7 @@ internal static class FrontRingEmitter
                 public static {{type}}<TAbi> Attach(byte* sring, int ringPages, uint index = 0) =>
                     new(({{ring.Header.Name}}*)sring, (uint){{back}}<TAbi>.EntryCountFor(ringPages), index);
 
-                /// <summary>Entry of an index: always within the ring, whatever the index.</summary>
+                /// <summary>The entry of an index: within the ring for every index.</summary>
                 [MethodImpl(MethodImplOptions.AggressiveInlining)]
                 public readonly byte* EntryAt(uint index) =>
                     (byte*)_sring + {{ring.Header.Size}} + ((nuint)(index & (EntryCount - 1)) * (nuint)TAbi.EntrySize);

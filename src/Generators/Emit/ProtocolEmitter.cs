@@ -32,7 +32,7 @@ internal static class ProtocolEmitter
     public static IEnumerable<GeneratedFile> Emit(ProtocolLayout protocol)
     {
         yield return File(protocol, "Constants", [], ConstantEmitter.Emit, documented: true);
-        // A file of its own: it changes with every layout, and the constants do not.
+        // In a separate file, because it changes with every layout, and the constants do not.
         yield return File(protocol, "Fingerprint", [], ConstantEmitter.EmitFingerprint);
         if (protocol.Abis.Any(abi => abi.Types.Count > 0))
             yield return File(protocol, "Structs", StructUsings, StructEmitter.EmitShared);

@@ -6,7 +6,7 @@ namespace Blkring.Generators.Layout;
 /// <summary>
 /// C's layout rules (psABI of i386 and of x86-64). A member is at the next multiple of its alignment, which the type's
 /// pack limits. A type has the largest alignment of its members, and its size is a multiple of that. Only the
-/// alignment of 64-bit integers differs between ABIs. Bit fields have rules of their own: <see cref="LayoutCursor"/>.
+/// alignment of 64-bit integers differs between ABIs. The rules of bit fields are in <see cref="LayoutCursor"/>.
 /// </summary>
 internal static class LayoutCalculator
 {

@@ -57,7 +57,7 @@ public sealed class DaemonTests(DaemonHost host) : IClassFixture<DaemonHost>
         Assert.Contains("no device is connected", host.Run("stats", "7/xvda").Output, StringComparison.Ordinal);
         AssertRefused("the daemon has no device 7/51728", "stats", "7/xvdb");
         AssertRefused("there is no device 7/51728", "pause", "7/xvdb");
-        AssertRefused("no CD-ROM", "eject", "7/xvda");
+        AssertRefused("neither a CD-ROM nor removable", "eject", "7/xvda");
 
         using BlkringProcess detach = host.Run("detach", "7/xvda");
         Assert.Equal((0, ""), (detach.ExitCode, detach.Errors));

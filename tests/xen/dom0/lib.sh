@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What the scenarios are written with; sourced by each of them, in dom0. Settings come from the host.
-# The backend under test is a setting (blkring, or blkback or qdisk to try a scenario itself on a backend that is known
-# to work).
+# Functions for scenarios, which source this file in dom0. Settings come from the host.
+# The backend under test is a setting: blkring; or blkback or qdisk, to check a scenario on a backend that is known to
+# work.
 set -uo pipefail
 # shellcheck disable=SC1091
 source /payload/settings            # BACKEND, SHORT, SOAK_MINUTES
@@ -18,7 +18,7 @@ fail() {
     exit 1
 }
 
-# try WHAT COMMAND...: runs it; the scenario fails with WHAT where it does.
+# try WHAT COMMAND...: runs the command. If it fails, the scenario fails with WHAT.
 try() {
     local what=$1
     shift
@@ -26,7 +26,7 @@ try() {
     "$@" || fail "$what failed ($?): $*"
 }
 
-# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+# wait_for SECONDS WHAT COMMAND...: runs the command again and again until it succeeds.
 wait_for() {
     local limit=$1 what=$2 end=$((SECONDS + $1))
     shift 2
@@ -40,7 +40,7 @@ absent() { ! "$@"; }
 store() { xenstore-read "$1" 2>/dev/null; }
 store_is() { [[ $(store "$1") == "$2" ]]; }
 
-# The device number of xvda to xvdp: xen's own, major 202 and 16 minors each.
+# The device number of xvda to xvdp: Xen's major 202, with 16 minors each.
 device_number() {
     local letters=abcdefghijklmnop before
     before=${letters%%"${1#xvd}"*}
@@ -89,7 +89,7 @@ has_no_disk() { [[ ! -e /sys/block/$1 ]]; }
 attach() {
     local image=$1 device=$2 backend=${3:-$BACKEND} words=${4:-}
     say "attach $image as $device to $backend"
-    # What follows target= belongs to the target.
+    # The words after target= would become part of the target.
     xl block-attach 0 "${words:+$words,}$(disk_words "$image" "$device" "$backend")" ||
         fail "xl block-attach $device failed"
     wait_for 30 "/dev/$device" has_disk "$device"
@@ -101,8 +101,8 @@ detach() {
     area=$(backend_area 0 "$1" "${2:-}")
     say "detach $1"
     if ! xl block-detach 0 "$1"; then
-        # xl waits for 10 seconds, which emulation on a busy machine may need. The device itself must close, and xl then
-        # find it so.
+        # xl waits 10 s, which may be too short for emulation on a busy machine. The device must still close, and xl
+        # must then detach it.
         wait_for 30 "Closed of $1, which xl did not wait for" store_is "$area/state" 6
         say "detach $1 again"
         xl block-detach 0 "$1" || fail "xl block-detach $1 failed"
@@ -111,13 +111,14 @@ detach() {
     wait_for 30 "no backend area of $1" absent xenstore-exists "$area"
 }
 
-# frontend_load [PARAMETER...]: dom0's xen-blkfront anew. It is in use for a moment after its last device has gone.
+# frontend_load [PARAMETER...]: reloads dom0's xen-blkfront. The module stays in use for a moment after its last device
+# is gone.
 frontend_load() {
     wait_for 60 "xen-blkfront unloaded" modprobe -r xen-blkfront
     try "load it" modprobe xen-blkfront "$@"
 }
 
-# QEMU as the backend of dom0's own disks. libxl refuses a qdisk attach where no device model seems to run.
+# QEMU as the backend of dom0's own disks. libxl refuses to attach a qdisk unless a device model seems to run.
 qdisk_start() {
     if [[ -e /run/qdisk.pid ]] && kill -0 "$(cat /run/qdisk.pid)" 2>/dev/null; then return; fi
     setsid /usr/libexec/xen-qemu-system-i386 -xen-domid 0 -xen-attach -name dom0 -nographic -M xenpv -daemonize \
@@ -133,7 +134,7 @@ daemon_runs() { kill -0 "$(daemon_pid)" 2>/dev/null; }
 readonly DAEMON_LOG=/out/logs/daemon.log
 control_sockets() { grep -c 'control socket' $DAEMON_LOG; }
 
-# daemon_start [OPTION...]: returns when the daemon serves, which its log says.
+# daemon_start [OPTION...]: returns when the daemon's log says that it serves.
 daemon_start() {
     local before end=$((SECONDS + 60))
     touch $DAEMON_LOG
@@ -146,7 +147,7 @@ daemon_start() {
     done
 }
 
-# What the daemon holds: descriptors, mapped grants, event channels, resident KiB.
+# The daemon's resources: descriptors, mapped grants, event channels, resident KiB.
 daemon_holds() {
     local pid
     pid=$(daemon_pid)
@@ -154,10 +155,10 @@ daemon_holds() {
         "$(interdomain_ports) $(awk '/^VmRSS/ {print $2}' "/proc/$pid/status")"
 }
 
-# Bound event channels of dom0 to other domains' and its own ports, whoever in dom0 holds them.
+# Event channels of dom0 that are bound to ports of other domains or its own, by any process.
 interdomain_ports() { lsevtchn 0 | grep -c 'Interdomain'; }
 
-# Grants of all domains that are in use now, mapped above all, as the hypervisor lists them.
+# The number of grants of all domains that the hypervisor lists as in use, which are mostly mapped ones.
 grants_in_use() {
     xl debug-keys g
     xl dmesg | awk "/key 'g' pressed/ { n = 0; ended = 0 }
@@ -165,18 +166,18 @@ grants_in_use() {
         END { if (!ended) exit 1; print n + 0 }" || fail "the hypervisor does not list its grants"
 }
 
-# stats_of XVDX COUNTER: of dom0's device, from the daemon.
+# stats_of XVDX COUNTER: a counter of dom0's device, from the daemon.
 stats_of() { "$BLKRING" stats --json "0/$1" | grep -o "\"$2\": *[0-9]*" | grep -o '[0-9]*$'; }
 
-# Nothing of domain $1 is left in xenstore.
+# no_trace DOMAIN: nothing of the domain is left in xenstore.
 no_trace() {
     ! xenstore-exists "/local/domain/0/backend/$(backend_directory)/$1" && ! xenstore-exists "/local/domain/$1"
 }
 
-# A domain whose pages somebody still maps stays in the list without a name.
+# A domain stays in the list, without a name, while its pages are mapped.
 no_zombie() { [[ $(xl list | wc -l) == 2 ]]; }
 
-# holds_at_most HELD...: descriptors, maps and ports are no more than daemon_holds said before.
+# holds_at_most HELD...: the daemon has no more descriptors, maps and ports than an earlier daemon_holds said.
 holds_at_most() {
     local held
     read -r -a held <<<"$(daemon_holds)"
@@ -193,14 +194,14 @@ daemon_stop() {
     done
 }
 
-# daemon_with OPTION...: the same daemon, started with other options; the scenario ends with the usual one again.
+# daemon_with OPTION...: restarts the daemon with other options, until the scenario ends.
 daemon_with() {
     trap 'daemon_stop; daemon_start' EXIT
     try "stop the daemon" daemon_stop
     try "start the daemon" daemon_start "$@"
 }
 
-# As a crash: nothing is drained, and what was under way is in the journal alone.
+# Like a crash: nothing is drained, and requests in flight are only in the journal.
 daemon_kill() {
     local pid end=$((SECONDS + 60))
     pid=$(daemon_pid)
@@ -212,7 +213,7 @@ daemon_kill() {
 }
 
 # guest_root NAME SIZE SCRIPT: a root file system whose init runs the text SCRIPT (busybox sh); its path is in IMAGE.
-# What the script says is in the log of guest_log; its last line is "guest: passed" or "guest: failed".
+# guest_log names the file with the script's output; its last line is "guest: passed" or "guest: failed".
 guest_root() {
     local tree=$IMAGES/$1.tree
     rm -rf "$tree"
@@ -239,12 +240,12 @@ INIT
 
 guest_log() { echo "/out/logs/xen/guest-$1.log"; }
 
-# What a guest boots from, as xl's configuration names it.
+# Kernel and initrd of a guest, in xl's configuration.
 GUEST_BOOT='kernel = "/boot/guest/vmlinuz"
 ramdisk = "/boot/guest/initrd.gz"'
 
-# guest_start NAME pv|pvh IMAGE [FURTHER DISK WORDS...]: xvda is IMAGE, on the backend under test; '' where the words
-# have it.
+# guest_start NAME pv|pvh IMAGE [FURTHER DISK WORDS...]: xvda is IMAGE, on the backend under test; IMAGE is '' if the
+# words name xvda.
 guest_start() {
     local name=$1 type=$2 config=/run/$1.cfg disks='' word
     [[ -z $3 ]] || disks="'$(disk_words "$3" xvda)'"
@@ -265,7 +266,7 @@ CONFIG
     try "start guest $name" timeout 120 xl create -q "$config"
 }
 
-# guest_type NAME TEXT: a line on the guest's console, as from its keyboard.
+# guest_type NAME TEXT: types a line on the guest's console.
 guest_type() { echo "$2" >"$(xenstore-read "/local/domain/$(guest_id "$1")/console/tty")"; }
 
 guest_id() { xl domid "$1" 2>/dev/null; }
@@ -287,12 +288,12 @@ while read -r line && [ "$line" != end ]; do
 done </dev/hvc0'
 declare -A GUEST_ASKED=()
 
-# guest_run NAME LINE: runs a line of shell in a guest whose script is GUEST_SHELL. What it prints is in ANSWER; its
-# status is returned.
+# guest_run NAME LINE: runs a line of shell in a guest whose script is GUEST_SHELL. ANSWER has its output; its status is
+# returned.
 guest_run() {
     local name=$1 before=${GUEST_ASKED[$1]:-0} number
     number=$((before + 1))
-    wait_for 180 "guest $name is there to answer" guest_says "$name" "^answer $before "
+    wait_for 180 "guest $name is ready to answer" guest_says "$name" "^answer $before "
     GUEST_ASKED[$name]=$number
     guest_type "$name" "$2"
     wait_for 180 "the answer of guest $name to: $2" guest_says "$name" "^answer $number "
@@ -301,7 +302,7 @@ guest_run() {
     return "$(tr -d '\r' <"$(guest_log "$name")" | sed -n "s/^answer $number //p")"
 }
 
-# guest_passed NAME SECONDS: its script ended well and it has powered itself off.
+# guest_passed NAME SECONDS: waits until the guest's script has passed and the guest has powered off.
 guest_passed() {
     wait_for "$2" "the end of guest $1" guest_says "$1" '^guest: \(passed\|failed\)'
     guest_says "$1" '^guest: passed' ||
@@ -309,7 +310,8 @@ guest_passed() {
     wait_for 60 "guest $1 gone" guest_gone "$1"
 }
 
-# verify_all_sizes XVDX MIB: verified random writes of 4 KiB to 1 MiB at once, each size on MIB of its own.
+# verify_all_sizes XVDX MIB: verified random writes of 4 KiB to 1 MiB at the same time, each size in its own MIB of the
+# disk.
 verify_all_sizes() {
     local size offset=0
     local -a jobs=()
@@ -321,12 +323,12 @@ verify_all_sizes() {
     fio --name=global --filename="/dev/$1" --direct=1 --ioengine=libaio --iodepth=8 --rw=randwrite --verify=crc32c \
         --verify_fatal=1 --do_verify=1 --fsync=64 --size="$2M" "${jobs[@]}" >"/tmp/verify.log" 2>&1 ||
         fail "verification: $(grep -m 3 -i 'verify\|error' /tmp/verify.log | paste -sd'|')"
-    # fio's word that it has read back what it wrote.
-    grep -q 'read: IOPS' /tmp/verify.log || fail "fio has read nothing back"
+    # fio prints this only if it has read back what it wrote.
+    grep -q 'read: IOPS' /tmp/verify.log || fail "fio did not read anything back"
 }
 
-# Verified writes on a device, again and again until verified_load_stop; that fails where one was not read back as
-# written, or where not one pass was done.
+# Verified writes on a device, repeated until verified_load_stop, which fails if data was not read back as written, or
+# if no pass was completed.
 verified_load_start() {
     rm -f /tmp/load.*
     (
@@ -346,7 +348,7 @@ verified_load_stop() {
     say "$(wc -l </tmp/load.passes) passes of verified I/O"
 }
 
-# The CPU time in clock ticks that the process serving a backend has used so far; blkback has a kernel thread a ring.
+# The CPU time, in clock ticks, that the process of a backend has used so far. blkback has a kernel thread per ring.
 cpu_ticks() {
     local process
     case $1 in
@@ -361,7 +363,7 @@ cpu_ticks() {
 }
 
 # measure FILE NAME BACKEND XVDX DIRECTION BLOCK DEPTH: runs a load and adds a line to FILE: the load, NAME, operations
-# and KiB a second, CPU ticks.
+# and KiB per second, CPU ticks.
 readonly MEASURE_SECONDS=3
 measure() {
     local file=$1 name=$2 backend=$3 device=$4 direction=$5 block=$6 depth=$7 before figures
@@ -370,14 +372,14 @@ measure() {
         --bs="$block" --iodepth="$depth" \
         --time_based --runtime=$MEASURE_SECONDS --ramp_time=1 --randrepeat=0 --output-format=terse --terse-version=3) ||
         fail "fio on $name: $figures"
-    # Columns of fio's terse format 3: bandwidth and operations a second are 7 and 8 of reads, 48 and 49 of writes.
+    # Columns of fio's terse format 3: bandwidth and operations per second are 7 and 8 for reads, 48 and 49 for writes.
     awk -F';' -v OFS='\t' -v name="$name" -v load="$direction $block qd$depth" \
         -v ticks="$(($(cpu_ticks "$backend") - before))" \
         '{print load, name, $8 + $49, $7 + $48, ticks}' <<<"$figures" | tee -a "$file"
 }
 
-# trim_gives_back XVDX: a file system on it gives back, in IMAGE, what a large file took; a file beside it stays as it
-# is; then the whole device is discarded.
+# trim_gives_back XVDX: fstrim gives back the space of a deleted file, which is missing from IMAGE's allocated size
+# afterwards; another file does not change. Then the whole device is discarded.
 trim_gives_back() {
     local device=$1 sum full trimmed
     try "make a file system" mkfs.ext4 -q -E nodiscard "/dev/$device"
@@ -402,14 +404,14 @@ trim_gives_back() {
 
     try "discard all" blkdiscard -f "/dev/$device"
     (($(allocated_mib) == 0)) || fail "$(allocated_mib) MiB still allocated after blkdiscard"
-    try "what was discarded is zero" cmp -n 16777216 "/dev/$device" /dev/zero
+    try "discarded data is zero" cmp -n 16777216 "/dev/$device" /dev/zero
 }
 
-# MiB that IMAGE takes on its file system.
+# The MiB allocated to IMAGE on its file system.
 allocated_mib() { echo $(($(stat -c %b "$IMAGE") / 2048)); }
 
-# guest_root_verified pv|pvh: a guest writes to its root, verifies it and powers off; dom0 then finds the same in the
-# image.
+# guest_root_verified pv|pvh: a guest writes to its root, verifies it and powers off; dom0 then finds the same data in
+# the image.
 guest_root_verified() {
     guest_root "verified-$1" 64M '
 head -c 16777216 /dev/urandom >/data/file
@@ -425,11 +427,11 @@ cmp /bin/busybox /data/copy || exit 1
     try "check the image" e2fsck -f -n "$IMAGE"
     try "mount the image" mount -o ro,loop "$IMAGE" $MOUNT
     (cd $MOUNT && sed "s|/data|data|" data/sums | sha256sum --quiet -c -) ||
-        fail "dom0 finds other data in the image than the guest wrote"
+        fail "the image does not contain the data that the guest wrote"
     try "unmount the image" umount $MOUNT
 }
 
-# Everything a scenario may leave, also one that was ended: it fails where something does not go away.
+# Removes everything that a scenario may have left, even one that was killed. Fails if something cannot be removed.
 clean_up() {
     local domain directory area device status=0
     for process in $(pgrep -x fio); do kill -KILL "$process"; done
@@ -441,7 +443,7 @@ clean_up() {
         for device in $(xenstore-list "/local/domain/0/backend/$directory/0" 2>/dev/null); do
             area=/local/domain/0/backend/$directory/0/$device
             timeout 60 xl block-detach 0 "$device" || { status=1; timeout 60 xl block-detach --force 0 "$device"; }
-            # A device that xl no longer knows is one that a scenario made by hand.
+            # xl does not know a device that a scenario made by hand.
             xenstore-rm "$area" "/local/domain/0/device/vbd/$device" 2>/dev/null
         done
     done

@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# What the scenarios of the systemd unit are written with, beside lib.sh: the daemon as docs/deploy.md installs it.
+# More functions, for scenarios of the systemd unit: the daemon is installed as docs/deploy.md says.
 export BLKRING=/usr/local/bin/blkring
 readonly DROP_INS=/etc/systemd/system/blkring.service.d CONFIGURATION=/etc/blkring/blkring.json
-# Where the unit lets images be.
+# A folder in which the unit allows images.
 readonly UNIT_IMAGES=/var/lib/xen/images
 UNIT_SINCE=$(date +%s)
 
 unit_install() { try "install" packaging/install --from bin; }
 
-# What is running now: docs/deploy.md's first sight after the installation.
+# As docs/deploy.md says, after the installation.
 unit_start() { try "enable and start" systemctl enable --quiet --now blkring; }
 
-# unit_drop_in NAME: the standard input becomes a drop-in, which the next start obeys.
+# unit_drop_in NAME: makes a drop-in of the standard input; it applies from the next start on.
 unit_drop_in() {
     mkdir -p $DROP_INS
     cat >"$DROP_INS/$1.conf"
@@ -24,17 +24,17 @@ unit_property() { systemctl show -P "$1" blkring; }
 unit_is() { [[ $(unit_property "$1") == "$2" ]]; }
 unit_pid() { unit_property MainPID; }
 unit_runs() { unit_is ActiveState active; }
-# Another process than $1, and ready.
+# unit_runs_anew PID: the unit is ready, and its process is not PID.
 unit_runs_anew() { unit_runs && ! unit_is MainPID "$1"; }
 
-# The unit's lines since the scenario began.
+# The unit's log lines since the scenario began.
 unit_journal() {
     journalctl --sync
     journalctl --unit blkring --since "@$UNIT_SINCE" --no-pager -o cat
 }
 unit_says() { unit_journal | grep -q -- "$1"; }
 
-# A folder of images as a host has one: a file system of its own, on a block device.
+# A folder for images as on a real host: a separate file system on a block device.
 unit_images() {
     local loop
     new_image filesystem "$1"
@@ -44,13 +44,13 @@ unit_images() {
     try "mount it" mount "$loop" $UNIT_IMAGES
 }
 
-# unit_image NAME SIZE: as new_image, where the unit lets images be.
+# unit_image NAME SIZE: like new_image, in a folder in which the unit allows images.
 unit_image() {
     IMAGE=$UNIT_IMAGES/$1.raw
     truncate -s "$2" "$IMAGE" || fail "no image"
 }
 
-# Everything that a scenario of the unit may leave.
+# Removes everything that a scenario of the unit may have left.
 unit_clean_up() {
     local status=0
     if systemctl cat blkring >/dev/null 2>&1; then packaging/install --uninstall || status=1; fi

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# A file system on a disk attached to dom0: made, written, synced, checked, mounted again, checksums compared.
+# A file system on a disk that is attached to dom0 is made, written, synced, checked and mounted again; checksums are
+# compared.
 # short: yes
 # limit: 180
 # shellcheck source=tests/xen/dom0/lib.sh

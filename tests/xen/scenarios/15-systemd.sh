@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The unit, installed as docs/deploy.md says: ready when systemd says so, hardened, in order with xendomains; a broken
-# configuration, a late xenstored, and nothing left after the removal.
+# The unit, installed as docs/deploy.md says: it is ready when systemd says so, hardened, and ordered before xendomains.
+# It handles a broken configuration and a late xenstored, and nothing is left after its removal.
 # boot: systemd
 # limit: 900
 # backends: blkring
@@ -8,7 +8,7 @@
 source "$LIBRARY"
 # shellcheck source=tests/xen/dom0/unit.sh
 source dom0/unit.sh
-# What the kernel says of the daemon.
+# process_has FIELD VALUE: in the status that the kernel shows for the daemon.
 process_has() { grep -q "^$1:[[:space:]]*$2\$" "/proc/$(unit_pid)/status"; }
 started_more_than() { (($(unit_property NRestarts) > $1)); }
 
@@ -24,20 +24,20 @@ unit_runs || fail "not active after its start: $(unit_property ActiveState)"
 try "list at once" "$BLKRING" list
 unit_is StatusText "serving vbd3: 0 devices" || fail "its status is '$(unit_property StatusText)'"
 [[ -L /etc/systemd/system/multi-user.target.wants/blkring.service ]] || fail "it does not start at boot"
-# xendomains is Debian's init script, for which systemd makes a unit.
+# xendomains is an init script of Debian; systemd makes a unit of it.
 [[ " $(unit_property Before) " == *" xendomains.service "* ]] || fail "not before xendomains: $(unit_property Before)"
 [[ " $(systemctl show -P After xendomains) " == *" blkring.service "* ]] || fail "xendomains is not after it"
 
-say "what the kernel keeps it from"
-process_has NoNewPrivs 1 || fail "it may gain privileges"
+say "restrictions that the kernel enforces"
+process_has NoNewPrivs 1 || fail "it can gain privileges"
 process_has Seccomp 2 || fail "no system call is filtered"
-# CAP_DAC_OVERRIDE alone.
+# Only CAP_DAC_OVERRIDE.
 process_has CapEff 0000000000000002 || fail "capabilities: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
 process_has CapBnd 0000000000000002 ||
-    fail "capabilities to be had: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
+    fail "bounding set of capabilities:  $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
 
-unit_is MemoryDenyWriteExecute yes || fail "it may write code and run it"
-if grep -qE '^[^ ]+ .wx' "/proc/$(unit_pid)/maps"; then fail "memory that is writable and executable"; fi
+unit_is MemoryDenyWriteExecute yes || fail "MemoryDenyWriteExecute is not set"
+if grep -qE '^[^ ]+ .wx' "/proc/$(unit_pid)/maps"; then fail "it has memory that is writable and executable"; fi
 
 say "a broken configuration"
 cp $CONFIGURATION /tmp/blkring.json
@@ -50,10 +50,10 @@ unit_says "there is no such key; the nearest is Cache" ||
     fail "the journal does not say what to do: $(unit_journal | tail -n 3 | paste -sd'|')"
 say "$(unit_journal | grep 'no such key')"
 cp /tmp/blkring.json $CONFIGURATION
-try "start with the mended one" systemctl start blkring
+try "start with the corrected configuration" systemctl start blkring
 unit_runs || fail "not active"
 
-say "a xenstored that comes late"
+say "a xenstored that starts late"
 unit_is StartLimitIntervalUSec 0 ||
     fail "systemd gives up after $(unit_property StartLimitBurst) starts in $(unit_property StartLimitIntervalUSec)"
 unit_drop_in late <<'CONF'
@@ -62,11 +62,11 @@ Environment=XENSTORED_PATH=/run/late-xenstored
 RestartSec=100ms
 CONF
 if systemctl restart blkring; then fail "it is ready without xenstored"; fi
-wait_for 120 "more tries than systemd makes unless told otherwise" started_more_than 5
+wait_for 120 "more starts than systemd allows by default" started_more_than 5
 unit_says "xenstore does not answer" ||
     fail "the journal does not say what is missing: $(unit_journal | tail -n 3 | paste -sd'|')"
 ln -s /run/xenstored/socket /run/late-xenstored
-wait_for 30 "the daemon, with xenstored there" unit_runs
+wait_for 30 "the daemon to start after xenstored" unit_runs
 rm /run/late-xenstored
 
 try "uninstall" packaging/install --uninstall

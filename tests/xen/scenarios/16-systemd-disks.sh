@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Disks of every kind under the unit's hardening, where a system call that its filter denies ends the daemon; io_uring
-# and direct I/O; images elsewhere need the drop-in.
+# Disks of every kind under the unit's hardening, with io_uring and direct I/O. A system call that the filter denies
+# ends the daemon here. Images in other folders need the drop-in.
 # boot: systemd
 # limit: 1500
 # backends: blkring
@@ -12,7 +12,7 @@ readonly LINEAR_MIB=96
 has_sectors() { [[ $(cat "/sys/block/$1/size") == "$2" ]]; }
 shows() { "$BLKRING" list --json | grep -q "$1"; }
 
-# A denied call is to be seen, not survived.
+# A denied system call must show, so it ends the daemon.
 lethal_filter() {
     unit_drop_in filter <<'CONF'
 [Service]
@@ -30,7 +30,7 @@ say "an image"
 unit_image disk 200M
 attach "$IMAGE" xvdb
 verify_all_sizes xvdb 4
-unit_says "I/O engine: io_uring" || fail "no word of io_uring: $(unit_journal | grep 'I/O')"
+unit_says "I/O engine: io_uring" || fail "the log does not mention io_uring: $(unit_journal | grep 'I/O')"
 say "$(unit_journal | grep 'I/O engine')"
 find "/proc/$pid/fd" -lname 'anon_inode:\[io_uring\]' | grep -q . || fail "it has no io_uring"
 shows "read-write, O_DIRECT" || fail "no direct I/O: $("$BLKRING" list --json | grep '"image"')"
@@ -70,15 +70,15 @@ attach /dev/mapper/linear xvdb
 verify_all_sizes xvdb 1
 detach xvdb
 try "remove it" dmsetup remove linear
-# Its major number comes after the daemon has started.
+# Its major number is registered after the daemon has started.
 try "a RAM disk" modprobe brd rd_nr=1 rd_size=65536
 attach /dev/ram0 xvdb
 verify_all_sizes xvdb 1
 try "discard" blkdiscard -f /dev/xvdb
 detach xvdb
-try "the RAM disk goes" modprobe -r brd
+try "remove the RAM disk" modprobe -r brd
 
-say "an image elsewhere"
+say "an image in another folder"
 new_image elsewhere 64M
 elsewhere=$IMAGE
 attach "$elsewhere" xvdc "$BACKEND" access=ro

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# systemd restarts the daemon under verified load, after a kill and after a hang; stops it and starts it; a disk that
-# does not answer holds up neither a restart nor other disks.
+# Under verified load, systemd restarts the daemon, also after a kill and after a hang, and stops and starts it. A disk
+# that does not answer delays neither a restart nor other disks.
 # boot: systemd
 # limit: 1500
 # backends: blkring
@@ -12,7 +12,7 @@ readonly LINEAR_MIB=64 HUNG_TASKS=/proc/sys/kernel/hung_task_timeout_secs
 passes() { if [[ -e /tmp/load.passes ]]; then wc -l </tmp/load.passes; else echo 0; fi; }
 more_passes_than() { (($(passes) > $1)); }
 
-# Two passes more: the first may have been all but done.
+# Two more passes, because the first may have been almost finished.
 load_goes_on() {
     kill -0 "$VERIFIED_LOAD" || fail "the load has ended: $(tail -n 1 /tmp/load.log)"
     wait_for 120 "further passes of the load" more_passes_than $(($(passes) + 1))
@@ -27,7 +27,7 @@ anew() {
 }
 
 unit_install
-# 30 s unless for this.
+# The unit has 30 s; less, to save time.
 unit_drop_in patience <<'CONF'
 [Service]
 WatchdogSec=10
@@ -48,7 +48,7 @@ say "kill"
 journal=$(stat -c %i /run/blkring/journal)
 kill -KILL "$pid"
 anew "after a kill"
-[[ $(stat -c %i /run/blkring/journal) == "$journal" ]] || fail "the journals of what was under way are others"
+[[ $(stat -c %i /run/blkring/journal) == "$journal" ]] || fail "the folder of journals is not the same"
 unit_is NRestarts 1 || fail "$(unit_property NRestarts) restarts after one kill"
 say "hang"
 kill -STOP "$pid"
@@ -71,7 +71,7 @@ unit_image backing ${LINEAR_MIB}M
 loop=$(losetup --show -f "$IMAGE") || fail "no loop device"
 try "a device-mapper device" dmsetup create linear --table "0 $((LINEAR_MIB * 2048)) linear $loop 0"
 attach /dev/mapper/linear xvdc
-# Who waits for it does so for as long as all this takes.
+# The reader waits for the disk until it is resumed.
 read -r patience <$HUNG_TASKS
 echo 0 >$HUNG_TASKS
 trap 'dmsetup resume linear; echo "$patience" >$HUNG_TASKS' EXIT
@@ -80,7 +80,7 @@ dd if=/dev/xvdc of=/dev/null bs=64k count=16 iflag=direct status=none &
 reader=$!
 load_goes_on
 unit_restart
-unit_says "requests still in flight after 3 s: a disk does not respond" || fail "the journal does not tell of the disk"
+unit_says "requests still in flight after 3 s: a disk does not respond" || fail "the journal does not mention the disk"
 anew "beside a disk that does not answer"
 kill -KILL "$pid"
 anew "killed beside a disk that does not answer"

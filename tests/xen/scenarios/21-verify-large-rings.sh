@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The same with a frontend that asks for all it can get: 16 ring pages, a queue a CPU, 256 indirect segments.
+# Like 20-verify, with a frontend that uses the maximum: 16 ring pages, one queue per CPU, 256 indirect segments.
 # limit: 480
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Pages kept mapped (persistent grants) and mapped for each request, with the real frontend: file system, verified I/O
-# of all sizes, unplug under load, a daemon that is killed, guests that crash and are destroyed. Afterwards the
-# hypervisor counts no grant more than before.
+# Persistent grants and pages mapped per request, with the real frontend: a file system, verified I/O of all sizes,
+# unplug under load, a killed daemon, and guests that crash or are destroyed. Afterwards the hypervisor lists no more
+# grants than before.
 # limit: 900
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
@@ -15,7 +15,7 @@ nothing_stays() {
     say "after $1: held by the daemon: $(daemon_holds); grants in use: $(grants_in_use)"
 }
 
-# negotiated MODE: what xenstore and the frontend say of xvdb.
+# negotiated MODE: xenstore and the frontend agree on the mode of xvdb.
 negotiated() {
     local area frontend offered='' said
     area=$(backend_area 0 xvdb)
@@ -46,7 +46,7 @@ file_system() {
     try "check" e2fsck -f -n /dev/xvdb
 }
 
-# The mode has really been used, and holds pages now or not.
+# The mode was really used, and pages are mapped now if the mode keeps them mapped.
 used() {
     local calls pages
     calls=$(stats_of xvdb grantMapCalls) pages=$(stats_of xvdb mappedPages)
@@ -86,7 +86,7 @@ killed_under_load() {
     detach xvdb
 }
 
-# guest_ends MODE crash|destroy: with its disk under load.
+# guest_ends MODE crash|destroy: the guest ends while its disk is under load.
 guest_ends() {
     local id
     guest_root ends 64M 'mount -t sysfs sysfs /sys
@@ -107,7 +107,7 @@ while :; do dd if=/dev/urandom of=/data/file bs=64k count=64 conv=fsync 2>/dev/n
 for mode in persistent map; do
     if [[ $mode == persistent ]]; then daemon_with --grants $mode; else daemon_stop &&
         try "start the daemon with $mode" daemon_start --grants $mode; fi
-    # What the daemon loads and starts with its first device stays.
+    # The daemon keeps what it loads and starts with its first device.
     new_image disk 256M
     attach "$IMAGE" xvdb
     verify_all_sizes xvdb 1
@@ -133,8 +133,8 @@ for mode in persistent map; do
     guest_ends $mode destroy
 done
 loop=$(losetup --show -f "$IMAGE") || fail "no loop device"
-say "map on a block device: its direct I/O would make this PV domain's kernel lose count of the pages," \
-    "so they are copied"
+say "map on a block device: direct I/O would corrupt the page reference counts of this PV domain's kernel," \
+    "so pages are copied"
 attach "$loop" xvdb
 verify_all_sizes xvdb 4
 (($(stats_of xvdb grantMapCalls) == 0)) || fail "pages are mapped for direct I/O"

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# TRIM: what fstrim and blkdiscard give back is missing from the image's allocated size; not where xl forbids it.
+# TRIM: fstrim and blkdiscard reduce the image's allocated size, unless xl forbids discards.
 # limit: 240
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"

@@ -20,7 +20,7 @@ say "ram0: write zeroes $(limit_of ram0 write_zeroes_max_bytes), discard $(limit
 attach /dev/ram0 xvdc
 try "write 16 MiB" dd if=/dev/urandom of=/dev/xvdc bs=1M count=16 oflag=direct status=none
 ! cmp -s -n 16777216 /dev/ram0 /dev/zero || fail "nothing was written"
-# Both for the first time, which finds out what the device can, and when that is known.
+# Twice: the first discard finds out which method the device supports, the second uses the result.
 for part in 0 8; do
     try "discard 8 MiB at $part MiB" blkdiscard -f -o "${part}M" -l 8M /dev/xvdc
     dd if=/dev/xvdc bs=1M skip="$part" count=8 iflag=direct status=none | cmp -n 8388608 - /dev/zero ||

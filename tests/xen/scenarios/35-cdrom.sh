@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# CD-ROM drives of dom0 and of a PV guest: read-only, their discs read byte for byte, taken out and changed while they
-# are in use, also under load and across restarts of the daemon.
+# CD-ROM drives of dom0 and of a PV guest are read-only; their discs are read byte for byte, and ejected and changed
+# while in use, also under load and across restarts of the daemon.
 # limit: 1200
 # proves: F15
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
-# From <linux/cdrom.h>; xen-blkfront answers it for a CD-ROM alone.
+# From <linux/cdrom.h>; xen-blkfront supports it only for a CD-ROM.
 readonly CDROM_GET_CAPABILITY=0x5331
 
-# new_disc NAME MIB: a file system with data of its own and its name in it; its path is in IMAGE.
+# new_disc NAME MIB: a file system with random data and a file with its name; its path is in IMAGE.
 new_disc() {
     local tree=$IMAGES/$1.tree
     mkdir "$tree"
@@ -21,7 +21,7 @@ new_disc() {
     rm -rf "$tree"
 }
 
-# In dom0. drive KEY: of /sys/block.
+# drive KEY: an attribute of dom0's drive in /sys/block.
 drive() { cat "/sys/block/xvdb/$1"; }
 drive_has() { [[ $(drive size) == "$1" ]]; }
 listed_empty() { "$BLKRING" list | grep 'xvdb *connected .*no medium'; }
@@ -43,14 +43,14 @@ dom0_reads() {
 
 in_guest() { guest_run drive "$1" || fail "in the guest: $1: $ANSWER"; }
 guest_refuses() { ! guest_run drive "$1" || fail "in the guest, which should fail: $1: $ANSWER"; }
-# guest_waits WHAT CONDITION: up to a minute, in the guest.
+# guest_waits WHAT CONDITION: waits up to a minute in the guest.
 guest_waits() {
     guest_run drive "for second in \$(seq 60); do $2 && break; sleep 1; done; $2" ||
         fail "not within a minute, in the guest: $1"
 }
 guest_sees() { guest_waits "$2 sectors of $1" "[ \$(cat /sys/block/$1/size) = $2 ]"; }
 
-# guest_reads IMAGE: the same of the guest's drive, as a device and as a file system.
+# guest_reads IMAGE: the guest's drive has the bytes of IMAGE, read as a device and as a file system.
 guest_reads() {
     guest_sees xvdb "$(sectors_of "$1")"
     in_guest 'sha256sum </dev/xvdb'
@@ -72,14 +72,14 @@ attach "$disk" xvdc
 area=$(backend_area 0 xvdb)
 store_is "$area/info" 7 || fail "info is $(store "$area/info"), not CD-ROM, removable and read-only"
 [[ $(drive ro) == 1 && $(drive removable) == 1 ]] || fail "Linux has ro $(drive ro), removable $(drive removable)"
-is_cdrom xvdb || fail "Linux does not take it for a CD-ROM"
+is_cdrom xvdb || fail "Linux does not recognise a CD-ROM"
 ! is_cdrom xvdc || fail "Linux takes a disk for a CD-ROM"
 dom0_reads "$first"
 try "no writing" refuses dd if=/dev/zero of=/dev/xvdb bs=4k count=1 conv=fsync status=none
 try "no discarding" refuses blkdiscard -f /dev/xvdb
 try "no mounting to write" refuses mount -w /dev/xvdb $MOUNT
 try "no eject of a disk" refuses "$BLKRING" eject 0/xvdc
-try "no insert of what is not there" refuses "$BLKRING" insert 0/xvdb "$IMAGES/none.raw"
+try "refuse to insert an image that does not exist" refuses "$BLKRING" insert 0/xvdb "$IMAGES/none.raw"
 dom0_reads "$first"
 verify_all_sizes xvdc 1
 insert 0/xvdb "$smaller"
@@ -134,7 +134,7 @@ fi
 try "attach an empty drive" "$BLKRING" attach 0/xvdb --cdrom
 wait_for 15 "the drive" test -b /dev/xvdb
 [[ $(drive ro) == 1 && $(drive removable) == 1 ]] || fail "Linux has ro $(drive ro), removable $(drive removable)"
-is_cdrom xvdb || fail "Linux does not take it for a CD-ROM"
+is_cdrom xvdb || fail "Linux does not recognise a CD-ROM"
 drive_has 0 || fail "an empty drive has $(drive size) sectors"
 insert 0/xvdb "$first"
 dom0_reads "$first"
@@ -147,7 +147,7 @@ guest_start drive pv "$IMAGE" "devtype=cdrom,$(disk_words "$first" xvdb)"
 id=$(guest_id drive)
 in_guest 'cat /sys/block/xvdb/ro /sys/block/xvdb/removable /sys/block/xvda/ro /sys/block/xvda/removable'
 [[ $ANSWER == $'1\n1\n0\n0' ]] ||
-    fail "the guest has ro and removable of the drive and of its disk as ${ANSWER//$'\n'/, }"
+    fail "ro and removable of the guest's drive, then of its disk, are ${ANSWER//$'\n'/, }"
 guest_reads "$first"
 guest_refuses 'dd if=/dev/zero of=/dev/xvdb bs=4k count=1 conv=fsync'
 say "xl cd-eject: $(xl cd-eject "$id" xvdb 2>&1 | tail -n 1)"
@@ -158,7 +158,7 @@ guest_reads "$larger"
 insert "$id/xvdb" "$smaller"
 guest_reads "$smaller"
 
-say "---- taken out while it is mounted"
+say "---- ejected while it is mounted"
 insert "$id/xvdb" "$larger"
 guest_sees xvdb "$(sectors_of "$larger")"
 in_guest 'mount -t ext4 -o ro /dev/xvdb /mnt && head -c 4096 /mnt/data | wc -c'
@@ -170,15 +170,15 @@ guest_refuses 'mount -t ext4 -o ro /dev/xvdb /mnt'
 insert "$id/xvdb" "$other"
 guest_reads "$other"
 
-say "---- changed while it is open: the guest's own cache has the old disc until it is told"
+say "---- changed while it is open: the guest caches the old disc until its buffers are flushed"
 in_guest 'exec 3</dev/xvdb; sha256sum </dev/xvdb'
 insert "$id/xvdb" "$first"
 sleep 2
 in_guest 'sha256sum </dev/xvdb'
 case $ANSWER in
-    "$(sha256sum <"$other")") say "the guest still reads the disc before" ;;
+    "$(sha256sum <"$other")") say "the guest still reads the old disc" ;;
     "$(sha256sum <"$first")") say "the guest reads the new disc at once" ;;
-    *) say "the guest reads some of both" ;;
+    *) say "the guest reads parts of both discs" ;;
 esac
 in_guest 'blockdev --flushbufs /dev/xvdb; sha256sum </dev/xvdb; exec 3<&-'
 [[ $ANSWER == "$(sha256sum <"$first")" ]] || fail "with its buffers flushed the guest does not read the new disc"
@@ -211,11 +211,11 @@ say "---- attached to the running guest, empty, by blkring"
 try "attach" "$BLKRING" attach "$id/xvdd" --cdrom
 guest_waits "the drive" '[ -b /dev/xvdd ]'
 in_guest 'cat /sys/block/xvdd/ro /sys/block/xvdd/removable /sys/block/xvdd/size'
-[[ $ANSWER == $'1\n1\n0' ]] || fail "the guest has ro, removable and size of the empty drive as ${ANSWER//$'\n'/, }"
+[[ $ANSWER == $'1\n1\n0' ]] || fail "ro, removable and size of the empty drive are ${ANSWER//$'\n'/, }"
 insert "$id/xvdd" "$smaller"
 guest_sees xvdd "$(sectors_of "$smaller")"
 in_guest 'sha256sum </dev/xvdd'
-[[ $ANSWER == "$(sha256sum <"$smaller")" ]] || fail "the guest reads other bytes than were put into the drive"
+[[ $ANSWER == "$(sha256sum <"$smaller")" ]] || fail "the guest does not read the bytes of the inserted disc"
 try "detach" "$BLKRING" detach "$id/xvdd"
 guest_type drive end
 guest_passed drive 60

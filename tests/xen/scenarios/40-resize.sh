@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# A mounted disk grows: the image is made longer, the daemon told, the frontend follows, the file system too.
+# A mounted disk grows: the image is extended, the daemon is told, and the frontend and then the file system use the new
+# length.
 # limit: 180
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh

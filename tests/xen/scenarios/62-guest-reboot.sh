@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A guest reboots: the second boot finds what the first has written, on a new connection.
+# A guest reboots: the second boot, on a new connection, finds what the first has written.
 # limit: 360
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"

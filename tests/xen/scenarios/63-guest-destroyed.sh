@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Guests destroyed under load: their areas, grants and event channels go, nothing of them stays in the daemon.
+# Guests are destroyed under load: their areas, grants and event channels are released, and the daemon keeps nothing of
+# them.
 # limit: 420
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"

@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# Guests whose kernel lies on their own disk: xl attaches the disk to dom0 by the backend, pygrub takes the kernel from
-# it, xl gives the disk back and then to the guest. From a file system on the whole disk and from a partition, for PV
-# and PVH, and again at a reboot with what the guest has written.
+# Guests whose kernel is on their own disk: xl attaches the disk to dom0 by the backend, pygrub reads the kernel from
+# it, xl detaches the disk and gives it to the guest. From a file system on the whole disk and from a partition, for PV
+# and PVH, and again at a reboot, with the kernel configuration that the guest has written.
 # limit: 600
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
-# Quiet: the menu would wait for a key.
+# Quiet, because the menu would wait for a key.
 # shellcheck disable=SC2034
 GUEST_BOOT='bootloader = "pygrub"
 bootloader_args = [ "--quiet" ]'
 
-# boot_files FOLDER WORD [ROOT]: what pygrub looks for, below ROOT of its file system; the guest finds WORD in its
-# command line.
+# boot_files FOLDER WORD [ROOT]: the files that pygrub looks for, below ROOT of its file system; the guest finds WORD in
+# its command line.
 boot_files() {
     mkdir -p "$1/grub"
     cp /boot/guest/vmlinuz /boot/guest/initrd.gz "$1/"
@@ -26,7 +26,7 @@ menuentry 'guest' {
 CONFIG
 }
 
-# root_with_boot NAME WORD SCRIPT: a guest's root on a whole disk, with its kernel; its path is in IMAGE.
+# root_with_boot NAME WORD SCRIPT: a guest's root with its kernel, on a whole disk; its path is in IMAGE.
 root_with_boot() {
     guest_root "$1" 96M "$3"
     try "mount the root" mount -o loop "$IMAGE" $MOUNT
@@ -69,7 +69,7 @@ cat /proc/cmdline
 if grep -q booted=first /proc/cmdline; then
     cp /boot/vmlinuz /boot/vmlinuz.second && rm /boot/vmlinuz
     sed -i "s/booted=first/booted=second/; s,/boot/vmlinuz ,/boot/vmlinuz.second ," /boot/grub/grub.cfg
-    # What only the journal has, pygrub does not see.
+    # pygrub does not see what is only in the journal of the file system.
     mount -o remount,ro /
     echo first boot is done
     reboot -f
@@ -86,7 +86,7 @@ for type in pv pvh; do
     boot_disk boot partition
     boot=$IMAGE
     guest_root "partition-$type" 64M 'cat /proc/cmdline; grep -q booted=partition /proc/cmdline'
-    # xl boots from the disk that is named first.
+    # xl boots from the first disk of the list.
     guest_start "partition-$type" "$type" '' "$(disk_words "$boot" xvdb)" "$(disk_words "$IMAGE" xvda)"
     guest_passed "partition-$type" 120
     given_back 1

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A guest is saved to a file under load and restored, then saved once more while it goes on: its disk has what it wrote,
-# no request is lost or fails, and while it is saved the daemon holds nothing of it.
+# A guest is saved to a file under load and restored, then saved again while it continues to run: its disk has what it
+# wrote, no request is lost or fails, and while the guest is saved the daemon holds none of its resources.
 # limit: 600
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
@@ -19,7 +19,7 @@ goes_on() {
 
 as_written() {
     guest_run saved 'echo 3 >/proc/sys/vm/drop_caches; sha256sum -c /data/sum' ||
-        fail "after $1 the guest reads other data than it wrote: $ANSWER"
+        fail "after $1 the guest does not read what it wrote: $ANSWER"
     guest_run saved '! dmesg | grep -i "I/O error"' || fail "I/O errors after $1: $ANSWER"
 }
 
@@ -41,7 +41,7 @@ say "it was domain $first and is $(guest_id saved)"
 goes_on "restoring"
 as_written "restoring"
 
-try "save it and let it go on" timeout 200 xl save -c saved "$SAVED"
+try "save it and let it continue" timeout 200 xl save -c saved "$SAVED"
 rm "$SAVED"
 goes_on "saving"
 as_written "saving"

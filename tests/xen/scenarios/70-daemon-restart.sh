@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# The daemon is stopped, and killed, and started again while a guest and dom0 do verified I/O: both notice a pause and
-# nothing else.
+# The daemon is stopped or killed and started again, several times, while a guest and dom0 do verified I/O: they notice
+# only a pause.
 # short: yes
 # limit: 420
 # backends: blkring
@@ -37,7 +37,7 @@ for ((i = 0; i < restarts; i++)); do
         "backend state $(store "$(backend_area 0 xvdb)/state")"
     stopped_at=$(rounds)
     sleep 3
-    (($(rounds) <= stopped_at + 1)) || fail "the guest goes on without a backend"
+    (($(rounds) <= stopped_at + 1)) || fail "the guest makes progress without a backend"
     try "start the daemon" daemon_start
     wait_for 60 "further rounds in the guest" more_rounds_than $((stopped_at + 2))
 done

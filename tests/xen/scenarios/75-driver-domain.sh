@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# The daemon in a domain of its own serves a block device to dom0 and, by xl and its devd, to a third domain.
+# The daemon in a driver domain serves a block device to dom0 and, by xl and its devd, to a third domain.
 # limit: 600
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
 [[ $BACKEND == blkring ]] || exit 0
 readonly LOADER=/lib64/ld-linux-x86-64.so.2 MODULES=(xen-evtchn xen-gntdev xen-privcmd xenfs)
 programs=("$BLKRING" /usr/bin/bash /usr/bin/sh /usr/bin/xenstore-{read,write,ls,exists,rm,list} "$(command -v xl)")
-# The daemon and xl ask for these at run time.
+# The daemon and xl load these at run time.
 libraries=(/usr/lib/x86_64-linux-gnu/lib{xenstore.so.4,xenevtchn.so.1,xengnttab.so.1})
 
-# Programs and libraries, and what those need.
+# Programs and libraries, with their dependencies.
 with_libraries() {
     local file
     for file in "$@"; do

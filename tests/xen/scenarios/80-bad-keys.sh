@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# Keys that no honest frontend writes: the device goes to Closing with an error node, another device goes on, a
-# mended one works.
+# Keys that no correct frontend writes: the device goes to Closing with an error node, other devices continue, and the
+# device works once its keys are corrected.
 # limit: 420
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
-# Beside device/vbd, where the kernel's own frontend would take the device over.
+# Not below device/vbd, where the kernel's own frontend would use the device.
 readonly NUMBER=$((202 * 256 + 15 * 16))
 readonly BACK=/local/domain/0/backend/$DAEMON_DIRECTORY/0/$NUMBER FRONT=/local/domain/0/by-hand/$NUMBER
 
@@ -13,7 +13,7 @@ state_at_least() { (($(store "$BACK/state" || echo 0) >= $1)); }
 error_node() { store "/local/domain/0/error/backend/$DAEMON_DIRECTORY/0/$NUMBER/error"; }
 has_error() { [[ -n $(error_node) ]]; }
 
-# by_hand PARAMS: the areas as a toolstack writes them.
+# by_hand PARAMS: writes the areas as a toolstack does.
 by_hand() {
     xenstore-write "$FRONT/state" 1 "$FRONT/backend" "$BACK" "$FRONT/backend-id" 0 "$FRONT/virtual-device" $NUMBER \
         "$FRONT/device-type" disk
@@ -29,7 +29,7 @@ forget() {
     xenstore-rm "$FRONT" "$BACK" "/local/domain/0/error/backend/$DAEMON_DIRECTORY/0/$NUMBER" 2>/dev/null
 }
 
-# refused WHAT PATTERN: the device is closing, and the reason that is written down is the right one.
+# refused WHAT PATTERN: the device is closing, and its error node has the right reason.
 refused() {
     wait_for 15 "Closing after $1" state_at_least 5
     wait_for 5 "an error node after $1" has_error
@@ -38,7 +38,7 @@ refused() {
     forget
 }
 
-# bad WHAT PATTERN KEY VALUE...: a frontend that shows these keys and says it is ready.
+# bad WHAT PATTERN KEY VALUE...: a frontend writes these keys and says that it is ready.
 bad() {
     local what=$1 pattern=$2
     local -a keys=()
@@ -59,7 +59,7 @@ new_image disk 64M
 attach "$IMAGE" xvdb
 verified_load_start xvdb
 
-# What is granted for certain: a page of the disk that is there.
+# A grant that certainly exists: a ring page of the attached disk.
 rings=$(store "$(backend_area 0 xvdb)/frontend")
 granted=$(store "$rings/ring-ref" || store "$rings/queue-0/ring-ref") || fail "xvdb has no ring"
 abi="protocol x86_64-abi"
@@ -85,12 +85,12 @@ refused "an image that is not there" "does not exist"
 by_hand "vhd:$IMAGES/other.raw"
 refused "a format nobody knows" "format vhd"
 
-say "an image that is not there, attached with xl"
+say "an image that does not exist, attached by xl"
 if timeout 60 xl block-attach 0 "$(disk_words $IMAGES/later.raw xvdc)" 2>/tmp/xl.log; then
-    fail "xl attached an image that is not there"
+    fail "xl attached an image that does not exist"
 fi
 cat /tmp/xl.log
-grep -q 'later.raw does not exist' /tmp/xl.log || fail "xl does not say that the image is not there"
+grep -q 'later.raw does not exist' /tmp/xl.log || fail "xl does not say that the image does not exist"
 timeout 60 xl block-detach --force 0 xvdc
 new_image later 32M
 attach "$IMAGE" xvdc

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Blkring's ways to a guest's pages and blkback on the same image on tmpfs: what the choice of Grants "auto" rests on.
+# Blkring's grant modes and blkback on the same image on tmpfs. The default of Grants, "auto", is based on these
+# figures.
 # asked: yes
 # limit: 1800
 # backends: blkring

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Cycles of attach, load and detach (every fifth time under load, every tenth with a guest that is destroyed) for so
-# long as was asked; what the daemon holds is sampled after each. Fails where it grows.
+# Cycles of attach, load and detach for the given time; every fifth detach is under load, and every tenth cycle has a
+# guest that is destroyed. The daemon's resources are sampled after each cycle. Fails if they grow.
 # limit: 300
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
@@ -36,7 +36,7 @@ guest_cycle() {
     wait_for 120 "load in the guest" guest_says soak '^load'
     sleep 2
     try "destroy the guest" xl destroy soak
-    # What xl leaves to the daemon: it may take a moment.
+    # The daemon releases the device after xl has returned.
     sleep 2
 }
 

@@ -7,11 +7,11 @@ using Blkring.Settings;
 namespace Blkring.Commands.Attach;
 
 /// <summary>
-/// <c>blkring attach</c> and <c>blkring detach</c>: for hosts whose xl is too old to name this backend.
+/// <c>blkring attach</c> and <c>blkring detach</c>: for hosts whose xl is too old for this backend.
 /// </summary>
 internal static class AttachCommand
 {
-    // xl waits for a backend as long.
+    // As long as xl waits for a backend.
     private static readonly TimeSpan s_timeout = TimeSpan.FromSeconds(10);
 
     private static readonly Argument<string?> s_image = new("PATH")
@@ -131,7 +131,7 @@ internal static class AttachCommand
     private static void Attach(DiskRequest request, DeviceAreas areas)
     {
         if (request.Image.Length == 0 && !request.Cdrom)
-            throw new UsageException("name an image: only a CD-ROM drive (--cdrom) may be empty");
+            throw new UsageException("give an image: only a CD-ROM drive (--cdrom) may be empty");
         if (request.Image.Length > 0 && request.BackendDomain.Value == 0 && !File.Exists(request.Image))
             throw new UsageException($"{request.Image} does not exist, or is not a file");
         if (!areas.DomainExists)

@@ -44,7 +44,7 @@ internal sealed class DeviceAreas(XenstoreConnection store, DiskRequest request)
     public string? Error =>
         store.Read($"/local/domain/{request.BackendDomain}/error/backend/{request.Backend}/{Frontend}/{Number}/error");
 
-    /// <summary>In one transaction: neither end sees half of it.</summary>
+    /// <summary>Creates both areas in one transaction, so that neither end sees half of them.</summary>
     public void Create() =>
         store.Transact(transaction =>
         {

@@ -4,7 +4,7 @@ using System.Text.Json;
 namespace Blkring.Commands.Control;
 
 /// <summary>
-/// Sends one request to the daemon and reads the answer, on a connection of its own.
+/// Opens a connection to the daemon, sends one request and reads the answer.
 /// </summary>
 internal static class ControlClient
 {

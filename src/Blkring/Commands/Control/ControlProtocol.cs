@@ -227,7 +227,7 @@ internal sealed record KindReport
 )]
 internal sealed partial class ControlJson : JsonSerializerContext;
 
-/// <summary>As <see cref="ControlJson"/>, indented, for standard output.</summary>
+/// <summary>Like <see cref="ControlJson"/>, but indented, for standard output.</summary>
 [JsonSerializable(typeof(IReadOnlyList<DeviceReport>))]
 [JsonSourceGenerationOptions(WriteIndented = true, PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 internal sealed partial class DeviceJson : JsonSerializerContext

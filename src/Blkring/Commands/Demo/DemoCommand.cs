@@ -4,7 +4,7 @@ using Blkring.Commands.Demo.Options;
 namespace Blkring.Commands.Demo;
 
 /// <summary>
-/// <c>blkring demo</c>. Options says what may be asked for, Guests and Devices are the two sides of the ring,
+/// <c>blkring demo</c>. Options has the options, Guests and Devices are the two sides of the ring,
 /// <see cref="DemoRun"/> measures, Reports prints.
 /// </summary>
 internal static class DemoCommand

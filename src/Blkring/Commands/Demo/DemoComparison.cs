@@ -9,9 +9,8 @@ using Blkring.Output;
 namespace Blkring.Commands.Demo;
 
 /// <summary>
-/// Measures a feature with and without it, on two devices that each have a disk, threads and a guest of their own. They
-/// are measured in turn, so that a machine that slows down slows both; the other one is idle meanwhile and costs
-/// nothing.
+/// Measures a feature with and without it, on two devices, each with its own disk, threads and guest. They are measured
+/// in turn, so that a machine that slows down slows both. While one is measured, the other is idle and costs nothing.
 /// </summary>
 internal sealed class DemoComparison : IDisposable
 {
@@ -86,7 +85,7 @@ internal sealed class DemoComparison : IDisposable
     private int Depth => _options.IoDepth ?? _trial.Depth;
 
     /// <summary>
-    /// The queue depth per ring: both sides have the same number of requests in flight, over however many rings.
+    /// The queue depth per ring: both sides have the same number of requests in flight, whatever their number of rings.
     /// </summary>
     private int DepthOf(DemoFeatures features) => Math.Max(1, Depth / features.Queues);
 

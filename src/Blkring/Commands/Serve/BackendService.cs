@@ -36,7 +36,7 @@ internal sealed partial class BackendService(
         _lock = new DirectoryLock(RuntimeFolder.Path, settings.Backend, settings.Frontend);
         _backend = open(settings, logger);
         string socket = settings.ControlSocket;
-        // Before a guest's ring is touched: without its socket the daemon does not start.
+        // Before any ring of a guest is touched: without its socket the daemon does not start.
         _control = ControlServer.Start(socket, _backend);
         try
         {
@@ -80,7 +80,7 @@ internal sealed partial class BackendService(
         notifier.Status(_lastStatus = status);
     }
 
-    // Without the keep-alive systemd kills this process and starts another, which takes the devices over.
+    // Without the keep-alive, systemd kills this process and starts another, which takes over the devices.
     private void KeepAlive()
     {
         bool unresponsive = !_backend!.IsHealthy;

@@ -6,8 +6,8 @@ using Microsoft.Extensions.Options;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// The process around a backend: its log, its signals, its end. The generic host and its container of services would take
-/// as long to start as all the rest (docs/performance.md).
+/// The process around a backend: its log, its signals, its end. The generic host and its container of services would
+/// take as long to start as all the rest (docs/performance.md).
 /// </summary>
 internal static class Daemon
 {

@@ -83,7 +83,7 @@ internal sealed class DirectoryLock : IDisposable
         file.Flush();
     }
 
-    // Opened by the system call, because FileStream takes a lock of its own.
+    // Opened by the system call, because FileStream would take another lock.
     private static string ProcessIn(string path)
     {
         using SafeFileHandle file = new(Libc.Open(path, Libc.O_RDONLY), ownsHandle: true);

@@ -6,8 +6,8 @@ using Microsoft.Extensions.Logging.Console;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// One line per entry. For the journal, which has its own clock: a priority (sd-daemon(3)), the name of the event
-/// and the message. Otherwise: the time and the level first.
+/// One line per entry: the name of the event and the message. They follow a priority (sd-daemon(3)) if the output goes
+/// to the journal, which adds the time itself, and otherwise the time and the level.
 /// </summary>
 internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
 {
@@ -44,7 +44,7 @@ internal sealed class LineFormatter() : ConsoleFormatter(FormatterName)
         textWriter.Write('\n');
     }
 
-    // Guests wrote some of it: it must not look like a line of its own or control a terminal.
+    // Guests wrote some of the text: it must not look like a separate line, or control a terminal.
     private static string OnOneLine(string message) =>
         message.Any(char.IsControl) ? new string([.. message.Select(c => char.IsControl(c) ? ' ' : c)]) : message;
 }

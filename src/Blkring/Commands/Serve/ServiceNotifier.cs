@@ -5,8 +5,7 @@ using Microsoft.Extensions.Hosting.Systemd;
 namespace Blkring.Commands.Serve;
 
 /// <summary>
-/// What the daemon tells systemd (sd_notify(3)). Without a socket to tell it to, nothing is sent; a failure to send is
-/// ignored.
+/// Notifies systemd (sd_notify(3)). Without a socket nothing is sent; a failure to send is ignored.
 /// </summary>
 internal sealed class ServiceNotifier
 {
@@ -39,7 +38,7 @@ internal sealed class ServiceNotifier
         );
 
     /// <summary>
-    /// The interval at which to call <see cref="Watchdog"/>: half of what systemd allows. Null when systemd does not
+    /// The interval at which to call <see cref="Watchdog"/>: half of what systemd allows. Null if systemd does not
     /// watch this process.
     /// </summary>
     public TimeSpan? WatchdogPeriod { get; }

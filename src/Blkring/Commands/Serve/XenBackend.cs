@@ -27,8 +27,7 @@ internal sealed partial class XenBackend : IBackend
     }
 
     /// <summary>
-    /// Asks Xen's libraries whether there is Xen, not the device files: other implementations of the libraries have
-    /// none.
+    /// Detects Xen by its libraries, not by device files: other implementations of the libraries have no device files.
     /// </summary>
     /// <exception cref="XenMissingException">Xen or one of its libraries is missing.</exception>
     public static IBackend Open(ServeSettings settings, ILogger logger)
@@ -100,7 +99,7 @@ internal sealed partial class XenBackend : IBackend
         }
     }
 
-    // The kernel treats all threads of a process alike, and guests cause threads to start: one line is enough.
+    // Logged once: the kernel treats all threads of a process alike, and guests cause threads to start.
     private void LogEngineOnce(Reactor reactor)
     {
         if (Interlocked.Exchange(ref _engineLogged, 1) == 1)

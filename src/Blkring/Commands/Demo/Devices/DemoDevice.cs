@@ -9,20 +9,22 @@ using Blkring.Engine.Vbds;
 namespace Blkring.Commands.Demo.Devices;
 
 /// <summary>
-/// The backend's side: a disk that is served with given features to a guest of its own. The rows of the table, or one
-/// side of a comparison, are measured on it.
+/// The backend's side: a disk that is served with given features to one guest. The rows of the table, or one side of a
+/// comparison, are measured on it.
 /// </summary>
 internal sealed class DemoDevice : IDisposable
 {
     /// <summary>
-    /// The first requests make the runtime compile methods and load types, also on the reactors' threads, which is not
-    /// a cost of requests.
+    /// The warm-up: the first requests make the runtime compile methods and load types, also on the reactors' threads.
+    /// That is not a cost of requests.
     /// </summary>
     private const double WarmUpSeconds = 0.25;
     private const int WarmUpOperations = 2_000;
     private const int WarmUpRounds = 6;
 
-    /// <summary>With fewer of the longest requests per ring, requests would mostly wait for each other.</summary>
+    /// <summary>
+    /// The disk must hold this many of the longest requests per ring, or requests would wait for each other.
+    /// </summary>
     private const int LeastRequestsPerRing = 4;
 
     private static readonly TimeSpan s_stopTimeout = TimeSpan.FromSeconds(10);

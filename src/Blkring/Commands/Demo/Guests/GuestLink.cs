@@ -4,10 +4,10 @@ using Blkring.Loopback;
 
 namespace Blkring.Commands.Demo.Guests;
 
-/// <summary>The guest has ended, or sent what makes no sense; the message is one line.</summary>
+/// <summary>The guest has ended, or sent something invalid; the message is one line.</summary>
 internal sealed class GuestLostException(string message) : Exception(message);
 
-/// <summary>How the backend's side reaches the guest's side, in this process or another.</summary>
+/// <summary>The backend's access to the guest's side, in this process or another.</summary>
 internal abstract class GuestLink : IDisposable
 {
     /// <summary>Makes the frontends and connects the device to them.</summary>

@@ -5,16 +5,15 @@ using Microsoft.Win32.SafeHandles;
 namespace Blkring.Commands.Demo.Guests;
 
 /// <summary>
-/// The sectors of a named image that the workload has not written, read through a descriptor of its own, past
-/// everything that is under test.
+/// The sectors of a named image that the workload has not written, read through a separate descriptor that bypasses
+/// everything under test.
 /// </summary>
 /// <remarks>The cached block cannot become stale: only sectors that are never written are read from it.</remarks>
 internal sealed class ImageBaseline(string path) : IDisposable
 {
     private const int BlockBytes = 16 * 1024;
 
-    // With the system call, because File takes a lock of its own in every sharing mode, and the disk has locked the
-    // image.
+    // By the system call, because File takes a lock in every sharing mode, and the disk has locked the image.
     private readonly SafeFileHandle _file = new(
         Libc.Open(path, Libc.O_RDONLY) is >= 0 and int fd ? fd : throw new IOException($"{path} cannot be read"),
         ownsHandle: true

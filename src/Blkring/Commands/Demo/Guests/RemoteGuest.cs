@@ -11,8 +11,8 @@ using Blkring.Loopback;
 namespace Blkring.Commands.Demo.Guests;
 
 /// <summary>
-/// The guest's side in a process of its own, which shares only its memory and its event channel with the backend, as a
-/// real guest does. Everything that it sends is checked, and every wait for it ends.
+/// The guest's side in another process, which shares only its memory and its event channel with the backend, as a real
+/// guest does. Everything that it sends is checked, and every wait for it has a timeout.
 /// </summary>
 internal sealed class RemoteGuest : GuestLink
 {
@@ -20,8 +20,8 @@ internal sealed class RemoteGuest : GuestLink
     private const int AnswerTimeoutMs = 20_000;
 
     /// <summary>
-    /// A phase may take this much longer than asked: for the requests in flight at its end, and for the timeout of the
-    /// workload itself.
+    /// How much longer than requested a phase may take: for the requests in flight at its end, and for the timeout of
+    /// the workload itself.
     /// </summary>
     private const int GraceMs = 40_000;
     private const int SweepTimeoutMs = 600_000;
@@ -134,7 +134,7 @@ internal sealed class RemoteGuest : GuestLink
             // Reported below.
         }
         if (result is null || !IsPlausible(result))
-            throw Lost("its result makes no sense");
+            throw Lost("its result is invalid");
         return result with { Problem = result.Problem is { } problem ? Clean(problem) : null };
     }
 

@@ -6,7 +6,7 @@ using Blkring.Engine.Reactors;
 
 namespace Blkring.Commands.Demo.Options;
 
-/// <summary>The options of <c>blkring demo</c> and what they mean.</summary>
+/// <summary>The options of <c>blkring demo</c> and their meaning.</summary>
 internal static class DemoArguments
 {
     private const double MaxSeconds = 86_400;
@@ -14,7 +14,7 @@ internal static class DemoArguments
     private static readonly Option<string?> s_image = new("--image")
     {
         Description =
-            "Raw image or block device to serve; only read unless --write is given. "
+            "Raw image or block device to serve; not written unless --write is given. "
             + "Default: a temporary image of 256 MiB",
         HelpName = "PATH",
     };
@@ -33,7 +33,7 @@ internal static class DemoArguments
 
     private static readonly Option<string> s_abi = OptionKinds.Choice(
         "--abi",
-        "Layout of the requests on the ring, as the guest's architecture decides it",
+        "Layout of the requests on the ring, which depends on the guest's architecture",
         "all",
         "native",
         "x86_32",
@@ -168,7 +168,7 @@ internal static class DemoArguments
 
     private static readonly Option<string> s_processes = OptionKinds.Choice(
         "--processes",
-        "2 runs the guest in a process of its own, which shares only its memory and its event channel",
+        "2 runs the guest in another process, which shares only its memory and its event channel",
         "1",
         "1",
         "2"
@@ -211,7 +211,7 @@ internal static class DemoArguments
         s_json,
     ];
 
-    /// <exception cref="UsageException">The options make no sense together.</exception>
+    /// <exception cref="UsageException">The options contradict each other.</exception>
     public static DemoOptions Read(ParseResult parsed)
     {
         DemoOptions options = new()
@@ -252,7 +252,7 @@ internal static class DemoArguments
         return options;
     }
 
-    /// <summary>A comparison takes one ABI unless it is told otherwise: all of them take three times as long.</summary>
+    /// <summary>A comparison uses one ABI by default, because all of them take three times as long.</summary>
     private static string? AbiOf(ParseResult parsed) =>
         parsed.GetValue(s_compare) is not null && parsed.GetResult(s_abi) is null or { Implicit: true }
             ? "x86_64"

@@ -4,7 +4,7 @@ using Blkring.Engine.Queues;
 
 namespace Blkring.Commands.Demo.Options;
 
-/// <summary>Options that are right one by one and make no sense together.</summary>
+/// <summary>Checks options that are valid one by one but not together.</summary>
 internal static class DemoChecks
 {
     /// <summary>The requests in flight at the end of a run are still served at this rate.</summary>
@@ -13,7 +13,7 @@ internal static class DemoChecks
     /// <summary>1 GiB of buffers.</summary>
     private const long MaxGuestPages = 1 << 18;
 
-    /// <exception cref="UsageException">They make no sense together; the message says what to change.</exception>
+    /// <exception cref="UsageException">They contradict each other; the message says what to change.</exception>
     public static void Check(DemoOptions options)
     {
         CheckDepth(options);
@@ -42,7 +42,7 @@ internal static class DemoChecks
         if (options.Disk == DiskKind.Memory && options.Image is not null)
             throw new UsageException("--image and --disk memory exclude each other: leave one out");
         if (options.Disk == DiskKind.Memory && options.Cache != CacheMode.None)
-            throw new UsageException("--cache means nothing with --disk memory: leave it out");
+            throw new UsageException("--cache has no effect with --disk memory: leave it out");
     }
 
     private static void CheckFeatures(DemoOptions options)
@@ -51,7 +51,7 @@ internal static class DemoChecks
         if (features.Indirect is > 0 and <= Blkif.MaxSegmentsPerRequest)
         {
             throw new UsageException(
-                $"--indirect {features.Indirect} is no more than a direct request holds: "
+                $"--indirect {features.Indirect} is not more than a direct request holds: "
                     + $"give {Blkif.MaxSegmentsPerRequest + 1} to {VbdQueueOptions.IndirectSegmentsLimit}, or 0"
             );
         }

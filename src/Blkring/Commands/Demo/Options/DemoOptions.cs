@@ -18,7 +18,7 @@ internal enum IoEngine
     Sync,
 }
 
-/// <summary>What the demo was asked for; <see cref="DemoChecks"/> has found that it makes sense.</summary>
+/// <summary>The options of a run, which <see cref="DemoChecks"/> has accepted.</summary>
 internal sealed record DemoOptions
 {
     /// <summary>Null for a temporary image.</summary>

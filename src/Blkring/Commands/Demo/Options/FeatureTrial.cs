@@ -7,7 +7,7 @@ using Blkring.Engine.Reactors;
 
 namespace Blkring.Commands.Demo.Options;
 
-/// <summary>One feature to be measured with it and without it, all else being equal.</summary>
+/// <summary>A feature that is measured on and off, with everything else equal.</summary>
 internal sealed record FeatureTrial
 {
     public const string All = "all";
@@ -35,7 +35,7 @@ internal sealed record FeatureTrial
     [.. Create(new DemoFeatures()).Select(trial => trial.Name), All];
 
     /// <summary>The trials of that name.</summary>
-    /// <param name="given">The values from the command line; a feature that is off there gets a usual value.</param>
+    /// <param name="given">The values from the command line; a feature that is off there gets a typical value.</param>
     public static IReadOnlyList<FeatureTrial> Named(string name, DemoFeatures given) =>
         [.. Create(given).Where(trial => name == All || trial.Name == name)];
 

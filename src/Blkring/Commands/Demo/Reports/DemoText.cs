@@ -29,10 +29,7 @@ internal static class DemoText
     public static void WriteHead(DemoReport report)
     {
         WriteField("disk", report.Disk);
-        WriteField(
-            "engine",
-            report.Engine + (report.Options.Processes == 2 ? "; frontend in a process of its own" : "")
-        );
+        WriteField("engine", report.Engine + (report.Options.Processes == 2 ? "; frontend in another process" : ""));
         if (report.Features is { } features)
             WriteField("serves", features);
         foreach (string note in report.Notes)
