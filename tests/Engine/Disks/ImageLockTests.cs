@@ -113,7 +113,7 @@ public sealed class ImageLockTests
         FileDiskOptions options = new()
         {
             Writable = true,
-            LockTimeout = TimeSpan.FromHours(1),
+            LockTimeout = TimeSpan.FromSeconds(30),
             Time = time,
             Sleep = time.Advance,
         };
@@ -121,10 +121,10 @@ public sealed class ImageLockTests
             ErrorCode.ImageInUse,
             Assert.Throws<ImageException>(() => FileDisk.Open(image.Path, options)).Code
         );
-        Assert.Equal(TimeSpan.FromHours(1), time.GetUtcNow() - start);
+        Assert.Equal(TimeSpan.FromSeconds(30), time.GetUtcNow() - start);
         first.Dispose();
         FileDisk.Open(image.Path, options).Dispose();
-        Assert.Equal(TimeSpan.FromHours(1), time.GetUtcNow() - start);
+        Assert.Equal(TimeSpan.FromSeconds(30), time.GetUtcNow() - start);
     }
 
     private static FileDisk Open(TempImage image, bool writable, CacheMode cache = CacheMode.None) =>
