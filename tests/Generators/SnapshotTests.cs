@@ -1,4 +1,5 @@
 using System.Text;
+using Blkring.Tests.Kit;
 using Microsoft.CodeAnalysis;
 
 namespace Blkring.Generators.Tests;
@@ -86,13 +87,5 @@ public sealed class SnapshotTests
         static string LineOf(string[] lines, int index) => index < lines.Length ? lines[index] : "(end of file)";
     }
 
-    private static string Snapshots { get; } = Path.Combine(Repository(), "tests", "Generators", "Snapshots");
-
-    private static string Repository()
-    {
-        DirectoryInfo? folder = new(AppContext.BaseDirectory);
-        while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "Engine.sln")))
-            folder = folder.Parent;
-        return folder?.FullName ?? throw new InvalidOperationException("The tests run outside the repository.");
-    }
+    private static string Snapshots { get; } = Repository.PathOf("tests/Generators/Snapshots");
 }

@@ -5,7 +5,7 @@ using Microsoft.CodeAnalysis.Text;
 
 namespace Blkring.Generators.Tests;
 
-public sealed class LayoutTests
+public sealed class LayoutCalculatorTests
 {
     [Fact]
     public void A_64_bit_member_is_aligned_as_the_ABI_says()

@@ -10,14 +10,14 @@ using Blkring.Loopback;
 namespace Blkring.Integration.Tests;
 
 /// <summary>The loopback's handshake, with an honest frontend and with frontends that lie.</summary>
-public sealed class HandshakeTests : IDisposable
+public sealed class LoopbackHandshakeTests : IDisposable
 {
     private const int TimeoutMs = 2_000;
 
     private readonly LoopbackSocket _backend,
         _frontend;
 
-    public HandshakeTests() => (_backend, _frontend) = LoopbackSocket.CreatePair();
+    public LoopbackHandshakeTests() => (_backend, _frontend) = LoopbackSocket.CreatePair();
 
     public void Dispose()
     {
