@@ -76,6 +76,13 @@ internal sealed class BlkringProcess : IDisposable
             RedirectStandardError = true,
         };
         start.Environment["TMPDIR"] = temporary;
+        // The tests' own variables, such as BLKRING_SEEDS, are no settings of a daemon.
+        foreach (
+            string name in start
+                .Environment.Keys.Where(name => name.StartsWith("BLKRING_", StringComparison.Ordinal))
+                .ToList()
+        )
+            start.Environment.Remove(name);
         // If anything makes it write escape sequences without a terminal, this does.
         start.Environment["TERM"] = "xterm-256color";
         foreach ((string name, string value) in environment)

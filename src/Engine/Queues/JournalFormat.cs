@@ -23,7 +23,7 @@ internal static unsafe class JournalFormat
     public static long LengthOf(long records) => Journal.HeaderBytes + (records * sizeof(Journal.Record));
 
     /// <summary>A header of this version. It does not say that the records are in use.</summary>
-    public static Journal.Header HeaderOf(RingIdentity identity, JournalSize size) =>
+    public static Journal.Header HeaderOf(RingIdentity identity, JournalSize size, uint rspProd) =>
         new()
         {
             Magic = Journal.Magic,
@@ -37,6 +37,7 @@ internal static unsafe class JournalFormat
             RingPages = (uint)identity.RingPages,
             RingGref = identity.Ring.Value,
             EventChannel = (uint)identity.EventChannel.Value,
+            RspProd = rspProd,
         };
 
     /// <summary>
@@ -60,14 +61,19 @@ internal static unsafe class JournalFormat
         && head.EventChannel == (uint)identity.EventChannel.Value;
 
     /// <summary>Brings a file of version 1, the live slots of blkring 0.1.0, into the form of this version.</summary>
+    /// <param name="rspProd">The ring's rsp_prod, which version 1 does not have.</param>
     /// <returns>
     /// The whole new file; empty when the records are of another ring or not in use; null when the old file cannot be
     /// true.
     /// </returns>
-    public static byte[]? FromVersion1(ReadOnlySpan<byte> old, RingIdentity identity)
+    public static byte[]? FromVersion1(ReadOnlySpan<byte> old, RingIdentity identity, uint rspProd)
     {
         JournalV1.Header head = Unsafe.ReadUnaligned<JournalV1.Header>(in old[0]);
-        Journal.Header own = HeaderOf(identity, new JournalSize((int)head.SlotCount, (int)head.MaxIndirectSegments));
+        Journal.Header own = HeaderOf(
+            identity,
+            new JournalSize((int)head.SlotCount, (int)head.MaxIndirectSegments),
+            rspProd
+        );
         bool ours =
             head.InUse != 0
             && head.Frontend == own.Frontend

@@ -45,8 +45,10 @@ public sealed unsafe class RingJournal : IDisposable
     internal Journal.Record* Records => (Journal.Record*)(_memory!.Address + Journal.HeaderBytes);
 
     /// <summary>What a killed daemon has left of this very ring; null when there is nothing to replay.</summary>
+    /// <param name="rspProd">The ring's rsp_prod now: a ring that was set up anew since has another one.</param>
+    /// <param name="entries">Entries of the ring. A daemon may be killed between a push and its note of it.</param>
     /// <exception cref="VbdConnectException">It left something that this version cannot read.</exception>
-    internal JournalSize? OpenExisting()
+    internal JournalSize? OpenExisting(uint rspProd, uint entries)
     {
         if (
             Libc.Fstatx(_file.Value, Libc.STATX_SIZE, out statx status) < 0
@@ -59,7 +61,7 @@ public sealed unsafe class RingJournal : IDisposable
         uint version = JournalFormat.VersionOf(file);
         if (version == JournalV1.Version)
         {
-            byte[] converted = JournalFormat.FromVersion1(file, _identity) ?? throw Unreadable();
+            byte[] converted = JournalFormat.FromVersion1(file, _identity, rspProd) ?? throw Unreadable();
             if (converted.Length > 0)
             {
                 Replace(converted);
@@ -68,7 +70,10 @@ public sealed unsafe class RingJournal : IDisposable
         }
         else if (version != 0 && JournalFormat.IsOf(in *Head, _identity))
         {
-            return JournalFormat.IsOwn(in *Head, file.Length) ? SizeOf(in *Head) : throw Unreadable();
+            if (!JournalFormat.IsOwn(in *Head, file.Length))
+                throw Unreadable();
+            if (rspProd - Head->RspProd <= entries)
+                return SizeOf(in *Head);
         }
         Unmap();
         return null;
@@ -85,8 +90,9 @@ public sealed unsafe class RingJournal : IDisposable
         );
 
     /// <summary>Empty records for a ring that nobody served before.</summary>
+    /// <param name="rspProd">The ring's rsp_prod.</param>
     /// <exception cref="VbdConnectException">The file system has no room.</exception>
-    internal void Begin(JournalSize size)
+    internal void Begin(JournalSize size, uint rspProd)
     {
         Unmap();
         long lengthBytes = JournalFormat.LengthOf(size.Slots);
@@ -94,7 +100,7 @@ public sealed unsafe class RingJournal : IDisposable
         Map((nuint)lengthBytes);
         NativeMemory.Clear(_memory!.Address, (nuint)lengthBytes);
         // Last, and as a whole: a daemon killed before this has left nothing.
-        *Head = JournalFormat.HeaderOf(_identity, size);
+        *Head = JournalFormat.HeaderOf(_identity, size, rspProd);
         Volatile.Write(ref Head->InUse, 1);
     }
 
@@ -149,6 +155,9 @@ public sealed unsafe class RingJournal : IDisposable
                 ErrorCode.JournalUnusable
             );
     }
+
+    /// <summary>To be called after each push.</summary>
+    internal void NotePushed(uint rspProd) => Head->RspProd = rspProd;
 
     /// <summary>The queue has answered all it took.</summary>
     internal void End()

@@ -25,13 +25,18 @@ internal unsafe struct Takeover(Arena arena, int slotCount)
     /// Sorts the slots by their records: those of requests under way are adopted, the others are free.
     /// </summary>
     /// <param name="pushed">The ring's rsp_prod.</param>
+    /// <param name="posted">
+    /// Requests that the frontend has posted and that have no response. More under way than posted are those of an
+    /// earlier ring: none is adopted.
+    /// </param>
     /// <returns>The number of requests adopted: the ring's consumer index is that far ahead of rsp_prod.</returns>
-    public int Adopt(ref SlotPool slots, uint pushed)
+    public int Adopt(ref SlotPool slots, uint pushed, uint posted)
     {
+        bool possible = CountUnderWay(in slots, pushed) <= posted;
         for (int i = slots.Count; i-- > 0; )
         {
             Journal.Record* record = slots[i].Record;
-            bool underWay = (*record).IsUnderWay(pushed);
+            bool underWay = possible && (*record).IsUnderWay(pushed);
             record->State = (byte)(underWay ? Journal.RecordTaken : Journal.RecordFree);
             if (underWay)
                 Insert(ref slots, i);
@@ -43,6 +48,15 @@ internal unsafe struct Takeover(Arena arena, int slotCount)
 
     /// <summary>The next request to replay; there must be one.</summary>
     public int Next() => _adopted[_replayed++];
+
+    private static uint CountUnderWay(ref readonly SlotPool slots, uint pushed)
+    {
+        uint count = 0;
+        for (int i = 0; i < slots.Count; i++)
+            if (slots.RecordOf(i).IsUnderWay(pushed))
+                count++;
+        return count;
+    }
 
     private void Insert(ref SlotPool slots, int index)
     {

@@ -66,12 +66,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _ring = Blkif.BackRing<TAbi>.Attach(sring, options.RingPages, options.RingIndex);
         (_disk, _grants, _events, _io) = (disk, grants, events, io);
         (_clock, _journal) = (options.Clock, options.Journal);
-        JournalSize? adopted = options.Takeover ? _journal?.OpenExisting() : null;
+        JournalSize? adopted = options.Takeover ? _journal?.OpenExisting(options.RingIndex, _ring.EntryCount) : null;
         _plan = new QueuePlan(options, disk, (int)_ring.EntryCount, adopted);
         _blocks = new BlockRmw(_plan.MergesBlocks ? disk.Ranges : null, disk.AlignmentBytes);
         _admission = new Admission(options.Throttle);
         if (adopted is null)
-            _journal?.Begin(new JournalSize(_plan.Slots, _plan.MaxIndirectSegments));
+            _journal?.Begin(new JournalSize(_plan.Slots, _plan.MaxIndirectSegments), options.RingIndex);
 
         Arena arena = Arena.ToMeasure();
         CutParts(arena, options);
@@ -80,7 +80,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
         _flushes = new FlushGroup(_slots.NewList());
         _lines = new ResourceLines(_slots.NewList());
-        _ring.ReqCons += (uint)_takeover.Adopt(ref _slots, _ring.RspProdPvt);
+        uint posted = _ring.LoadRequestProducer() - _ring.RspProdPvt;
+        _ring.ReqCons += (uint)_takeover.Adopt(ref _slots, _ring.RspProdPvt, posted);
     }
 
     /// <summary>The memory plan: called once to measure the arena, and once to cut it.</summary>
@@ -290,6 +291,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
         Statistics.PushesField++;
         bool notify = _ring.PushResponses();
+        _journal?.NotePushed(pushed);
         if (RequestRecord.MustForget(pushed - answered, pushed))
             _slots.ForgetAnswered();
         if (!notify)

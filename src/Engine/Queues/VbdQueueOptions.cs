@@ -49,8 +49,12 @@ public sealed record VbdQueueOptions : ServingOptions
     public TimeSpan RetryDelay { get; init; } = DefaultRetryDelay;
     internal static readonly TimeSpan DefaultRetryDelay = TimeSpan.FromMilliseconds(1);
 
-    /// <summary>The queue's time. Its timestamps have the frequency of Stopwatch's.</summary>
-    public TimeProvider Clock { get; init; } = TimeProvider.System;
+    /// <summary>The queue's time. Given any, its timestamps have the frequency of Stopwatch.</summary>
+    public TimeProvider Clock
+    {
+        get;
+        init => field = StopwatchClock.Of(value);
+    } = TimeProvider.System;
 
     /// <summary>
     /// The start value of the private indices: 0 except in a takeover (<c>VbdConnection.Takeover</c>).

@@ -47,7 +47,7 @@ internal sealed class ReactorLoop
 
     public ReactorLoop(ReactorOptions options, Waiter waiter)
     {
-        (_waiter, _clock) = (waiter, options.Clock);
+        (_waiter, _clock) = (waiter, StopwatchClock.Of(options.Clock));
         _nsPerTick = 1e9 / _clock.TimestampFrequency;
         _idleGrantsIntervalNs = (long)options.IdleGrantsInterval.TotalNanoseconds;
         // Without io_uring, each look would be a system call.

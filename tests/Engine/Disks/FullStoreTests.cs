@@ -140,19 +140,19 @@ public sealed partial class FullStoreTests
         // process by SIGBUS.
         Assert.Contains(
             "make room there",
-            Assert.Throws<VbdConnectException>(() => other.Begin(tooLong)).Message,
+            Assert.Throws<VbdConnectException>(() => other.Begin(tooLong, 0)).Message,
             StringComparison.Ordinal
         );
         File.Delete(store.PathOf("other")!);
         other.Dispose();
-        journal.Begin(fits);
+        journal.Begin(fits, 0);
         Assert.Throws<IOException>(() => File.WriteAllBytes(store.PathOf("rest")!, new byte[256 << 10]));
         journal.End();
 
         using RingJournal next = new(store.PathOf("journal")!, identity);
-        Assert.Null(next.OpenExisting());
-        next.Begin(fits);
-        Assert.Equal(fits, next.OpenExisting());
+        Assert.Null(next.OpenExisting(0, 32));
+        next.Begin(fits, 0);
+        Assert.Equal(fits, next.OpenExisting(0, 32));
     }
 
     private static partial class Native

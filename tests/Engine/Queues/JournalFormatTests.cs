@@ -25,7 +25,7 @@ public sealed unsafe class JournalFormatTests
     [Fact]
     public void Each_version_has_one_layout()
     {
-        Dictionary<int, ulong> fingerprints = new() { [1] = 0x637c7d2ce4e0b8faUL, [2] = 0xa0ad914bad8099e0UL };
+        Dictionary<int, ulong> fingerprints = new() { [1] = 0x637c7d2ce4e0b8faUL, [2] = 0x06695cbdb555a9f3UL };
         Assert.Equal(Journal.LayoutFingerprint, fingerprints[Journal.Version]);
         Assert.Equal(JournalV1.LayoutFingerprint, fingerprints[JournalV1.Version]);
         Assert.Equal(JournalV1.Version + 1, Journal.Version);
@@ -34,7 +34,7 @@ public sealed unsafe class JournalFormatTests
     [Fact]
     public void The_bytes_of_a_file_are_those_written_down()
     {
-        Journal.Header head = JournalFormat.HeaderOf(s_ring, new JournalSize(32, 256));
+        Journal.Header head = JournalFormat.HeaderOf(s_ring, new JournalSize(32, 256), 0x44332211);
         Assert.Equal(
             "42524E474A524E4C"
                 + "02000000"
@@ -49,7 +49,7 @@ public sealed unsafe class JournalFormatTests
                 + "08000000"
                 + "09000000"
                 + "00000000"
-                + "00000000",
+                + "11223344",
             Convert.ToHexString(MemoryMarshal.AsBytes(new ReadOnlySpan<Journal.Header>(in head)))
         );
         Journal.Record record = default;
@@ -88,7 +88,7 @@ public sealed unsafe class JournalFormatTests
     public void What_version_1_left_is_brought_into_the_form_of_this_one()
     {
         byte[] old = Version1(slots: 4);
-        byte[] file = JournalFormat.FromVersion1(old, s_ring)!;
+        byte[] file = JournalFormat.FromVersion1(old, s_ring, 78)!;
         Assert.Equal(JournalFormat.LengthOf(4), file.Length);
         Journal.Header head = MemoryMarshal.Read<Journal.Header>(file);
         Assert.True(JournalFormat.IsOf(in head, s_ring));
@@ -107,14 +107,14 @@ public sealed unsafe class JournalFormatTests
     [Fact]
     public void What_version_1_left_of_another_ring_or_drained_is_nothing_and_what_cannot_be_true_is_refused()
     {
-        Assert.Empty(JournalFormat.FromVersion1(Version1(4), s_ring with { Ring = new GrantReference(9) })!);
+        Assert.Empty(JournalFormat.FromVersion1(Version1(4), s_ring with { Ring = new GrantReference(9) }, 0)!);
         byte[] drained = Version1(4);
         drained[44] = 0;
-        Assert.Empty(JournalFormat.FromVersion1(drained, s_ring)!);
-        Assert.Null(JournalFormat.FromVersion1(Version1(4).AsSpan()[..^1], s_ring));
+        Assert.Empty(JournalFormat.FromVersion1(drained, s_ring, 0)!);
+        Assert.Null(JournalFormat.FromVersion1(Version1(4).AsSpan()[..^1], s_ring, 0));
         byte[] longer = Version1(4);
         longer[12]++;
-        Assert.Null(JournalFormat.FromVersion1(longer, s_ring));
+        Assert.Null(JournalFormat.FromVersion1(longer, s_ring, 0));
     }
 
     [Fact]
@@ -126,7 +126,7 @@ public sealed unsafe class JournalFormatTests
         for (int daemon = 0; daemon < 2; daemon++)
         {
             using RingJournal journal = new(path, s_ring);
-            Assert.Equal(new JournalSize(4, 256), journal.OpenExisting());
+            Assert.Equal(new JournalSize(4, 256), journal.OpenExisting(78, 32));
             Assert.Equal((2, 77u), (journal.Records[2].State, journal.Records[2].RequestIndex));
             Assert.Equal((uint)Journal.Version, JournalFormat.VersionOf(File.ReadAllBytes(path)));
         }
@@ -139,12 +139,12 @@ public sealed unsafe class JournalFormatTests
         using TempImage folder = new(8);
         string path = folder.PathOf("journal");
         using (RingJournal journal = new(path, s_ring))
-            journal.Begin(new JournalSize(4, 0));
+            journal.Begin(new JournalSize(4, 0), 0);
         byte[] file = File.ReadAllBytes(path);
         file[16] ^= 1;
         File.WriteAllBytes(path, file);
         using RingJournal next = new(path, s_ring);
-        Assert.Throws<VbdConnectException>(() => next.OpenExisting());
+        Assert.Throws<VbdConnectException>(() => next.OpenExisting(0, 32));
     }
 
     /// <summary>Written by the offsets of commit f790e22, not by the spec: the spec is what is tested.</summary>

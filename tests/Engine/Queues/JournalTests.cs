@@ -137,6 +137,28 @@ public sealed unsafe class JournalTests
         Assert.Equal(0, load.Rig.Queue.InFlight);
     }
 
+    /// <summary>
+    /// While no daemon runs, a frontend may set its ring up anew, and grants and ports have the same numbers again. All
+    /// records are of requests that were answered long ago: none may be replayed.
+    /// </summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(Rounds)]
+    public void A_ring_that_was_set_up_anew_under_the_same_numbers_gets_none_of_the_old_requests(int rounds)
+    {
+        using Workload load = new(BlkifProtocol.X86_64);
+        load.Life.StepsLeft = Mortality.Immortal;
+        for (int round = 0; round < rounds; round++)
+        {
+            load.Post(round);
+            load.ServeUntilAnswered();
+        }
+        ref Blkif.Sring ring = ref load.Rig.Frontend.Header;
+        (ring.ReqProd, ring.RspProd) = (32, 0);
+        load.NextDaemon();
+        Assert.Equal(0, load.Rig.Queue.InFlight);
+    }
+
     [Fact]
     public void A_ring_that_is_connected_anew_starts_empty_whatever_was_left()
     {
@@ -157,7 +179,7 @@ public sealed unsafe class JournalTests
         load.ServeUntilAnswered();
         load.Rig.Queue.Dispose();
         using RingJournal journal = new(load.JournalPath, load.Rig.Identity);
-        Assert.Null(journal.OpenExisting());
+        Assert.Null(journal.OpenExisting(load.Rig.Frontend.Header.RspProd, 32));
     }
 
     [Fact]
@@ -176,7 +198,9 @@ public sealed unsafe class JournalTests
         using RingJournal journal = new(load.JournalPath, load.Rig.Identity);
         Assert.Contains(
             "another version",
-            Assert.Throws<VbdConnectException>(() => journal.OpenExisting()).Message,
+            Assert
+                .Throws<VbdConnectException>(() => journal.OpenExisting(load.Rig.Frontend.Header.RspProd, 32))
+                .Message,
             StringComparison.Ordinal
         );
     }
@@ -192,9 +216,9 @@ public sealed unsafe class JournalTests
         string path = load.JournalPath + ".other";
         File.WriteAllBytes(path, [.. Enumerable.Repeat((byte)0xAB, length)]);
         using RingJournal journal = new(path, load.Rig.Identity);
-        Assert.Null(journal.OpenExisting());
-        journal.Begin(new JournalSize(32, 0));
-        Assert.Equal(new JournalSize(32, 0), journal.OpenExisting());
+        Assert.Null(journal.OpenExisting(load.Rig.Frontend.Header.RspProd, 32));
+        journal.Begin(new JournalSize(32, 0), 0);
+        Assert.Equal(new JournalSize(32, 0), journal.OpenExisting(load.Rig.Frontend.Header.RspProd, 32));
     }
 
     [Fact]

@@ -8,7 +8,7 @@
 source "$LIBRARY"
 present=$BLKRING
 # The scenario ends with the daemon with which it began.
-trap 'BLKRING=$present; daemon_runs || daemon_start' EXIT
+trap 'BLKRING=$present; daemon_stop; daemon_start' EXIT
 
 # journal_version FILE: the number behind the magic; version 1 has it in the same place.
 journal_version() { od -An -tu4 -j8 -N4 "$1" | tr -d ' '; }

@@ -250,8 +250,16 @@ internal sealed class ControlServer : IAsyncDisposable
     {
         await _end.CancelAsync().ConfigureAwait(false);
         // Before the listener goes: a loop that had just accepted a client would ask it once more, and fail.
-        await _accepting.ConfigureAwait(false);
+        // Whatever ended the loop, the daemon goes on and drains its devices.
+        await _accepting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _listener.Dispose();
-        File.Delete(_path);
+        try
+        {
+            File.Delete(_path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Somebody removed its folder, or the next daemon replaces it.
+        }
     }
 }

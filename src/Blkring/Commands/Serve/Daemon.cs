@@ -18,8 +18,12 @@ internal static class Daemon
     private static async Task<int> RunAsync(ServeSettings settings, OpenBackend open)
     {
         using StopSignals signals = new();
-        // Disposed last: it writes what is left to write.
-        using LoggerFactory logging = CreateLogging(settings.Values.Get(DaemonSettings.LogLevel));
+        // Disposed last: it writes what is left to write. The factory would not dispose it.
+        using ConsoleLoggerProvider console = CreateConsole();
+        using LoggerFactory logging = new(
+            [console],
+            new LoggerFilterOptions { MinLevel = settings.Values.Get(DaemonSettings.LogLevel) }
+        );
         using BackendService service = new(
             settings,
             open,
@@ -43,19 +47,16 @@ internal static class Daemon
         return service.Drained ? ExitCode.Ok : ExitCode.Failed;
     }
 
-    private static LoggerFactory CreateLogging(LogLevel level)
+    private static ConsoleLoggerProvider CreateConsole()
     {
-        ConsoleLoggerOptions console = new()
+        ConsoleLoggerOptions options = new()
         {
             FormatterName = LineFormatter.FormatterName,
             LogToStandardErrorThreshold = LogLevel.Trace,
             // A log reader that hangs must not block a thread that serves guests.
             QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite,
         };
-        return new LoggerFactory(
-            [new ConsoleLoggerProvider(new FixedOptions(console), [new LineFormatter()])],
-            new LoggerFilterOptions { MinLevel = level }
-        );
+        return new ConsoleLoggerProvider(new FixedOptions(options), [new LineFormatter()]);
     }
 
     private static int Fail(int code, string message)

@@ -18,7 +18,7 @@ public sealed unsafe class TakeoverTests
         Write(part, 4, Journal.RecordTaken, request: 0);
 
         Takeover takeover = new(part.Arena, PartArena.Count);
-        Assert.Equal(3, takeover.Adopt(ref part.Slots, Pushed));
+        Assert.Equal(3, takeover.Adopt(ref part.Slots, Pushed, posted: 3));
         Assert.Equal((3, 3), (takeover.Waiting, part.Slots.InFlight));
         Assert.Equal((2, 4, 0), (takeover.Next(), takeover.Next(), takeover.Next()));
         Assert.Equal(0, takeover.Waiting);
@@ -32,7 +32,7 @@ public sealed unsafe class TakeoverTests
     {
         using PartArena part = new();
         Takeover takeover = new(part.Arena, PartArena.Count);
-        Assert.Equal(0, takeover.Adopt(ref part.Slots, 0));
+        Assert.Equal(0, takeover.Adopt(ref part.Slots, 0, posted: 0));
         Assert.Equal((0, 0), (takeover.Waiting, part.Slots.InFlight));
     }
 
@@ -61,6 +61,17 @@ public sealed unsafe class TakeoverTests
                 part.Slots.ForgetAnswered();
             Assert.False(part.Slots.RecordOf(3).IsUnderWay(pushed));
         }
+    }
+
+    [Fact]
+    public void More_under_way_than_the_frontend_has_posted_are_of_another_ring()
+    {
+        using PartArena part = new();
+        for (int i = 0; i < 3; i++)
+            Write(part, i, Journal.RecordTaken, request: (uint)i);
+        Takeover takeover = new(part.Arena, PartArena.Count);
+        Assert.Equal(0, takeover.Adopt(ref part.Slots, 0, posted: 2));
+        Assert.Equal((0, 0), (takeover.Waiting, part.Slots.InFlight));
     }
 
     private static void Write(PartArena part, int index, int state, uint request, uint response = 0)
