@@ -50,7 +50,7 @@ internal static unsafe class RingAlone
             const bool frontendHasOwnCpu = true;
             long before = GC.GetAllocatedBytesForCurrentThread();
             while (!Volatile.Read(ref stop))
-                queue.Turn(frontendHasOwnCpu);
+                queue.RunPass(frontendHasOwnCpu);
             allocated = GC.GetAllocatedBytesForCurrentThread() - before;
         })
         {

@@ -70,7 +70,7 @@ public unsafe class RingPass
                 front.PutRequest(in request);
             }
             front.PushRequests();
-            _queue.Turn();
+            _queue.RunPass();
             for (uint i = 0; i < Entries; i++)
             {
                 front.TakeResponse(ref response);

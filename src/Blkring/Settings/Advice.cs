@@ -18,9 +18,8 @@ internal static class Advice
         [ErrorCode.GrantModeIgnored] =
             $"set {DeviceSettings.Cache.Name} to 'writeback', or leave {DeviceSettings.Grants.Name} at 'auto' "
             + "(see docs/deploy.md)",
-        [ErrorCode.JournalUnusable] =
-            $"check the free space and the permissions of {RuntimeFolder.Path}; if another version of the daemon left "
-            + "requests in flight, detach the device and attach it again",
+        [ErrorCode.JournalUnusable] = $"check the free space and the permissions of {RuntimeFolder.Path}",
+        [ErrorCode.JournalOfOtherVersion] = "detach the device and attach it again",
         [ErrorCode.RequestsUnderWay] = "check the disk: the kernel log of this host may say why it does not respond",
         [ErrorCode.DeviceBusy] = "check the disk: the kernel log of this host may say why it does not respond",
         [ErrorCode.DeviceUnknown] = "see 'blkring list'",

@@ -44,6 +44,7 @@ public enum ErrorCode
     GrantsNotMapped,
     EventChannelNotBound,
     JournalUnusable,
+    JournalOfOtherVersion,
     RingBroken,
 
     // Warnings: the device is served, but not as configured.

@@ -27,7 +27,7 @@ internal struct Admission(Throttle? throttle)
     /// <summary>No request waits on the ring for the device's limits, as far as the last pass saw.</summary>
     public readonly bool IsWithinLimits => !_throttled;
 
-    /// <summary>Requests wait on the ring for the device's limits: turn again, but not at once.</summary>
+    /// <summary>Requests wait on the ring for the device's limits: a further pass, but not at once.</summary>
     public readonly bool IsThrottled => _throttled && IsOpen;
 
     /// <summary>

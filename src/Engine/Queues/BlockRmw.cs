@@ -6,8 +6,8 @@ using Blkring.Engine.Memory;
 namespace Blkring.Engine.Queues;
 
 /// <summary>
-/// Read-modify-write, for a disk whose blocks are larger than a guest's sectors (4Kn). Whole blocks are transferred
-/// directly; of parts of blocks, the blocks that hold them.
+/// Read-modify-write, for a disk whose blocks are larger than a guest's sectors (4Kn). A request for whole blocks
+/// is one transfer. For parts of blocks, the blocks that hold them are transferred.
 /// </summary>
 /// <remarks>
 /// <code>
@@ -16,15 +16,16 @@ namespace Blkring.Engine.Queues;
 ///                     └► parts: ReadHead ─► ReadTail ─► merged with the guest's data ─► Transfer
 /// </code>
 /// The data lies in the buffer at its own offset within a block, so that the blocks around it can be read and written
-/// in one piece. What is read for a write goes to pages behind it, because the guest's data is there first.
+/// in one piece. The blocks at its edges are read into pages behind the buffer, because the buffer already holds the
+/// guest's data.
 /// </remarks>
-/// <param name="ranges">The blocks that writes of the disk are under way on; null where no block is merged.</param>
+/// <param name="ranges">The ranges of the disk that are being written; null where no block is merged.</param>
 /// <param name="blockBytes">The disk's block, a power of two.</param>
 internal readonly unsafe struct BlockRmw(BlockRanges? ranges, int blockBytes)
 {
     /// <summary>
-    /// Pages of a buffer beyond one per segment: one as data need not start with a block, and two for the blocks at its
-    /// ends.
+    /// Pages of a buffer beyond one per segment: one because the data need not start at a block, and two for the blocks
+    /// at its ends.
     /// </summary>
     public const int ExtraPages = 3;
 

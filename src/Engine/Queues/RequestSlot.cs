@@ -27,7 +27,7 @@ internal enum SlotStage : byte
     /// <summary>WRITE, and FLUSH or BARRIER with data: the guest's pages are to be copied into the buffer.</summary>
     CopyIn,
 
-    /// <summary>A barrier with its data copied, until every request before it is answered.</summary>
+    /// <summary>A barrier that waits until every request before it is answered.</summary>
     Barrier,
 
     /// <summary>A flush before the data (B11), or one without data.</summary>

@@ -4,8 +4,8 @@ namespace Blkring.Engine.Queues;
 
 /// <summary>Requests whose disk operation failed with EAGAIN or EINTR, until they are requeued.</summary>
 /// <remarks>
-/// All wait for the same moment. A guest that keeps the queue turning must not use up the retries of those that wait,
-/// so a turn alone does not end the wait.
+/// All wait for the same moment. A guest that keeps the queue busy must not use up the retries of those that wait,
+/// so a pass alone does not end the wait.
 /// </remarks>
 internal unsafe struct RetryLine(Arena arena, int slots, long delayTicks)
 {

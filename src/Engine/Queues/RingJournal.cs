@@ -84,9 +84,8 @@ public sealed unsafe class RingJournal : IDisposable
 
     private VbdConnectException Unreadable() =>
         new(
-            $"another version of blkring left requests under way in {_path}, in a form that this one cannot read; "
-                + "restart the guest's device",
-            ErrorCode.JournalUnusable
+            $"another version of blkring left requests in flight in {_path}, in a form that this one cannot read",
+            ErrorCode.JournalOfOtherVersion
         );
 
     /// <summary>Empty records for a ring that nobody served before.</summary>

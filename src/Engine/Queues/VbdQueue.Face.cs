@@ -5,10 +5,10 @@ using Blkring.Interop;
 namespace Blkring.Engine.Queues;
 
 /// <summary>
-/// One blkif ring being served, as a reactor sees it: one call per turn. What runs for every request is in
+/// One blkif ring being served, as a reactor sees it: one call per pass. What runs for every request is in
 /// <see cref="VbdQueue{TAbi, TGrants, TEvents, TDisk}"/>, compiled for its ABI, grants, event channel and disk.
 /// </summary>
-/// <remarks>All members but the statistics belong to the thread that turns the queue.</remarks>
+/// <remarks>All members but the statistics belong to the thread that runs the passes.</remarks>
 public abstract unsafe class VbdQueue : IDisposable
 {
     /// <summary>The slot number in tags of event-channel waits.</summary>
@@ -17,7 +17,7 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>
     /// A pass takes no further request once it has this many segments, 512 KiB of data, and copies no further one that
     /// the disk has finished. What is answered so far then goes out, and the frontend works on it while the next pass
-    /// works on the rest. Queues that share the thread get their turns in between: a guest that floods a large ring
+    /// works on the rest. Queues that share the thread get their passes in between: a guest that floods a large ring
     /// cannot keep them waiting.
     /// </summary>
     internal const int MaxSegmentsPerPass = 128;
@@ -47,7 +47,7 @@ public abstract unsafe class VbdQueue : IDisposable
     /// while the next pass works on the rest. On a shared CPU the two take turns anyway, and shorter passes only cost
     /// more.
     /// </param>
-    public abstract TurnResult Turn(bool frontendHasOwnCpu = false);
+    public abstract PassResult RunPass(bool frontendHasOwnCpu = false);
 
     /// <summary>
     /// The ring holds requests that can be taken now: one look at the shared page, for a thread that does not sleep.
@@ -58,7 +58,7 @@ public abstract unsafe class VbdQueue : IDisposable
     public abstract bool HasUnanswered { get; }
 
     /// <summary>
-    /// To be called after a turn that did not end with <see cref="TurnResult.More"/>, before the thread does anything
+    /// To be called after a pass that did not end with <see cref="PassResult.More"/>, before the thread does anything
     /// else: re-arms req_event, so that the frontend notifies the next request, also with others in flight. True when
     /// there is work after all.
     /// </summary>
@@ -76,7 +76,7 @@ public abstract unsafe class VbdQueue : IDisposable
     public virtual bool HoldsIdleGrants => false;
 
     /// <summary>
-    /// Between turns: unmaps pages that no request has used for <see cref="ServingOptions.PersistentIdle"/>.
+    /// Between passes: unmaps pages that no request has used for <see cref="ServingOptions.PersistentIdle"/>.
     /// </summary>
     /// <param name="now">A Stopwatch timestamp.</param>
     public virtual void ReleaseIdleGrants(long now) { }

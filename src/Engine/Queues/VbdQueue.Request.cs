@@ -270,8 +270,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     }
 
     /// <summary>
-    /// Brings the data within the disk's reach: what the guest writes is copied, or its pages are mapped, with all
-    /// others of the pass.
+    /// Copies in what the guest writes, or maps the guest's pages, for READ too: with all other requests of the pass.
     /// </summary>
     private void Fetch(int index, ref RequestSlot slot)
     {
@@ -366,7 +365,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             case SlotStage.FetchSegments:
                 BeginFetched(index, ref slot);
                 break;
-            case not SlotStage.CopyOut when index == _barrier:
+            case var _ when index == _barrier:
                 slot.Stage = SlotStage.Barrier;
                 break;
             default:
@@ -376,7 +375,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         }
     }
 
-    // Apart, so that the way of every request saves fewer registers.
+    // Not inlined: the common way then saves fewer registers.
     [MethodImpl(MethodImplOptions.NoInlining)]
     private void FailFetch(int index, ref RequestSlot slot, short status, FaultKind fault)
     {

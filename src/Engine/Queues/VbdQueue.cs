@@ -113,7 +113,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     public override void DetachRing() => _admission.IsAttached = false;
 
-    public override TurnResult Turn(bool frontendHasOwnCpu = false)
+    public override PassResult RunPass(bool frontendHasOwnCpu = false)
     {
         if (_lines.Copies.Count > 0)
             RestartCopies();
@@ -133,10 +133,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             PushResponses();
 
         if (HasRequests || _lines.CanRestart || _lines.Copies.Count > 0 || MayReplay)
-            return TurnResult.More;
+            return PassResult.More;
         return !_retries.IsEmpty || _lines.Blocks.Count > 0 || _admission.IsThrottled
-            ? TurnResult.Retry
-            : TurnResult.Idle;
+            ? PassResult.Retry
+            : PassResult.Idle;
     }
 
     /// <summary>
@@ -379,7 +379,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     /// <remarks>
     /// B15. Apart from the pass, because it writes to the line that the frontend polls, fences, and asks for an event:
-    /// a thread that turns the queue again anyway need not pay that (measured: a twentieth of the ring alone).
+    /// a thread that runs a further pass anyway need not pay that (measured: a twentieth of the ring alone).
     /// </remarks>
     public override bool FinalCheckForRequests()
     {

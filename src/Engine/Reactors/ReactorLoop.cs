@@ -96,7 +96,7 @@ internal sealed class ReactorLoop
     }
 
     /// <summary>
-    /// Runs one pass for each queue that is ready now; those that want another one wait for their turn.
+    /// Runs one pass for each queue that is ready now; those that want another one wait for the next round.
     /// </summary>
     /// <returns>Whether a disk operation has to be requeued.</returns>
     private bool RunPasses()
@@ -109,15 +109,15 @@ internal sealed class ReactorLoop
                 continue;
             // Polling pays, so the frontend does not need this CPU.
             bool frontendHasOwnCpu = _polling.WindowNs > 0;
-            TurnResult result = queue.Turn(frontendHasOwnCpu);
-            if (result == TurnResult.More)
+            PassResult result = queue.RunPass(frontendHasOwnCpu);
+            if (result == PassResult.More)
                 _ready.Mark(index);
             else if (frontendHasOwnCpu && _awake.Count < MaxAwake)
                 _awake.Mark(index);
             // Now, not before the sleep: other queues may keep this thread from ever sleeping.
             else
                 AskForEvent(index, queue);
-            retry |= result == TurnResult.Retry;
+            retry |= result == PassResult.Retry;
         }
         return retry;
     }

@@ -150,14 +150,14 @@ public sealed unsafe class BlockTests
         other.Put(in whole);
         other.Frontend.Push();
         // A queue is not notified when another queue frees the blocks: it tries again.
-        Assert.Equal(TurnResult.Retry, other.Queue.Turn());
+        Assert.Equal(PassResult.Retry, other.Queue.RunPass());
         Assert.Equal(DiskOperationKind.Read, Assert.Single(one.Disk.UnderWay).Kind);
         one.FinishDisk();
         Assert.Equal(Blkif.RspOkay, Assert.Single(one.Responses()).Status);
-        other.Queue.Turn();
+        other.Queue.RunPass();
         Assert.Equal(16 * 512, Assert.Single(one.Disk.UnderWay).OffsetBytes);
         one.Disk.CompleteAll();
-        other.Queue.Turn();
+        other.Queue.RunPass();
         Assert.Single(other.Responses());
         Assert.Equal(other.GuestBytes(in whole), one.Disk.Sectors(16, 8));
     }

@@ -164,7 +164,7 @@ public sealed class DiscardTests
         using Rig rig = new(protocol, s_huge);
         rig.Disk.OnStart = operation => operation.Number == 1 ? -errno : 0;
         rig.Put(rig.Discard(0, (ulong)(3 * PieceBytes / 512)));
-        Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+        Assert.Equal(PassResult.Retry, rig.PushAndRun());
         Assert.Empty(rig.Responses());
         rig.Run();
         Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);

@@ -71,12 +71,12 @@ public sealed class DiskFaultTests
         using Rig rig = new(protocol, new RigOptions { RetryDelay = TimeSpan.FromHours(1) });
         rig.Disk.OnStart = operation => operation.Number == 0 ? -Errno.EAGAIN : rig.Disk.Perform(operation);
         rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
-        Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+        Assert.Equal(PassResult.Retry, rig.PushAndRun());
 
         for (int i = 0; i < 2000; i++)
         {
             rig.Put(rig.Request(Blkif.OpRead, 8, Requests.Pages(1)));
-            Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+            Assert.Equal(PassResult.Retry, rig.PushAndRun());
             Assert.Equal(Blkif.RspOkay, Assert.Single(rig.Responses()).Status);
         }
         Assert.Equal(1, rig.Statistics.Retries);
@@ -95,7 +95,7 @@ public sealed class DiskFaultTests
             Blkif.DecodedRequest request = rig.Request(Blkif.OpWrite, 8, Requests.Pages(3));
             rig.FillGuest(in request);
             rig.Put(in request);
-            Assert.Equal(synchronous ? TurnResult.Retry : TurnResult.Idle, rig.PushAndRun());
+            Assert.Equal(synchronous ? PassResult.Retry : PassResult.Idle, rig.PushAndRun());
             for (int turn = 0; turn < 20; turn++)
             {
                 Assert.Empty(rig.Responses());
@@ -132,7 +132,7 @@ public sealed class DiskFaultTests
             rig.Put(in request);
             rig.Frontend.Push();
             int turns = 0;
-            while (rig.Queue.Turn() == TurnResult.Retry)
+            while (rig.Queue.RunPass() == PassResult.Retry)
                 Assert.True(++turns < 100_000, "the queue never gives up");
             Assert.Equal(Blkif.RspError, Assert.Single(rig.Responses()).Status);
             Assert.Equal(
@@ -302,7 +302,7 @@ public sealed class DiskFaultTests
             rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
         rig.PushAndRun();
         rig.Disk.CompleteAll();
-        rig.Queue.Turn();
+        rig.Queue.RunPass();
         Assert.Equal(512, rig.Responses().Count);
     }
 

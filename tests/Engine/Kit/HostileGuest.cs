@@ -164,10 +164,10 @@ internal sealed unsafe class HostileGuest : IDisposable
     public void Turn(bool looksOn)
     {
         IsReady = IsLater = false;
-        TurnResult result = _rig.Queue.Turn();
+        PassResult result = _rig.Queue.RunPass();
         Assert.InRange(_rig.Queue.InFlight, 0, _rig.Frontend.EntryCount);
-        IsLater = result == TurnResult.Retry;
-        if (result == TurnResult.More || (looksOn && _rig.Queue.HasRequests) || _rig.Queue.FinalCheckForRequests())
+        IsLater = result == PassResult.Retry;
+        if (result == PassResult.More || (looksOn && _rig.Queue.HasRequests) || _rig.Queue.FinalCheckForRequests())
         {
             IsReady = true;
             return;

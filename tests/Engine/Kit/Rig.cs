@@ -207,19 +207,19 @@ internal sealed unsafe class Rig : IDisposable
     public void Put(in Blkif.DecodedRequest request) => Frontend.Put(in request);
 
     /// <summary>Turns the queue until it wants no further turn.</summary>
-    public TurnResult Run()
+    public PassResult Run()
     {
         for (int turns = 0; turns < 100_000; turns++)
         {
-            TurnResult result = Queue.Turn();
-            if (result != TurnResult.More)
+            PassResult result = Queue.RunPass();
+            if (result != PassResult.More)
                 return result;
         }
         throw new InvalidOperationException("the queue never comes to rest");
     }
 
     /// <summary>Pushes the requests, and turns the queue until it rests.</summary>
-    public TurnResult PushAndRun()
+    public PassResult PushAndRun()
     {
         Frontend.Push();
         return Run();

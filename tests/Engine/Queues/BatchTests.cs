@@ -24,7 +24,7 @@ public sealed class BatchTests
                 rig.Put(rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, 0, Requests.Pages(segments)));
             rig.Frontend.Push();
             rig.Frontend.Header.RspEvent = rig.Frontend.Header.RspProd + 1;
-            Assert.Equal(TurnResult.Idle, rig.Queue.Turn());
+            Assert.Equal(PassResult.Idle, rig.Queue.RunPass());
             Assert.Equal(requests, rig.Responses().Count);
             Assert.Equal(
                 (round, round * requests * segments, round),
@@ -68,7 +68,10 @@ public sealed class BatchTests
                 int left = posted - answered.Count,
                     share = Math.Min(left, Math.Max(left / 4, 8));
                 (long pushes, long copies) = (rig.Statistics.Pushes, rig.Statistics.GrantCopyCalls);
-                Assert.Equal(share < left ? TurnResult.More : TurnResult.Idle, rig.Queue.Turn(frontendHasOwnCpu: true));
+                Assert.Equal(
+                    share < left ? PassResult.More : PassResult.Idle,
+                    rig.Queue.RunPass(frontendHasOwnCpu: true)
+                );
                 ulong[] now = [.. rig.Responses().Select(response => response.Id)];
                 Assert.Equal(share, now.Length);
                 Assert.Equal((1, 1), (rig.Statistics.Pushes - pushes, rig.Statistics.GrantCopyCalls - copies));
@@ -88,7 +91,7 @@ public sealed class BatchTests
         rig.PushAndRun();
         Assert.Equal((0, 0), (rig.Witness.CopyCalls, rig.Statistics.Pushes));
         rig.Disk.CompleteAll();
-        rig.Queue.Turn();
+        rig.Queue.RunPass();
         Assert.Equal((1, 96, 1), (rig.Witness.CopyCalls, rig.Witness.CopySegments, rig.Statistics.Pushes));
         Assert.Equal(32, rig.Responses().Count);
     }
@@ -106,7 +109,7 @@ public sealed class BatchTests
         for (int i = 0; i < 8; i++)
             rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
         rig.Frontend.Push();
-        rig.Queue.Turn();
+        rig.Queue.RunPass();
         Assert.Equal(16, rig.Responses().Count);
         Assert.Equal((1, 16, 1), (rig.Witness.CopyCalls, rig.Witness.CopySegments, rig.Statistics.Pushes));
     }
@@ -143,7 +146,7 @@ public sealed class BatchTests
         for (int i = 0; i < rig.Frontend.EntryCount; i++)
             rig.Put(rig.Discard(0, 8));
         rig.Frontend.Push();
-        Assert.Equal(TurnResult.Idle, rig.Queue.Turn());
+        Assert.Equal(PassResult.Idle, rig.Queue.RunPass());
         Assert.Equal(rig.Frontend.EntryCount, rig.Responses().Count(response => response.Status == Blkif.RspOkay));
     }
 

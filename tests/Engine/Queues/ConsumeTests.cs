@@ -52,9 +52,9 @@ public sealed unsafe class ConsumeTests
         };
         rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.Frontend.Push();
-        Assert.Equal(TurnResult.More, rig.Queue.Turn());
+        Assert.Equal(PassResult.More, rig.Queue.RunPass());
         Assert.Single(rig.Disk.Started);
-        Assert.Equal(TurnResult.Idle, rig.Queue.Turn());
+        Assert.Equal(PassResult.Idle, rig.Queue.RunPass());
         Assert.Equal(2, rig.Disk.Started.Length);
     }
 

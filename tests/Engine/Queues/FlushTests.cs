@@ -134,7 +134,7 @@ public sealed class FlushTests
         rig.Disk.OnStart = _ => ++calls == 1 ? -Errno.EAGAIN : -Errno.EIO;
         for (int i = 0; i < 4; i++)
             rig.Put(rig.Request(Blkif.OpFlushDiskcache, 0, Requests.Pages(i % 2)));
-        Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+        Assert.Equal(PassResult.Retry, rig.PushAndRun());
         rig.Run();
         Assert.Equal((2, 4), (calls, rig.Responses().Count(response => response.Status == Blkif.RspError)));
         Assert.Equal((4, 1), (rig.Statistics.Flush.Failed, rig.Statistics.Retries));

@@ -140,7 +140,7 @@ public sealed unsafe class HostileRingTests
             {
                 if (turn % 3 == 0)
                     rig.Frontend.SharedRequestProducer = (uint)rig.Statistics.Answered + ((uint)turn % 33);
-                rig.Queue.Turn();
+                rig.Queue.RunPass();
                 rig.Queue.FinalCheckForRequests();
                 // Every request taken is answered or in flight: there is no response without a request.
                 Assert.Equal(rig.Statistics.BatchSize.Sum, rig.Statistics.Answered + rig.Queue.InFlight);

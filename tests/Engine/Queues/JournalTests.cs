@@ -131,7 +131,7 @@ public sealed unsafe class JournalTests
         using Workload load = new(BlkifProtocol.X86_64);
         load.Life.StepsLeft = 5;
         load.Post(0);
-        Assert.Throws<KilledException>(() => load.Rig.Queue.Turn());
+        Assert.Throws<KilledException>(() => load.Rig.Queue.RunPass());
         load.Rig.Identity = load.Rig.Identity with { Ring = new GrantReference(999) };
         load.NextDaemon();
         Assert.Equal(0, load.Rig.Queue.InFlight);
@@ -165,7 +165,7 @@ public sealed unsafe class JournalTests
         using Workload load = new(BlkifProtocol.X86_64);
         load.Life.StepsLeft = 5;
         load.Post(0);
-        Assert.Throws<KilledException>(() => load.Rig.Queue.Turn());
+        Assert.Throws<KilledException>(() => load.Rig.Queue.RunPass());
         load.NextDaemon(takesOver: false);
         Assert.Equal(0, load.Rig.Queue.InFlight);
     }
@@ -188,7 +188,7 @@ public sealed unsafe class JournalTests
         using Workload load = new(BlkifProtocol.X86_64);
         load.Life.StepsLeft = 5;
         load.Post(0);
-        Assert.Throws<KilledException>(() => load.Rig.Queue.Turn());
+        Assert.Throws<KilledException>(() => load.Rig.Queue.RunPass());
         using (FileStream file = File.OpenWrite(load.JournalPath))
         {
             // The version follows the magic.
@@ -362,7 +362,7 @@ public sealed unsafe class JournalTests
                 Assert.True(turns < 100_000, $"{_answers.Count} of {_posted} requests were answered, and no more come");
                 Survive(() =>
                 {
-                    Rig.Queue.Turn();
+                    Rig.Queue.RunPass();
                     Rig.Queue.FinalCheckForRequests();
                 });
                 foreach (Blkif.DecodedResponse response in Rig.Responses())

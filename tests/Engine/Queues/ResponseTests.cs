@@ -101,7 +101,7 @@ public sealed unsafe class ResponseTests
         {
             rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
             Assert.True(rig.Frontend.Push(), "the backend sleeps and has not asked for an event");
-            Assert.Equal(TurnResult.Idle, rig.Run());
+            Assert.Equal(PassResult.Idle, rig.Run());
             Assert.False(rig.Queue.FinalCheckForRequests());
             Assert.Equal((uint)i + 2, rig.Frontend.Header.ReqEvent);
             rig.Responses();

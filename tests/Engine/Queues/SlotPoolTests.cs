@@ -77,7 +77,7 @@ public sealed unsafe class SlotPoolTests
             posted.Add(request.Id);
             rig.Put(in request);
         }
-        Assert.Equal(TurnResult.Idle, rig.PushAndRun());
+        Assert.Equal(PassResult.Idle, rig.PushAndRun());
 
         HashSet<ulong> answered = [];
         while (rig.Disk.UnderWay is [ScriptedOperation first, ..])

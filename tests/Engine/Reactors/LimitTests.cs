@@ -27,15 +27,15 @@ public sealed class LimitTests
         for (int i = 0; i < 32; i++)
             rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(1)));
         rig.Frontend.Push();
-        Assert.Equal(TurnResult.Retry, rig.Queue.Turn());
+        Assert.Equal(PassResult.Retry, rig.Queue.RunPass());
         Assert.Equal(5, rig.Responses().Count);
         // The thread sleeps until the next pass: it neither spins nor asks for events.
         Assert.False(rig.Queue.HasRequests);
         Assert.False(rig.Queue.FinalCheckForRequests());
-        Assert.Equal(TurnResult.Retry, rig.Queue.Turn());
+        Assert.Equal(PassResult.Retry, rig.Queue.RunPass());
 
         throttle.Limits = new ThrottleLimits();
-        Assert.Equal(TurnResult.Idle, rig.Queue.Turn());
+        Assert.Equal(PassResult.Idle, rig.Queue.RunPass());
         Assert.Equal(27, rig.Responses().Count);
     }
 
@@ -79,7 +79,7 @@ public sealed class LimitTests
             for (int i = 0; i < 8; i++)
                 rig.Put(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1)));
             rig.Frontend.Push();
-            rig.Queue.Turn();
+            rig.Queue.RunPass();
         }
         Assert.Equal(8, first.Responses().Count);
         Assert.InRange(second.Responses().Count, 2, 3);
@@ -97,7 +97,7 @@ public sealed class LimitTests
         rig.Disk.Synchronous();
         for (int i = 0; i < 8; i++)
             rig.Put(rig.Indirect(Blkif.OpRead, 0, Requests.Pages(16)));
-        Assert.Equal(TurnResult.Retry, rig.PushAndRun());
+        Assert.Equal(PassResult.Retry, rig.PushAndRun());
         Assert.Equal(2, rig.Responses().Count);
     }
 
@@ -119,7 +119,7 @@ public sealed class LimitTests
             rig.Put(in badList);
             rig.Put(rig.Indirect(Blkif.OpRead, 0, [.. Enumerable.Repeat((0, 0), 16)]));
         }
-        Assert.Equal(TurnResult.Idle, rig.PushAndRun());
+        Assert.Equal(PassResult.Idle, rig.PushAndRun());
         Assert.Equal((12, 4), (rig.Statistics.Answered, rig.Statistics.Read.Operations));
     }
 
@@ -140,7 +140,7 @@ public sealed class LimitTests
             _ = throttle.MayStart(Stopwatch.GetTimestamp());
             throttle.ChargeRequest(Stopwatch.GetTimestamp());
             throttle.ChargeBytes(Stopwatch.GetTimestamp(), 4096);
-            rig.Queue.Turn();
+            rig.Queue.RunPass();
         }
         Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
 
@@ -167,7 +167,7 @@ public sealed class LimitTests
         rig.Frontend.Push();
         for (bool more = true; more; turns++)
         {
-            more = rig.Queue.Turn() == TurnResult.More;
+            more = rig.Queue.RunPass() == PassResult.More;
             int count = rig.Responses().Count;
             largest = Math.Max(largest, count);
             answered += count;
@@ -192,21 +192,21 @@ public sealed class LimitTests
             expected.Add(request.Id);
         }
         rig.Frontend.Push();
-        while (rig.Queue.Turn() == TurnResult.More) { }
+        while (rig.Queue.RunPass() == PassResult.More) { }
         Assert.Empty(rig.Responses());
         rig.Disk.CompleteAll();
 
         List<ulong> answered = [];
         int largest = 0;
-        TurnResult result;
+        PassResult result;
         do
         {
             long before = rig.Queue.Statistics.GrantCopySegments;
-            result = rig.Queue.Turn();
+            result = rig.Queue.RunPass();
             largest = Math.Max(largest, (int)(rig.Queue.Statistics.GrantCopySegments - before));
             answered.AddRange(rig.Responses().Select(response => response.Id));
-        } while (result == TurnResult.More);
-        Assert.Equal(TurnResult.Idle, result);
+        } while (result == PassResult.More);
+        Assert.Equal(PassResult.Idle, result);
         // In the order in which the disk finished them, none left out.
         Assert.Equal(expected, answered);
         Assert.Equal(((VbdQueue.MaxSegmentsPerPass / 11) + 1) * 11, largest);
@@ -221,10 +221,10 @@ public sealed class LimitTests
         for (int i = 0; i < entries; i++)
             rig.Put(rig.Request(Blkif.OpRead, 0, Requests.Pages(11)));
         rig.Frontend.Push();
-        while (rig.Queue.Turn() == TurnResult.More) { }
+        while (rig.Queue.RunPass() == PassResult.More) { }
         rig.Queue.DetachRing();
         rig.Disk.CompleteAll();
-        while (rig.Queue.Turn() == TurnResult.More) { }
+        while (rig.Queue.RunPass() == PassResult.More) { }
         Assert.Equal(entries, rig.Responses().Count);
         Assert.Equal(0, rig.Queue.InFlight);
     }

@@ -133,7 +133,7 @@ public sealed class ReactorTests
 
         public override void DetachRing() => _attached = false;
 
-        public override TurnResult Turn(bool frontendHasOwnCpu) => _attached ? TurnResult.More : TurnResult.Idle;
+        public override PassResult RunPass(bool frontendHasOwnCpu) => _attached ? PassResult.More : PassResult.Idle;
 
         public override bool HasRequests => true;
         public override bool HasUnanswered => true;
