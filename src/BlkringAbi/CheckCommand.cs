@@ -30,8 +30,8 @@ internal static class CheckCommand
         Command command = new(
             "check",
             """
-            Compares specs with Xen's headers, in each ABI. A difference is printed with the value in the spec, an arrow,
-            and the value in the header.
+            Compares specs with Xen's headers, in each ABI. A difference is printed with the value in the spec,
+            an arrow, and the value in the header.
             Formats of Blkring's own have no header and are not compared.
             Exit code 0: the same; 1: different; 2: could not compare.
 
