@@ -73,8 +73,8 @@ public sealed class Throttle
         // Units per second; 0 is no limit.
         private long _rate;
 
-        // Never less than what is earned between two passes of a throttled queue, late ones included: otherwise a steady
-        // rate of more than one request per pass could not be reached.
+        // Never less than what is earned between two passes of a throttled queue, even if they are late: otherwise a
+        // steady rate of more than one request per pass could not be reached.
         private static readonly long s_leastBurstTicks = Stopwatch.Frequency / 100;
         private long _burstTicks;
         private long _earnedAt;
