@@ -22,7 +22,7 @@ internal unsafe struct Takeover(Arena arena, int slotCount)
     public readonly int Waiting => _count - _replayed;
 
     /// <summary>
-    /// Sorts the slots by their records: those of requests under way are adopted, the others are free.
+    /// Sorts the slots by their records: those of requests in flight are adopted, the others are free.
     /// </summary>
     /// <param name="pushed">The ring's rsp_prod.</param>
     /// <param name="posted">
