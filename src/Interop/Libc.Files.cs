@@ -128,6 +128,10 @@ public struct statfs
     [FieldOffset(48)]
     public ulong f_ffree;
 
+    /// <summary>Of ext4, btrfs and tmpfs made of the file system's UUID; 0 where there is none, as on NFS.</summary>
+    [FieldOffset(56)]
+    public ulong f_fsid;
+
     [FieldOffset(64)]
     public long f_namelen;
 
@@ -175,9 +179,11 @@ public static unsafe partial class Libc
     // linux/stat.h
     public const uint STATX_TYPE = 0x1;
     public const uint STATX_MODE = 0x2;
+    public const uint STATX_INO = 0x100;
     public const uint STATX_SIZE = 0x200;
     public const uint STATX_BLOCKS = 0x400;
     public const uint STATX_BASIC_STATS = 0x7ff;
+    public const uint STATX_BTIME = 0x800;
     public const uint STATX_DIOALIGN = 0x2000;
     public const ushort S_IFMT = 0xf000;
     public const ushort S_IFDIR = 0x4000;
@@ -203,6 +209,15 @@ public static unsafe partial class Libc
     public const uint BLKSECDISCARD = 0x127d;
     public const uint BLKZEROOUT = 0x127f;
     public const uint BLKGETSIZE64 = 0x80081272;
+
+    /// <summary>linux/fs.h: a byte of length, 16 bytes of UUID (Linux 6.9).</summary>
+    public const uint FS_IOC_GETFSUUID = 0x80111500;
+
+    /// <summary>linux/fs.h: the inode's generation, an int in spite of the long in the number.</summary>
+    public const uint FS_IOC_GETVERSION = 0x80087601;
+
+    /// <summary>xfs_fs.h: struct xfs_fsop_geom_v1, 112 bytes, the UUID at offset 64.</summary>
+    public const uint XFS_IOC_FSGEOMETRY_V1 = 0x80705864;
     public const int RWF_HIPRI = 0x1;
     public const int RWF_DSYNC = 0x2;
     public const int RWF_NOWAIT = 0x8;

@@ -62,11 +62,13 @@ public sealed class RestartTests : IDisposable
             UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute,
             File.GetUnixFileMode(folder)
         );
-        Assert.Equal(2, Directory.GetFiles(folder).Length);
+        // Two rings, and which image they are served from.
+        Assert.Equal(3, Directory.GetFiles(folder).Length);
         world.RestartBackend();
         Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the device is taken over");
         guest.VerifyIo(20);
-        Assert.Equal(2, Directory.GetFiles(folder).Length);
+        // Two rings, and which image they are served from.
+        Assert.Equal(3, Directory.GetFiles(folder).Length);
         guest.SetState(XenbusState.Closed);
         world.Toolstack.WaitFor(guest.Id, XenbusState.Closed);
         Assert.Empty(Directory.GetFiles(folder));
@@ -81,7 +83,8 @@ public sealed class RestartTests : IDisposable
         world.StartBackend();
         Guest guest = world.Connected();
         Assert.True(world.Backend.Stop(Wait.Limit));
-        string own = Assert.Single(Directory.GetFiles(folder));
+        string own = Assert.Single(Directory.GetFiles(folder, "*-0")),
+            image = Assert.Single(Directory.GetFiles(folder, "*-image"));
         string[] others =
         [
             Path.Combine(folder, $"backend-vbd3-4-{guest.Id.Frontend}-51712-0"),
@@ -96,17 +99,18 @@ public sealed class RestartTests : IDisposable
         // A backend for one domain leaves the journals of other domains alone.
         world.Options = new BackendOptions { JournalFolder = folder, Frontend = World.NewId().Frontend };
         world.RestartBackend();
-        Assert.Equal(others.Length + 2 + stale.Length, Directory.GetFiles(folder).Length);
+        Assert.Equal(others.Length + 3 + stale.Length, Directory.GetFiles(folder).Length);
         world.Options = new BackendOptions { JournalFolder = folder };
         world.RestartBackend();
         // Journals of all rings of the device are deleted. Files that name no device of this directory stay.
         Assert.Equal(
-            ((string[])[.. others, own, own + "1"]).Order(StringComparer.Ordinal),
+            ((string[])[.. others, own, own + "1", image]).Order(StringComparer.Ordinal),
             Directory.GetFiles(folder).Order(StringComparer.Ordinal)
         );
 
         Wait.Until(() => world.Status(guest.Id) is { IsConnected: true }, "the device is taken over");
         File.WriteAllText(own + ".new", "");
+        File.WriteAllText(image + ".new", "");
         world.Store.Remove(Toolstack.BackendPath(guest.Id));
         world.WaitUntilGone(guest.Id);
         Assert.Equal(others.Order(StringComparer.Ordinal), Directory.GetFiles(folder).Order(StringComparer.Ordinal));

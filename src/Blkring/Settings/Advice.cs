@@ -10,6 +10,9 @@ namespace Blkring.Settings;
 /// </summary>
 internal static class Advice
 {
+    /// <summary>In an advice: the device that the error is about, as commands name it.</summary>
+    private const string Device = "DEVICE";
+
     private static readonly FrozenDictionary<ErrorCode, string> s_byCode = new Dictionary<ErrorCode, string>
     {
         [ErrorCode.ImageInUse] =
@@ -19,7 +22,13 @@ internal static class Advice
             $"set {DeviceSettings.Cache.Name} to 'writeback', or leave {DeviceSettings.Grants.Name} at 'auto' "
             + "(see docs/deploy.md)",
         [ErrorCode.JournalUnusable] = $"check the free space and the permissions of {RuntimeFolder.Path}",
-        [ErrorCode.JournalOfOtherVersion] = "detach the device and attach it again",
+        [ErrorCode.JournalOfOtherVersion] =
+            $"start that version again, or let the guest go on without them: 'blkring continue {Device}'",
+        [ErrorCode.JournalMissing] =
+            $"bring {RuntimeFolder.Path} back, or do all of them again in the order of the ring, which loses the ones "
+            + $"answered out of order: 'blkring continue {Device}'",
+        [ErrorCode.ImageReplaced] =
+            $"bring the image back, or let the guest go on with this one: 'blkring continue {Device}'",
         [ErrorCode.RequestsUnderWay] = "check the disk: the kernel log of this host may say why it does not respond",
         [ErrorCode.DeviceBusy] = "check the disk: the kernel log of this host may say why it does not respond",
         [ErrorCode.DeviceUnknown] = "see 'blkring list'",
@@ -63,6 +72,7 @@ internal static class Advice
         ErrorCode.DeviceNotConnected,
         ErrorCode.DeviceWithoutImage,
         ErrorCode.MediumFixed,
+        ErrorCode.NothingToDecide,
         // The message names the package, the module or the service.
         ErrorCode.StoreLibraryMissing,
         ErrorCode.StoreAccessDenied,
@@ -80,7 +90,8 @@ internal static class Advice
         For(error) is { } advice ? $"{error.Message}; {advice}" : error.Message;
 
     /// <returns>Null if the message needs none.</returns>
-    public static string? For(EngineError error) => s_byCode.GetValueOrDefault(error.Code);
+    public static string? For(EngineError error) =>
+        s_byCode.GetValueOrDefault(error.Code)?.Replace(Device, error.Device ?? Device, StringComparison.Ordinal);
 
     /// <summary>The codes that have advice.</summary>
     public static IEnumerable<ErrorCode> Given => s_byCode.Keys;

@@ -115,6 +115,9 @@ public abstract class Disk : IDisposable
     /// </summary>
     public virtual bool PinsPages => false;
 
+    /// <summary>Which image this is, whatever its path; null for a disk that is none.</summary>
+    public virtual ImageIdentity? Identity => null;
+
     /// <summary>One line for people: what the disk is, how it was opened and why.</summary>
     public abstract string Describe();
 

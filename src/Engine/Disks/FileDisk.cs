@@ -50,6 +50,8 @@ public sealed class FileDisk : Disk
 
     public string Path => _image.Path;
 
+    public override ImageIdentity? Identity => ImageIdentity.Of(_image.Descriptor, IsBlockDevice, MeasureBytes());
+
     /// <summary>Whether O_DIRECT is in use.</summary>
     public bool Direct => _image.Direct;
     public bool IsBlockDevice => _image.IsBlockDevice;

@@ -7,6 +7,9 @@ namespace Blkring.Engine.Errors;
 /// <param name="Message">One line. Text that a guest or toolstack wrote is cut and cleaned before it is quoted.</param>
 public sealed record EngineError(ErrorCode Code, string Message)
 {
+    /// <summary>The device, as commands name it: 7/51712; null if the error is not one device's.</summary>
+    public string? Device { get; init; }
+
     /// <summary>The image, block device, or device node; null if the error concerns none.</summary>
     public string? Path { get; init; }
 

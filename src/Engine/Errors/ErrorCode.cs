@@ -47,6 +47,10 @@ public enum ErrorCode
     JournalOfOtherVersion,
     RingBroken,
 
+    // A device that waits until an operator decides.
+    JournalMissing,
+    ImageReplaced,
+
     // Warnings: the device is served, but not as configured.
     GrantModeIgnored,
 
@@ -58,6 +62,7 @@ public enum ErrorCode
     DeviceWithoutImage,
     RequestsUnderWay,
     MediumFixed,
+    NothingToDecide,
 
     // xenstore.
     StoreLibraryMissing,

@@ -7,6 +7,7 @@ namespace Blkring.Engine.Hypervisor;
 /// </summary>
 public sealed class VbdConnectException(EngineError error) : EngineException(error)
 {
-    public VbdConnectException(string message, ErrorCode code = ErrorCode.ConnectFailed)
-        : this(new EngineError(code, message)) { }
+    /// <param name="errno">A positive errno; 0 when no system call failed.</param>
+    public VbdConnectException(string message, ErrorCode code = ErrorCode.ConnectFailed, int errno = 0)
+        : this(new EngineError(code, message) { Errno = errno }) { }
 }

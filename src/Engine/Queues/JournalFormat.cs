@@ -49,23 +49,34 @@ internal static unsafe class JournalFormat
         && lengthBytes >= LengthOf(head.RecordCount);
 
     /// <summary>
-    /// The file is of that ring, and its records are in use. From version 2 on no version moves what says so: where
-    /// nothing is under way, any version can go on.
+    /// The file is of that ring. From version 2 on no version moves what says so, and whether its records are in use:
+    /// where nothing is under way, any version can go on.
     /// </summary>
     public static bool IsOf(in Journal.Header head, RingIdentity identity) =>
-        head.InUse != 0
-        && head.Frontend == identity.Frontend.Value
+        head.Frontend == identity.Frontend.Value
         && head.Protocol == NumberOf(identity.Protocol)
         && head.RingPages == (uint)identity.RingPages
         && head.RingGref == identity.Ring.Value
         && head.EventChannel == (uint)identity.EventChannel.Value;
 
+    /// <summary>What a file of version 1 says of that ring; never <see cref="JournalState.Missing"/>.</summary>
+    public static JournalState StateOfVersion1(ReadOnlySpan<byte> old, RingIdentity identity)
+    {
+        JournalV1.Header head = Unsafe.ReadUnaligned<JournalV1.Header>(in old[0]);
+        bool ours =
+            head.Frontend == identity.Frontend.Value
+            && head.Protocol == NumberOf(identity.Protocol)
+            && head.RingPages == (uint)identity.RingPages
+            && head.RingGref == identity.Ring.Value
+            && head.EventChannel == (uint)identity.EventChannel.Value;
+        return !ours ? JournalState.Foreign
+            : head.InUse == 0 ? JournalState.Drained
+            : JournalState.Left;
+    }
+
     /// <summary>Brings a file of version 1, the live slots of blkring 0.1.0, into the form of this version.</summary>
     /// <param name="rspProd">The ring's rsp_prod, which version 1 does not have.</param>
-    /// <returns>
-    /// The whole new file; empty when the records are of another ring or not in use; null when the old file cannot be
-    /// true.
-    /// </returns>
+    /// <returns>The whole new file; null when the old file cannot be true.</returns>
     public static byte[]? FromVersion1(ReadOnlySpan<byte> old, RingIdentity identity, uint rspProd)
     {
         JournalV1.Header head = Unsafe.ReadUnaligned<JournalV1.Header>(in old[0]);
@@ -74,15 +85,6 @@ internal static unsafe class JournalFormat
             new JournalSize((int)head.SlotCount, (int)head.MaxIndirectSegments),
             rspProd
         );
-        bool ours =
-            head.InUse != 0
-            && head.Frontend == own.Frontend
-            && head.Protocol == own.Protocol
-            && head.RingPages == own.RingPages
-            && head.RingGref == own.RingGref
-            && head.EventChannel == own.EventChannel;
-        if (!ours)
-            return [];
         long length = JournalV1.HeaderBytes + ((long)head.SlotCount * sizeof(JournalV1.Slot));
         if (head.SlotBytes != sizeof(JournalV1.Slot) || head.SlotCount > ushort.MaxValue || old.Length < length)
             return null;

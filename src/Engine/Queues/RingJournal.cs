@@ -29,55 +29,69 @@ public sealed unsafe class RingJournal : IDisposable
 
     private readonly string _path;
     private readonly RingIdentity _identity;
-    private FileDescriptor _file;
+    private FileDescriptor? _file;
     private MappedMemory? _memory;
 
-    /// <param name="path">In a folder that only this user can change; created if it does not exist.</param>
-    /// <exception cref="VbdConnectException">The file cannot be created or opened.</exception>
-    public RingJournal(string path, RingIdentity identity)
-    {
-        (_path, _identity) = (path, identity);
-        _file = Open(path, flags: 0);
-    }
+    /// <summary>The file that was found is of this ring, in this version's form, and nothing is under way in it.</summary>
+    private bool _foundDrained;
+
+    /// <param name="path">In a folder that only this user can change.</param>
+    public RingJournal(string path, RingIdentity identity) => (_path, _identity) = (path, identity);
 
     private Journal.Header* Head => (Journal.Header*)_memory!.Address;
 
     internal Journal.Record* Records => (Journal.Record*)(_memory!.Address + Journal.HeaderBytes);
 
-    /// <summary>What a killed daemon has left of this very ring; null when there is nothing to replay.</summary>
+    /// <summary>Looks for what the daemon before has left of this very ring.</summary>
     /// <param name="rspProd">The ring's rsp_prod now: a ring that was set up anew since has another one.</param>
     /// <param name="entries">Entries of the ring. A daemon may be killed between a push and its note of it.</param>
     /// <exception cref="VbdConnectException">It left something that this version cannot read.</exception>
-    internal JournalSize? OpenExisting(uint rspProd, uint entries)
+    internal JournalFinding OpenExisting(uint rspProd, uint entries)
+    {
+        Close();
+        if (!TryOpenFile())
+            return JournalFinding.Missing;
+        JournalFinding found = Judge(rspProd, entries);
+        _foundDrained = found == JournalFinding.Drained && Head->Version == Journal.Version;
+        if (found.State != JournalState.Left)
+            Unmap();
+        return found;
+    }
+
+    private JournalFinding Judge(uint rspProd, uint entries)
     {
         if (
-            Libc.Fstatx(_file.Value, Libc.STATX_SIZE, out statx status) < 0
+            Libc.Fstatx(_file!.Value, Libc.STATX_SIZE, out statx status) < 0
             || status.stx_size < Journal.HeaderBytes
             || status.stx_size > int.MaxValue
         )
-            return null;
+            return JournalFinding.Missing;
         Map((nuint)status.stx_size);
         ReadOnlySpan<byte> file = new(_memory!.Address, (int)status.stx_size);
         uint version = JournalFormat.VersionOf(file);
+        if (version == 0)
+            return JournalFinding.Missing;
         if (version == JournalV1.Version)
-        {
-            byte[] converted = JournalFormat.FromVersion1(file, _identity, rspProd) ?? throw Unreadable();
-            if (converted.Length > 0)
-            {
-                Replace(converted);
-                return SizeOf(in *Head);
-            }
-        }
-        else if (version != 0 && JournalFormat.IsOf(in *Head, _identity))
-        {
-            if (!JournalFormat.IsOwn(in *Head, file.Length))
-                throw Unreadable();
-            if (rspProd - Head->RspProd <= entries)
-                return SizeOf(in *Head);
-        }
-        Unmap();
-        return null;
+            return AdoptVersion1(file, rspProd);
+        if (!JournalFormat.IsOf(in *Head, _identity))
+            return JournalFinding.Foreign;
+        if (Head->InUse == 0)
+            return rspProd == Head->RspProd ? JournalFinding.Drained : JournalFinding.Foreign;
+        if (!JournalFormat.IsOwn(in *Head, file.Length))
+            throw Unreadable();
+        return rspProd - Head->RspProd <= entries ? Left() : JournalFinding.Foreign;
     }
+
+    private JournalFinding AdoptVersion1(ReadOnlySpan<byte> file, uint rspProd)
+    {
+        JournalState state = JournalFormat.StateOfVersion1(file, _identity);
+        if (state != JournalState.Left)
+            return new JournalFinding(state);
+        Replace(JournalFormat.FromVersion1(file, _identity, rspProd) ?? throw Unreadable());
+        return Left();
+    }
+
+    private JournalFinding Left() => new(JournalState.Left, SizeOf(in *Head));
 
     private static JournalSize SizeOf(in Journal.Header head) =>
         new((int)head.RecordCount, (int)head.MaxIndirectSegments);
@@ -88,29 +102,50 @@ public sealed unsafe class RingJournal : IDisposable
             ErrorCode.JournalOfOtherVersion
         );
 
-    /// <summary>Empty records for a ring that nobody served before.</summary>
+    /// <summary>The error of a takeover that finds requests without a response and no journal of them.</summary>
+    internal VbdConnectException Lost(JournalState state, uint unanswered) =>
+        new(
+            $"{unanswered} requests on the ring have no response, and the journal {_path} "
+                + (state == JournalState.Missing ? "is missing" : "is another ring's")
+                + ": which of them the daemon before had answered out of order is not known",
+            ErrorCode.JournalMissing
+        );
+
+    /// <summary>Empty records for a ring of which nothing is under way.</summary>
     /// <param name="rspProd">The ring's rsp_prod.</param>
     /// <exception cref="VbdConnectException">The file system has no room.</exception>
     internal void Begin(JournalSize size, uint rspProd)
     {
-        Unmap();
         long lengthBytes = JournalFormat.LengthOf(size.Slots);
-        Reserve(_file, lengthBytes);
-        Map((nuint)lengthBytes);
-        NativeMemory.Clear(_memory!.Address, (nuint)lengthBytes);
-        // Last, and as a whole: a daemon killed before this has left nothing.
-        *Head = JournalFormat.HeaderOf(_identity, size, rspProd);
-        Volatile.Write(ref Head->InUse, 1);
+        if (_foundDrained)
+        {
+            // The pages are there already, so that a restart cannot run out of space. The header says Drained, which
+            // is true, until its last member is stored.
+            Unmap();
+            Reserve(_file!, lengthBytes);
+            Map((nuint)lengthBytes);
+            new Span<byte>(Records, (int)lengthBytes - Journal.HeaderBytes).Clear();
+            Journal.Header own = JournalFormat.HeaderOf(_identity, size, rspProd);
+            (Head->RecordBytes, Head->Fingerprint) = (own.RecordBytes, own.Fingerprint);
+            (Head->RecordCount, Head->MaxIndirectSegments) = (own.RecordCount, own.MaxIndirectSegments);
+            Volatile.Write(ref Head->InUse, 1);
+            return;
+        }
+        Journal.Header header = JournalFormat.HeaderOf(_identity, size, rspProd);
+        header.InUse = 1;
+        byte[] content = new byte[lengthBytes];
+        MemoryMarshal.Write(content, in header);
+        Replace(content);
     }
 
     /// <summary>
-    /// Puts the content of an older version, brought into this one's form, in the place of its file. Killed at any step
-    /// a daemon leaves the old file or the new one, whole.
+    /// Puts a new file in the place of the old one. Killed at any step, a daemon leaves the old file or the new one,
+    /// whole.
     /// </summary>
     private void Replace(byte[] content)
     {
         string path = _path + ReplacementSuffix;
-        FileDescriptor file = Open(path, Libc.O_TRUNC);
+        FileDescriptor file = Create(path);
         try
         {
             Reserve(file, content.Length);
@@ -131,8 +166,7 @@ public sealed unsafe class RingJournal : IDisposable
             file.Dispose();
             throw;
         }
-        Unmap();
-        _file.Dispose();
+        Close();
         _file = file;
         Map((nuint)content.Length);
     }
@@ -151,7 +185,8 @@ public sealed unsafe class RingJournal : IDisposable
         if (error < 0)
             throw new VbdConnectException(
                 $"the journal {_path} cannot be made: {Errno.Describe(error)}; make room there",
-                ErrorCode.JournalUnusable
+                ErrorCode.JournalUnusable,
+                -error
             );
     }
 
@@ -165,34 +200,69 @@ public sealed unsafe class RingJournal : IDisposable
             Volatile.Write(ref Head->InUse, 0);
     }
 
-    /// <summary>Removes what was kept for a ring that is gone for good.</summary>
-    public static void Delete(string path) => File.Delete(path);
+    public void Dispose() => Close();
 
-    public void Dispose()
+    private void Close()
     {
         Unmap();
-        _file.Dispose();
+        _file?.Dispose();
+        (_file, _foundDrained) = (null, false);
     }
 
-    private static FileDescriptor Open(string path, int flags)
+    /// <returns>False if there is none.</returns>
+    private bool TryOpenFile()
     {
-        int fd = Libc.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_CLOEXEC | flags, FileMode);
-        return fd >= 0
-            ? new FileDescriptor(fd)
-            : throw new VbdConnectException(
-                $"the journal {path} cannot be opened: {Errno.Describe(fd)}",
-                ErrorCode.JournalUnusable
-            );
+        int fd = Libc.Open(_path, Libc.O_RDWR | Libc.O_CLOEXEC);
+        if (fd >= 0)
+            _file = new FileDescriptor(fd);
+        else if (fd != -Errno.ENOENT)
+            throw Unusable("opened", fd);
+        return fd >= 0;
     }
+
+    private static FileDescriptor Create(string path)
+    {
+        int fd = Libc.Open(path, Libc.O_RDWR | Libc.O_CREAT | Libc.O_TRUNC | Libc.O_CLOEXEC, FileMode);
+        return fd >= 0 ? new FileDescriptor(fd) : throw Unusable(path, "created", fd);
+    }
+
+    private VbdConnectException Unusable(string what, int error) => Unusable(_path, what, error);
+
+    private static VbdConnectException Unusable(string path, string what, int error) =>
+        new($"the journal {path} cannot be {what}: {Errno.Describe(error)}", ErrorCode.JournalUnusable, -error);
 
     private void Map(nuint lengthBytes) =>
-        _memory = MappedMemory.FromFile(_file.Value, 0, lengthBytes, writable: true, shared: true);
+        _memory = MappedMemory.FromFile(_file!.Value, 0, lengthBytes, writable: true, shared: true);
 
     private void Unmap()
     {
         _memory?.Dispose();
         _memory = null;
     }
+}
+
+/// <summary>What the file of a ring's journal says.</summary>
+internal enum JournalState : byte
+{
+    /// <summary>There is no journal.</summary>
+    Missing,
+
+    /// <summary>It is of another ring, or of a ring that was set up anew since.</summary>
+    Foreign,
+
+    /// <summary>It is of this ring, and all requests that were taken have been answered.</summary>
+    Drained,
+
+    /// <summary>It is of this ring, and requests may be under way.</summary>
+    Left,
+}
+
+/// <param name="Size">With <see cref="JournalState.Left"/>: how the queue was sized.</param>
+internal readonly record struct JournalFinding(JournalState State, JournalSize Size = default)
+{
+    public static JournalFinding Missing => new(JournalState.Missing);
+    public static JournalFinding Foreign => new(JournalState.Foreign);
+    public static JournalFinding Drained => new(JournalState.Drained);
 }
 
 /// <summary>

@@ -66,7 +66,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _ring = Blkif.BackRing<TAbi>.Attach(sring, options.RingPages, options.RingIndex);
         (_disk, _grants, _events, _io) = (disk, grants, events, io);
         (_clock, _journal) = (options.Clock, options.Journal);
-        JournalSize? adopted = options.Takeover ? _journal?.OpenExisting(options.RingIndex, _ring.EntryCount) : null;
+        JournalSize? adopted = options is { Takeover: true, ForgoesJournal: false }
+            ? FindLeft(options.RingIndex)
+            : null;
         _plan = new QueuePlan(options, disk, (int)_ring.EntryCount, adopted);
         _blocks = new BlockRmw(_plan.MergesBlocks ? disk.Ranges : null, disk.AlignmentBytes);
         _admission = new Admission(options.Throttle);
@@ -82,6 +84,21 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _lines = new ResourceLines(_slots.NewList());
         uint posted = _ring.LoadRequestProducer() - _ring.RspProdPvt;
         _ring.ReqCons += (uint)_takeover.Adopt(ref _slots, _ring.RspProdPvt, posted);
+    }
+
+    /// <returns>The size of the queue whose requests are replayed; null where none is under way.</returns>
+    /// <exception cref="VbdConnectException">Requests have no response, and which of them are under way is
+    /// unknown.</exception>
+    private JournalSize? FindLeft(uint rspProd)
+    {
+        if (_journal is null)
+            return null;
+        JournalFinding found = _journal.OpenExisting(rspProd, _ring.EntryCount);
+        uint unanswered = _ring.LoadRequestProducer() - rspProd;
+        // Where nothing was ever answered, all that is on the ring is under way, in its order.
+        if (found.State is JournalState.Missing or JournalState.Foreign && rspProd != 0 && unanswered != 0)
+            throw _journal.Lost(found.State, unanswered);
+        return found.State == JournalState.Left ? found.Size : null;
     }
 
     /// <summary>The memory plan: called once to measure the arena, and once to cut it.</summary>

@@ -43,6 +43,12 @@ public sealed record VbdQueueOptions : ServingOptions
     public bool Takeover { get; init; }
 
     /// <summary>
+    /// A takeover that does without what the journal says: all requests without a response are done in the ring's order
+    /// (<c>VbdConnection.ForgoesJournals</c>).
+    /// </summary>
+    public bool ForgoesJournal { get; init; }
+
+    /// <summary>
     /// The delay before a retry after EAGAIN or EINTR from the disk: long enough to leave the CPU alone, short enough
     /// not to be noticed.
     /// </summary>

@@ -174,15 +174,6 @@ public sealed class Vbd(
         }
     }
 
-    /// <summary>
-    /// Deletes the rings' journals: the frontend has finished with its rings, so no takeover can follow.
-    /// </summary>
-    public static void DeleteJournals(string journalPath, int queues)
-    {
-        for (int number = 0; number < queues; number++)
-            RingJournal.Delete(JournalPathOf(journalPath, number));
-    }
-
     /// <summary>Like <see cref="Stop"/>, without a timeout.</summary>
     public void Dispose() => Stop(Timeout.InfiniteTimeSpan);
 
@@ -214,6 +205,7 @@ public sealed class Vbd(
             RingPages = pages,
             Frontend = connection.Frontend,
             Takeover = connection.Takeover,
+            ForgoesJournal = connection.ForgoesJournals,
             Clock = _time,
             GrantMode = GrantModes.ForFrontend(_options.GrantMode, connection.PersistentGrants),
             Barriers = connection.Rings.Count == 1,

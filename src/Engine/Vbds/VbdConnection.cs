@@ -23,6 +23,12 @@ public sealed record VbdConnection
     /// in a ring's journal are replayed. False: service starts at index 0.
     /// </summary>
     public bool Takeover { get; init; }
+
+    /// <summary>
+    /// With <see cref="Takeover"/>, by an operator's decision: the journals are lost or cannot be read, and all requests
+    /// that have no response are done in the ring's order. Wrong for those that were answered out of order.
+    /// </summary>
+    public bool ForgoesJournals { get; init; }
 }
 
 /// <summary>One ring of a frontend.</summary>

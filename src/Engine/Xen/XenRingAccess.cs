@@ -76,7 +76,8 @@ public sealed unsafe class XenRingAccess : RingAccess
             throw new VbdConnectException(
                 $"the ring's grants {Describe(references)} of domain {Frontend} cannot be mapped read-write: "
                     + Errno.Describe((int)mapped),
-                ErrorCode.GrantsNotMapped
+                ErrorCode.GrantsNotMapped,
+                (int)-mapped
             );
         }
         _ring = (byte*)mapped;
@@ -100,7 +101,8 @@ public sealed unsafe class XenRingAccess : RingAccess
         if (bound < 0)
             throw new VbdConnectException(
                 $"event channel {port} of domain {Frontend} cannot be bound: {Errno.Describe(bound)}",
-                ErrorCode.EventChannelNotBound
+                ErrorCode.EventChannelNotBound,
+                -bound
             );
         _port = bound;
     }

@@ -35,6 +35,19 @@ internal sealed partial class Device
             _rings.Resume();
         });
 
+    /// <summary>The operator lets a device go on that waits for a decision.</summary>
+    public void Continue() =>
+        Command(session =>
+        {
+            if (_health.Accept() is null)
+                throw new XenbusCommandException(
+                    ErrorCode.NothingToDecide,
+                    $"device {Id} does not wait for a decision"
+                );
+            _hostRetry.Reset();
+            Reconcile(session);
+        });
+
     public void Eject() => CommandMedium(null);
 
     public void Insert(string path)
@@ -75,6 +88,8 @@ internal sealed partial class Device
             Queues = _rings.Queues,
             Features = _offer.Features,
             IsPaused = _rings.IsPaused,
+            IsWaiting = states.GuestHolds && !_rings.AreServed,
+            NeedsDecision = _health.NeedsDecision,
             IsStopping = _rings.IsStopping,
             IsOrphan = _isOrphan,
             Error = error,

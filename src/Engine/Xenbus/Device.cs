@@ -31,6 +31,9 @@ internal sealed partial class Device : Step
     private readonly DeviceRings _rings;
     private readonly DeviceLimits _limits = new();
     private readonly DeviceHealth _health;
+
+    // A struct with state: not readonly.
+    private Backoff _hostRetry = new(TimeSpan.FromMilliseconds(250), TimeSpan.FromSeconds(4));
     private readonly Action<Device, IXenstore> _forget;
 
     /// <summary>Held by everything that acts on the device: its step, a command, the stop of the daemon.</summary>
@@ -72,6 +75,10 @@ internal sealed partial class Device : Step
         /// </summary>
         public bool FrontendHolds =>
             Frontend is not (XenbusState.Unknown or XenbusState.Initialising or XenbusState.Closed);
+
+        /// <summary>A running guest has the device, and neither side wants it closed.</summary>
+        public bool GuestHolds =>
+            Backend == XenbusState.Connected && Online && FrontendHolds && Frontend != XenbusState.Closing;
 
         /// <summary>The frontend has published its rings.</summary>
         public bool FrontendOffersRings => Frontend is XenbusState.Initialised or XenbusState.Connected;
@@ -159,19 +166,49 @@ internal sealed partial class Device : Step
                 if (!Move(session.Store))
                     return;
             }
-            catch (EngineException e) when (e is DeviceException or VbdConnectException or ImageException)
-            {
-                Fail(session.Store, e.Error);
-            }
             catch (Exception e) when (e is not (XenstoreException or ObjectDisposedException or OutOfMemoryException))
             {
-                // Anything else is a bug, but it concerns one device only.
-                string message = $"unexpected {e.GetType().Name}: {e.Message}";
-                Fail(session.Store, new EngineError(ErrorCode.Unexpected, message));
+                EngineError error = ErrorOf(e);
+                if (_states.GuestHolds && !DeviceFaults.IsOfFrontend(error, _states.Frontend))
+                {
+                    AwaitHost(error);
+                    return;
+                }
+                Fail(session.Store, error);
             }
         }
         _context.Steps.MarkLater(this, DeviceContext.RetryDelay);
     }
+
+    /// <summary>Anything that no code describes is a bug, but it concerns one device only.</summary>
+    private static EngineError ErrorOf(Exception e) =>
+        e is EngineException known and (DeviceException or VbdConnectException or ImageException)
+            ? known.Error
+            : new EngineError(ErrorCode.Unexpected, $"unexpected {e.GetType().Name}: {e.Message}");
+
+    /// <summary>
+    /// The host keeps a running guest's device from being served: the guest waits, and its device stays Connected. From
+    /// Closing there is no way back for its disk. The cause may go by itself, so it is tried again.
+    /// </summary>
+    private void AwaitHost(EngineError error)
+    {
+        // What is open may be the cause.
+        if (!_rings.AreServed)
+            _disk.Close();
+        if (DeviceFaults.NeedDecision(error.Code))
+            _health.Ask(error, Accepting(error.Code));
+        else
+            _health.NoteWaiting(error);
+        _context.Steps.MarkLater(this, _hostRetry.Next());
+    }
+
+    /// <summary>What lets the device go on in spite of an error that waits for a decision.</summary>
+    private Action Accepting(ErrorCode code) =>
+        code switch
+        {
+            ErrorCode.ImageReplaced => () => _disk.AcceptReplacement(),
+            _ => _rings.ForgoJournals,
+        };
 
     /// <summary>Reads the states of both areas, after setting the watches.</summary>
     /// <returns>False if the backend area is gone: so is the device, or it will be.</returns>
@@ -234,7 +271,7 @@ internal sealed partial class Device : Step
 
     private bool Serve(IXenstore store)
     {
-        if (!_states.Online || !_states.FrontendHolds || _states.Frontend == XenbusState.Closing)
+        if (!_states.GuestHolds)
             return SwitchTo(store, XenbusState.Closing);
         if (!_rings.AreServed)
         {
@@ -258,6 +295,7 @@ internal sealed partial class Device : Step
 
     private bool Close(IXenstore store)
     {
+        _health.ClearWaiting();
         // Disconnecting while the frontend waits for responses hangs some guests.
         if (_rings.AreServed && _states.FrontendHolds)
             return false;
@@ -321,11 +359,8 @@ internal sealed partial class Device : Step
     {
         _frontend.Check(store);
         bool wasConnected = _states.Backend == XenbusState.Connected;
-        if (!_disk.LockToServe(wasConnected))
-        {
-            _context.Steps.MarkLater(this, DeviceContext.RetryDelay);
-            return false;
-        }
+        _disk.LockToServe(wasConnected);
+        _disk.NoteImage(disk, checkBefore: wasConnected);
         _offer.LimitTo(store, _area.Path, wasConnected);
         // The ring of a Connected frontend may have been served before; the indices of a new ring are 0.
         bool takeover = wasConnected || _states.Frontend == XenbusState.Connected;
@@ -348,6 +383,8 @@ internal sealed partial class Device : Step
             _area.AnnounceCapacity(store, disk.CapacitySectors);
         _offer.NoteFeatures(keys);
         _health.ClearFailure();
+        _health.ClearWaiting();
+        _hostRetry.Reset();
         _area.ForgetError(store);
         LogConnected(disk, connection);
         return true;
@@ -384,6 +421,7 @@ internal sealed partial class Device : Step
             return;
         }
         _disk.ChangeMedium(next, keys);
+        _disk.NoteImage(next, checkBefore: false);
         _rings.Start(next, _offer.Options, _limits.Throttle, connection);
         _area.AnnounceCapacity(store, next.CapacitySectors);
         _context.Log.MediumChanged(Id, next.Describe());
@@ -402,6 +440,7 @@ internal sealed partial class Device : Step
         if (sectors == disk.CapacitySectors)
             return;
         _rings.Resize(disk, sectors, length => _area.AnnounceCapacity(store, length));
+        _disk.NoteImage(disk, checkBefore: false);
         _context.Log.Resized(Id, sectors);
     }
 
@@ -414,6 +453,7 @@ internal sealed partial class Device : Step
         if (!StopServing())
             return false;
         _disk.Close();
+        _health.ClearWaiting();
         _offer.ForgetFeatures();
         return true;
     }

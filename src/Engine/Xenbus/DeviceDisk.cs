@@ -21,6 +21,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
 
     /// <summary>A medium was inserted; it may have the same name as the previous one.</summary>
     private bool _mediumIsNew;
+    private bool _acceptsReplacement;
 
     /// <summary>Null while it is not open.</summary>
     public Disk? Current => _disk;
@@ -49,7 +50,6 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         if (_disk is { } disk)
             Close(disk);
         _disk = null;
-        health.ClearWaiting();
     }
 
     /// <summary>For the stop of the daemon: no other steps run, so this may block.</summary>
@@ -80,21 +80,42 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     /// finish before its requests are replayed, so a takeover waits for the lock. A new frontend fails after the
     /// timeout.
     /// </summary>
-    /// <returns>False if the takeover must be tried again.</returns>
-    public bool LockToServe(bool takeover)
+    /// <exception cref="ImageException">It is not locked: a takeover must be tried again.</exception>
+    public void LockToServe(bool takeover) =>
+        Lock(_disk, Keys, takeover ? s_takeoverLockTimeout : context.Options.LockTimeout);
+
+    /// <summary>Keeps which image is served, for the next daemon.</summary>
+    /// <param name="checkBefore">
+    /// The rings were served from an image before: a guest has data of it in memory, and requests under way for it.
+    /// </param>
+    /// <exception cref="DeviceException">This is another image, and nobody has accepted it.</exception>
+    public void NoteImage(Disk disk, bool checkBefore)
     {
-        try
-        {
-            Lock(_disk, Keys, takeover ? s_takeoverLockTimeout : context.Options.LockTimeout);
-            health.ClearWaiting();
-            return true;
-        }
-        catch (ImageException e) when (takeover && e.InUse)
-        {
-            health.NoteWaiting(e.Error);
-            return false;
-        }
+        ImageIdentity? now = context.Steps.Blocking(() => disk.Identity);
+        // The medium of a drive may have been changed while no daemon ran.
+        if (
+            checkBefore
+            && now is not null
+            && !Keys.IsDrive
+            && !_acceptsReplacement
+            && context.Journals.FindImage(id) is { } before
+            && !now.IsStill(before)
+        )
+            throw new DeviceException(
+                new EngineError(
+                    ErrorCode.ImageReplaced,
+                    $"{Path} is not the image that the guest was served from: that was {before}, this is {now}"
+                )
+                {
+                    Path = Path,
+                }
+            );
+        context.Journals.NoteImage(id, now);
+        _acceptsReplacement = false;
     }
+
+    /// <summary>The operator decided that the next image is served, whichever it is.</summary>
+    public void AcceptReplacement() => _acceptsReplacement = true;
 
     /// <summary>Whether the keys of a drive name a medium other than the open one.</summary>
     public bool HasNewMedium(IXenstore store, string area) =>

@@ -15,9 +15,13 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
     private StoreSession? _refusedBy;
     private EngineError? _refusal;
     private EngineError? _waiting;
+    private Action? _accept;
 
     /// <summary>The most important error; null if nothing is wrong.</summary>
     public EngineError? Error => _failure ?? _refusal ?? _waiting;
+
+    /// <summary>The device waits for the operator's decision, not only for the host.</summary>
+    public bool NeedsDecision => _accept is not null;
 
     /// <summary>The device failed, and the keys that name its medium have not changed since.</summary>
     public bool HasFailedWith(string source) => _failure is not null && _failedSource == source;
@@ -55,15 +59,34 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
 
     public void ClearRefusal() => (_refusedBy, _refusal) = (null, null);
 
-    /// <summary>Notes what the device waits for. Only the start of a wait is logged.</summary>
-    public void NoteWaiting(EngineError error)
+    /// <summary>Notes what the device waits for. It is logged once, however often it is tried again.</summary>
+    public void NoteWaiting(EngineError error) => Wait(error, accept: null);
+
+    /// <summary>Notes that the device waits until an operator decides; logged once as well.</summary>
+    /// <param name="accept">Called by <see cref="Accept"/>: lets the device go on in spite of the error.</param>
+    public void Ask(EngineError error, Action accept) => Wait(error with { Device = id.ToString() }, accept);
+
+    /// <summary>The operator decided that the device goes on.</summary>
+    /// <returns>What was decided; null if nothing waits for a decision.</returns>
+    public EngineError? Accept()
     {
-        if (_waiting is null && MayLog())
-            context.Log.Waiting(id, error.Code, context.Explain(error));
-        _waiting = error;
+        if (_accept is not { } accept)
+            return null;
+        accept();
+        EngineError accepted = _waiting!;
+        context.Log.Accepted(id, accepted.Code);
+        ClearWaiting();
+        return accepted;
     }
 
-    public void ClearWaiting() => _waiting = null;
+    public void ClearWaiting() => (_waiting, _accept) = (null, null);
+
+    private void Wait(EngineError error, Action? accept)
+    {
+        if (_waiting?.Code != error.Code && MayLog())
+            context.Log.Waiting(id, error.Code, context.Explain(error));
+        (_waiting, _accept) = (error, accept);
+    }
 
     /// <summary>Logs something that keeps the device from being served as configured.</summary>
     public void Warn(EngineError error)

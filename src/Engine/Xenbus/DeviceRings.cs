@@ -18,7 +18,8 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     private Vbd? _vbd;
     private VbdConnection? _connection;
     private bool _isPaused,
-        _isStopping;
+        _isStopping,
+        _forgoesJournals;
 
     /// <summary>A guest uses the device.</summary>
     public bool AreServed => _vbd is not null;
@@ -56,9 +57,12 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
             context.Runtime.Time,
             context.Runtime.Sleep
         );
-        vbd.Connect(connection, context.Hypervisor);
-        (_vbd, _connection) = (vbd, connection);
+        vbd.Connect(connection with { ForgoesJournals = _forgoesJournals }, context.Hypervisor);
+        (_vbd, _connection, _forgoesJournals) = (vbd, connection, false);
     }
+
+    /// <summary>The next start does without the journals (<see cref="VbdConnection.ForgoesJournals"/>).</summary>
+    public void ForgoJournals() => _forgoesJournals = true;
 
     /// <summary>
     /// Ends service: waits for the requests in flight, then unmaps the rings. Their journals are deleted, because all
@@ -77,8 +81,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
             return false;
         }
         LogFaults(vbd);
-        if (context.Journals.PathOf(id) is { } journal)
-            Vbd.DeleteJournals(journal, _connection!.Rings.Count);
+        context.Journals.Forget(id);
         (_vbd, _connection, _isPaused, _isStopping) = (null, null, false, false);
         return true;
     }

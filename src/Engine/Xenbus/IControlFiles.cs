@@ -1,3 +1,5 @@
+using Blkring.Engine.Queues;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
@@ -15,6 +17,14 @@ internal interface IControlFiles
     IEnumerable<string> Find(string folder, string namePrefix);
 
     void Delete(string path);
+
+    /// <returns>Null if there is no such file.</returns>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    string? TryRead(string path);
+
+    /// <summary>Writes a file whole: whoever is killed meanwhile leaves the old content or the new.</summary>
+    /// <exception cref="IOException">It cannot be written; the old content stays.</exception>
+    void Replace(string path, string content);
 }
 
 internal sealed class HostFiles : IControlFiles
@@ -33,4 +43,23 @@ internal sealed class HostFiles : IControlFiles
         Directory.EnumerateFiles(folder, namePrefix + "*");
 
     public void Delete(string path) => File.Delete(path);
+
+    public string? TryRead(string path)
+    {
+        try
+        {
+            return File.ReadAllText(path);
+        }
+        catch (FileNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    public void Replace(string path, string content)
+    {
+        string replacement = path + RingJournal.ReplacementSuffix;
+        File.WriteAllText(replacement, content);
+        File.Move(replacement, path, overwrite: true);
+    }
 }

@@ -1,4 +1,6 @@
 using System.Globalization;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Vbds;
@@ -7,12 +9,15 @@ namespace Blkring.Engine.Xenbus;
 
 /// <summary>
 /// The folder of journals (<see cref="RingJournal"/>), which keep the requests in flight for a takeover after a crash.
-/// A file is named after its ring: <c>backend-vbd3-7-51712-0</c> is ring 0 of device 7/51712 in the directory vbd3.
+/// A file is named after its ring: <c>backend-vbd3-7-51712-0</c> is ring 0 of device 7/51712 in the directory vbd3. Beside
+/// them, <c>backend-vbd3-7-51712-image</c> says which image these requests are for.
 /// </summary>
 /// <param name="folder">Null: no journals.</param>
 /// <param name="root">backend/vbd3</param>
 internal sealed class Journals(IControlFiles files, string? folder, string root)
 {
+    private const string ImageFile = "image";
+
     /// <exception cref="IOException">The folder cannot be created.</exception>
     public void CreateFolder()
     {
@@ -23,6 +28,46 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
     /// <summary>The path to which ring numbers are appended: <see cref="VbdOptions.JournalPath"/>.</summary>
     public string? PathOf(DeviceId id) => folder is null ? null : Path.Combine(folder, NameOf($"{root}/{id}"));
 
+    /// <summary>Keeps which image the device's rings are served from.</summary>
+    /// <exception cref="DeviceException">It cannot be written.</exception>
+    public void NoteImage(DeviceId id, ImageIdentity? image)
+    {
+        if (folder is null || image is null)
+            return;
+        string path = PathOf(id) + "-" + ImageFile,
+            line = image.ToLine();
+        try
+        {
+            if (files.TryRead(path) != line)
+                files.Replace(path, line);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new DeviceException(
+                new EngineError(ErrorCode.JournalUnusable, $"{path} cannot be written: {e.Message}") { Path = path }
+            );
+        }
+    }
+
+    /// <returns>The image that the device's rings were served from; null if that is not known.</returns>
+    /// <exception cref="DeviceException">It cannot be read.</exception>
+    public ImageIdentity? FindImage(DeviceId id)
+    {
+        if (folder is null)
+            return null;
+        string path = PathOf(id) + "-" + ImageFile;
+        try
+        {
+            return files.TryRead(path) is { } line ? ImageIdentity.TryParse(line) : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new DeviceException(
+                new EngineError(ErrorCode.JournalUnusable, $"{path} cannot be read: {e.Message}") { Path = path }
+            );
+        }
+    }
+
     /// <summary>Deletes the device's journals: its rings are gone for good.</summary>
     public void Forget(DeviceId id)
     {
@@ -32,7 +77,7 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
         try
         {
             foreach (string file in files.Find(folder, prefix))
-                if (IsNumber(RingOf(file, prefix)))
+                if (IsNumber(RingOf(file, prefix)) || RingOf(file, prefix).SequenceEqual(ImageFile))
                     files.Delete(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -114,6 +114,14 @@ internal static partial class Log
     [LoggerMessage(21, LogLevel.Warning, "device {Device}: {Kind}, {Fault}", EventName = "request-fault")]
     public static partial void RequestFailed(this ILogger log, DeviceId device, FaultKind kind, string fault);
 
+    [LoggerMessage(
+        23,
+        LogLevel.Warning,
+        "device {Device}: goes on by the operator's decision [{Code}]",
+        EventName = "device-continued"
+    )]
+    public static partial void Accepted(this ILogger log, DeviceId device, ErrorCode code);
+
     [LoggerMessage(22, LogLevel.Warning, "device {Device}: {Suppressed} lines left out", EventName = "lines-left-out")]
     public static partial void LinesLeftOut(this ILogger log, DeviceId device, long suppressed);
 }

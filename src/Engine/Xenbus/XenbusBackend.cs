@@ -135,6 +135,9 @@ public sealed class XenbusBackend : IDisposable
     /// <summary>Serves a paused device again.</summary>
     public void Resume(DeviceId id) => Find(id).Resume();
 
+    /// <summary>Lets a device go on that waits for a decision, in spite of what its error says.</summary>
+    public void Continue(DeviceId id) => Find(id).Continue();
+
     /// <summary>Changes the device's limits at once, for as long as the device exists.</summary>
     /// <param name="change">Returns the new limits, given those in force.</param>
     public void Limit(DeviceId id, Func<ThrottleLimits, ThrottleLimits> change) => Find(id).Limit(change);

@@ -105,12 +105,16 @@ public sealed unsafe class JournalFormatTests
     }
 
     [Fact]
-    public void What_version_1_left_of_another_ring_or_drained_is_nothing_and_what_cannot_be_true_is_refused()
+    public void What_version_1_left_of_another_ring_or_drained_is_told_apart_and_what_cannot_be_true_is_refused()
     {
-        Assert.Empty(JournalFormat.FromVersion1(Version1(4), s_ring with { Ring = new GrantReference(9) }, 0)!);
+        Assert.Equal(JournalState.Left, JournalFormat.StateOfVersion1(Version1(4), s_ring));
+        Assert.Equal(
+            JournalState.Foreign,
+            JournalFormat.StateOfVersion1(Version1(4), s_ring with { Ring = new GrantReference(9) })
+        );
         byte[] drained = Version1(4);
         drained[44] = 0;
-        Assert.Empty(JournalFormat.FromVersion1(drained, s_ring, 0)!);
+        Assert.Equal(JournalState.Drained, JournalFormat.StateOfVersion1(drained, s_ring));
         Assert.Null(JournalFormat.FromVersion1(Version1(4).AsSpan()[..^1], s_ring, 0));
         byte[] longer = Version1(4);
         longer[12]++;
@@ -126,7 +130,7 @@ public sealed unsafe class JournalFormatTests
         for (int daemon = 0; daemon < 2; daemon++)
         {
             using RingJournal journal = new(path, s_ring);
-            Assert.Equal(new JournalSize(4, 256), journal.OpenExisting(78, 32));
+            Assert.Equal(new JournalFinding(JournalState.Left, new JournalSize(4, 256)), journal.OpenExisting(78, 32));
             Assert.Equal((2, 77u), (journal.Records[2].State, journal.Records[2].RequestIndex));
             Assert.Equal((uint)Journal.Version, JournalFormat.VersionOf(File.ReadAllBytes(path)));
         }

@@ -63,6 +63,7 @@ public sealed class ControlServerTests : IAsyncDisposable
                     new() { Command = "resize", Device = "7/51712" },
                     new() { Command = "pause", Device = "7/xvda" },
                     new() { Command = "resume", Device = "7/xvda" },
+                    new() { Command = "continue", Device = "7/xvda" },
                     new() { Command = "eject", Device = "7/xvda" },
                     new()
                     {
@@ -88,6 +89,7 @@ public sealed class ControlServerTests : IAsyncDisposable
                 "resize 7/51712 ",
                 "pause 7/51712",
                 "resume 7/51712",
+                "continue 7/51712",
                 "eject 7/51712",
                 "insert 7/51712 /images/cd.iso",
                 "limit 7/51712 " + new ThrottleLimits { Iops = 5, BytesPerSecond = 4096 },
@@ -350,6 +352,8 @@ public sealed class ControlServerTests : IAsyncDisposable
             );
 
         public void Resume(DeviceName device) => Take($"resume {device}");
+
+        public void Continue(DeviceName device) => Take($"continue {device}");
 
         public void Eject(DeviceName device) =>
             Take(

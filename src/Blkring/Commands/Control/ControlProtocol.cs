@@ -15,12 +15,13 @@ internal sealed record ControlRequest
         Resize = "resize",
         Pause = "pause",
         Resume = "resume",
+        Continue = "continue",
         Eject = "eject",
         Insert = "insert",
         Limit = "limit";
 
     /// <summary>The commands that name a device.</summary>
-    public static readonly IReadOnlyList<string> OfDevice = [Resize, Pause, Resume, Eject, Insert, Limit];
+    public static readonly IReadOnlyList<string> OfDevice = [Resize, Pause, Resume, Continue, Eject, Insert, Limit];
 
     /// <summary>The longest request.</summary>
     public const int MaxBytes = 8192;
@@ -105,7 +106,7 @@ internal sealed record DeviceReport
     /// <summary><see cref="ImagePath"/> is a block device.</summary>
     public bool BlockDevice { get; init; }
 
-    /// <summary>The backend's state, by its name in xenbus.h in lower case: connected, closed; or paused.</summary>
+    /// <summary>The backend's state, by its name in xenbus.h in lower case: connected, closed; or paused, stopping, waiting.</summary>
     public required string State { get; init; }
     public required string FrontendState { get; init; }
     public long? CapacityBytes { get; init; }
@@ -124,6 +125,9 @@ internal sealed record DeviceReport
 
     /// <summary>The last error, as it is in xenstore.</summary>
     public string? Error { get; init; }
+
+    /// <summary>The device waits for <c>blkring continue</c>; absent otherwise.</summary>
+    public bool? NeedsDecision { get; init; }
 
     /// <summary>Null while not connected.</summary>
     public DeviceStatistics? Statistics { get; init; }

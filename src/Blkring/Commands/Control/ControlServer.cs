@@ -227,6 +227,9 @@ internal sealed class ControlServer : IAsyncDisposable
             case ControlRequest.Resume:
                 _control.Resume(device);
                 break;
+            case ControlRequest.Continue:
+                _control.Continue(device);
+                break;
             case ControlRequest.Eject:
                 _control.Eject(device);
                 break;

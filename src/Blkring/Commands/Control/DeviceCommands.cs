@@ -46,6 +46,12 @@ internal static class DeviceCommands
             ),
             Create("resume", "Resumes a paused device.", _ => new ControlRequest { Command = ControlRequest.Resume }),
             Create(
+                "continue",
+                "Lets a device go on that waits for a decision, in spite of the reason that 'blkring list' gives. "
+                    + "Read the reason first: data may be lost.",
+                _ => new ControlRequest { Command = ControlRequest.Continue }
+            ),
+            Create(
                 "eject",
                 "Ejects the medium of a CD-ROM drive.",
                 _ => new ControlRequest { Command = ControlRequest.Eject }

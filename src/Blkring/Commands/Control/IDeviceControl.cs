@@ -11,6 +11,9 @@ internal interface IDeviceControl
     void Resize(DeviceName device, long? bytes);
     void Pause(DeviceName device);
     void Resume(DeviceName device);
+
+    /// <summary>Lets a device go on that waits for a decision.</summary>
+    void Continue(DeviceName device);
     void Eject(DeviceName device);
     void Insert(DeviceName device, string path);
     void Limit(DeviceName device, LimitsReport change);

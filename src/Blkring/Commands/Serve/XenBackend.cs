@@ -74,6 +74,8 @@ internal sealed partial class XenBackend : IBackend
 
     public void Resume(DeviceName device) => Command(device, _backend.Resume);
 
+    public void Continue(DeviceName device) => Command(device, _backend.Continue);
+
     public void Eject(DeviceName device) => Command(device, _backend.Eject);
 
     public void Insert(DeviceName device, string path) => Command(device, id => _backend.Insert(id, path));
@@ -131,6 +133,7 @@ internal sealed partial class XenBackend : IBackend
             BlockDevice = device.IsBlockDevice,
             State =
                 device.IsPaused ? "paused"
+                : device.IsWaiting ? "waiting"
                 : device.IsStopping ? "stopping"
                 : NameOf(device.BackendState),
             FrontendState = NameOf(device.FrontendState),
@@ -149,6 +152,7 @@ internal sealed partial class XenBackend : IBackend
                             + "the daemon exits"
                         : null
                 ),
+            NeedsDecision = device.NeedsDecision ? true : null,
             Statistics = device.IsConnected
                 ? DeviceStatistics.Sum([.. device.Queues.Select(queue => queue.Statistics)])
                 : null,

@@ -1,0 +1,291 @@
+using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
+using Blkring.Engine.Xenbus;
+using Blkring.Interop;
+using Blkring.Xenbus.Tests.Kit;
+
+namespace Blkring.Xenbus.Tests;
+
+/// <summary>
+/// The host fails a guest that is running: its device waits, Connected, until the cause is gone or an operator decides.
+/// </summary>
+public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstored>
+{
+    [Fact]
+    public void A_takeover_without_the_image_waits_until_the_image_is_back()
+    {
+        using World world = new(xenstored);
+        string image = world.NewImage();
+        Guest guest = world.Connected(new DiskRequest { Params = "aio:" + image }, rings: 2);
+        guest.VerifyIo(20);
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        File.Move(image, image + ".away");
+        world.StartBackend();
+        DeviceStatus waiting = AwaitWait(world, guest, ErrorCode.ImageMissing);
+        Assert.False(waiting.NeedsDecision);
+        // Any event tries it again.
+        for (int i = 0; i < 3; i++)
+            guest.SetState(XenbusState.Connected);
+        Thread.Sleep(300);
+        Assert.Equal(XenbusState.Connected, world.Toolstack.BackendState(guest.Id));
+        Assert.Single(world.Log.Lines, line => line.Contains("[ImageMissing]", StringComparison.Ordinal));
+        Assert.Null(world.Toolstack.Error(guest.Id));
+
+        File.Move(image + ".away", image);
+        AwaitService(world, guest);
+        guest.VerifyIo(20);
+    }
+
+    [Theory]
+    [InlineData(Errno.EIO)]
+    [InlineData(Errno.EMFILE)]
+    [InlineData(Errno.EPERM)]
+    [InlineData(Errno.ENXIO)]
+    public void Whatever_keeps_an_image_from_being_opened_at_a_takeover_the_guest_waits(int errno)
+    {
+        using World world = new(xenstored);
+        Guest guest = world.Connected();
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        int left = 3;
+        world.Options = new BackendOptions
+        {
+            OpenImage = (path, options) =>
+                Interlocked.Decrement(ref left) >= 0
+                    ? throw ImageException.CannotOpen(path, errno)
+                    : FileDisk.Open(path, options),
+        };
+        world.StartBackend();
+        AwaitService(world, guest);
+        Assert.True(left < 0);
+        Assert.Single(world.Log.Lines, line => line.Contains("the guest waits", StringComparison.Ordinal));
+        guest.VerifyIo(20);
+    }
+
+    [Fact]
+    public void A_bug_of_ours_at_a_takeover_costs_the_guest_no_disk()
+    {
+        using World world = new(xenstored);
+        Guest guest = world.Connected();
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        int left = 1;
+        world.Options = new BackendOptions
+        {
+            OpenImage = (path, options) =>
+                Interlocked.Decrement(ref left) >= 0
+                    ? throw new InvalidOperationException("a bug")
+                    : FileDisk.Open(path, options),
+        };
+        world.StartBackend();
+        AwaitService(world, guest);
+        guest.VerifyIo(20);
+    }
+
+    [Fact]
+    public void A_guest_that_waits_can_close_and_the_toolstack_can_detach_its_device()
+    {
+        using World world = new(xenstored);
+        string image = world.NewImage(),
+            other = world.NewImage("other.img");
+        Guest closing = world.Connected(new DiskRequest { Params = image }),
+            detached = world.Connected(new DiskRequest { Params = other });
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        File.Delete(image);
+        File.Delete(other);
+        world.StartBackend();
+        AwaitWait(world, closing, ErrorCode.ImageMissing);
+        AwaitWait(world, detached, ErrorCode.ImageMissing);
+        closing.SetState(XenbusState.Closing);
+        world.Toolstack.WaitFor(closing.Id, XenbusState.Closing);
+        closing.SetState(XenbusState.Closed);
+        world.Toolstack.WaitFor(closing.Id, XenbusState.Closed);
+        world.Toolstack.Detach(detached.Id);
+        detached.SetState(XenbusState.Closed);
+        world.Toolstack.WaitFor(detached.Id, XenbusState.Closed);
+        Assert.Null(world.Status(detached.Id)?.LastError);
+    }
+
+    [Fact]
+    public void A_wrong_key_of_the_frontend_still_closes_the_device_at_a_takeover()
+    {
+        using World world = new(xenstored);
+        Guest guest = world.Connected();
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        world.Store.Write(guest.Path + "/event-channel", "none");
+        world.StartBackend();
+        world.Toolstack.WaitFor(guest.Id, XenbusState.Closing);
+    }
+
+    [Fact]
+    public void Another_image_under_the_same_path_waits_for_the_operator_or_for_the_image_to_come_back()
+    {
+        using World world = new(xenstored, start: false);
+        UseJournals(world);
+        world.StartBackend();
+        string image = world.NewImage();
+        Guest guest = world.Connected(new DiskRequest { Params = "aio:" + image });
+        guest.VerifyIo(20);
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        File.Move(image, image + ".before");
+        File.Copy(image + ".before", image);
+        world.StartBackend();
+        DeviceStatus waiting = AwaitWait(world, guest, ErrorCode.ImageReplaced);
+        Assert.True(waiting.NeedsDecision);
+        Assert.Contains(image, waiting.LastError, StringComparison.Ordinal);
+
+        File.Move(image, image + ".copy");
+        File.Move(image + ".before", image);
+        AwaitService(world, guest);
+        guest.VerifyIo(20);
+
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        File.Copy(image, image + ".copy", overwrite: true);
+        File.Move(image + ".copy", image, overwrite: true);
+        world.StartBackend();
+        AwaitWait(world, guest, ErrorCode.ImageReplaced);
+        Assert.Equal(
+            ErrorCode.NothingToDecide,
+            Assert.Throws<XenbusCommandException>(() => world.Backend.Continue(world.Connected().Id)).Code
+        );
+        world.Backend.Continue(guest.Id);
+        AwaitService(world, guest);
+        guest.VerifyIo(20);
+        // The decision is kept: this image is the guest's from now on.
+        world.RestartBackend();
+        AwaitService(world, guest);
+    }
+
+    [Fact]
+    public void An_image_that_grew_is_the_same_and_one_that_was_cut_is_not()
+    {
+        using World world = new(xenstored, start: false);
+        UseJournals(world);
+        world.StartBackend();
+        string image = world.NewImage();
+        Guest guest = world.Connected(new DiskRequest { Params = "aio:" + image });
+        SetLength(image, 2 * World.Sectors);
+        world.RestartBackend();
+        AwaitService(world, guest);
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        SetLength(image, World.Sectors);
+        world.StartBackend();
+        AwaitWait(world, guest, ErrorCode.ImageReplaced);
+    }
+
+    [Fact]
+    public void A_medium_of_a_drive_may_be_another_one_after_a_restart()
+    {
+        using World world = new(xenstored, start: false);
+        UseJournals(world);
+        world.StartBackend();
+        string image = world.NewImage();
+        Guest guest = world.Connected(
+            new DiskRequest
+            {
+                Params = image,
+                DeviceType = "cdrom",
+                Mode = "r",
+            }
+        );
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        File.Copy(image, image + ".copy");
+        File.Move(image + ".copy", image, overwrite: true);
+        world.StartBackend();
+        AwaitService(world, guest);
+    }
+
+    [Fact]
+    public void Requests_without_a_response_and_without_a_journal_wait_for_the_operator()
+    {
+        using World world = new(xenstored, start: false);
+        string folder = UseJournals(world);
+        world.StartBackend();
+        Guest guest = world.Connected();
+        guest.VerifyIo(20);
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        // Posted while there is no daemon: the next one cannot know that it was not taken before.
+        guest.Frontend.Put(Requests.Of(guest.Frontend, 0, Blkring.Abi.Blkif.OpRead, 0, Requests.Pages(1)));
+        guest.Frontend.Push();
+        Directory.Delete(folder, recursive: true);
+        world.StartBackend();
+        DeviceStatus waiting = AwaitWait(world, guest, ErrorCode.JournalMissing);
+        Assert.True(waiting.NeedsDecision);
+        Assert.False(world.Status(guest.Id)!.IsConnected);
+        world.Backend.Continue(guest.Id);
+        AwaitService(world, guest);
+        Assert.Single(Wait.ForResponses(guest.Frontend, 1));
+        guest.VerifyIo(20);
+    }
+
+    [Fact]
+    public void A_journal_is_not_missed_where_no_request_can_be_under_way()
+    {
+        using World world = new(xenstored, start: false);
+        string folder = UseJournals(world);
+        world.StartBackend();
+        Guest idle = world.Connected(),
+            silent = world.Connected();
+        idle.VerifyIo(20);
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        // Nothing of this ring was ever answered, so all of it is done in its order.
+        silent.Frontend.Put(Requests.Of(silent.Frontend, 0, Blkring.Abi.Blkif.OpRead, 0, Requests.Pages(1)));
+        silent.Frontend.Push();
+        Directory.Delete(folder, recursive: true);
+        world.StartBackend();
+        AwaitService(world, idle);
+        AwaitService(world, silent);
+        Assert.Single(Wait.ForResponses(silent.Frontend, 1));
+        idle.VerifyIo(20);
+    }
+
+    [Fact]
+    public void A_journal_that_cannot_be_opened_waits_until_it_can()
+    {
+        using World world = new(xenstored, start: false);
+        string folder = UseJournals(world);
+        world.StartBackend();
+        Guest guest = world.Connected();
+        guest.VerifyIo(20);
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        string journal = Assert.Single(
+            Directory.GetFiles(folder),
+            file => file.EndsWith("-0", StringComparison.Ordinal)
+        );
+        File.Move(journal, journal + ".kept");
+        Directory.CreateDirectory(journal);
+        world.StartBackend();
+        AwaitWait(world, guest, ErrorCode.JournalUnusable);
+        Directory.Delete(journal);
+        File.Move(journal + ".kept", journal);
+        AwaitService(world, guest);
+        guest.VerifyIo(20);
+    }
+
+    private static string UseJournals(World world)
+    {
+        string folder = Path.Combine(Path.GetDirectoryName(world.NewImage("unused.img"))!, "journals");
+        world.Options = new BackendOptions { JournalFolder = folder };
+        return folder;
+    }
+
+    private static DeviceStatus AwaitWait(World world, Guest guest, ErrorCode code)
+    {
+        Wait.Until(
+            () => world.Status(guest.Id) is { IsWaiting: true, Error: { } error } && error.Code == code,
+            () => $"the device waits with {code}: {world.Status(guest.Id)?.Error}"
+        );
+        Assert.Equal(XenbusState.Connected, world.Toolstack.BackendState(guest.Id));
+        return world.Status(guest.Id)!;
+    }
+
+    private static void AwaitService(World world, Guest guest) =>
+        Wait.Until(
+            () => world.Status(guest.Id) is { IsConnected: true, IsWaiting: false, Error: null },
+            () => $"the device is served again: {world.Status(guest.Id)?.Error}"
+        );
+
+    private static void SetLength(string image, long sectors)
+    {
+        using FileStream file = new(image, FileMode.Open);
+        file.SetLength(sectors * Disk.SectorBytes);
+    }
+}
