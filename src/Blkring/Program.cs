@@ -4,6 +4,7 @@ using Blkring.Commands.Attach;
 using Blkring.Commands.Control;
 using Blkring.Commands.Demo;
 using Blkring.Commands.Demo.Guests;
+using Blkring.Commands.Opener;
 using Blkring.Commands.Serve;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Xenbus;
@@ -19,6 +20,7 @@ RootCommand root = new("Blkring, a Xen block backend (blkif) in userspace.")
     DemoCommand.Create(),
     DemoFrontendCommand.Create(),
     AbiCommand.Create(),
+    OpenerCommand.Create(),
 };
 foreach (Command command in DeviceCommands.Create().Concat(AttachCommand.Create()))
     root.Add(command);

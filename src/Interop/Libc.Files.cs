@@ -154,6 +154,7 @@ public static unsafe partial class Libc
     public const int O_NONBLOCK = 0x800;
     public const int O_DSYNC = 0x1000;
     public const int O_CLOEXEC = 0x80000;
+    public const int O_PATH = 0x200000;
 
     // sys/file.h
     public const int LOCK_SH = 1;
@@ -342,6 +343,18 @@ public static unsafe partial class Libc
         fixed (byte* bytes = PathBytes(path))
         fixed (statx* pinned = &status)
             return Result(statx(AT_FDCWD, bytes, flags, mask, pinned));
+    }
+
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial int setxattr(byte* path, byte* name, void* value, nuint size, int flags);
+
+    /// <summary>setxattr(2), which follows links: 0 or -errno.</summary>
+    public static int Setxattr(string path, string name, ReadOnlySpan<byte> value)
+    {
+        fixed (byte* pathname = PathBytes(path))
+        fixed (byte* attribute = PathBytes(name))
+        fixed (byte* bytes = value)
+            return Result(setxattr(pathname, attribute, bytes, (nuint)value.Length, 0));
     }
 
     /// <summary>fstatfs(2): 0 or -errno.</summary>

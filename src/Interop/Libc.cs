@@ -42,6 +42,13 @@ public static unsafe partial class Libc
     [SuppressGCTransition]
     private static partial int gettid();
 
+    [LibraryImport(Library)]
+    [SuppressGCTransition]
+    private static partial uint getegid();
+
+    /// <summary>getegid(2): the effective group. Never fails.</summary>
+    public static uint Getegid() => getegid();
+
     /// <summary>getpid(2). Never fails.</summary>
     public static int Getpid() => getpid();
 

@@ -17,6 +17,9 @@ public static class XenLibraries
     /// <summary>The device behind libxengnttab on Linux.</summary>
     public const string GnttabDevice = "/dev/xen/gntdev";
 
+    /// <summary>The device with which libxenstore reaches a xenstored that has no socket here.</summary>
+    public const string StoreDevice = "/dev/xen/xenbus";
+
     /// <summary>Loads a library, which then stays loaded.</summary>
     /// <param name="library">One of the names above, or another with the version of its ABI.</param>
     /// <param name="advice">What to do if it cannot be loaded, in one line.</param>

@@ -63,6 +63,15 @@ internal sealed class BlkringProcess : IDisposable
         params string[] arguments
     ) => StartProgram(temporary, Executables.Blkring, arguments, environment);
 
+    /// <summary>With another user or group; only root can start it so.</summary>
+    /// <param name="user">Options of setpriv(1).</param>
+    public static BlkringProcess StartAs(
+        string[] user,
+        (string Name, string Value)[] environment,
+        string temporary,
+        params string[] arguments
+    ) => StartProgram(temporary, "setpriv", [.. user, "--", Executables.Blkring, .. arguments], environment);
+
     private static BlkringProcess StartProgram(
         string temporary,
         string program,

@@ -18,6 +18,9 @@ internal static class Advice
         [ErrorCode.ImageInUse] =
             $"to share it on purpose, set {DeviceSettings.Lock.Name} to 'no' for each of its devices",
         [ErrorCode.ImageWithoutDirectIo] = $"set {DeviceSettings.Cache.Name} to 'none' or 'writeback'",
+        [ErrorCode.OpenerAway] = "start it: 'systemctl start blkring-opener.socket'",
+        [ErrorCode.OpenerRefused] =
+            "to serve it on purpose, add its folder to the opener's (see images.conf in docs/deploy.md)",
         [ErrorCode.GrantModeIgnored] =
             $"set {DeviceSettings.Cache.Name} to 'writeback', or leave {DeviceSettings.Grants.Name} at 'auto' "
             + "(see docs/deploy.md)",

@@ -27,6 +27,16 @@ internal static class DaemonSettings
         withoutValue: $"{RuntimeFolder.Standard}/NAME.sock"
     );
 
+    public static readonly Setting<string> Opener = Setting.Text(
+        "Opener",
+        "PATH",
+        "",
+        path => path.StartsWith('/') && Encoding.UTF8.GetByteCount(path) <= ControlSocketPath.MaxBytes,
+        $"an absolute path of at most {ControlSocketPath.MaxBytes} bytes",
+        "The socket of 'blkring opener', which opens images for a daemon that runs without privileges.",
+        withoutValue: "none: the daemon opens images itself"
+    );
+
     public static readonly Setting<LogLevel> LogLevel = Setting.Choice(
         "LogLevel",
         "information",

@@ -38,6 +38,7 @@ internal sealed record ServeKey(Setting Setting, string Option, bool PerDevice =
         new(ReactorSettings.PollWindowMicroseconds, "--poll-window"),
         new(DaemonSettings.DrainTimeoutSeconds, "--drain-timeout"),
         ControlSocket,
+        new(DaemonSettings.Opener, "--opener"),
         new(DaemonSettings.LogLevel, "--log-level"),
     ];
 

@@ -18,6 +18,9 @@ internal sealed class ServeSettings(SettingValues values, IReadOnlyDictionary<De
             ? path
             : ControlSocketPath.Standard(Backend, Frontend);
 
+    /// <summary>The opener's socket; null: the daemon opens images itself.</summary>
+    public string? Opener => values.Get(DaemonSettings.Opener) is { Length: > 0 } path ? path : null;
+
     public TimeSpan DrainTimeout => TimeSpan.FromSeconds(values.Get(DaemonSettings.DrainTimeoutSeconds));
 
     /// <summary>The device's own settings; the daemon's for those that it does not have.</summary>

@@ -10,6 +10,9 @@ public sealed class FileDiskOptions
     public bool Writable { get; init; }
     public CacheMode Cache { get; init; } = CacheMode.None;
 
+    /// <summary>Who opens the image.</summary>
+    public IFileOpener Opener { get; init; } = OwnOpener.Instance;
+
     /// <summary>The least alignment of transfers: 4096 treats the image as a 4Kn disk, whatever it supports.</summary>
     public int MinAlignmentBytes { get; init; } = Disk.SectorBytes;
 

@@ -41,11 +41,11 @@ internal sealed class ImageFile : IDisposable
     /// <exception cref="ImageException">It cannot be served.</exception>
     public static ImageFile Open(string path, FileDiskOptions options)
     {
-        (bool blockDevice, ushort mode) = Inspect(path);
+        (bool blockDevice, ushort mode) = Inspect(path, options);
         // Root may write a file that has no write permission at all; its owner made it read-only on purpose.
         bool writable = options.Writable && (mode & (Libc.S_IWUSR | Libc.S_IWGRP | Libc.S_IWOTH)) != 0;
         string whyReadOnly = options.Writable ? "its mode has no write permission" : "as asked";
-        FileDescriptor descriptor = writable ? OpenForWriting(path, options.Cache) : OpenForReading(path);
+        FileDescriptor descriptor = writable ? OpenForWriting(path, options) : OpenForReading(path, options);
         if (blockDevice && writable && IsReadOnlyDevice(descriptor))
             (writable, whyReadOnly) = (false, "the device is read-only");
 
@@ -111,7 +111,7 @@ internal sealed class ImageFile : IDisposable
         Descriptor.Dispose();
     }
 
-    private static (bool BlockDevice, ushort Mode) Inspect(string path)
+    private static (bool BlockDevice, ushort Mode) Inspect(string path, FileDiskOptions options)
     {
         if (string.IsNullOrEmpty(path))
         {
@@ -121,9 +121,17 @@ internal sealed class ImageFile : IDisposable
                 "the image path is empty: name a raw image file or a block device"
             );
         }
-        int result = Libc.Statx(path, 0, Libc.STATX_TYPE | Libc.STATX_MODE, out statx status);
-        if (result < 0)
-            throw ImageException.CannotOpen(path, -result);
+        // To open a pipe or a device for use may have effects of its own.
+        int errno = options.Opener.TryOpen(path, Libc.O_PATH, out FileDescriptor? found);
+        if (errno != 0)
+            throw ImageException.CannotOpen(path, errno);
+        statx status;
+        using (found)
+        {
+            int error = Libc.Fstatx(found!.Value, Libc.STATX_TYPE | Libc.STATX_MODE, out status);
+            if (error < 0)
+                throw ImageException.CannotOpen(path, -error);
+        }
         return (status.stx_mode & Libc.S_IFMT) switch
         {
             Libc.S_IFREG => (false, status.stx_mode),
@@ -140,31 +148,24 @@ internal sealed class ImageFile : IDisposable
         };
     }
 
-    private static FileDescriptor OpenForWriting(string path, CacheMode cache)
+    private static FileDescriptor OpenForWriting(string path, FileDiskOptions options)
     {
-        int sync = cache == CacheMode.Writethrough ? Libc.O_DSYNC : 0;
-        int errno = TryOpen(path, Libc.O_RDWR | sync, out FileDescriptor? file);
+        int sync = options.Cache == CacheMode.Writethrough ? Libc.O_DSYNC : 0;
+        int errno = options.Opener.TryOpen(path, Libc.O_RDWR | sync, out FileDescriptor? file);
         if (errno == 0)
             return file!;
         if (errno is not (Errno.EACCES or Errno.EPERM or Errno.EROFS))
             throw ImageException.CannotOpen(path, errno);
         // Not opened read-only instead: the guest would find out by an error in the middle of its work. But an image
         // that cannot even be read is reported as that.
-        OpenForReading(path).Dispose();
+        OpenForReading(path, options).Dispose();
         throw ImageException.CannotWrite(path, errno);
     }
 
-    private static FileDescriptor OpenForReading(string path)
+    private static FileDescriptor OpenForReading(string path, FileDiskOptions options)
     {
-        int errno = TryOpen(path, Libc.O_RDONLY, out FileDescriptor? file);
+        int errno = options.Opener.TryOpen(path, Libc.O_RDONLY, out FileDescriptor? file);
         return errno == 0 ? file! : throw ImageException.CannotOpen(path, errno);
-    }
-
-    private static int TryOpen(string path, int flags, out FileDescriptor? file)
-    {
-        int fd = Libc.Open(path, flags);
-        file = fd < 0 ? null : new FileDescriptor(fd);
-        return fd < 0 ? -fd : 0;
     }
 
     private void CheckLength(FileDiskOptions options)
@@ -232,7 +233,11 @@ internal sealed class ImageFile : IDisposable
         if (options.Cache == CacheMode.Writethrough)
             return "buffered (each write on stable storage, as asked)";
 
-        int errno = TryOpen(Path, (ReadOnly ? Libc.O_RDONLY : Libc.O_RDWR) | Libc.O_DIRECT, out FileDescriptor? direct);
+        int errno = options.Opener.TryOpen(
+            Path,
+            (ReadOnly ? Libc.O_RDONLY : Libc.O_RDWR) | Libc.O_DIRECT,
+            out FileDescriptor? direct
+        );
         if (errno == 0)
         {
             errno = DirectIoProbe.FindAlignment(direct!, LengthBytes, options.MinAlignmentBytes, out int alignment);

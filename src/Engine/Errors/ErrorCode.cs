@@ -23,6 +23,8 @@ public enum ErrorCode
     ImageMisaligned,
     ImageLengthUnknown,
     ImageWithoutDirectIo,
+    OpenerAway,
+    OpenerRefused,
 
     // The keys of a device that the toolstack or its script wrote.
     FrontendKeyMissing,

@@ -32,7 +32,7 @@ public sealed unsafe class RingJournal : IDisposable
     private FileDescriptor? _file;
     private MappedMemory? _memory;
 
-    /// <summary>The file that was found is of this ring, in this version's form, and nothing is under way in it.</summary>
+    /// <summary>The file found is of this ring, in this version's form, and nothing is under way in it.</summary>
     private bool _foundDrained;
 
     /// <param name="path">In a folder that only this user can change.</param>

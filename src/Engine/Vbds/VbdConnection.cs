@@ -25,8 +25,8 @@ public sealed record VbdConnection
     public bool Takeover { get; init; }
 
     /// <summary>
-    /// With <see cref="Takeover"/>, by an operator's decision: the journals are lost or cannot be read, and all requests
-    /// that have no response are done in the ring's order. Wrong for those that were answered out of order.
+    /// With <see cref="Takeover"/>, by an operator's decision: the journals are lost or cannot be read, and all
+    /// requests that have no response are done in the ring's order. Wrong for those that were answered out of order.
     /// </summary>
     public bool ForgoesJournals { get; init; }
 }

@@ -40,6 +40,9 @@ public sealed record BackendOptions
     /// </summary>
     public Func<EngineError, string?> Advice { get; init; } = _ => null;
 
+    /// <summary>Who opens images: this process, or one with more privileges.</summary>
+    public IFileOpener Opener { get; init; } = OwnOpener.Instance;
+
     /// <summary>Opens the image that params or physical-device names; it may block.</summary>
     public Func<string, FileDiskOptions, Disk> OpenImage { get; init; } = FileDisk.Open;
 }

@@ -256,6 +256,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         {
             Writable = writable,
             Cache = _options.Cache,
+            Opener = context.Options.Opener,
             Lock = locked,
             Time = context.Runtime.Time,
             Sleep = context.Runtime.Sleep,

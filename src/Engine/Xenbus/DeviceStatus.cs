@@ -51,7 +51,7 @@ public sealed record DeviceStatus
     /// <summary>The limits in force.</summary>
     public ThrottleLimits Limits { get; init; } = new();
 
-    /// <summary>A guest has the device, and the host keeps it from being served; <see cref="Error"/> says why.</summary>
+    /// <summary>A guest has the device, and the host keeps it from being served: <see cref="Error"/>.</summary>
     public bool IsWaiting { get; init; }
 
     /// <summary>The device waits until an operator decides: <see cref="XenbusBackend.Continue"/>.</summary>

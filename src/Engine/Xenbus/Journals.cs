@@ -9,8 +9,8 @@ namespace Blkring.Engine.Xenbus;
 
 /// <summary>
 /// The folder of journals (<see cref="RingJournal"/>), which keep the requests in flight for a takeover after a crash.
-/// A file is named after its ring: <c>backend-vbd3-7-51712-0</c> is ring 0 of device 7/51712 in the directory vbd3. Beside
-/// them, <c>backend-vbd3-7-51712-image</c> says which image these requests are for.
+/// A file is named after its ring: <c>backend-vbd3-7-51712-0</c> is ring 0 of device 7/51712 in the directory vbd3.
+/// Beside them, <c>backend-vbd3-7-51712-image</c> says which image these requests are for.
 /// </summary>
 /// <param name="folder">Null: no journals.</param>
 /// <param name="root">backend/vbd3</param>

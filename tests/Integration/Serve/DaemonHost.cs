@@ -43,9 +43,31 @@ public sealed class DaemonHost : IDisposable
         BlkringProcess.RunWith(Environment(), _folder.Path, arguments);
 
     /// <summary>A daemon that is ready: its control socket answers.</summary>
-    internal BlkringProcess StartDaemon(params (string, string)[] more)
+    internal BlkringProcess StartDaemon(params (string, string)[] more) => Await(StartWith(more, "serve"));
+
+    /// <summary>As systemd starts it: with a user of its own, for whom its runtime folder is made.</summary>
+    internal BlkringProcess StartDaemonAsNobody(params string[] arguments)
     {
-        BlkringProcess daemon = StartWith(more, "serve");
+        Directory.CreateDirectory(Runtime);
+        // The folders of the test are for everybody. Xenstored's socket is not: the opener gives access to it.
+        foreach (string path in (string[])[Runtime, Folder, Libraries, Path.GetDirectoryName(_xenstored.SocketPath)!])
+            File.SetUnixFileMode(path, (UnixFileMode)0b111_111_111);
+        string[] user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+        return Await(BlkringProcess.StartAs(user, Environment(), _folder.Path, arguments));
+    }
+
+    /// <summary>As its unit starts it: in the group of the daemon of <see cref="StartDaemonAsNobody"/>.</summary>
+    internal BlkringProcess StartOpener(string socket)
+    {
+        string[] user = ["--regid=65534", "--clear-groups"];
+        string[] arguments = ["opener", "--socket", socket, "--folder", Folder];
+        BlkringProcess opener = BlkringProcess.StartAs(user, Environment(), _folder.Path, arguments);
+        Wait.Until(() => opener.Errors.Contains("opener-started", StringComparison.Ordinal), "the opener listens");
+        return opener;
+    }
+
+    private BlkringProcess Await(BlkringProcess daemon)
+    {
         Wait.Until(() => daemon.HasExited || Run("list").ExitCode == 0, () => "the daemon answers: " + daemon.Errors);
         Assert.False(daemon.HasExited, daemon.Errors);
         return daemon;

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.RegularExpressions;
 
 namespace Blkring.Integration.Tests;
@@ -62,22 +63,55 @@ public sealed class PackagingTests : IDisposable
     public void systemd_finds_no_fault_with_the_unit_and_its_drop_ins()
     {
         Assert.SkipUnless(File.Exists("/usr/bin/systemd-analyze"), "systemd-analyze is not installed");
-        string unit = _folder.PathOf("blkring.service");
-        File.WriteAllText(
-            unit,
-            Repository
-                .Read("packaging/systemd/blkring.service")
-                .Replace("@PREFIX@/bin/blkring", Executables.Blkring, StringComparison.Ordinal)
-        );
-        Directory.CreateDirectory(unit + ".d");
-        foreach (string dropIn in (string[])["images.conf", "driver-domain.conf"])
+        string[] units = WriteUnits();
+        foreach (
+            (string unit, string dropIn) in ((string, string)[])
+                [(units[0], "driver-domain.conf"), (units[1], "images.conf")]
+        )
+        {
+            Directory.CreateDirectory(unit + ".d");
             File.Copy(Path.Combine(Repository.Root, "packaging/systemd", dropIn), Path.Combine(unit + ".d", dropIn));
+        }
 
-        (int code, string output, string errors) = Run("systemd-analyze", "verify", unit);
+        (int code, string output, string errors) = Run("systemd-analyze", ["verify", .. units]);
 
         // Its output about other units of the machine does not matter here.
         Assert.DoesNotContain("blkring", output + errors, StringComparison.Ordinal);
         Assert.Equal(0, code);
+    }
+
+    [Fact]
+    public void systemd_finds_little_that_an_attacker_of_the_units_could_use()
+    {
+        Assert.SkipUnless(File.Exists("/usr/bin/systemd-analyze"), "systemd-analyze is not installed");
+        foreach (string unit in WriteUnits()[..2])
+        {
+            (_, string output, _) = Run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit);
+            string level = Regex.Match(output, @"exposure level for [\w.-]+: ([0-9.]+)").Groups[1].Value;
+            Assert.InRange(double.Parse(level, CultureInfo.InvariantCulture), 0.1, 1.0);
+        }
+    }
+
+    [Fact]
+    public void Folders_that_an_older_units_drop_in_lists_become_the_openers()
+    {
+        string old = Installed("etc/systemd/system/blkring.service.d/images.conf");
+        Directory.CreateDirectory(Path.GetDirectoryName(old)!);
+        File.WriteAllText(old, "[Service]\nReadWritePaths=/data/images -/data/more\nProtectHome=no\n");
+        Install();
+        string dropIn = Installed("etc/systemd/system/blkring-opener.service.d/images.conf"),
+            made = File.ReadAllText(dropIn);
+        Assert.Contains(
+            "\nEnvironment=BLKRING_IMAGE_FOLDERS=/var/lib/xen/images:/srv/xen:/dev:/data/images:/data/more\n",
+            made,
+            StringComparison.Ordinal
+        );
+        Assert.Contains("\nReadWritePaths=/data/images -/data/more", made, StringComparison.Ordinal);
+        Assert.Contains("\nProtectHome=no\n", made, StringComparison.Ordinal);
+        // What an administrator writes there stays.
+        File.WriteAllText(dropIn, "");
+        Install();
+        Assert.Equal("", File.ReadAllText(dropIn));
     }
 
     [Fact]
@@ -111,7 +145,7 @@ public sealed class PackagingTests : IDisposable
             .. Regex
                 .Matches(
                     document,
-                    @"\bblkring ((?:serve|list|stats|resize|pause|resume|eject|insert|limit|attach|detach|demo)\b"
+                    @"\bblkring ((?:serve|list|stats|resize|pause|resume|continue|eject|insert|limit|attach|detach|demo|opener)\b"
                         + @"[^`\n|]*)"
                 )
                 .Select(call => call.Groups[1].Value),
@@ -141,6 +175,22 @@ public sealed class PackagingTests : IDisposable
                 .Select(key => key.Name)
         );
     }
+
+    /// <returns>The daemon's unit, the opener's, and its socket.</returns>
+    private string[] WriteUnits() =>
+        [
+            .. ((string[])["blkring.service", "blkring-opener.service", "blkring-opener.socket"]).Select(name =>
+            {
+                string unit = _folder.PathOf(name);
+                File.WriteAllText(
+                    unit,
+                    Repository
+                        .Read("packaging/systemd/" + name)
+                        .Replace("@PREFIX@/bin/blkring", Executables.Blkring, StringComparison.Ordinal)
+                );
+                return unit;
+            }),
+        ];
 
     private string Installed(string path) => _folder.PathOf("root/" + path);
 

@@ -2,7 +2,8 @@
 # More functions, for scenarios of the systemd unit: the daemon is installed as docs/deploy.md says.
 export BLKRING=/usr/local/bin/blkring
 readonly DROP_INS=/etc/systemd/system/blkring.service.d CONFIGURATION=/etc/blkring/blkring.json
-# A folder in which the unit allows images.
+readonly OPENER_DROP_INS=/etc/systemd/system/blkring-opener.service.d
+# A folder in which the opener's unit allows images.
 readonly UNIT_IMAGES=/var/lib/xen/images
 UNIT_SINCE=$(date +%s)
 
@@ -15,6 +16,13 @@ unit_start() { try "enable and start" systemctl enable --quiet --now blkring; }
 unit_drop_in() {
     mkdir -p $DROP_INS
     cat >"$DROP_INS/$1.conf"
+    try "daemon-reload" systemctl daemon-reload
+}
+
+# opener_drop_in NAME: the same for the opener's unit.
+opener_drop_in() {
+    mkdir -p $OPENER_DROP_INS
+    cat >"$OPENER_DROP_INS/$1.conf"
     try "daemon-reload" systemctl daemon-reload
 }
 
@@ -54,8 +62,8 @@ unit_image() {
 unit_clean_up() {
     local status=0
     if systemctl cat blkring >/dev/null 2>&1; then packaging/install --uninstall || status=1; fi
-    systemctl reset-failed blkring 2>/dev/null
-    rm -rf $DROP_INS ${CONFIGURATION%/*}
+    systemctl reset-failed blkring blkring-opener 2>/dev/null
+    rm -rf $DROP_INS $OPENER_DROP_INS ${CONFIGURATION%/*}
     systemctl daemon-reload
     dmsetup remove_all || status=1
     losetup -D

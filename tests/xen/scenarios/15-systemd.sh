@@ -14,9 +14,9 @@ started_more_than() { (($(unit_property NRestarts) > $1)); }
 
 unit_install
 try "its configuration" "$BLKRING" serve --check-config
-complaints=$(systemd-analyze verify blkring.service 2>&1 | grep blkring)
+complaints=$(systemd-analyze verify blkring.service blkring-opener.service blkring-opener.socket 2>&1 | grep blkring)
 [[ -z $complaints ]] || fail "systemd-analyze verify: $complaints"
-say "$(systemd-analyze security --no-pager blkring | tail -n 1)"
+for unit in blkring blkring-opener; do say "$(systemd-analyze security --no-pager $unit | tail -n 1)"; done
 
 say "start and list"
 unit_start
@@ -31,10 +31,10 @@ unit_is StatusText "serving vbd3: 0 devices" || fail "its status is '$(unit_prop
 say "restrictions that the kernel enforces"
 process_has NoNewPrivs 1 || fail "it can gain privileges"
 process_has Seccomp 2 || fail "no system call is filtered"
-# Only CAP_DAC_OVERRIDE.
-process_has CapEff 0000000000000002 || fail "capabilities: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
-process_has CapBnd 0000000000000002 ||
-    fail "bounding set of capabilities:  $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
+for set in CapEff CapPrm CapAmb CapBnd; do
+    process_has $set 0000000000000000 || fail "capabilities: $(grep ^Cap "/proc/$(unit_pid)/status" | paste -sd' ')"
+done
+[[ $(stat -c %U "/proc/$(unit_pid)") == blkring ]] || fail "it runs as $(stat -c %U "/proc/$(unit_pid)")"
 
 unit_is MemoryDenyWriteExecute yes || fail "MemoryDenyWriteExecute is not set"
 if grep -qE '^[^ ]+ .wx' "/proc/$(unit_pid)/maps"; then fail "it has memory that is writable and executable"; fi
@@ -72,7 +72,7 @@ rm /run/late-xenstored
 try "uninstall" packaging/install --uninstall
 if systemctl cat blkring >/dev/null 2>&1; then fail "the unit is still there"; fi
 left=$(find / -xdev -path '*blkring*' -not -path '/etc/blkring*' -not -path "$DROP_INS*" \
-    -not -path '/proc/*' | paste -sd' ')
+    -not -path '/proc/*' -not -path '/run/*/invocation:*' | paste -sd' ')
 [[ -z $left ]] || fail "left behind: $left"
 [[ -s $CONFIGURATION ]] || fail "the configuration is gone"
 [[ -z $(pgrep -x blkring) ]] || fail "the daemon still runs"

@@ -106,7 +106,9 @@ internal sealed record DeviceReport
     /// <summary><see cref="ImagePath"/> is a block device.</summary>
     public bool BlockDevice { get; init; }
 
-    /// <summary>The backend's state, by its name in xenbus.h in lower case: connected, closed; or paused, stopping, waiting.</summary>
+    /// <summary>
+    /// The backend's state, by its name in xenbus.h in lower case: connected, closed; or paused, stopping, waiting.
+    /// </summary>
     public required string State { get; init; }
     public required string FrontendState { get; init; }
     public long? CapacityBytes { get; init; }

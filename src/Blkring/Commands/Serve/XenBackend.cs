@@ -1,4 +1,5 @@
 using Blkring.Commands.Control;
+using Blkring.Commands.Opener;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Reactors;
@@ -19,11 +20,18 @@ internal sealed partial class XenBackend : IBackend
     private readonly XenbusBackend _backend;
     private int _engineLogged;
 
-    private XenBackend(ServeSettings settings, XenHypervisor hypervisor, ILogger logger)
+    private XenBackend(ServeSettings settings, XenHypervisor hypervisor, OpenerClient? opener, ILogger logger)
     {
         _log = logger;
         _reactors = new ReactorPool(ReactorPoolOptions.Of(settings.Values) with { Started = LogEngineOnce });
-        _backend = new XenbusBackend(BackendOf(settings), XenstoreConnection.Open, hypervisor, _reactors, logger);
+        _backend = new XenbusBackend(BackendOf(settings, opener), OpenStore, hypervisor, _reactors, logger);
+
+        XenstoreConnection OpenStore()
+        {
+            // A xenstored that was restarted has a new socket.
+            opener?.AskForXen();
+            return XenstoreConnection.Open();
+        }
     }
 
     /// <summary>
@@ -34,7 +42,9 @@ internal sealed partial class XenBackend : IBackend
     {
         try
         {
-            return new XenBackend(settings, XenHypervisor.Open(), logger);
+            OpenerClient? opener = settings.Opener is { } socket ? new OpenerClient(socket) : null;
+            opener?.AskForXen();
+            return new XenBackend(settings, XenHypervisor.Open(), opener, logger);
         }
         catch (XenUnavailableException e)
         {
@@ -113,13 +123,14 @@ internal sealed partial class XenBackend : IBackend
             LogSlowEngine(engine);
     }
 
-    private static BackendOptions BackendOf(ServeSettings settings) =>
+    private static BackendOptions BackendOf(ServeSettings settings, OpenerClient? opener) =>
         new()
         {
             Directory = settings.Backend,
             Frontend = settings.Frontend is int domain ? new DomainId((ushort)domain) : null,
             JournalFolder = RuntimeFolder.JournalsOf(settings.Backend),
             Advice = Advice.For,
+            Opener = opener is null ? OwnOpener.Instance : opener,
             Device = id => settings.OptionsOf(new DeviceName(id.Frontend, id.Number)),
         };
 
