@@ -103,9 +103,11 @@ public abstract unsafe class VbdQueue : IDisposable
     /// re-armed, so the frontend notifies: while the channel is masked the event is kept pending, and unmasking
     /// delivers it; afterwards it comes by itself. Until here an event could tell nothing that the next look at the
     /// ring does not. A queue that would take nothing stays masked: its next event waits until it is attached again or
-    /// has a slot free, and a guest's notifications cost it nothing meanwhile.
+    /// has a slot free, and a guest's notifications cost it nothing meanwhile. After events without requests it stays
+    /// masked for a while as well: see <see cref="EventState"/>.
     /// </remarks>
-    internal abstract void UnmaskEvents();
+    /// <returns>0; or the nanoseconds after which to call it again, because the channel is still masked.</returns>
+    internal abstract long UnmaskEvents();
 
     /// <summary>The wait's completion came since the flag was last cleared.</summary>
     internal bool EventWaitCompleted { get; set; }

@@ -534,13 +534,17 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _event.IsMasked = true;
     }
 
-    internal override void UnmaskEvents()
+    internal override long UnmaskEvents()
     {
         // Armed: the final check is in force, so the frontend will notify the next request.
         if (!_event.IsMasked || !_event.IsArmed || !_admission.IsOpen)
-            return;
+            return 0;
+        long hold = _event.HoldNs(_ring.ReqCons, _clock);
+        if (hold > 0)
+            return hold;
         _event.IsMasked = false;
         _events.Unmask();
+        return 0;
     }
 
     protected override void Dispose(bool disposing)

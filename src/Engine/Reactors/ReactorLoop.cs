@@ -39,6 +39,7 @@ internal sealed class ReactorLoop
     private readonly VbdQueue?[] _queues;
     private readonly ReadyQueues _ready,
         _awake;
+    private readonly HeldEvents _heldEvents;
     private AdaptivePolling _polling;
     private long _idleGrantsReleasedAt,
         _pauseEndedAt,
@@ -55,6 +56,7 @@ internal sealed class ReactorLoop
         _polling = new AdaptivePolling((long)options.PollWindow.TotalNanoseconds);
         _ready = new ReadyQueues(options.MaxQueues);
         _awake = new ReadyQueues(options.MaxQueues);
+        _heldEvents = new HeldEvents(options.MaxQueues, _clock);
         Commands = new ReactorCommands(waiter);
         PassRequests = new PassRequests(options.MaxQueues, waiter);
         Carried = new CarriedQueues(options.Name, options.MaxQueues, waiter);
@@ -87,10 +89,17 @@ internal sealed class ReactorLoop
         // round.
         if (++_rounds % RoundsPerIdleCheck == 0)
             ReleaseIdleGrants();
-        if (HasWork() || (mayBlock && BusyPoll()) || FinalCheck() || !mayBlock)
-            _waiter.Wait(_ready, block: false, -1);
+        bool rests = !(HasWork() || (mayBlock && BusyPoll()) || FinalCheck() || !mayBlock);
+        long timeoutNs = _heldEvents.UnmaskDue(
+            _queues,
+            !rests ? -1
+                : retry || Carried.AnyDeparting ? s_retryDelayNs
+                : ReleaseIdleGrants()
+        );
+        if (rests)
+            Sleep(timeoutNs);
         else
-            Sleep(retry || Carried.AnyDeparting ? s_retryDelayNs : ReleaseIdleGrants());
+            _waiter.Wait(_ready, block: false, -1);
         if (retry)
             MarkAll();
     }
@@ -199,7 +208,7 @@ internal sealed class ReactorLoop
         if (queue.FinalCheckForRequests())
             _ready.Mark(index);
         else
-            queue.UnmaskEvents();
+            _heldEvents.Unmask(index, queue);
     }
 
     private void Sleep(long timeoutNs)

@@ -19,6 +19,7 @@ internal sealed record RigOptions
     public int? MaxInFlight { get; init; }
     public uint RingIndex { get; init; }
     public Throttle? Throttle { get; init; }
+    public TimeProvider? Clock { get; init; }
 
     /// <summary>What the backend offers; the frontend has as many pages per request.</summary>
     public int MaxIndirectSegments { get; init; }
@@ -96,6 +97,7 @@ internal sealed unsafe class Rig : IDisposable
             Takeover = takesOver,
             Journal = _options.JournalPath is { } path ? new RingJournal(path, Identity) : null,
             Throttle = _options.Throttle,
+            Clock = _options.Clock ?? TimeProvider.System,
             RetryDelay = _options.RetryDelay,
             MaxIndirectSegments = _options.MaxIndirectSegments,
             GrantMode = _options.GrantMode,

@@ -15,23 +15,6 @@ namespace Blkring.Engine.Tests.Reactors;
 /// </summary>
 public sealed class DrivenReactorTests
 {
-    /// <summary>A clock that only the test moves.</summary>
-    private sealed class HandClock : TimeProvider
-    {
-        private long _now = Stopwatch.GetTimestamp();
-
-        /// <summary>The time by which each reading moves the clock.</summary>
-        public TimeSpan Reading { get; set; }
-
-        public void Advance(TimeSpan time) => _now += (long)(time.TotalSeconds * TimestampFrequency);
-
-        public override long GetTimestamp()
-        {
-            Advance(Reading);
-            return _now;
-        }
-    }
-
     /// <summary>A kernel that reports events when it is told to.</summary>
     private sealed class HandWaiter : Waiter
     {
@@ -180,6 +163,38 @@ public sealed class DrivenReactorTests
                 reactor.RunOnce();
         }
         (long, long) Pages() => (device.Queue.Statistics.GrantMapPages, device.Queue.Statistics.GrantUnmapPages);
+    }
+
+    [Fact]
+    public void The_channel_of_a_frontend_that_only_sends_events_is_unmasked_when_the_clock_says_so()
+    {
+        HandClock clock = new();
+        HandWaiter waiter = new();
+        using Rig rig = new(BlkifProtocol.X86_64, new RigOptions { Clock = clock });
+        using Reactor reactor = new(new ReactorOptions { OwnThread = false, Clock = clock }, waiter);
+        reactor.Add(rig.Queue);
+        reactor.RunOnce();
+        Assert.Equal(1, UnmasksAfterEvent());
+        for (int doubling = 0; doubling < 10; doubling++)
+        {
+            Assert.Equal(doubling + 1, UnmasksAfterEvent());
+            clock.Advance(TimeSpan.FromMilliseconds((1 << doubling) - 0.5));
+            reactor.RunOnce();
+            Assert.Equal(doubling + 1, rig.Witness.Unmasks);
+            clock.Advance(TimeSpan.FromMilliseconds(1));
+            reactor.RunOnce();
+            Assert.Equal(doubling + 2, rig.Witness.Unmasks);
+        }
+        Assert.True(reactor.Remove(rig.Queue, Wait.Limit));
+
+        int UnmasksAfterEvent()
+        {
+            rig.Queue.ConsumeEvent();
+            waiter.Events.Enqueue(0);
+            reactor.RunOnce();
+            reactor.RunOnce();
+            return rig.Witness.Unmasks;
+        }
     }
 
     [Fact]

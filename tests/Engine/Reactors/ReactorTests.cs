@@ -167,7 +167,7 @@ public sealed class ReactorTests
 
         internal override void ConsumeEvent() { }
 
-        internal override void UnmaskEvents() { }
+        internal override long UnmaskEvents() => 0;
 
         protected override void Dispose(bool disposing) => _silence.Dispose();
     }
