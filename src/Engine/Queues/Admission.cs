@@ -52,6 +52,10 @@ internal struct Admission(Throttle? throttle)
 
     public readonly void ChargeBytes(long now, int bytes) => throttle?.ChargeBytes(now, bytes);
 
+    public readonly void ChargeFlush(long now) => throttle?.ChargeFlush(now);
+
+    public readonly void ChargeDiscard(long now, long bytes) => throttle?.ChargeDiscard(now, bytes);
+
     /// <summary>Bytes that were charged are not moved after all: requests that wait may go on.</summary>
     public void RefundBytes(int bytes)
     {

@@ -33,6 +33,15 @@ public sealed record ThrottleLimits
 /// </remarks>
 public sealed class Throttle
 {
+    /// <summary>
+    /// What a flush is charged of a limit of bytes, and the least that a discard is: neither moves data, but both keep
+    /// the store busy.
+    /// </summary>
+    public const int LeastCostBytes = 16 * 1024;
+
+    /// <summary>A discard is charged one byte for so many that it discards.</summary>
+    private const int DiscardedBytesPerByte = 1024;
+
     private readonly Bucket _operations = new(),
         _bytes = new();
     private ThrottleLimits _limits = new();
@@ -64,6 +73,13 @@ public sealed class Throttle
 
     /// <summary>Charges the bytes that the request will transfer.</summary>
     public void ChargeBytes(long now, long bytes) => _bytes.Charge(now, bytes);
+
+    /// <summary>Charges a flush, apart from the bytes that it may write.</summary>
+    public void ChargeFlush(long now) => _bytes.Charge(now, LeastCostBytes);
+
+    /// <summary>Charges a discard of that many bytes.</summary>
+    public void ChargeDiscard(long now, long bytes) =>
+        _bytes.Charge(now, Math.Max(bytes / DiscardedBytesPerByte, LeastCostBytes));
 
     /// <summary>Gives back bytes that were charged and will not be transferred.</summary>
     public void RefundBytes(long bytes) => _bytes.Refund(bytes);

@@ -205,9 +205,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     /// </summary>
     private bool TryMeasureFlush(ref RequestSlot slot)
     {
-        if (slot.Request.NrSegments != 0)
-            return TryMeasure(ref slot);
-        (slot.OffsetBytes, slot.LengthBytes, slot.DoneBytes) = (0, 0, 0);
+        if (slot.Request.NrSegments == 0)
+            (slot.OffsetBytes, slot.LengthBytes, slot.DoneBytes) = (0, 0, 0);
+        else if (!TryMeasure(ref slot))
+            return false;
+        _admission.ChargeFlush(_pass.StartedAt);
         return true;
     }
 
@@ -627,6 +629,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
     {
         slot.Stage = SlotStage.Discard;
         DiscardPieces.Begin(ref slot, _disk);
+        _admission.ChargeDiscard(_pass.StartedAt, slot.DiscardEnd - slot.OffsetBytes);
         StartDiscard(index, ref slot);
     }
 

@@ -39,6 +39,42 @@ public sealed class LimitTests
         Assert.Equal(27, rig.Responses().Count);
     }
 
+    [Theory, EveryAbi(Blkif.OpFlushDiskcache, Blkif.OpWriteBarrier, Blkif.OpDiscard)]
+    [Proves("F17")]
+    public void What_moves_no_data_costs_a_share_of_a_limit_of_bytes(BlkifProtocol protocol, int operation)
+    {
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = (5 * Throttle.LeastCostBytes) - 1000 },
+        };
+        using Rig rig = new(protocol, new RigOptions { Throttle = throttle });
+        rig.Disk.Synchronous();
+        for (int i = 0; i < 32; i++)
+            rig.Put(operation == Blkif.OpDiscard ? rig.Discard(8, 8) : rig.Request(operation, 0));
+        rig.PushAndRun();
+        Assert.Equal(5, rig.Responses().Count);
+        throttle.Limits = new ThrottleLimits();
+        rig.Run();
+        Assert.Equal(27, rig.Responses().Count);
+    }
+
+    [Theory, EveryAbi]
+    [Proves("F17")]
+    public void A_long_discard_costs_a_thousandth_of_its_bytes(BlkifProtocol protocol)
+    {
+        const long TiB = 1L << 40;
+        Throttle throttle = new()
+        {
+            Limits = new ThrottleLimits { BytesPerSecond = 1, BytesBurst = (3 * (TiB / 1024)) - 1000 },
+        };
+        using Rig rig = new(protocol, new RigOptions { Throttle = throttle, Sectors = 2 * TiB / Disk.SectorBytes });
+        rig.Disk.OnStart = _ => 0;
+        for (int i = 0; i < 10; i++)
+            rig.Put(rig.Discard(0, TiB / Disk.SectorBytes));
+        rig.PushAndRun();
+        Assert.Equal(3, rig.Responses().Count);
+    }
+
     [Theory, EveryAbi]
     public void A_device_whose_guest_posts_without_end_moves_what_it_may(BlkifProtocol protocol)
     {
