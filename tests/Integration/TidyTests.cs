@@ -56,6 +56,16 @@ public sealed class TidyTests
         );
     }
 
+    /// <summary>After 2^31 steps such a counter is negative, and so is the remainder.</summary>
+    [Fact]
+    public void No_index_is_the_remainder_of_a_counter_that_wraps() =>
+        AssertNone(
+            from file in TextFiles
+            where file.EndsWith(".cs", StringComparison.Ordinal)
+            from Match step in Regex.Matches(Repository.Read(file), @"\w(\+\+|--)\)? % |[^(]\+\+\w+ % (?!RoundsPer)")
+            select $"{file}: {step.Value}"
+        );
+
     [Fact]
     public void Every_project_is_in_the_solution()
     {

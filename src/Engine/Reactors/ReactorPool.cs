@@ -49,7 +49,7 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
     private readonly ReactorPoolOptions _options = options ?? new ReactorPoolOptions();
     private readonly Lock _lock = new();
     private readonly List<Member> _members = [];
-    private int _started;
+    private uint _started;
     private bool _disposed;
 
     /// <summary>The reactors that exist now.</summary>
@@ -107,14 +107,17 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
 
     private Member Start()
     {
-        int number = _started++;
+        uint number = _started++;
         ReactorOptions template = _options.Reactor;
         Member member = new(
             new Reactor(
                 template with
                 {
                     Name = $"{template.Name}{number}",
-                    Cpu = _options.Cpus.Count > 0 ? _options.Cpus[number % _options.Cpus.Count] : template.Cpu,
+                    Cpu =
+                        _options.Cpus.Count > 0
+                            ? _options.Cpus[(int)(number % (uint)_options.Cpus.Count)]
+                            : template.Cpu,
                     MaxQueues = _options.ThreadPerQueue ? 1 : template.MaxQueues,
                 }
             )
