@@ -278,6 +278,21 @@ public sealed unsafe partial class IoUring
         }
     }
 
+    /// <summary>
+    /// Sets how many worker threads the calling thread's requests may have at a time for what waits within the kernel:
+    /// I/O on regular files and block devices that cannot be started without waiting, and every fsync and fallocate.
+    /// The kernel's own limit is the number of entries, or four per CPU if that is less. It creates a worker only when
+    /// all others wait. Linux 5.15.
+    /// </summary>
+    /// <returns>The limit before, or -errno: -EINVAL on an older kernel.</returns>
+    public int LimitBoundedWorkers(uint most)
+    {
+        // The second is the limit for everything else; 0 leaves it as it is.
+        var counts = stackalloc uint[] { most, 0 };
+        var result = Register(IORING_REGISTER_IOWQ_MAX_WORKERS, counts, 2);
+        return result < 0 ? result : (int)counts[0];
+    }
+
     // Result or -errno. For set-up and control only, so it uses the plain descriptor.
     int Register(uint opcode, void* argument, uint count) =>
         (_mask.RegisterOpcodes >> (int)opcode & 1) != 0

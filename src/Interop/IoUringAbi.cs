@@ -354,6 +354,7 @@ public static class IoUringAbi
     public const uint IORING_REGISTER_FILES_UPDATE2 = 14;
     public const uint IORING_REGISTER_BUFFERS2 = 15;
     public const uint IORING_REGISTER_BUFFERS_UPDATE = 16;
+    public const uint IORING_REGISTER_IOWQ_MAX_WORKERS = 19;
     public const uint IORING_REGISTER_RING_FDS = 20;
     public const uint IORING_UNREGISTER_RING_FDS = 21;
 

@@ -36,6 +36,7 @@ public abstract class Disk : IDisposable
     private readonly int _discardBlockBytes = SectorBytes;
     private long _capacitySectors;
     private int _discardMethod;
+    private bool _triesRefused;
 
     protected Disk(long capacitySectors, bool readOnly)
     {
@@ -145,6 +146,14 @@ public abstract class Disk : IDisposable
         Interlocked.CompareExchange(ref _discardMethod, (int)next, (int)refused);
         return DiscardSupported;
     }
+
+    /// <summary>
+    /// The store cannot start a transfer that does not wait, so none is tried: network file systems, and device-mapper
+    /// targets without REQ_NOWAIT.
+    /// </summary>
+    internal bool TriesRefused => Volatile.Read(ref _triesRefused);
+
+    internal void NoteTriesRefused() => Volatile.Write(ref _triesRefused, true);
 
     public void Dispose()
     {

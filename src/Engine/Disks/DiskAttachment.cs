@@ -14,8 +14,8 @@ public readonly unsafe struct DiskAttachment
     public byte* Buffers { get; init; }
     public nuint BuffersLengthBytes { get; init; }
 
-    /// <summary>The greatest number of discards that the queue has in flight.</summary>
-    public int MaxDiscards { get; init; }
+    /// <summary>The greatest number of operations that the queue has under way.</summary>
+    public int MaxOperations { get; init; }
 
     /// <summary>
     /// Schedules a pass of the queue, from any thread: call it when there is something for <see cref="IDiskIo.Reap"/>,

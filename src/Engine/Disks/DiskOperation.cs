@@ -49,6 +49,12 @@ public unsafe struct DiskOperation
     /// </summary>
     public DiscardMethod DiscardMethod;
 
+    /// <summary>
+    /// Whether a transfer may wait on a thread of the kernel's. One that may not is reported back with EAGAIN where it
+    /// would have to: <see cref="IDiskIo.TriesTransfers"/>.
+    /// </summary>
+    public bool MayWait;
+
     /// <summary>An opaque value that the completion carries.</summary>
     public ulong Tag;
 }

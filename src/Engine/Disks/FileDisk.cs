@@ -3,19 +3,21 @@ using Blkring.Interop;
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// A raw image file or a block device. Its data plane is <see cref="FileDiskIo"/>: io_uring, or pread and pwrite where
-/// io_uring is refused.
+/// A raw image file or a block device. Its data plane is <see cref="FileDiskIo"/>: io_uring, or a thread of the
+/// disk where io_uring is refused.
 /// </summary>
 public sealed class FileDisk : Disk
 {
     private readonly ImageFile _image;
-    private readonly DiscardThread _discards;
+    private readonly DiskThread _transfers,
+        _discards;
 
     private FileDisk(ImageFile image)
         : base(image.LengthBytes >> SectorShift, image.ReadOnly)
     {
         _image = image;
-        _discards = new DiscardThread(image.Descriptor);
+        _transfers = new DiskThread(image.Descriptor);
+        _discards = new DiskThread(image.Descriptor);
         IsInMemory =
             !image.IsBlockDevice
             && Libc.Fstatfs(image.Descriptor.Value, out statfs fileSystem) >= 0
@@ -87,12 +89,13 @@ public sealed class FileDisk : Disk
         + $"{_image.Access}{(IsInMemory ? ", in memory" : "")}";
 
     public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
-        visitor.Visit(new FileDiskIo(_image.Descriptor, _discards, IsInMemory));
+        visitor.Visit(new FileDiskIo(_image.Descriptor, _transfers, _discards, this, IsInMemory, writesWait: !Direct));
 
     protected override void Dispose(bool disposing)
     {
         if (!disposing)
             return;
+        _transfers.Dispose();
         _discards.Dispose();
         _image.Dispose();
     }

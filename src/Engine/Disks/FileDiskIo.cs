@@ -4,11 +4,27 @@ namespace Blkring.Engine.Disks;
 
 /// <summary>
 /// The data plane of a <see cref="FileDisk"/>. With a ring, an operation is one entry of the reactor's io_uring,
-/// submitted with the rest of the pass. Without one, the reactor's thread does it at once with pread, pwrite or
-/// fdatasync. Discards that the ring cannot do go to the disk's <see cref="DiscardThread"/>.
+/// submitted with the rest of the pass. Without one it goes to a <see cref="DiskThread"/> of the disk, as do discards
+/// that the ring cannot do.
 /// </summary>
-/// <param name="atOnce">Whether transfers are done at once even with a ring: <see cref="FileDisk.IsInMemory"/>.</param>
-public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, bool atOnce) : IDiskIo
+/// <remarks>
+/// What would have to wait within the kernel (a frozen or slow file system, a block to be allocated, a device whose
+/// queue is full) goes to one of the kernel's worker threads, and these belong to the reactor: all disks on it share
+/// them. So a transfer is tried first with RWF_NOWAIT, which takes no worker, and the queue bounds what it starts without. A
+/// flush and a punched hole always take a worker.
+/// </remarks>
+/// <param name="atOnce">
+/// Whether the reactor's thread does transfers and flushes itself: <see cref="FileDisk.IsInMemory"/>.
+/// </param>
+/// <param name="writesWait">Whether each write would have to wait, so that none is tried: the page cache.</param>
+public unsafe struct FileDiskIo(
+    FileDescriptor file,
+    DiskThread transfers,
+    DiskThread discards,
+    Disk disk,
+    bool atOnce,
+    bool writesWait
+) : IDiskIo
 {
     private const int NotRegistered = -1;
 
@@ -17,15 +33,19 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
     private IoUring? _ring;
     private int _fileSlot = NotRegistered;
     private int _bufferSlot = NotRegistered;
-    private DiscardThread.Port? _discards;
+    private DiskThread.Port? _transfers,
+        _discards;
     private bool _canFallocate,
         _canCommand;
 
     public static bool MovesData => true;
 
+    public static bool TriesTransfers => true;
+
     public void Attach(in DiskAttachment attachment)
     {
         _ring = attachment.Ring;
+        _transfers = transfers.Open(in attachment);
         _discards = discards.Open(in attachment);
         if (_ring is null)
             return;
@@ -38,8 +58,9 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
 
     public void Detach()
     {
+        _transfers?.Close();
         _discards?.Close();
-        _discards = null;
+        (_transfers, _discards) = (null, null);
         if (_ring is null)
             return;
         if (_bufferSlot != NotRegistered)
@@ -49,14 +70,25 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
         (_ring, _bufferSlot, _fileSlot) = (null, NotRegistered, NotRegistered);
     }
 
-    public readonly int Reap(Span<DiskCompletion> completions) => _discards!.Reap(completions);
+    public readonly int Reap(Span<DiskCompletion> completions)
+    {
+        int count = _discards!.Reap(completions);
+        return count + _transfers!.Reap(completions[count..]);
+    }
 
     public readonly int Start(in DiskOperation operation)
     {
         if (operation.Kind == DiskOperationKind.Discard && !CanSubmit(operation.DiscardMethod))
             return DiscardElsewhere(in operation);
-        if (_ring is null || (_atOnce && operation.Kind != DiskOperationKind.Discard))
-            return Perform(in operation);
+        if (_atOnce && operation.Kind != DiskOperationKind.Discard)
+            return DiskThread.Perform(_descriptor, in operation);
+        if (_ring is null)
+            return _transfers!.Start(in operation);
+        if (
+            operation is { Kind: DiskOperationKind.Read or DiskOperationKind.Write, MayWait: false }
+            && Waits(operation.Kind)
+        )
+            return -Errno.EAGAIN;
 
         io_uring_sqe* sqe = _ring.TryGetSqe();
         if (sqe == null)
@@ -83,6 +115,9 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
         operation.DiscardMethod is DiscardMethod.PunchHole or DiscardMethod.Ioctl
             ? _discards!.Start(in operation)
             : -Errno.EOPNOTSUPP;
+
+    private readonly bool Waits(DiskOperationKind kind) =>
+        disk.TriesRefused || (writesWait && kind == DiskOperationKind.Write);
 
     private readonly void Fill(io_uring_sqe* sqe, in DiskOperation operation)
     {
@@ -125,6 +160,8 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
     private readonly void FillTransfer(io_uring_sqe* sqe, in DiskOperation operation)
     {
         sqe->off = (ulong)operation.OffsetBytes;
+        if (!operation.MayWait)
+            sqe->rw_flags = Libc.RWF_NOWAIT;
         if (operation.VectorCount > 0)
         {
             sqe->addr = (ulong)operation.Vectors;
@@ -152,18 +189,4 @@ public unsafe struct FileDiskIo(FileDescriptor file, DiscardThread discards, boo
         sqe->addr = (ulong)operation.LengthBytes;
         sqe->len = Libc.FALLOC_FL_PUNCH_HOLE | Libc.FALLOC_FL_KEEP_SIZE;
     }
-
-    private readonly int Perform(in DiskOperation operation) =>
-        operation.Kind switch
-        {
-            DiskOperationKind.Read when operation.VectorCount > 0 => (int)
-                Libc.Preadv(_descriptor, operation.Vectors, operation.VectorCount, operation.OffsetBytes),
-            DiskOperationKind.Write when operation.VectorCount > 0 => (int)
-                Libc.Pwritev(_descriptor, operation.Vectors, operation.VectorCount, operation.OffsetBytes),
-            DiskOperationKind.Read => (int)
-                Libc.Pread(_descriptor, operation.Buffer, (nuint)operation.LengthBytes, operation.OffsetBytes),
-            DiskOperationKind.Write => (int)
-                Libc.Pwrite(_descriptor, operation.Buffer, (nuint)operation.LengthBytes, operation.OffsetBytes),
-            _ => Libc.Fdatasync(_descriptor),
-        };
 }

@@ -18,6 +18,13 @@ public interface IDiskIo
     /// <summary>False if no data is ever transferred (the null disk): the queue then skips the grant copies.</summary>
     static abstract bool MovesData { get; }
 
+    /// <summary>
+    /// Whether a transfer without <see cref="DiskOperation.MayWait"/> never takes a thread while it waits: it ends with
+    /// EAGAIN instead, and the queue starts it again with MayWait once it has a place for that. EOPNOTSUPP means that
+    /// the store cannot tell: <see cref="Disk.NoteTriesRefused"/>.
+    /// </summary>
+    static virtual bool TriesTransfers => false;
+
     /// <summary>Called before the first operation.</summary>
     void Attach(in DiskAttachment attachment);
 

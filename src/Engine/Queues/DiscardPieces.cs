@@ -1,4 +1,3 @@
-using System.Numerics;
 using Blkring.Engine.Disks;
 using Blkring.Interop;
 
@@ -11,11 +10,6 @@ internal static class DiscardPieces
 {
     /// <summary>The largest piece: 2 GiB less a sector.</summary>
     private const int MaxPieceBytes = int.MaxValue - (Disk.SectorBytes - 1);
-
-    /// <summary>
-    /// Pieces of one discard under way at a time, so that one request cannot fill the submission queue.
-    /// </summary>
-    public const int Window = 8;
 
     /// <summary>Sets the range. Blocks that it covers only in part are not discarded.</summary>
     public static void Begin(ref RequestSlot slot, Disk disk)
@@ -39,14 +33,11 @@ internal static class DiscardPieces
     }
 
     /// <summary>
-    /// Whether a further piece is to be issued: within the window, within reach of the bits, and not after the first
-    /// one has said that none will be done.
+    /// Whether a further piece is to be issued: within reach of the bits, and not after the first one has said that none
+    /// will be done.
     /// </summary>
     public static bool HasNext(ref RequestSlot slot) =>
-        slot.DiscardNext < slot.DiscardEnd
-        && BitOperations.PopCount(slot.DiscardPieces) < Window
-        && (long)slot.DiscardPieces >= 0
-        && slot.DiscardError != Errno.EOPNOTSUPP;
+        slot.DiscardNext < slot.DiscardEnd && (long)slot.DiscardPieces >= 0 && slot.DiscardError != Errno.EOPNOTSUPP;
 
     /// <summary>The next piece, all but its tag; it has a generation of its own, as every operation has.</summary>
     public static DiskOperation Next(ref RequestSlot slot, Disk disk)

@@ -77,6 +77,9 @@ internal enum SlotHolds : byte
     /// Its extent is that of whole blocks. A write has also taken them: <see cref="RequestSlot.Range"/>.
     /// </summary>
     Blocks = 8,
+
+    /// <summary>A place among the transfers that may wait: <see cref="WaitingPlaces"/>.</summary>
+    Place = 16,
 }
 
 /// <summary>

@@ -20,6 +20,12 @@ internal struct ResourceLines(SlotList empty)
     /// <summary>Reads that the disk has finished and a later pass copies to the guest.</summary>
     public SlotList Copies = empty;
 
+    /// <summary>Transfers that would wait within the kernel: they wait for a place there.</summary>
+    public SlotList Places = empty;
+
+    /// <summary>Discards of which no piece is under way: they wait for a place as well.</summary>
+    public SlotList Discards = empty;
+
     private int _holding;
     private bool _released;
 
@@ -27,7 +33,8 @@ internal struct ResourceLines(SlotList empty)
     public readonly bool AnyHeld => _holding > 0;
 
     /// <summary>Something came back, and requests wait.</summary>
-    public readonly bool CanRestart => _released && Pages.Count + Grants.Count + Blocks.Count > 0;
+    public readonly bool CanRestart =>
+        _released && Pages.Count + Grants.Count + Blocks.Count + Places.Count + Discards.Count > 0;
 
     /// <summary>The lines are about to be looked at.</summary>
     public void BeginRestart() => _released = false;

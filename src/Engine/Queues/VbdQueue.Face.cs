@@ -22,6 +22,12 @@ public abstract unsafe class VbdQueue : IDisposable
     /// </summary>
     internal const int MaxSegmentsPerPass = 128;
 
+    /// <summary>
+    /// The most disk operations of a queue that wait on a thread of the kernel's at a time: the reactor provides for as
+    /// many.
+    /// </summary>
+    internal const int MaxWaiting = WaitingPlaces.Transfers + WaitingPlaces.Discards + 1;
+
     public QueueStatistics Statistics { get; } = new();
     public FaultLog Faults { get; } = new();
 

@@ -454,6 +454,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                         slot.Kind == RequestKind.Read ? DiskOperationKind.Read : DiskOperationKind.Write
                     )
                     : _blocks.ReadOfEdge(ref slot, _memory.BufferOf(index, ref slot), TagOf(index, ref slot));
+            operation.MayWait = (slot.Holds & SlotHolds.Place) != 0;
             if (slot.VectorCount > 0)
                 SlotVectors.Give(ref slot, ref operation);
             if (operation.LengthBytes == 0)
@@ -558,13 +559,48 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             Answer(index, ref slot, Blkif.RspOkay);
     }
 
+    /// <summary>True when the operation is to be started again at once.</summary>
     private bool TakeError(int index, ref RequestSlot slot, int errno)
     {
+        if (TDisk.TriesTransfers && errno is Errno.EAGAIN or Errno.EOPNOTSUPP && (slot.Holds & SlotHolds.Place) == 0)
+            return EnterPlaces(index, ref slot, errno);
         if (TryRetry(ref slot, errno))
             RequeueLater(index, ref slot);
         else
             Fail(index, ref slot, FaultKind.Disk, errno);
         return false;
+    }
+
+    /// <summary>
+    /// A transfer that could not be done without waiting is started so that it may wait. False while as many as may
+    /// wait already do: with a disk that hangs they are not done, and no further thread is to hang with them.
+    /// </summary>
+    private bool EnterPlaces(int index, ref RequestSlot slot, int errno)
+    {
+        if (errno == Errno.EOPNOTSUPP)
+            _disk.NoteTriesRefused();
+        // No completion of the operation before may pass for one of the next.
+        slot.Generation++;
+        if (_lines.Places.Count > 0 || !_places.HasTransfer)
+        {
+            _lines.Places.Add(index);
+            return false;
+        }
+        TakePlace(ref slot);
+        return true;
+    }
+
+    private void TakePlace(ref RequestSlot slot)
+    {
+        _places.TakeTransfer();
+        _lines.Hold(ref slot, SlotHolds.Place);
+    }
+
+    private void StartWaiting(int index)
+    {
+        ref RequestSlot slot = ref _slots[index];
+        TakePlace(ref slot);
+        Start(index, ref slot);
     }
 
     /// <summary>Counts a retry; false when the error stays or was retried too often.</summary>
@@ -635,13 +671,21 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
 
     private void StartDiscard(int index, ref RequestSlot slot)
     {
-        while (DiscardPieces.HasNext(ref slot))
+        while (DiscardPieces.HasNext(ref slot) && _places.HasDiscard)
         {
             DiskOperation operation = DiscardPieces.Next(ref slot, _disk);
             operation.Tag = TagOf(index, ref slot);
-            DiscardPieces.NoteStarted(ref slot, _io.Start(in operation));
+            int result = _io.Start(in operation);
+            if (result == IDiskIo.Pending)
+                _places.TakeDiscard();
+            DiscardPieces.NoteStarted(ref slot, result);
         }
-        if (slot.DiscardPieces == 0)
+        // With pieces under way, the next of them to end goes on with the rest.
+        if (slot.DiscardPieces != 0)
+            return;
+        if (DiscardPieces.HasNext(ref slot))
+            _lines.Discards.Add(index);
+        else
             FinishDiscard(index, ref slot);
     }
 
@@ -686,6 +730,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         if (slot.Stage == SlotStage.Discard)
         {
             DiscardPieces.Complete(ref slot, (uint)tag, result);
+            _places.ReturnDiscard();
+            _lines.NoteRoom();
             StartDiscard(index, ref slot);
         }
         else if (index == _flushes.Leader)

@@ -48,6 +48,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     private FlushGroup _flushes;
     private RetryLine _retries;
     private ResourceLines _lines;
+    private WaitingPlaces _places;
     private Admission _admission;
     private Takeover _takeover;
 
@@ -372,6 +373,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
                 _blocks.Return(ref slot);
             if ((slot.Holds & SlotHolds.Pages) != 0)
                 _memory.ReturnRun(ref slot);
+            if ((slot.Holds & SlotHolds.Place) != 0)
+                _places.ReturnTransfer();
             _lines.Release(ref slot);
         }
         _maps.CallUnmap(ref _grants, _pass.StartedAt);
@@ -460,6 +463,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             _lines.Pages.TakeFirst();
         while (_lines.Grants.Count > 0 && TryGatherMaps(_lines.Grants.First, ref _slots[_lines.Grants.First]))
             _lines.Grants.TakeFirst();
+        while (_lines.Places.Count > 0 && _places.HasTransfer)
+            StartWaiting(_lines.Places.TakeFirst());
+        while (_lines.Discards.Count > 0 && _places.HasDiscard)
+        {
+            int index = _lines.Discards.TakeFirst();
+            StartDiscard(index, ref _slots[index]);
+        }
     }
 
     private void RestartBlocks()
@@ -502,7 +512,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
                 Ring = ring,
                 Buffers = copies ? _memory.Buffers : null,
                 BuffersLengthBytes = copies ? _memory.BuffersLengthBytes : 0,
-                MaxDiscards = _slots.Count * DiscardPieces.Window,
+                MaxOperations = _slots.Count + WaitingPlaces.Discards,
                 Wake = wake,
             }
         );

@@ -24,7 +24,9 @@ internal sealed unsafe class IoUringWaiter : Waiter
     private readonly Arena _arena = new(Arena.PageBytes);
     private readonly ulong* _wakeCounter;
     private bool _wakeArmed;
-    private int _wanted;
+    private int _wanted,
+        _queueCount,
+        _workers;
 
     private enum WaitState : byte
     {
@@ -53,6 +55,8 @@ internal sealed unsafe class IoUringWaiter : Waiter
     public override void Add(int index, VbdQueue queue)
     {
         _queues[index] = queue;
+        _queueCount++;
+        RaiseWorkers();
         Arm(index);
     }
 
@@ -76,6 +80,7 @@ internal sealed unsafe class IoUringWaiter : Waiter
                     _wanted--;
                 _states[index] = WaitState.None;
                 _queues[index] = null;
+                _queueCount--;
                 return true;
         }
     }
@@ -122,6 +127,18 @@ internal sealed unsafe class IoUringWaiter : Waiter
     }
 
     public override void Wake() => _wake.Signal();
+
+    /// <summary>
+    /// Allows as many workers as all queues can occupy: a disk that hangs then leaves every other disk its own. The
+    /// limit is not lowered again, because a worker that has nothing to do ends by itself.
+    /// </summary>
+    private void RaiseWorkers()
+    {
+        int most = _queueCount * VbdQueue.MaxWaiting;
+        // Before Linux 5.15 the limit cannot be changed: docs/deploy.md.
+        if (most > _workers && _ring.LimitBoundedWorkers((uint)most) >= 0)
+            _workers = most;
+    }
 
     public override void Dispose()
     {

@@ -86,17 +86,19 @@ public sealed partial class FullStoreTests
     /// <summary>A FileDisk's data plane on a descriptor that no FileDisk would open.</summary>
     private sealed class DescriptorDisk(FileDescriptor file, long sectors) : Disk(sectors, readOnly: false)
     {
-        private readonly DiscardThread _discards = new(file);
+        private readonly DiskThread _transfers = new(file),
+            _discards = new(file);
 
         public override bool DiscardZeroes => true;
 
         public override string Describe() => "an open descriptor";
 
         public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
-            visitor.Visit(new FileDiskIo(file, _discards, atOnce: false));
+            visitor.Visit(new FileDiskIo(file, _transfers, _discards, this, atOnce: false, writesWait: false));
 
         protected override void Dispose(bool disposing)
         {
+            _transfers.Dispose();
             _discards.Dispose();
             file.Dispose();
         }

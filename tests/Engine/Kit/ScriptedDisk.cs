@@ -15,6 +15,7 @@ internal sealed unsafe class ScriptedOperation(DiskOperation operation, int numb
     /// <summary>Pieces that the data is in; 0 when it is all at <see cref="Buffer"/>.</summary>
     public int VectorCount => operation.VectorCount;
     public DiscardMethod DiscardMethod => operation.DiscardMethod;
+    public bool MayWait => operation.MayWait;
     public ulong Tag => operation.Tag;
 
     /// <summary>Place in the order of starts, from 0.</summary>
@@ -108,6 +109,9 @@ internal sealed unsafe class ScriptedDisk : Disk
     /// </summary>
     public Func<ScriptedOperation, int>? OnStart { get; set; }
 
+    /// <summary>Whether a transfer that would wait is reported with EAGAIN: <see cref="IDiskIo.TriesTransfers"/>.</summary>
+    public bool TriesTransfers { get; init; }
+
     /// <summary>Called each time that a queue asks what is done, before it is told.</summary>
     public Action? OnReap { get; set; }
 
@@ -158,7 +162,9 @@ internal sealed unsafe class ScriptedDisk : Disk
     public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor)
     {
         _ports.Add(new ScriptedPort());
-        return visitor.Visit(new ScriptedDiskIo(this, _ports[^1]));
+        return TriesTransfers
+            ? visitor.Visit(new TryingDiskIo(this, _ports[^1]))
+            : visitor.Visit(new ScriptedDiskIo(this, _ports[^1]));
     }
 
     /// <summary>Of its queues, in the order in which they were made.</summary>
@@ -306,6 +312,21 @@ internal sealed unsafe class ScriptedDisk : Disk
 internal readonly struct ScriptedDiskIo(ScriptedDisk disk, ScriptedPort port) : IDiskIo
 {
     public static bool MovesData => true;
+
+    public void Attach(in DiskAttachment attachment) => disk.Attach(in attachment);
+
+    public void Detach() => disk.Detach();
+
+    public int Start(in DiskOperation operation) => disk.Start(in operation, port);
+
+    public int Reap(Span<DiskCompletion> completions) => disk.Reap(completions, port);
+}
+
+internal readonly struct TryingDiskIo(ScriptedDisk disk, ScriptedPort port) : IDiskIo
+{
+    public static bool MovesData => true;
+
+    public static bool TriesTransfers => true;
 
     public void Attach(in DiskAttachment attachment) => disk.Attach(in attachment);
 

@@ -8,7 +8,7 @@ using Blkring.Interop;
 namespace Blkring.Engine.Tests.Disks;
 
 /// <summary>B12 on the kernel: what io_uring does, what the disk's own thread does, and what either refuses.</summary>
-public sealed class DiscardThreadTests
+public sealed class DiskThreadTests
 {
     private const int Sectors = 4096;
 
@@ -87,9 +87,9 @@ public sealed class DiscardThreadTests
             protocol,
             new PretendDevice(
                 image.Path,
-                (_, method, offset, length) =>
+                (int _, in DiskOperation operation) =>
                 {
-                    calls.Add((method, offset, length));
+                    calls.Add((operation.DiscardMethod, operation.OffsetBytes, operation.LengthBytes));
                     entered.Set();
                     return mayEnd.Wait(Wait.LimitMs) ? 0 : -Errno.EIO;
                 }
@@ -129,16 +129,16 @@ public sealed class DiscardThreadTests
             mayEnd = new();
         FileDescriptor file = new(Libc.Open(image.Path, Libc.O_RDWR));
         int number = file.Value;
-        DiscardThread thread = new(
+        DiskThread thread = new(
             file,
-            (_, _, _, _) =>
+            (int _, in DiskOperation _) =>
             {
                 entered.Set();
                 mayEnd.Wait(Wait.LimitMs);
                 return 0;
             }
         );
-        DiscardThread.Port port = thread.Open(new DiskAttachment { MaxDiscards = 1 });
+        DiskThread.Port port = thread.Open(new DiskAttachment { MaxOperations = 1 });
         DiskOperation operation = new()
         {
             Kind = DiskOperationKind.Discard,
@@ -166,18 +166,18 @@ public sealed class DiscardThreadTests
         using TempImage image = new(Sectors);
         using FileDescriptor file = new(Libc.Open(image.Path, Libc.O_RDWR));
         List<(int Thread, long OffsetBytes)> calls = [];
-        using DiscardThread discards = new(
+        using DiskThread discards = new(
             file,
-            (_, _, offset, _) =>
+            (int _, in DiskOperation operation) =>
             {
-                calls.Add((Environment.CurrentManagedThreadId, offset));
+                calls.Add((Environment.CurrentManagedThreadId, operation.OffsetBytes));
                 return -Errno.EIO;
             },
             ownThread: false
         );
         int wakes = 0;
-        DiskAttachment attachment = new() { MaxDiscards = 2, Wake = () => wakes++ };
-        DiscardThread.Port first = discards.Open(in attachment),
+        DiskAttachment attachment = new() { MaxOperations = 2, Wake = () => wakes++ };
+        DiskThread.Port first = discards.Open(in attachment),
             second = discards.Open(in attachment);
         Start(first, 512, tag: 1);
         Start(first, 1024, tag: 2);
@@ -193,7 +193,7 @@ public sealed class DiscardThreadTests
         DiskCompletion[] done = new DiskCompletion[2];
         Assert.Equal((2, -Errno.EIO, 1UL, 2UL), (first.Reap(done), done[0].Result, done[0].Tag, done[1].Tag));
 
-        static void Start(DiscardThread.Port port, long offset, ulong tag)
+        static void Start(DiskThread.Port port, long offset, ulong tag)
         {
             DiskOperation operation = new()
             {
@@ -216,7 +216,11 @@ public sealed class DiscardThreadTests
         {
             using TempImage image = new(Sectors);
             using Reactor reactor = new(new ReactorOptions { UseIoUring = ioUring });
-            using Device device = new(reactor, protocol, new PretendDevice(image.Path, (_, _, _, _) => 0));
+            using Device device = new(
+                reactor,
+                protocol,
+                new PretendDevice(image.Path, (int _, in DiskOperation _) => 0)
+            );
             for (DiscardMethod before = DiscardMethod.PunchHole; before < method; before++)
                 device.Vbd.Disk.RefuseDiscard(before);
             Assert.Equal(0, DiscardMany(device, WarmUp));
@@ -273,13 +277,15 @@ public sealed class DiscardThreadTests
     private sealed class PretendDevice : Disk
     {
         private readonly FileDescriptor _file;
-        private readonly DiscardThread _discards;
+        private readonly DiskThread _transfers,
+            _discards;
 
-        public PretendDevice(string path, DiscardCall? call = null)
+        public PretendDevice(string path, DiskCall? call = null)
             : base(Sectors, readOnly: false)
         {
             _file = new FileDescriptor(Libc.Open(path, Libc.O_RDWR));
-            _discards = call is null ? new DiscardThread(_file) : new DiscardThread(_file, call);
+            _transfers = new DiskThread(_file);
+            _discards = call is null ? new DiskThread(_file) : new DiskThread(_file, call);
             LastDiscardMethod = DiscardMethod.Ioctl;
         }
 
@@ -288,10 +294,11 @@ public sealed class DiscardThreadTests
         public override string Describe() => "pretends to be a device";
 
         public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
-            visitor.Visit(new FileDiskIo(_file, _discards, atOnce: false));
+            visitor.Visit(new FileDiskIo(_file, _transfers, _discards, this, atOnce: false, writesWait: false));
 
         protected override void Dispose(bool disposing)
         {
+            _transfers.Dispose();
             _discards.Dispose();
             _file.Dispose();
         }

@@ -1,0 +1,229 @@
+using Blkring.Abi;
+using Blkring.Engine.Disks;
+using Blkring.Engine.Queues;
+using Blkring.Engine.Reactors;
+using Blkring.Engine.Tests.Kit;
+using Blkring.Interop;
+
+namespace Blkring.Engine.Tests.Disks;
+
+/// <summary>A store that hangs costs its own disk, and no other on the same thread.</summary>
+public sealed class HungStoreTests
+{
+    private const int Sectors = 1 << 16;
+
+    // One ring of one page: more than the kernel's own limit of workers, see Reactor().
+    private const int HungWrites = 32;
+
+    [Theory, EveryAbi(true, false)]
+    [Proves("B20")]
+    public void No_request_of_another_disk_waits_for_a_store_that_hangs(BlkifProtocol protocol, bool ioUring)
+    {
+        using HangingMemory? memory = HangingMemory.TryCreate(HungWrites * 4096);
+        Assert.SkipUnless(memory is not null, "needs userfaultfd with faults of the kernel: root");
+        using TempImage image = new(Sectors),
+            other = new(Sectors);
+        using Reactor reactor = Reactor(ioUring);
+        using Device hung = new(reactor, protocol, new HangingDisk(image.Path, memory));
+        using Device healthy = new(reactor, protocol, other.Open(), domain: 8);
+        try
+        {
+            for (int i = 0; i < HungWrites; i++)
+                hung.Frontend.Put(Requests.Of(hung.Frontend, i, Blkif.OpWrite, (ulong)i * 64, Requests.Pages(1)));
+            hung.Frontend.Push();
+            Wait.Until(() => hung.Queue.InFlight == HungWrites, "the writes are under way");
+
+            (int Operation, ulong Sector)[] requests =
+            [
+                (Blkif.OpWrite, 8),
+                (Blkif.OpFlushDiskcache, 0),
+                (Blkif.OpRead, 8),
+                (Blkif.OpWrite, 4096),
+                (Blkif.OpFlushDiskcache, 0),
+            ];
+            foreach ((int operation, ulong sector) in requests)
+            {
+                healthy.Frontend.Put(
+                    Requests.Of(
+                        healthy.Frontend,
+                        0,
+                        operation,
+                        sector,
+                        operation == Blkif.OpFlushDiskcache ? [] : Requests.Pages(1)
+                    )
+                );
+                healthy.Frontend.Push();
+                Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(healthy.Frontend, 1)).Status);
+            }
+            healthy.Frontend.Put(Requests.Discard(0, 64, 64));
+            healthy.Frontend.Push();
+            Assert.Equal(Blkif.RspOkay, Assert.Single(Wait.ForResponses(healthy.Frontend, 1)).Status);
+            Assert.Equal(HungWrites, hung.Queue.InFlight);
+        }
+        finally
+        {
+            memory.Release();
+        }
+        Assert.All(
+            Wait.ForResponses(hung.Frontend, HungWrites),
+            response => Assert.Equal(Blkif.RspOkay, response.Status)
+        );
+    }
+
+    [Theory, EveryAbi(false, true)]
+    [Proves("B20")]
+    public void Only_so_many_transfers_wait_at_a_time_and_the_rest_follows(BlkifProtocol protocol, bool asTheyStart)
+    {
+        const int Requests = 128;
+        using ScriptedDisk disk = new(Sectors) { TriesTransfers = true };
+        using Rig rig = new(protocol, new RigOptions { RingPages = 4, Disk = disk });
+        if (asTheyStart)
+            disk.OnStart = operation => operation.MayWait ? IDiskIo.Pending : -Errno.EAGAIN;
+        for (int i = 0; i < Requests; i++)
+            rig.Put(rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, (ulong)i * 8, (0, 7)));
+        rig.PushAndRun();
+        // None may wait before it was tried, and one that was not tried in vain never does.
+        Assert.DoesNotContain(disk.Started, operation => operation.MayWait && !asTheyStart);
+        int quick = 0;
+        foreach (ScriptedOperation tried in disk.UnderWay.Where(operation => !operation.MayWait).ToArray())
+        {
+            if (quick++ == 0)
+                disk.Complete(tried);
+            else
+                disk.Complete(tried, -Errno.EAGAIN);
+        }
+        rig.Run();
+        int answered = asTheyStart ? 0 : 1;
+        Assert.Equal(answered, rig.Responses().Count);
+        int most = 0;
+        while (disk.UnderWay is { Length: > 0 } waiting)
+        {
+            Assert.All(waiting, operation => Assert.True(operation.MayWait));
+            most = Math.Max(most, waiting.Length);
+            // The store hangs: passes alone start nothing more.
+            rig.Run();
+            Assert.Equal(waiting.Length, disk.UnderWay.Length);
+            disk.Complete(waiting[^1]);
+            rig.Run();
+            answered += rig.Responses().Count(response => response.Status == Blkif.RspOkay);
+        }
+        Assert.Equal((WaitingPlaces.Transfers, Requests), (most, answered));
+    }
+
+    [Theory, EveryAbi]
+    public void A_store_that_cannot_be_tried_is_not_tried_again(BlkifProtocol protocol)
+    {
+        using ScriptedDisk disk = new(Sectors) { TriesTransfers = true };
+        using Rig rig = new(protocol, new RigOptions { Disk = disk });
+        disk.OnStart = operation => operation.MayWait ? disk.Perform(operation) : -Errno.EOPNOTSUPP;
+        Assert.False(disk.TriesRefused);
+        Assert.Equal(Blkif.RspOkay, rig.StatusOf(rig.Request(Blkif.OpWrite, 0, (0, 7))));
+        Assert.True(disk.TriesRefused);
+        // An error of its own is one.
+        disk.OnStart = operation => operation.MayWait ? -Errno.EOPNOTSUPP : -Errno.EAGAIN;
+        Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Request(Blkif.OpRead, 0, (0, 7))));
+    }
+
+    [Theory, EveryAbi]
+    [Proves("B12")]
+    public void A_ring_full_of_long_discards_is_a_few_operations_at_a_time(BlkifProtocol protocol)
+    {
+        const long Huge = 1L << 40;
+        const int Requests = 512,
+            Pieces = 9;
+        using Rig rig = new(protocol, new RigOptions { RingPages = 16, Sectors = Huge });
+        for (int i = 0; i < Requests; i++)
+            rig.Put(rig.Discard((ulong)i << 26, ((ulong)Pieces << 22) - 64));
+        rig.PushAndRun();
+        int answered = 0;
+        while (rig.Disk.UnderWay is { Length: > 0 } underWay)
+        {
+            Assert.InRange(underWay.Length, 1, WaitingPlaces.Discards);
+            rig.Disk.Complete(underWay[answered % underWay.Length]);
+            rig.Run();
+            answered += rig.Responses().Count(response => response.Status == Blkif.RspOkay);
+        }
+        Assert.Equal((Requests, Requests * Pieces), (answered, rig.Disk.Started.Length));
+    }
+
+    /// <summary>
+    /// However many CPUs there are: the kernel's limit is the number of entries, if that is less than four per CPU.
+    /// </summary>
+    private static Reactor Reactor(bool ioUring) =>
+        new(
+            new ReactorOptions
+            {
+                UseIoUring = ioUring,
+                Ring = new IoUringOptions { SubmissionEntries = 4 },
+            }
+        );
+
+    /// <summary>
+    /// A file whose writes hang. They allocate, so io_uring cannot do them without waiting, and a worker or the disk's
+    /// own thread waits for the memory.
+    /// </summary>
+    private sealed class HangingDisk(string path, HangingMemory memory) : Disk(Sectors, readOnly: false)
+    {
+        private readonly FileDescriptor _file = new(Libc.Open(path, Libc.O_RDWR | Libc.O_DIRECT));
+        private DiskThread? _transfers,
+            _discards;
+
+        public override bool DiscardZeroes => true;
+
+        public override string Describe() => "hangs";
+
+        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
+            visitor.Visit(
+                new Io(
+                    new FileDiskIo(
+                        _file,
+                        _transfers ??= new DiskThread(_file),
+                        _discards ??= new DiskThread(_file),
+                        this,
+                        atOnce: false,
+                        writesWait: false
+                    ),
+                    memory
+                )
+            );
+
+        protected override void Dispose(bool disposing)
+        {
+            _transfers?.Dispose();
+            _discards?.Dispose();
+            _file.Dispose();
+        }
+
+        private unsafe struct Io(FileDiskIo file, HangingMemory memory) : IDiskIo
+        {
+            private FileDiskIo _file = file;
+            private int _started;
+
+            public static bool MovesData => true;
+
+            public static bool TriesTransfers => true;
+
+            // Without the queue's buffers: the data is elsewhere.
+            public void Attach(in DiskAttachment attachment) =>
+                _file.Attach(
+                    new DiskAttachment
+                    {
+                        Ring = attachment.Ring,
+                        MaxOperations = attachment.MaxOperations,
+                        Wake = attachment.Wake,
+                    }
+                );
+
+            public void Detach() => _file.Detach();
+
+            public int Start(in DiskOperation operation)
+            {
+                DiskOperation hanging = operation;
+                hanging.Buffer = memory.Address + (_started++ % HungWrites * 4096);
+                return _file.Start(in hanging);
+            }
+
+            public readonly int Reap(Span<DiskCompletion> completions) => _file.Reap(completions);
+        }
+    }
+}
