@@ -145,8 +145,8 @@ public sealed class PackagingTests : IDisposable
             .. Regex
                 .Matches(
                     document,
-                    @"\bblkring ((?:serve|list|stats|resize|pause|resume|continue|eject|insert|limit|attach|detach|demo|opener)\b"
-                        + @"[^`\n|]*)"
+                    @"\bblkring ((?:serve|list|stats|resize|pause|resume|continue|eject|insert|limit|attach|detach|demo"
+                        + @"|opener)\b[^`\n|]*)"
                 )
                 .Select(call => call.Groups[1].Value),
         ];
