@@ -20,6 +20,15 @@ public static unsafe partial class Libc
     /// <summary>fcntl(F_DUPFD_CLOEXEC): a further descriptor of the same open file, or -errno.</summary>
     public static int Dup(int fd) => Result(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 
+    [LibraryImport(Library, SetLastError = true)]
+    private static partial int dup3(int oldfd, int newfd, int flags);
+
+    /// <summary>
+    /// dup3(2) with O_CLOEXEC: <paramref name="target"/>, a descriptor, names the open file of <paramref name="fd"/>
+    /// from now on: its number or -errno.
+    /// </summary>
+    public static int Replace(int target, int fd) => Result(dup3(fd, target, O_CLOEXEC));
+
     /// <summary>fcntl(F_GETFL): O_* of the open file, or -errno.</summary>
     public static int GetStatusFlags(int fd) => Result(fcntl(fd, F_GETFL, 0));
 

@@ -17,6 +17,10 @@ internal static class Advice
     {
         [ErrorCode.ImageInUse] =
             $"to share it on purpose, set {DeviceSettings.Lock.Name} to 'no' for each of its devices",
+        [ErrorCode.ImageInUseByHost] =
+            $"to share it on purpose, set {DeviceSettings.Lock.Name} to 'no' for each of its devices",
+        [ErrorCode.ImageNotLocked] =
+            $"to serve it without a lock, set {DeviceSettings.Lock.Name} to 'no' for its device",
         [ErrorCode.ImageWithoutDirectIo] = $"set {DeviceSettings.Cache.Name} to 'none' or 'writeback'",
         [ErrorCode.OpenerAway] = "start it: 'systemctl start blkring-opener.socket'",
         [ErrorCode.OpenerRefused] =

@@ -14,26 +14,32 @@ internal static class DirectIoProbe
     /// <param name="file">Opened with O_DIRECT.</param>
     /// <param name="minAlignment">The least alignment to try.</param>
     /// <returns>0, or a positive errno: EINVAL where neither works.</returns>
-    public static int FindAlignment(FileDescriptor file, long length, int minAlignment, out int alignment)
+    public static int FindAlignment(
+        ImageCalls calls,
+        FileDescriptor file,
+        long length,
+        int minAlignment,
+        out int alignment
+    )
     {
         alignment = minAlignment;
-        int errno = TryReadOneSector(file, length, alignment);
+        int errno = TryReadOneSector(calls, file, length, alignment);
         if (errno != Errno.EINVAL || alignment >= Arena.PageBytes || length % Arena.PageBytes != 0)
             return errno;
         alignment = Arena.PageBytes;
-        return TryReadOneSector(file, length, alignment);
+        return TryReadOneSector(calls, file, length, alignment);
     }
 
     /// <summary>
     /// Reads with an offset (if the file is long enough) and an address aligned to a sector and no more.
     /// </summary>
-    private static unsafe int TryReadOneSector(FileDescriptor file, long length, int sectorBytes)
+    private static unsafe int TryReadOneSector(ImageCalls calls, FileDescriptor file, long length, int sectorBytes)
     {
         // Safe: two pages hold a sector of at most a page at an offset of at most a page.
         void* page = NativeMemory.AlignedAlloc(2 * Arena.PageBytes, Arena.PageBytes);
         try
         {
-            nint read = KillableRead.Read(
+            nint read = calls.Read(
                 file,
                 (byte*)page + sectorBytes,
                 sectorBytes,

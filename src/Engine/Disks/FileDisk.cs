@@ -58,6 +58,12 @@ public sealed class FileDisk : Disk
     public bool Direct => _image.Direct;
     public bool IsBlockDevice => _image.IsBlockDevice;
 
+    /// <summary>Which lock is held.</summary>
+    public ImageLock HeldLock => _image.Guard.HeldLock;
+
+    /// <summary>Whether a block device is claimed: the kernel then lets nobody else use it exclusively.</summary>
+    public bool IsClaimed => _image.Guard.IsClaimed;
+
     /// <summary>
     /// Whether the file system is tmpfs. tmpfs has no non-blocking transfers, so io_uring would hand each one to a
     /// worker thread, which costs more than the transfer itself: the reactor's thread does them instead.
@@ -80,9 +86,17 @@ public sealed class FileDisk : Disk
     /// requests come after them. On a file system without locks, nothing is locked and nothing is refused.
     /// </summary>
     /// <exception cref="ImageException">
-    /// Another process held it for the whole <paramref name="timeout"/>: <see cref="ImageException.InUse"/>.
+    /// It could not be locked within <paramref name="timeout"/>, because of another process or of an error of the file
+    /// system: <see cref="ImageException.MayBeFreeLater"/>.
     /// </exception>
-    public void Lock(TimeSpan timeout) => _image.Lock(timeout);
+    public void Lock(TimeSpan timeout) => _image.Guard.Lock(timeout);
+
+    /// <summary>
+    /// Locks the image and, if it is a block device to be written, claims it (O_EXCL), as a mount does. Before the
+    /// first queue: the claim takes the place of the descriptor.
+    /// </summary>
+    /// <exception cref="ImageException">As <see cref="Lock"/>, or this host uses the device.</exception>
+    public void LockToServe(TimeSpan timeout) => _image.Guard.LockToServe(timeout);
 
     public override string Describe() =>
         $"{(IsBlockDevice ? "block device" : "raw image")} {Path}, {CapacitySectors} sectors, "

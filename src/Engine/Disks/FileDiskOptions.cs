@@ -16,10 +16,12 @@ public sealed class FileDiskOptions
     /// <summary>The least alignment of transfers: 4096 treats the image as a 4Kn disk, whatever it supports.</summary>
     public int MinAlignmentBytes { get; init; } = Disk.SectorBytes;
 
-    /// <summary>False leaves the image unlocked, so that it can be shared. See <see cref="FileDisk.Lock"/>.</summary>
+    /// <summary>
+    /// False leaves the image unlocked, so that it can be shared. See <see cref="FileDisk.LockToServe"/>.
+    /// </summary>
     public bool Lock { get; init; } = true;
 
-    /// <summary>How long to wait for an image that another process holds.</summary>
+    /// <summary>How long to wait for an image that somebody else holds.</summary>
     public TimeSpan LockTimeout { get; init; } = TimeSpan.FromSeconds(1);
 
     /// <summary>The clock of that wait.</summary>
@@ -30,4 +32,7 @@ public sealed class FileDiskOptions
 
     /// <summary>The least length of the image; a shorter one is an error.</summary>
     public long MinLengthBytes { get; init; } = Disk.SectorBytes;
+
+    /// <summary>The system calls; a test passes its own.</summary>
+    internal ImageCalls Calls { get; init; } = ImageCalls.Kernel;
 }

@@ -6,8 +6,9 @@ namespace Blkring.Engine.Disks;
 /// <summary>An image that cannot be served. Its error says why in one line, and what to do.</summary>
 public sealed class ImageException(EngineError error) : EngineException(error)
 {
-    /// <summary>Whether another process holds the image: the same call may succeed later.</summary>
-    public bool InUse => Code == ErrorCode.ImageInUse;
+    /// <summary>The image is there, but cannot be had for oneself now: the same call may succeed later.</summary>
+    public bool MayBeFreeLater =>
+        Code is ErrorCode.ImageInUse or ErrorCode.ImageInUseByHost or ErrorCode.ImageNotLocked;
 
     internal static ImageException CannotOpen(string path, int errno)
     {
@@ -54,6 +55,28 @@ public sealed class ImageException(EngineError error) : EngineException(error)
                     + "or turn image locking off to share the image on purpose"
                 : $"{path} is in use by another process ('lsof {path}' shows which): stop it, attach the image "
                     + "read-only everywhere, or turn image locking off to share it on purpose"
+        );
+
+    internal static ImageException IsAnother(string path) =>
+        Of(ErrorCode.ImageNotOpened, path, $"{path} leads to another device now than when it was opened");
+
+    /// <param name="users">As <see cref="BlockDeviceUsers"/> has them; may be empty.</param>
+    internal static ImageException HeldByHost(string path, string users) =>
+        Of(
+            ErrorCode.ImageInUseByHost,
+            path,
+            $"{path} is in use on this host ({(users == "" ? $"'lsof {path}' may show by whom" : users)}): end that, "
+                + "attach it read-only, or turn image locking off to share it on purpose",
+            Errno.EBUSY
+        );
+
+    internal static ImageException CannotLock(string path, int errno) =>
+        Of(
+            ErrorCode.ImageNotLocked,
+            path,
+            $"{path} cannot be locked: {Errno.Describe(errno)}; check its file system and the service that keeps its "
+                + "locks, or turn image locking off",
+            errno
         );
 
     internal static ImageException NotAnImage(string path, string message) =>

@@ -9,15 +9,13 @@ namespace Blkring.Engine.Disks;
 /// </summary>
 internal sealed class ImageFile : IDisposable
 {
-    private static readonly TimeSpan s_lockRetryInterval = TimeSpan.FromMilliseconds(20);
-
-    private readonly TimeProvider _time;
-    private readonly Action<TimeSpan> _sleep;
+    private readonly ImageCalls _calls;
 
     private ImageFile(string path, FileDescriptor descriptor, bool isBlockDevice, FileDiskOptions options)
     {
         (Path, Descriptor, IsBlockDevice) = (path, descriptor, isBlockDevice);
-        (_time, _sleep) = (options.Time, options.Sleep);
+        _calls = options.Calls;
+        Guard = new ImageGuard(this, options);
     }
 
     public string Path { get; }
@@ -25,8 +23,13 @@ internal sealed class ImageFile : IDisposable
     public FileDescriptor Descriptor { get; private set; }
     public bool ReadOnly { get; private init; }
 
-    /// <summary>Whether <see cref="Descriptor"/> was opened with O_DIRECT.</summary>
-    public bool Direct { get; private set; }
+    /// <summary>The flags with which <see cref="Descriptor"/> was opened.</summary>
+    public int OpenFlags { get; private set; }
+
+    /// <summary>Keeps other users away.</summary>
+    public ImageGuard Guard { get; }
+
+    public bool Direct => (OpenFlags & Libc.O_DIRECT) != 0;
 
     /// <summary>The alignment that transfers need, in bytes.</summary>
     public int AlignmentBytes { get; private set; } = Disk.SectorBytes;
@@ -45,11 +48,14 @@ internal sealed class ImageFile : IDisposable
         // Root may write a file that has no write permission at all; its owner made it read-only on purpose.
         bool writable = options.Writable && (mode & (Libc.S_IWUSR | Libc.S_IWGRP | Libc.S_IWOTH)) != 0;
         string whyReadOnly = options.Writable ? "its mode has no write permission" : "as asked";
-        FileDescriptor descriptor = writable ? OpenForWriting(path, options) : OpenForReading(path, options);
+        int flags = writable ? Libc.O_RDWR | SyncFlag(options.Cache) : Libc.O_RDONLY;
+        FileDescriptor descriptor = writable
+            ? OpenForWriting(path, flags, blockDevice, options)
+            : OpenForReading(path, options);
         if (blockDevice && writable && IsReadOnlyDevice(descriptor))
             (writable, whyReadOnly) = (false, "the device is read-only");
 
-        ImageFile image = new(path, descriptor, blockDevice, options) { ReadOnly = !writable };
+        ImageFile image = new(path, descriptor, blockDevice, options) { ReadOnly = !writable, OpenFlags = flags };
         try
         {
             image.LengthBytes = image.MeasureBytes();
@@ -57,7 +63,7 @@ internal sealed class ImageFile : IDisposable
             string cache = image.ChooseCache(options);
             image.Access = $"{(writable ? "read-write" : $"read-only ({whyReadOnly})")}, {cache}";
             if (options.Lock)
-                image.Lock(options.LockTimeout);
+                image.Guard.LockToServe(options.LockTimeout);
             return image;
         }
         catch
@@ -69,45 +75,28 @@ internal sealed class ImageFile : IDisposable
 
     /// <summary>The current length in bytes.</summary>
     /// <exception cref="ImageException">The length cannot be read.</exception>
-    public unsafe long MeasureBytes()
+    public long MeasureBytes()
     {
         if (!IsBlockDevice)
         {
             int result = Libc.Fstatx(Descriptor.Value, Libc.STATX_SIZE, out statx status);
             return result < 0 ? throw ImageException.CannotOpen(Path, -result) : (long)status.stx_size;
         }
-        ulong length = 0;
-        int error = Libc.Ioctl(Descriptor.Value, Libc.BLKGETSIZE64, &length);
-        return error < 0
+        long length = _calls.MeasureBlockDevice(Descriptor);
+        return length < 0
             ? throw ImageException.Of(
                 ErrorCode.ImageLengthUnknown,
                 Path,
-                $"the length of {Path} cannot be read (BLKGETSIZE64): {Errno.Describe(-error)}",
-                -error
+                $"the length of {Path} cannot be read (BLKGETSIZE64): {Errno.Describe((int)-length)}",
+                (int)-length
             )
-            : (long)length;
-    }
-
-    /// <summary>See <see cref="FileDisk.Lock"/>.</summary>
-    public void Lock(TimeSpan timeout)
-    {
-        long start = _time.GetTimestamp();
-        while (true)
-        {
-            int error = Libc.Flock(Descriptor.Value, (ReadOnly ? Libc.LOCK_SH : Libc.LOCK_EX) | Libc.LOCK_NB);
-            // Any other error means that the file system has no locks.
-            if (error != -Errno.EAGAIN && error != -Errno.EINTR)
-                return;
-            if (_time.GetElapsedTime(start) >= timeout)
-                throw ImageException.HeldByOther(Path, ReadOnly);
-            _sleep(s_lockRetryInterval);
-        }
+            : length;
     }
 
     public void Dispose()
     {
-        // Closing is not enough: a ring may let go of a registered file only later. No request is in flight any more.
-        _ = Libc.Flock(Descriptor.Value, Libc.LOCK_UN);
+        // No request is in flight any more.
+        Guard.Unlock();
         Descriptor.Dispose();
     }
 
@@ -128,7 +117,7 @@ internal sealed class ImageFile : IDisposable
         statx status;
         using (found)
         {
-            int error = Libc.Fstatx(found!.Value, Libc.STATX_TYPE | Libc.STATX_MODE, out status);
+            int error = options.Calls.Inspect(found!, out status);
             if (error < 0)
                 throw ImageException.CannotOpen(path, -error);
         }
@@ -148,12 +137,16 @@ internal sealed class ImageFile : IDisposable
         };
     }
 
-    private static FileDescriptor OpenForWriting(string path, FileDiskOptions options)
+    private static int SyncFlag(CacheMode cache) => cache == CacheMode.Writethrough ? Libc.O_DSYNC : 0;
+
+    private static FileDescriptor OpenForWriting(string path, int flags, bool blockDevice, FileDiskOptions options)
     {
-        int sync = options.Cache == CacheMode.Writethrough ? Libc.O_DSYNC : 0;
-        int errno = options.Opener.TryOpen(path, Libc.O_RDWR | sync, out FileDescriptor? file);
+        int errno = options.Opener.TryOpen(path, flags, out FileDescriptor? file);
         if (errno == 0)
             return file!;
+        // A kernel that forbids writes to what is mounted (bdev_allow_write_mounted=0).
+        if (errno == Errno.EBUSY && blockDevice)
+            throw ImageException.HeldByHost(path, BlockDeviceUsers.Find(path));
         if (errno is not (Errno.EACCES or Errno.EPERM or Errno.EROFS))
             throw ImageException.CannotOpen(path, errno);
         // Not opened read-only instead: the guest would find out by an error in the middle of its work. But an image
@@ -233,28 +226,38 @@ internal sealed class ImageFile : IDisposable
         if (options.Cache == CacheMode.Writethrough)
             return "buffered (each write on stable storage, as asked)";
 
-        int errno = options.Opener.TryOpen(
-            Path,
-            (ReadOnly ? Libc.O_RDONLY : Libc.O_RDWR) | Libc.O_DIRECT,
-            out FileDescriptor? direct
-        );
+        int flags = (ReadOnly ? Libc.O_RDONLY : Libc.O_RDWR) | Libc.O_DIRECT;
+        int errno = options.Opener.TryOpen(Path, flags, out FileDescriptor? direct);
+        string failed = "opened";
         if (errno == 0)
         {
-            errno = DirectIoProbe.FindAlignment(direct!, LengthBytes, options.MinAlignmentBytes, out int alignment);
+            errno = DirectIoProbe.FindAlignment(
+                _calls,
+                direct!,
+                LengthBytes,
+                options.MinAlignmentBytes,
+                out int alignment
+            );
             if (errno == 0)
             {
                 Descriptor.Dispose();
-                (Descriptor, Direct, AlignmentBytes) = (direct!, true, alignment);
+                (Descriptor, OpenFlags, AlignmentBytes) = (direct!, flags, alignment);
                 string why = options.Cache == CacheMode.Direct ? "as asked" : "the file allows it";
                 string unit = alignment == Disk.SectorBytes ? "" : $", in whole sectors of {alignment} bytes";
                 return $"O_DIRECT ({why}{unit})";
             }
             direct!.Dispose();
+            failed = "read";
         }
-        string reason =
-            errno == Errno.EINVAL
-                ? $"no O_DIRECT at {Disk.SectorBytes}-byte sectors"
-                : "O_DIRECT: " + Errno.Describe(errno);
+        // Only these say that there is no direct I/O. Any other error may pass, and the cache mode would stay.
+        if (errno is not (Errno.EINVAL or Errno.EOPNOTSUPP))
+            throw ImageException.Of(
+                ErrorCode.ImageNotOpened,
+                Path,
+                $"{Path} cannot be {failed} with O_DIRECT: {Errno.Describe(errno)}",
+                errno
+            );
+        string reason = $"no O_DIRECT at {Disk.SectorBytes}-byte sectors";
         return options.Cache == CacheMode.Direct
             ? throw ImageException.Of(
                 ErrorCode.ImageWithoutDirectIo,

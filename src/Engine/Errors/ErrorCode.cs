@@ -17,6 +17,8 @@ public enum ErrorCode
     ImageNotWritable,
     ImageNotOpened,
     ImageInUse,
+    ImageInUseByHost,
+    ImageNotLocked,
     ImageWrongType,
     ImageEmpty,
     ImageTooSmall,

@@ -33,6 +33,9 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
 
     public bool IsBlockDevice => _disk is FileDisk { IsBlockDevice: true };
 
+    /// <summary>Whether the image is locked at all: the configuration or the toolstack may share it.</summary>
+    public bool IsLocked => _options.Lock && !Keys.SharesWriters;
+
     /// <summary>Opens the disk that the keys name, unless the script has not named it yet.</summary>
     /// <param name="mayBeEmpty">A drive whose medium cannot be opened is empty, instead of an error.</param>
     /// <exception cref="ImageException">It cannot be opened.</exception>
@@ -67,22 +70,25 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     {
         try
         {
-            Lock(_disk, Keys, TimeSpan.Zero);
+            Lock(_disk, Keys, image => image.Lock(TimeSpan.Zero));
         }
-        catch (ImageException e) when (e.InUse)
+        catch (ImageException e) when (e.MayBeFreeLater)
         {
             health.NoteWaiting(e.Error);
         }
     }
 
     /// <summary>
-    /// Requires the lock before a ring is served. The kernel may still work for a daemon that was killed, and must
+    /// Requires the lock, and the claim of a block device, before a ring is served. The kernel may still work for a daemon that was killed, and must
     /// finish before its requests are replayed, so a takeover waits for the lock. A new frontend fails after the
     /// timeout.
     /// </summary>
     /// <exception cref="ImageException">It is not locked: a takeover must be tried again.</exception>
-    public void LockToServe(bool takeover) =>
-        Lock(_disk, Keys, takeover ? s_takeoverLockTimeout : context.Options.LockTimeout);
+    public void LockToServe(bool takeover)
+    {
+        TimeSpan timeout = takeover ? s_takeoverLockTimeout : context.Options.LockTimeout;
+        Lock(_disk, Keys, image => image.LockToServe(timeout));
+    }
 
     /// <summary>Keeps which image is served, for the next daemon.</summary>
     /// <param name="checkBefore">
@@ -128,7 +134,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             Disk disk = OpenUnlocked(keys);
             try
             {
-                Lock(disk, keys, s_takeoverLockTimeout);
+                Lock(disk, keys, image => image.LockToServe(s_takeoverLockTimeout));
                 return disk;
             }
             catch
@@ -262,13 +268,13 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             Sleep = context.Runtime.Sleep,
         };
 
-    private void Lock(Disk? disk, DiskKeys keys, TimeSpan timeout)
+    private void Lock(Disk? disk, DiskKeys keys, Action<FileDisk> take)
     {
         if (!_options.Lock || keys.SharesWriters || disk is not FileDisk image)
             return;
         context.Steps.Blocking(() =>
         {
-            image.Lock(timeout);
+            take(image);
             return true;
         });
     }

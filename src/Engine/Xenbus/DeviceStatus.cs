@@ -1,3 +1,4 @@
+using Blkring.Engine.Disks;
 using Blkring.Engine.Errors;
 using Blkring.Engine.Queues;
 
@@ -28,6 +29,15 @@ public sealed record DeviceStatus
 
     /// <summary><see cref="ImagePath"/> is a block device.</summary>
     public bool IsBlockDevice { get; init; }
+
+    /// <summary>The image is locked before it is served; false where it is shared on purpose.</summary>
+    public bool IsLocked { get; init; }
+
+    /// <summary>The lock that is held; null when no image is open.</summary>
+    public ImageLock? HeldLock { get; init; }
+
+    /// <summary>A block device that the kernel lets nobody else use exclusively.</summary>
+    public bool IsClaimed { get; init; }
 
     public long CapacitySectors { get; init; }
     public bool IsReadOnly { get; init; }

@@ -127,6 +127,91 @@ public sealed class ImageLockTests
         Assert.Equal(TimeSpan.FromSeconds(30), time.GetUtcNow() - start);
     }
 
+    [Theory]
+    [InlineData(Errno.ENOSYS)]
+    [InlineData(Errno.EOPNOTSUPP)]
+    [InlineData(Errno.EINVAL)]
+    public void On_a_file_system_without_locks_nothing_is_locked_and_that_is_said(int errno)
+    {
+        using TempImage image = new(8);
+        ScriptedCalls calls = new();
+        calls.LockErrors.Enqueue(errno);
+        using FileDisk disk = FileDisk.Open(
+            image.Path,
+            new FileDiskOptions
+            {
+                Writable = true,
+                Calls = calls,
+                Opener = calls,
+            }
+        );
+        Assert.Equal((ImageLock.None, 1), (disk.HeldLock, calls.Locks));
+    }
+
+    [Theory]
+    [InlineData(Errno.ENOLCK)]
+    [InlineData(Errno.EIO)]
+    [InlineData(Errno.ESTALE)]
+    [InlineData(Errno.EBADF)]
+    public void An_error_that_says_nothing_about_locks_does_not_count_as_locked(int errno)
+    {
+        using TempImage image = new(8);
+        ScriptedCalls calls = new();
+        calls.LockErrors.Enqueue(errno);
+        FakeTimeProvider time = new();
+        FileDiskOptions options = new()
+        {
+            Writable = true,
+            Calls = calls,
+            Opener = calls,
+            Time = time,
+            Sleep = time.Advance,
+        };
+        ImageException error = Assert.Throws<ImageException>(() => FileDisk.Open(image.Path, options));
+        Assert.Equal((ErrorCode.ImageNotLocked, errno), (error.Code, error.Error.Errno));
+        Assert.All(
+            [image.Path, "cannot be locked", Errno.Describe(errno), "turn image locking off"],
+            word => Assert.Contains(word, error.Message, StringComparison.Ordinal)
+        );
+        Assert.InRange(calls.Locks, 2, int.MaxValue);
+    }
+
+    [Fact]
+    public void A_lock_that_is_refused_for_a_while_is_tried_again_until_it_is_held()
+    {
+        using TempImage image = new(8);
+        ScriptedCalls calls = new();
+        foreach (int errno in (int[])[Errno.ENOLCK, Errno.EINTR, Errno.EAGAIN, 0])
+            calls.LockErrors.Enqueue(errno);
+        FakeTimeProvider time = new();
+        using FileDisk disk = FileDisk.Open(
+            image.Path,
+            new FileDiskOptions
+            {
+                Writable = true,
+                Calls = calls,
+                Opener = calls,
+                Time = time,
+                Sleep = time.Advance,
+            }
+        );
+        Assert.Equal((ImageLock.Exclusive, 4), (disk.HeldLock, calls.Locks));
+    }
+
+    [Theory]
+    [InlineData(true, ImageLock.Exclusive)]
+    [InlineData(false, ImageLock.Shared)]
+    public void Which_lock_is_held_is_known(bool writable, ImageLock held)
+    {
+        using TempImage image = new(8);
+        using (FileDisk locked = Open(image, writable))
+            Assert.Equal(held, locked.HeldLock);
+        using FileDisk shared = FileDisk.Open(image.Path, new FileDiskOptions { Writable = writable, Lock = false });
+        Assert.Equal(ImageLock.NotYet, shared.HeldLock);
+        shared.Lock(s_atOnce);
+        Assert.Equal(held, shared.HeldLock);
+    }
+
     private static FileDisk Open(TempImage image, bool writable, CacheMode cache = CacheMode.None) =>
         FileDisk.Open(
             image.Path,

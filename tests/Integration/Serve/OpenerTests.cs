@@ -53,7 +53,7 @@ public sealed class OpenerTests : IDisposable
         );
         Assert.Equal((8, false), (disk.CapacitySectors, disk.ReadOnly));
         Assert.True(
-            Assert.Throws<ImageException>(() => FileDisk.Open(path, new FileDiskOptions { Writable = true })).InUse
+            Assert.Throws<ImageException>(() => FileDisk.Open(path, new FileDiskOptions { Writable = true })).MayBeFreeLater
         );
         using FileDisk own = FileDisk.Open(path, new FileDiskOptions { Lock = false });
         Assert.Equal(own.Identity, disk.Identity);

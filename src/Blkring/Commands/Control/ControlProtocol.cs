@@ -107,6 +107,15 @@ internal sealed record DeviceReport
     public bool BlockDevice { get; init; }
 
     /// <summary>
+    /// What keeps others from the image: exclusive, shared; waiting; none (its file system has no locks); off (as
+    /// asked). Null when no image is open.
+    /// </summary>
+    public string? Lock { get; init; }
+
+    /// <summary>A block device that this host can neither mount nor claim otherwise meanwhile.</summary>
+    public bool Claimed { get; init; }
+
+    /// <summary>
     /// The backend's state, by its name in xenbus.h in lower case: connected, closed; or paused, stopping, waiting.
     /// </summary>
     public required string State { get; init; }

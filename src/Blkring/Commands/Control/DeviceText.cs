@@ -17,7 +17,7 @@ internal static class DeviceText
             return;
         }
         Table table = TextTable.Create(
-            ["device", "name", "state", "size", "mode", "protocol", "queues", "ring", "features", "image"],
+            ["device", "name", "state", "size", "mode", "lock", "protocol", "queues", "ring", "features", "image"],
             "size",
             "queues",
             "ring"
@@ -30,6 +30,7 @@ internal static class DeviceText
                 State(device),
                 Size(device.CapacityBytes),
                 device.ReadOnly ? "r" : "w",
+                Lock(device),
                 device.Protocol ?? "-",
                 Count(device.Queues),
                 Count(device.RingPages),
@@ -110,6 +111,8 @@ internal static class DeviceText
 
     private static string State(DeviceReport device) =>
         device.State == device.FrontendState ? device.State : $"{device.State} (guest: {device.FrontendState})";
+
+    private static string Lock(DeviceReport device) => (device.Lock ?? "-") + (device.Claimed ? ", claimed" : "");
 
     private static IEnumerable<string> Limits(LimitsReport limits)
     {

@@ -142,6 +142,8 @@ internal sealed partial class XenBackend : IBackend
             Image = device.Image ?? "",
             ImagePath = device.ImagePath,
             BlockDevice = device.IsBlockDevice,
+            Lock = NameOf(device.HeldLock, device.IsLocked),
+            Claimed = device.IsClaimed,
             State =
                 device.IsPaused ? "paused"
                 : device.IsWaiting ? "waiting"
@@ -180,6 +182,17 @@ internal sealed partial class XenBackend : IBackend
     private partial void LogSlowEngine(string engine);
 
     private static string NameOf(XenbusState state) => state.ToString().ToLowerInvariant();
+
+    private static string? NameOf(ImageLock? held, bool isLocked) =>
+        held switch
+        {
+            null => null,
+            _ when !isLocked => "off",
+            ImageLock.Exclusive => "exclusive",
+            ImageLock.Shared => "shared",
+            ImageLock.None => "none",
+            _ => "waiting",
+        };
 
     private static IEnumerable<string> FeaturesOf(IReadOnlyDictionary<string, string> keys)
     {

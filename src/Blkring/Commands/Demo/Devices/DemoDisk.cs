@@ -27,8 +27,6 @@ internal static class DemoDisk
 
     private static FileDisk OpenNamed(string path, DemoOptions options, int sectorBytes)
     {
-        if (options.Write)
-            CheckNotInUse(path);
         FileDisk disk = FileDisk.Open(
             path,
             new FileDiskOptions
@@ -46,25 +44,6 @@ internal static class DemoDisk
         throw new UsageException(
             $"--write was given, but the image can only be read: {description}; make it writable or leave --write out"
         );
-    }
-
-    /// <summary>
-    /// Overwriting a mounted device would destroy the file system on it; opening it with O_EXCL fails.
-    /// </summary>
-    private static void CheckNotInUse(string path)
-    {
-        if (
-            Libc.Statx(path, 0, Libc.STATX_TYPE, out statx status) < 0
-            || (status.stx_mode & Libc.S_IFMT) != Libc.S_IFBLK
-        )
-            return;
-        int fd = Libc.Open(path, Libc.O_RDWR | Libc.O_EXCL);
-        if (fd == -Errno.EBUSY)
-            throw new UsageException(
-                $"{path} is in use (mounted, or part of another device): leave --write out, or name another device"
-            );
-        if (fd >= 0)
-            Libc.Close(fd);
     }
 
     /// <summary>
