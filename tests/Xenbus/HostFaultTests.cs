@@ -36,6 +36,54 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
         guest.VerifyIo(20);
     }
 
+    /// <summary>
+    /// <c>BLKRING_AWAY_GUESTS=100 BLKRING_AWAY_SECONDS=60</c> takes the images of so many guests away, each for up to so
+    /// long.
+    /// </summary>
+    [Fact]
+    public void However_long_an_image_is_away_at_a_takeover_its_guest_goes_on()
+    {
+        int guests = Setting("BLKRING_AWAY_GUESTS", 8),
+            seconds = Setting("BLKRING_AWAY_SECONDS", 1);
+        using World world = new(xenstored);
+        (Guest Guest, string Image)[] all =
+        [
+            .. Enumerable
+                .Range(0, guests)
+                .Select(number =>
+                {
+                    string image = world.NewImage($"away-{number}.img");
+                    return (world.Connected(new DiskRequest { Params = "aio:" + image }), image);
+                }),
+        ];
+        foreach ((Guest guest, _) in all)
+            guest.VerifyIo(5);
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        foreach ((_, string image) in all)
+            File.Move(image, image + ".away");
+        world.StartBackend();
+        Parallel.ForEach(
+            all,
+            new ParallelOptions { MaxDegreeOfParallelism = guests },
+            one =>
+            {
+                // From 1 second, or less if less is asked for, to all of them.
+                double away = Math.Min(1, seconds * 0.5) + (Random.Shared.NextDouble() * (seconds - 0.5));
+                Thread.Sleep(TimeSpan.FromSeconds(Math.Min(away, seconds)));
+                AwaitWait(world, one.Guest, ErrorCode.ImageMissing);
+                File.Move(one.Image + ".away", one.Image);
+                AwaitService(world, one.Guest);
+            }
+        );
+        foreach ((Guest guest, _) in all)
+            guest.VerifyIo(5);
+
+        static int Setting(string name, int otherwise) =>
+            Environment.GetEnvironmentVariable(name) is { Length: > 0 } text
+                ? int.Parse(text, System.Globalization.CultureInfo.InvariantCulture)
+                : otherwise;
+    }
+
     [Theory]
     [InlineData(Errno.EIO)]
     [InlineData(Errno.EMFILE)]

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The daemon is stopped or killed and started again, several times, while a guest and dom0 do verified I/O: they notice
-# only a pause.
+# only a pause. So they do if an image is away when the daemon starts.
 # short: yes
 # limit: 420
 # backends: blkring
@@ -9,6 +9,7 @@ source "$LIBRARY"
 [[ -n $SHORT ]] && restarts=2 || restarts=6
 rounds() { guest_says_count restart '^round'; }
 more_rounds_than() { (($(rounds) > $1)); }
+waits() { "$BLKRING" list | grep -q "^$1 .* waiting"; }
 
 # shellcheck disable=SC2016
 guest_root restart 64M '
@@ -26,7 +27,8 @@ done
 ! dmesg | grep -i "I/O error"'
 guest_start restart pv "$IMAGE"
 new_image disk 128M
-attach "$IMAGE" xvdb
+disk=$IMAGE
+attach "$disk" xvdb
 wait_for 90 "verified rounds in the guest" more_rounds_than 2
 verified_load_start xvdb
 for ((i = 0; i < restarts; i++)); do
@@ -41,6 +43,18 @@ for ((i = 0; i < restarts; i++)); do
     try "start the daemon" daemon_start
     wait_for 60 "further rounds in the guest" more_rounds_than $((stopped_at + 2))
 done
+
+say "the image is away when the daemon starts"
+try "kill the daemon" daemon_kill
+try "take the image away" mv "$disk" "$disk.away"
+stopped_at=$(rounds)
+try "start the daemon" daemon_start
+wait_for 30 "the device to wait" waits 0/51728
+wait_for 60 "further rounds of the guest whose image is there" more_rounds_than $((stopped_at + 2))
+[[ $(store "$(backend_area 0 xvdb)/state") == 4 ]] || fail "the device is not Connected"
+say "$("$BLKRING" list | grep '^0/51728: ')"
+kill -0 "$VERIFIED_LOAD" || fail "the load has ended without its image: $(tail -n 1 /tmp/load.log)"
+try "bring the image back" mv "$disk.away" "$disk"
 verified_load_stop
 guest_type restart stop
 guest_passed restart 60
