@@ -203,6 +203,8 @@ public sealed class OneThreadTests : IDisposable
 
     private sealed class NullStep : Step
     {
-        public override void Run() { }
+        protected override void Act() { }
+
+        protected override void NoteBug(Exception bug) { }
     }
 }

@@ -147,6 +147,8 @@ internal sealed partial class Device
         finally
         {
             _gate.Exit();
+            if (_isStepDue)
+                _context.Steps.Mark(this);
         }
     }
 

@@ -44,6 +44,9 @@ internal sealed partial class Device : Step
     /// <summary>The connection on which the backend area was last seen.</summary>
     private StoreSession? _seenOn;
     private volatile bool _growthDue;
+
+    /// <summary>A step found the gate held by a command, which marks the device when it ends.</summary>
+    private volatile bool _isStepDue;
     private bool _isOrphan;
 
     /// <summary>The device is gone, or the daemon is stopping: steps no longer do anything.</summary>
@@ -84,10 +87,21 @@ internal sealed partial class Device : Step
         public bool FrontendOffersRings => Frontend is XenbusState.Initialised or XenbusState.Connected;
     }
 
-    public override void Run()
+    /// <summary>
+    /// Never waits for the gate: a command on an image that hangs would keep a thread from the steps of other devices.
+    /// </summary>
+    protected override void Act()
     {
-        lock (_gate)
+        if (!_gate.TryEnter())
         {
+            _isStepDue = true;
+            // The gate may have been left before that was seen.
+            if (!_gate.TryEnter())
+                return;
+        }
+        try
+        {
+            _isStepDue = false;
             if (_hasEnded || _context.Session is not { } session)
                 return;
             if (_growthDue)
@@ -95,6 +109,17 @@ internal sealed partial class Device : Step
             if (Guarded(() => Reconcile(session)))
                 _health.ClearRefusal();
         }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    /// <summary>A bug, but it concerns one device only.</summary>
+    protected override void NoteBug(Exception bug)
+    {
+        _health.Warn(ErrorOf(bug));
+        _context.Steps.MarkLater(this, DeviceContext.RetryDelay);
     }
 
     /// <summary>Makes the next step check whether the image has grown.</summary>
@@ -417,7 +442,7 @@ internal sealed partial class Device : Step
         VbdConnection connection = _rings.Connection! with { Takeover = true };
         if (!StopServing())
         {
-            next.Dispose();
+            _disk.Discard(next);
             return;
         }
         _disk.ChangeMedium(next, keys);

@@ -144,6 +144,9 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             }
         });
 
+    /// <summary>Closes a medium of <see cref="OpenNextMedium"/> that is not served after all.</summary>
+    public void Discard(Disk next) => Close(next);
+
     /// <summary>Changes the medium of a drive that is not being served.</summary>
     public void ChangeMedium(Disk next, DiskKeys keys)
     {

@@ -15,11 +15,14 @@ internal interface IStepPool
     /// </summary>
     TResult Blocking<TResult>(Func<TResult> action);
 
-    /// <summary>Starts no more steps, and waits for those that run.</summary>
-    /// <returns>False when some still ran after <paramref name="timeout"/>.</returns>
-    bool Stop(TimeSpan timeout);
+    /// <summary>Starts no more steps. Those that run go on.</summary>
+    void Close();
 
-    /// <summary>Runs all actions at the same time, after the last step has ended.</summary>
-    /// <returns>True when all of them returned true.</returns>
-    bool RunAll(IReadOnlyList<Func<bool>> actions);
+    /// <summary>Waits for the steps that still run after <see cref="Close"/>.</summary>
+    /// <returns>False when some still ran after <paramref name="timeout"/>.</returns>
+    bool Join(TimeSpan timeout);
+
+    /// <summary>Runs all actions at the same time, each on a thread of its own.</summary>
+    /// <returns>True when all of them returned true within <paramref name="timeout"/>.</returns>
+    bool RunAll(IReadOnlyList<Func<bool>> actions, TimeSpan timeout);
 }

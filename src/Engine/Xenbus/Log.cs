@@ -122,6 +122,9 @@ internal static partial class Log
     )]
     public static partial void Accepted(this ILogger log, DeviceId device, ErrorCode code);
 
+    [LoggerMessage(24, LogLevel.Error, "a bug in {Where}; guests are served on", EventName = "control-bug")]
+    public static partial void Bug(this ILogger log, string where, Exception bug);
+
     [LoggerMessage(22, LogLevel.Warning, "device {Device}: {Suppressed} lines left out", EventName = "lines-left-out")]
     public static partial void LinesLeftOut(this ILogger log, DeviceId device, long suppressed);
 }

@@ -15,8 +15,24 @@ internal abstract class Step
 
     internal StepState State { get; set; }
 
-    /// <summary>Reports errors itself; an exception is a bug and ends the process.</summary>
-    public abstract void Run();
+    /// <summary>Runs the step. A bug in it must not end the process, which serves other guests.</summary>
+    public void Run()
+    {
+        try
+        {
+            Act();
+        }
+        catch (Exception bug)
+        {
+            NoteBug(bug);
+        }
+    }
+
+    /// <summary>Reports errors itself; an exception is a bug.</summary>
+    protected abstract void Act();
+
+    /// <summary>Logs a bug, and has the step tried again.</summary>
+    protected abstract void NoteBug(Exception bug);
 
     /// <summary>Takes one run from the step's budget.</summary>
     /// <returns>How long the run must wait for it.</returns>

@@ -62,9 +62,8 @@ internal sealed class StepPool(string name, TimeProvider time, int parallel = 4)
         }
     }
 
-    public bool Stop(TimeSpan timeout)
+    public void Close()
     {
-        long start = time.GetTimestamp();
         lock (_lock)
         {
             _stopping = true;
@@ -73,6 +72,14 @@ internal sealed class StepPool(string name, TimeProvider time, int parallel = 4)
                 timer.Dispose();
             _timers.Clear();
             Monitor.PulseAll(_lock);
+        }
+    }
+
+    public bool Join(TimeSpan timeout)
+    {
+        long start = time.GetTimestamp();
+        lock (_lock)
+        {
             while (_threads > 0)
             {
                 TimeSpan left = timeout - time.GetElapsedTime(start);
@@ -84,7 +91,7 @@ internal sealed class StepPool(string name, TimeProvider time, int parallel = 4)
         }
     }
 
-    public bool RunAll(IReadOnlyList<Func<bool>> actions)
+    public bool RunAll(IReadOnlyList<Func<bool>> actions, TimeSpan timeout)
     {
         Task<bool>[] tasks =
         [
@@ -97,7 +104,7 @@ internal sealed class StepPool(string name, TimeProvider time, int parallel = 4)
                 )
             ),
         ];
-        return Task.WhenAll(tasks).GetAwaiter().GetResult().All(result => result);
+        return Task.WhenAll(tasks).Wait(timeout) && Array.TrueForAll(tasks, task => task.Result);
     }
 
     private void Schedule(Step step)

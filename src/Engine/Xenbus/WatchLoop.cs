@@ -49,9 +49,14 @@ internal sealed class WatchLoop(
         NoteTurn();
         if (_store is null)
             return Reconnect();
-        if ((hungUp ? "the connection is closed" : TakeEvents(_store)) is not { } reason)
-            return s_turn;
-        _store.Dispose();
+        return (hungUp ? "the connection is closed" : TakeEvents(_store)) is { } reason ? Lose(reason) : s_turn;
+    }
+
+    /// <summary>Gives the connection up; a later turn opens another.</summary>
+    /// <returns>The time after which the next turn is due.</returns>
+    public TimeSpan Lose(string reason)
+    {
+        _store?.Dispose();
         _store = null;
         onLost(reason);
         return RetryAfter(s_firstRetry);

@@ -5,6 +5,8 @@ namespace Blkring.Engine.Xenbus;
 /// <summary>The thread of a <see cref="WatchLoop"/>: waits for its descriptor or its time, then calls it.</summary>
 internal sealed class WatchThread : IDisposable
 {
+    private static readonly TimeSpan s_end = TimeSpan.FromSeconds(5);
+
     private readonly WatchLoop _loop;
     private readonly EventFd _wake = new();
     private readonly Thread _thread;
@@ -21,8 +23,9 @@ internal sealed class WatchThread : IDisposable
     {
         _stopping = true;
         _wake.Signal();
-        _thread.Join();
-        _wake.Dispose();
+        // A store that does not answer keeps the daemon from ending no longer than this.
+        if (_thread.Join(s_end))
+            _wake.Dispose();
     }
 
     private void Run()
@@ -30,8 +33,21 @@ internal sealed class WatchThread : IDisposable
         bool hungUp = false;
         while (!_stopping)
         {
-            TimeSpan wait = _loop.Turn(hungUp);
+            TimeSpan wait = Turn(_loop, hungUp);
             hungUp = !_stopping && !Wait(_loop.Descriptor, wait);
+        }
+    }
+
+    /// <summary>A bug must not end the process: the store is opened again, which looks at every device anew.</summary>
+    internal static TimeSpan Turn(WatchLoop loop, bool hungUp)
+    {
+        try
+        {
+            return loop.Turn(hungUp);
+        }
+        catch (Exception bug)
+        {
+            return loop.Lose($"unexpected {bug.GetType().Name}: {bug.Message}");
         }
     }
 

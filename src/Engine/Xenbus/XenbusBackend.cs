@@ -18,6 +18,9 @@ public sealed class XenbusBackend : IDisposable
     private static readonly TimeSpan s_housekeeping = TimeSpan.FromSeconds(1),
         s_sick = TimeSpan.FromSeconds(10);
 
+    /// <summary>What a drained device may take beyond its time to unmap its rings and to close its image.</summary>
+    private static readonly TimeSpan s_leaving = TimeSpan.FromSeconds(1);
+
     private readonly BackendOptions _options;
     private readonly ILogger _log;
     private readonly DeviceContext _context;
@@ -55,7 +58,7 @@ public sealed class XenbusBackend : IDisposable
         _watch = new WatchLoop(connect, (_context.Root, BackendToken), OnConnected, OnLost, OnEvent, runtime.Time);
         _growthCheckedAt = runtime.Time.GetTimestamp();
         _housekeeper = runtime.Time.CreateTimer(
-            _ => Housekeep(),
+            _ => HousekeepSafely(),
             null,
             Timeout.InfiniteTimeSpan,
             Timeout.InfiniteTimeSpan
@@ -88,17 +91,20 @@ public sealed class XenbusBackend : IDisposable
             return true;
         _stopped = true;
         _housekeeper.Dispose();
-        _watching?.Dispose();
-        _watch.Dispose();
+        // No new step, but those that run are not waited for yet: one may be stuck in an image that does not answer. Each
+        // device waits for its own step, and all have the same time.
+        _context.Steps.Close();
         TimeProvider time = _context.Runtime.Time;
         long start = time.GetTimestamp();
-        _context.Steps.Stop(timeout);
+        bool drained = _context.Steps.RunAll(
+            [.. _devices.Values.Select(device => (Func<bool>)(() => device.Leave(timeout)))],
+            timeout + s_leaving
+        );
         TimeSpan left = timeout - time.GetElapsedTime(start);
-        if (left < TimeSpan.Zero)
-            left = TimeSpan.Zero;
-        bool drained = _context.Steps.RunAll([
-            .. _devices.Values.Select(device => (Func<bool>)(() => device.Leave(left))),
-        ]);
+        drained &= _context.Steps.Join(left > TimeSpan.Zero ? left : TimeSpan.Zero);
+        // Afterwards: a store that does not answer keeps no device from being drained.
+        _watching?.Dispose();
+        _watch.Dispose();
         _log.Stopped(drained);
         return drained;
     }
@@ -259,6 +265,19 @@ public sealed class XenbusBackend : IDisposable
             Discover(device.Id);
     }
 
+    /// <summary>On a timer, where an exception would end the process.</summary>
+    private void HousekeepSafely()
+    {
+        try
+        {
+            Housekeep();
+        }
+        catch (Exception bug)
+        {
+            _log.Bug("housekeeping", bug);
+        }
+    }
+
     /// <summary>Never waits: the devices' own steps check for growth and react to broken rings.</summary>
     private void Housekeep()
     {
@@ -278,7 +297,7 @@ public sealed class XenbusBackend : IDisposable
     /// <summary>Marks all known devices, which may be gone, and all in the directory, which may be new.</summary>
     private sealed class ScanStep(XenbusBackend backend) : Step
     {
-        public override void Run()
+        protected override void Act()
         {
             foreach (Device device in backend._devices.Values)
                 backend._context.Steps.Mark(device);
@@ -292,6 +311,12 @@ public sealed class XenbusBackend : IDisposable
             {
                 backend._context.Steps.MarkLater(this, DeviceContext.RetryDelay);
             }
+        }
+
+        protected override void NoteBug(Exception bug)
+        {
+            backend._log.Bug("scan", bug);
+            backend._context.Steps.MarkLater(this, DeviceContext.RetryDelay);
         }
 
         private void Scan(IXenstore store)

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Blkring.Abi;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Vbds;
 using Blkring.Engine.Xenbus;
@@ -110,6 +111,21 @@ internal sealed class Guest : IDisposable
         Publish();
         toolstack.WaitFor(Id, XenbusState.Connected);
         SetState(XenbusState.Connected);
+    }
+
+    /// <summary>Posts one READ, and does not wait for it.</summary>
+    public unsafe void PutRead(ulong id = 0, ulong sector = 0)
+    {
+        Blkif.DecodedRequest request = new()
+        {
+            Operation = Blkif.OpRead,
+            NrSegments = 1,
+            Id = id,
+            SectorNumber = sector,
+        };
+        request.Seg[0].Gref = Frontend.GrantOf(0, 0, readOnly: false).Value;
+        Frontend.Put(in request);
+        Frontend.Push();
     }
 
     /// <summary>What the disk should hold after all connections of this guest.</summary>

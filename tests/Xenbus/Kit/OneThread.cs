@@ -81,13 +81,11 @@ internal sealed class OneThread : IStepPool
 
     public TResult Blocking<TResult>(Func<TResult> action) => action();
 
-    public bool Stop(TimeSpan timeout)
-    {
-        _marked.Clear();
-        return true;
-    }
+    public void Close() => _marked.Clear();
 
-    public bool RunAll(IReadOnlyList<Func<bool>> actions) => actions.All(action => action());
+    public bool Join(TimeSpan timeout) => true;
+
+    public bool RunAll(IReadOnlyList<Func<bool>> actions, TimeSpan timeout) => actions.All(action => action());
 
     private sealed class Watching : IDisposable
     {

@@ -97,7 +97,7 @@ internal sealed class ControlServer : IAsyncDisposable
             {
                 return;
             }
-            catch (SocketException)
+            catch (Exception e) when (e is not ObjectDisposedException)
             {
                 // Out of descriptors, for example: it works again when clients have disconnected.
                 await Task.Delay(100).ConfigureAwait(false);
@@ -109,7 +109,6 @@ internal sealed class ControlServer : IAsyncDisposable
 
     private async Task ServeAsync(Socket socket)
     {
-        // Leave the accepting thread: commands wait for disks.
         await Task.Yield();
         bool tooMany = Interlocked.Increment(ref _clients) > MaxClients;
         try
@@ -141,7 +140,9 @@ internal sealed class ControlServer : IAsyncDisposable
             int end = buffer.AsSpan(0, filled).IndexOf((byte)'\n');
             if (end >= 0)
             {
-                await SendAsync(stream, Answer(buffer.AsSpan(0, end))).ConfigureAwait(false);
+                ReadOnlyMemory<byte> line = buffer.AsMemory(0, end);
+                await SendAsync(stream, await OnOwnThread(() => Answer(line.Span)).ConfigureAwait(false))
+                    .ConfigureAwait(false);
                 buffer.AsSpan(end + 1, filled - end - 1).CopyTo(buffer);
                 filled -= end + 1;
                 continue;
@@ -159,6 +160,13 @@ internal sealed class ControlServer : IAsyncDisposable
             filled += count;
         }
     }
+
+    /// <summary>
+    /// Commands wait for images, which may hang. The timers of the process, the watchdog's among them, need the threads
+    /// of the pool.
+    /// </summary>
+    private static Task<T> OnOwnThread<T>(Func<T> action) =>
+        Task.Factory.StartNew(action, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     private async Task SendAsync(NetworkStream stream, ControlResponse response)
     {
