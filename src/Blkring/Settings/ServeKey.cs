@@ -32,6 +32,7 @@ internal sealed record ServeKey(Setting Setting, string Option, bool PerDevice =
         OfDevice(DeviceSettings.IopsBurst, "--iops-burst"),
         OfDevice(DeviceSettings.Bandwidth, "--bandwidth"),
         OfDevice(DeviceSettings.BandwidthBurst, "--bandwidth-burst"),
+        new(BackendSettings.MaxMappedGrants, "--max-mapped-grants"),
         new(ReactorSettings.IoThreads, "--io-threads"),
         new(ReactorSettings.Cpus, "--cpus"),
         new(ReactorSettings.ThreadsPerQueue, "--threads-per-queue"),

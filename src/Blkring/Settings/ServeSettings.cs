@@ -21,6 +21,9 @@ internal sealed class ServeSettings(SettingValues values, IReadOnlyDictionary<De
     /// <summary>The opener's socket; null: the daemon opens images itself.</summary>
     public string? Opener => values.Get(DaemonSettings.Opener) is { Length: > 0 } path ? path : null;
 
+    /// <summary>Null: what the hypervisor says.</summary>
+    public int? MaxMappedGrants => values.Get(BackendSettings.MaxMappedGrants);
+
     public TimeSpan DrainTimeout => TimeSpan.FromSeconds(values.Get(DaemonSettings.DrainTimeoutSeconds));
 
     /// <summary>The device's own settings; the daemon's for those that it does not have.</summary>

@@ -69,7 +69,7 @@ internal static class BlockDeviceUsers
         }
     }
 
-    /// <summary>The places, in the name space of process 1: a service has one of its own, in which some are not.</summary>
+    /// <summary>The places, in the name space of process 1: that of a service may lack some.</summary>
     private static IEnumerable<string> Mounts(string number, string name, string root)
     {
         string? text = Read(Path.Combine(root, "proc/1/mountinfo")) ?? Read(Path.Combine(root, "proc/self/mountinfo"));

@@ -3,9 +3,9 @@ using Blkring.Interop;
 namespace Blkring.Engine.Disks;
 
 /// <summary>
-/// Keeps other users away from an open image: by its lock (flock(2)), which other programs respect if they want to, and
-/// a writer's block device also by a claim (O_EXCL), which the kernel respects: it mounts no device that is claimed, and
-/// claims none that is mounted, in a volume group or a RAID, or used for swapping.
+/// Keeps other users away from an open image: by its lock (flock(2)), which other programs respect if they want to,
+/// and a writer's block device also by a claim (O_EXCL), which the kernel respects: it mounts no device that is
+/// claimed, and claims none that is mounted, in a volume group or a RAID, or used for swapping.
 /// </summary>
 /// <remarks>
 /// A claim belongs to an open file and excludes every other claim, those of the same process included. So the data's

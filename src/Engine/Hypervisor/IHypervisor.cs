@@ -16,6 +16,14 @@ public interface IHypervisor
     /// </summary>
     bool LosesPinnedPages => false;
 
+    /// <summary>
+    /// Half of the entries that Xen has for a domain by default: gnttab_max_maptrack_frames of 1024, each of 512.
+    /// </summary>
+    const int DefaultMappableGrants = 1024 * 512 / 2;
+
+    /// <summary>The grants that this domain may map for guests' disks, with as much left for its other backends.</summary>
+    int MappableGrants => DefaultMappableGrants;
+
     /// <summary>What it is, in one line for people.</summary>
     string Describe();
 }

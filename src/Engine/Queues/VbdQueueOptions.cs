@@ -24,6 +24,7 @@ public sealed record VbdQueueOptions : ServingOptions
     /// <summary>BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST pages of segments.</summary>
     public const int IndirectSegmentsLimit = 4096;
 
+    /// <summary>What Linux keeps per ring.</summary>
     private const int LeastPersistentGrants = 1056;
 
     /// <summary>
@@ -70,7 +71,8 @@ public sealed record VbdQueueOptions : ServingOptions
     /// <summary>
     /// The number of grants that may stay mapped, never less than the longest request needs. The default has room for
     /// every slot at the request lengths that frontends use (Linux: 32 segments); with less, a full ring of requests
-    /// would evict the grants that the next request needs.
+    /// would evict the grants that the next request needs. Where there is no room for that (<c>MappingBudget</c>), a
+    /// queue has what Linux keeps.
     /// </summary>
     internal int PersistentCapacity(int slots) =>
         Math.Clamp(
@@ -81,6 +83,28 @@ public sealed record VbdQueueOptions : ServingOptions
         );
 
     private const int UsualIndirectSegments = 64;
+
+    /// <summary>Whether it would map more than serves a queue well: only where there is room for it.</summary>
+    internal bool MapsSpare(int slots) =>
+        GrantMode == GrantMode.Persistent
+        && MaxPersistentGrants is null
+        && PersistentCapacity(slots) > Math.Max(LeastPersistentGrants, LongestRequest);
+
+    /// <summary>These options, and those that map less, where these map too much: the least, then nothing.</summary>
+    internal IEnumerable<VbdQueueOptions> ByMapping(int slots)
+    {
+        yield return this;
+        if (MapsSpare(slots))
+            yield return this with
+            {
+                MaxPersistentGrants = LeastPersistentGrants,
+            };
+        if (GrantMode != GrantMode.Copy)
+            yield return this with
+            {
+                GrantMode = GrantMode.Copy,
+            };
+    }
 
     /// <summary>
     /// The number of the guest's pages, apart from the ring, that a queue with <paramref name="slots"/> slots maps at a

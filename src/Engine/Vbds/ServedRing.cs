@@ -14,7 +14,7 @@ internal sealed unsafe class ServedRing
 {
     private readonly RingAccess _access;
     private readonly MappingBudget _budget;
-    private readonly int _mappedRanges;
+    private readonly MappedShare _share;
     private IReactors? _reactors;
     private Reactor? _reactor;
     private bool _stopped;
@@ -33,11 +33,13 @@ internal sealed unsafe class ServedRing
         (_access, _budget) = (access, budget);
         int pages = ring.References.Count,
             slots = BlkifProtocols.MaxEntries(pages);
-        int ranges = options.MappedRanges(slots);
-        if (budget.TryTake(ranges))
-            _mappedRanges = ranges;
-        else
-            options = options with { GrantMode = GrantMode.Copy };
+        foreach (VbdQueueOptions next in options.ByMapping(slots))
+        {
+            options = next;
+            _share = new MappedShare(next.MappedRanges(slots), next.MappedPages(slots));
+            if (budget.TryTake(access.Frontend, _share, next.MapsSpare(slots)))
+                break;
+        }
         try
         {
             access.SetGrantLimit(pages + options.MappedPages(slots));
@@ -49,12 +51,15 @@ internal sealed unsafe class ServedRing
         catch
         {
             access.Dispose();
-            budget.Return(_mappedRanges);
+            budget.Return(identity.Frontend, _share);
             throw;
         }
     }
 
     public VbdQueue Queue { get; }
+
+    /// <summary>The guest's pages that it may have mapped at a time, apart from the ring.</summary>
+    public int MaxMappedPages => _share.Grants;
 
     private VbdQueue CreateQueue(
         byte* shared,
@@ -120,7 +125,7 @@ internal sealed unsafe class ServedRing
         _stopped = true;
         _access.Dispose();
         Queue.Dispose();
-        _budget.Return(_mappedRanges);
+        _budget.Return(_access.Frontend, _share);
         if (_reactor is not null)
             _reactors!.Release(_reactor);
         return true;

@@ -43,6 +43,9 @@ public sealed class Vbd(
     /// <summary>The first queue, null while disconnected.</summary>
     public VbdQueue? Queue => Volatile.Read(ref _rings) is [var first, ..] ? first.Queue : null;
 
+    /// <summary>The guest's pages that its queues may have mapped at a time, apart from the rings.</summary>
+    public int MaxMappedPages => Volatile.Read(ref _rings).Sum(ring => ring.MaxMappedPages);
+
     public bool IsConnected => Volatile.Read(ref _rings).Length > 0;
 
     /// <summary>

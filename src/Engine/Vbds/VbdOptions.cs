@@ -16,6 +16,6 @@ public sealed record VbdOptions : ServingOptions
     /// </summary>
     public string? JournalPath { get; init; }
 
-    /// <summary>The budget for mapped pages; a queue that exceeds it copies instead.</summary>
+    /// <summary>The budget for mapped pages; a queue for which too little is left copies instead.</summary>
     public MappingBudget MappingBudget { get; init; } = MappingBudget.OfProcess;
 }

@@ -33,6 +33,12 @@ public sealed unsafe class XenHypervisor : IHypervisor
     /// </summary>
     public bool LosesPinnedPages { get; }
 
+    /// <remarks>
+    /// A PV domain takes two entries per page: gntdev maps each for the kernel and for the process. How many entries
+    /// there are, only the toolstack can ask the hypervisor.
+    /// </remarks>
+    public int MappableGrants => IHypervisor.DefaultMappableGrants / (LosesPinnedPages ? 2 : 1);
+
     public string Describe() => $"Xen, by {XenLibraries.GnttabLibrary} and {XenLibraries.EvtchnLibrary}";
 
     private static string? ReadFile(string path) => File.Exists(path) ? File.ReadAllText(path) : null;

@@ -18,6 +18,12 @@ public sealed record BackendOptions
     public Func<DeviceId, DeviceOptions> Device { get; init; } = _ => new DeviceOptions();
 
     /// <summary>
+    /// The number of guests' pages that may be mapped at a time, for all devices; null for what the hypervisor has for
+    /// it (<see cref="IHypervisor.MappableGrants"/>): <see cref="BackendSettings.MaxMappedGrants"/>.
+    /// </summary>
+    public int? MaxMappedGrants { get; init; }
+
+    /// <summary>
     /// How long a step waits for requests in flight before it reports the device and tries again in the background.
     /// </summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(2);

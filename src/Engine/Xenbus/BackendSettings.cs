@@ -26,6 +26,15 @@ public static class BackendSettings
         form: "DOMID"
     );
 
+    public static readonly Setting<int?> MaxMappedGrants = Setting.OptionalNumber(
+        "MaxMappedGrants",
+        min: 0,
+        max: 1 << 24,
+        withoutValue: "half of Xen's default: 262144, or 131072 in a PV domain",
+        "The number of guests' pages that may be mapped at a time, for all devices; one guest has at most half. What a "
+            + "queue does not get, it copies."
+    );
+
     internal static bool IsDirectory(string name) =>
         name.Length is > 0 and <= MaxDirectoryLength && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_');
 }

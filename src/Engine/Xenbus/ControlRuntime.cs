@@ -16,8 +16,10 @@ public sealed record ControlRuntime
     /// <summary>Sleeps on a step's own thread; used only in <see cref="IStepPool.Blocking"/>.</summary>
     public Action<TimeSpan> Sleep { get; init; } = Thread.Sleep;
 
-    /// <summary>The budget for guests' mapped pages, which all devices share.</summary>
-    public MappingBudget Mappings { get; init; } = MappingBudget.OfProcess;
+    /// <summary>
+    /// The budget for guests' mapped pages, which all devices share. Called once, with the number of grants.
+    /// </summary>
+    public Func<int, MappingBudget> Mappings { get; init; } = grants => MappingBudget.Of(File.ReadAllText, grants);
 
     /// <summary>Runs the devices' steps.</summary>
     internal Func<TimeProvider, IStepPool> StartSteps { get; init; } = time => new StepPool("xenbus", time);

@@ -88,6 +88,7 @@ internal sealed partial class Device
             IsConnected = _rings.IsConnected,
             Protocol = connection?.Protocol,
             RingPages = connection?.Rings[0].References.Count ?? 0,
+            MaxMappedPages = _rings.MaxMappedPages,
             Queues = _rings.Queues,
             Features = _offer.Features,
             IsPaused = _rings.IsPaused,

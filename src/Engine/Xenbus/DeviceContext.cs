@@ -1,6 +1,7 @@
 using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Reactors;
+using Blkring.Engine.Vbds;
 using Microsoft.Extensions.Logging;
 
 namespace Blkring.Engine.Xenbus;
@@ -25,6 +26,8 @@ internal sealed class DeviceContext(
     public ILogger Log => log;
     public ControlRuntime Runtime => runtime;
     public IStepPool Steps { get; } = runtime.StartSteps(runtime.Time);
+
+    public MappingBudget Mappings { get; } = runtime.Mappings(options.MaxMappedGrants ?? hypervisor.MappableGrants);
 
     /// <summary>The path of the watched directory: backend/vbd3.</summary>
     public string Root { get; } = RootOf(options);

@@ -29,6 +29,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
 
     /// <summary>The rings are stopping, and the disk still holds requests.</summary>
     public bool IsStopping => _isStopping;
+    public int MaxMappedPages => _vbd?.MaxMappedPages ?? 0;
     public IReadOnlyList<VbdQueue> Queues => _vbd?.Queues ?? [];
 
     /// <summary>What the frontend offered; null when nothing is served.</summary>
@@ -52,7 +53,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
                 NativeSectors = options.NativeSectors,
                 GrantMode = options.GrantMode!.Value,
                 JournalPath = context.Journals.PathOf(id),
-                MappingBudget = context.Runtime.Mappings,
+                MappingBudget = context.Mappings,
             },
             context.Runtime.Time,
             context.Runtime.Sleep

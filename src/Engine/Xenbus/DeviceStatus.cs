@@ -51,6 +51,9 @@ public sealed record DeviceStatus
     /// <summary>Pages of each ring; 0 when none is served.</summary>
     public int RingPages { get; init; }
 
+    /// <summary>The guest's pages that its queues may have mapped at a time; 0 if pages are copied.</summary>
+    public int MaxMappedPages { get; init; }
+
     /// <summary>The queues being served, with their statistics.</summary>
     public IReadOnlyList<VbdQueue> Queues { get; init; } = [];
 

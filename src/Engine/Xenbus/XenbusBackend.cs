@@ -111,6 +111,10 @@ public sealed class XenbusBackend : IDisposable
 
     public void Dispose() => Stop(_options.DrainTimeout);
 
+    /// <summary>Guests' pages that may be mapped at a time, and those that the queues of all devices may.</summary>
+    public int MaxGrants => _context.Mappings.MaxGrants;
+    public int TakenGrants => _context.Mappings.TakenGrants;
+
     /// <summary>All devices, including those that are being removed; sorted by domain and number.</summary>
     public IReadOnlyList<DeviceStatus> Devices =>
         [

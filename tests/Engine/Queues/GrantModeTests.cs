@@ -567,10 +567,20 @@ public sealed unsafe class GrantModeTests
         using Reactor reactor = new();
         // A ring of one page may need 32 ranges with Map. With Persistent it needs one per 16 pages, and those of the
         // longest request.
-        VbdQueueOptions queue = new() { GrantMode = mode, MaxIndirectSegments = new VbdOptions().MaxIndirectSegments };
+        VbdQueueOptions queue = new()
+        {
+            GrantMode = mode,
+            MaxIndirectSegments = new VbdOptions().MaxIndirectSegments,
+            MaxPersistentGrants = 2048,
+        };
         Assert.InRange(queue.MappedRanges(32), 32, queue.MappedPages(32) / 4);
         MappingBudget budget = new((2 * queue.MappedRanges(32)) - 1);
-        VbdOptions options = new() { GrantMode = mode, MappingBudget = budget };
+        VbdOptions options = new()
+        {
+            GrantMode = mode,
+            MappingBudget = budget,
+            MaxPersistentGrants = queue.MaxPersistentGrants,
+        };
         using Device first = new(reactor, protocol, new MemoryDisk(4096), options: options);
         for (int i = 0; i < 2; i++)
         {

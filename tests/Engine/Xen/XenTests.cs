@@ -201,6 +201,8 @@ public sealed class XenTests
             return guestType;
         });
         Assert.Equal(expected, hypervisor.LosesPinnedPages);
+        // A PV domain takes two entries of the hypervisor's table for a page.
+        Assert.Equal(expected ? 131_072 : 262_144, hypervisor.MappableGrants);
         Assert.Equal(["/sys/hypervisor/guest_type"], asked);
     }
 

@@ -101,9 +101,9 @@ public sealed class ControlServerTests : IAsyncDisposable
     [Fact]
     public void A_list_comes_back_as_it_was()
     {
-        DeviceReport device = Assert.Single(
-            ControlClient.Ask(_path, new ControlRequest { Command = ControlRequest.List }).Devices!
-        );
+        ControlResponse response = ControlClient.Ask(_path, new ControlRequest { Command = ControlRequest.List });
+        DeviceReport device = Assert.Single(response.Devices!);
+        Assert.Equal(_control.MappedGrants, response.MappedGrants);
 
         Assert.Equal(RecordingControl.Report with { Features = [] }, device with { Features = [] });
         Assert.Equal(RecordingControl.Report.Features, device.Features);
@@ -314,6 +314,8 @@ public sealed class ControlServerTests : IAsyncDisposable
 
     private sealed class RecordingControl : IDeviceControl
     {
+        public MappedGrantsReport MappedGrants => new(1056, 262_144);
+
         public static readonly DeviceReport Report = new()
         {
             Device = "7/51712",

@@ -86,7 +86,13 @@ internal sealed record ControlResponse
 
     /// <summary>For list.</summary>
     public IReadOnlyList<DeviceReport>? Devices { get; init; }
+
+    /// <summary>For list: guests' pages that all devices together may have mapped, and that theirs may be.</summary>
+    public MappedGrantsReport? MappedGrants { get; init; }
 }
+
+/// <param name="Taken">The sum of <see cref="DeviceReport.MaxMappedPages"/>.</param>
+internal sealed record MappedGrantsReport(int Taken, int Limit);
 
 /// <summary>One device as <c>blkring list</c> and <c>blkring stats</c> show it.</summary>
 internal sealed record DeviceReport
@@ -123,10 +129,13 @@ internal sealed record DeviceReport
     public long? CapacityBytes { get; init; }
     public bool ReadOnly { get; init; }
 
-    /// <summary>The ABI of the frontend. Null while it is not connected, as are the next two.</summary>
+    /// <summary>The ABI of the frontend. Null while it is not connected, as are the next three.</summary>
     public string? Protocol { get; init; }
     public int? Queues { get; init; }
     public int? RingPages { get; init; }
+
+    /// <summary>The guest's pages that may be mapped at a time; 0 if pages are copied.</summary>
+    public int? MaxMappedPages { get; init; }
 
     /// <summary>The features that the frontend may use: flush, barrier, discard, indirect, persistent.</summary>
     public IReadOnlyList<string> Features { get; init; } = [];

@@ -217,7 +217,7 @@ internal sealed class ControlServer : IAsyncDisposable
     private ControlResponse CarryOut(ControlRequest request)
     {
         if (request.Command == ControlRequest.List)
-            return new ControlResponse { Devices = _control.List() };
+            return new ControlResponse { Devices = _control.List(), MappedGrants = _control.MappedGrants };
         if (!ControlRequest.OfDevice.Contains(request.Command))
             return Refuse($"unknown command: give one of list, {string.Join(", ", ControlRequest.OfDevice)}");
         if (!DeviceName.TryParse(request.Device ?? "", out DeviceName device))

@@ -9,7 +9,7 @@ internal static class DeviceText
 {
     private static readonly IAnsiConsole s_console = TextConsole.Create();
 
-    public static void WriteList(IReadOnlyList<DeviceReport> devices)
+    public static void WriteList(IReadOnlyList<DeviceReport> devices, MappedGrantsReport? mapped)
     {
         if (devices.Count == 0)
         {
@@ -39,6 +39,13 @@ internal static class DeviceText
             );
         }
         s_console.Write(table);
+        if (mapped is { Taken: > 0 })
+            s_console.WriteLine(
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"mapped grants: at most {mapped.Taken:N0} of {mapped.Limit:N0}"
+                )
+            );
         foreach (DeviceReport device in devices.Where(device => device.Limits is not null))
             s_console.WriteLine($"{device.Device}: at most {string.Join(", ", Limits(device.Limits!))}");
         foreach (DeviceReport device in devices.Where(device => device.Error is not null))

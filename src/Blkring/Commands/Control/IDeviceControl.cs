@@ -7,6 +7,8 @@ internal interface IDeviceControl
 {
     IReadOnlyList<DeviceReport> List();
 
+    MappedGrantsReport MappedGrants { get; }
+
     /// <param name="bytes">Null for the length of the image.</param>
     void Resize(DeviceName device, long? bytes);
     void Pause(DeviceName device);

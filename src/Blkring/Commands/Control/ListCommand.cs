@@ -17,12 +17,12 @@ internal static class ListCommand
         s_options.AddTo(command);
         command.SetAction(parsed =>
         {
-            IReadOnlyList<DeviceReport> devices =
-                s_options.Ask(parsed, new ControlRequest { Command = ControlRequest.List }).Devices ?? [];
+            ControlResponse response = s_options.Ask(parsed, new ControlRequest { Command = ControlRequest.List });
+            IReadOnlyList<DeviceReport> devices = response.Devices ?? [];
             if (parsed.GetValue(s_json))
                 DeviceJson.Write(devices);
             else
-                DeviceText.WriteList(devices);
+                DeviceText.WriteList(devices, response.MappedGrants);
             return ExitCode.Ok;
         });
         return command;

@@ -74,6 +74,8 @@ internal sealed partial class XenBackend : IBackend
 
     public bool IsHealthy => _backend.IsHealthy;
 
+    public MappedGrantsReport MappedGrants => new(_backend.TakenGrants, _backend.MaxGrants);
+
     public int DeviceCount => _backend.Devices.Count;
 
     public IReadOnlyList<DeviceReport> List() => [.. _backend.Devices.Select(Report)];
@@ -128,6 +130,7 @@ internal sealed partial class XenBackend : IBackend
         {
             Directory = settings.Backend,
             Frontend = settings.Frontend is int domain ? new DomainId((ushort)domain) : null,
+            MaxMappedGrants = settings.MaxMappedGrants,
             JournalFolder = RuntimeFolder.JournalsOf(settings.Backend),
             Advice = Advice.For,
             Opener = opener is null ? OwnOpener.Instance : opener,
@@ -155,6 +158,7 @@ internal sealed partial class XenBackend : IBackend
             Protocol = device.Protocol,
             Queues = device.IsConnected ? device.Queues.Count : null,
             RingPages = device.IsConnected ? device.RingPages : null,
+            MaxMappedPages = device.IsConnected ? device.MaxMappedPages : null,
             Features = [.. FeaturesOf(device.Features)],
             Limits = LimitsReport.Of(device.Limits),
             Error =
