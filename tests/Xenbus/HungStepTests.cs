@@ -1,3 +1,4 @@
+using Blkring.Engine.Errors;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Xenbus;
 using Blkring.Xenbus.Tests.Kit;
@@ -61,6 +62,35 @@ public sealed class HungStepTests(Xenstored xenstored) : IClassFixture<Xenstored
             guest.SetState(XenbusState.Closed);
             world.Toolstack.WaitFor(guest.Id, XenbusState.Closed);
         }
+    }
+
+    [Fact]
+    public void A_command_that_hangs_is_answered_in_time_and_so_is_the_next_one()
+    {
+        using HangingImages images = new();
+        using World world = new(
+            xenstored,
+            images.Options with
+            {
+                CommandTimeout = TimeSpan.FromMilliseconds(200),
+                DrainTimeout = TimeSpan.FromMilliseconds(200),
+            }
+        );
+        Guest sick = world.Connected(Drive(world));
+        string image = world.NewImage(HangingImages.Name);
+        // The first one hangs in the open, the second one waits for the first.
+        for (int i = 0; i < 2; i++)
+        {
+            XenbusCommandException error = Assert.Throws<XenbusCommandException>(() =>
+                world.Backend.Insert(sick.Id, image)
+            );
+            Assert.Equal(ErrorCode.DeviceBusy, error.Code);
+        }
+        images.AwaitHung();
+
+        images.Release();
+        string key = Toolstack.BackendPath(sick.Id) + "/params";
+        Wait.Until(() => world.Store.Read(key) == "aio:" + image, "the command ends when the path answers");
     }
 
     [Fact]

@@ -28,6 +28,12 @@ public sealed record BackendOptions
     /// </summary>
     public TimeSpan DrainTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>
+    /// How long a command waits for its device, and for what it does there. A command that takes longer is answered
+    /// with <see cref="ErrorCode.DeviceBusy"/>, and goes on in the background.
+    /// </summary>
+    public TimeSpan CommandTimeout { get; init; } = TimeSpan.FromSeconds(15);
+
     /// <summary>How long a device that connects waits for the lock of its image before it fails.</summary>
     public TimeSpan LockTimeout { get; init; } = TimeSpan.FromSeconds(10);
 

@@ -8,8 +8,6 @@ namespace Blkring.Engine.Xenbus;
 /// <summary>The commands, and the status that <c>blkring list</c> shows.</summary>
 internal sealed partial class Device
 {
-    private static readonly TimeSpan s_commandTimeout = TimeSpan.FromSeconds(15);
-
     /// <summary>Does not wait, so that it works even if the disk hangs.</summary>
     public void Limit(Func<ThrottleLimits, ThrottleLimits> change) => _limits.Command(change);
 
@@ -127,10 +125,22 @@ internal sealed partial class Device
             Reconcile(session);
         });
 
+    /// <summary>
+    /// On a thread of its own: what a command does may hang with the device's disk, and the operator gets an answer all
+    /// the same. Otherwise commands that hang would take all connections of the control socket.
+    /// </summary>
     private void Command(Action<StoreSession> action)
     {
-        if (!_gate.TryEnter(s_commandTimeout))
-            throw new XenbusCommandException(ErrorCode.DeviceBusy, $"device {Id} is busy: its disk does not answer");
+        TimeSpan timeout = _context.Options.CommandTimeout;
+        // A command that has its turn may drain the device.
+        if (!_context.Steps.TryRun(() => CarryOut(action, timeout), timeout + _context.Options.DrainTimeout))
+            throw Busy();
+    }
+
+    private void CarryOut(Action<StoreSession> action, TimeSpan timeout)
+    {
+        if (!_gate.TryEnter(timeout))
+            throw Busy();
         try
         {
             if (_hasEnded)
@@ -152,6 +162,9 @@ internal sealed partial class Device
                 _context.Steps.Mark(this);
         }
     }
+
+    private XenbusCommandException Busy() =>
+        new(ErrorCode.DeviceBusy, $"device {Id} is busy: its disk does not answer");
 
     private static XenbusCommandException StoreAway() =>
         new(ErrorCode.StoreDisconnected, "xenstore is away: try again when it is back");

@@ -3,6 +3,13 @@ namespace Blkring.Engine.Xenbus;
 /// <summary>Runs steps that were marked, each on one thread at a time.</summary>
 internal interface IStepPool
 {
+    /// <summary>
+    /// Runs an action on a thread of its own, so that one that hangs costs its caller no more than the timeout. What it
+    /// throws in time is thrown here.
+    /// </summary>
+    /// <returns>False when it has not ended after <paramref name="timeout"/>: it goes on.</returns>
+    bool TryRun(Action action, TimeSpan timeout);
+
     /// <summary>Schedules one run of the step, however often it is marked before it runs. Never waits.</summary>
     void Mark(Step step);
 

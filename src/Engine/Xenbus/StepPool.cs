@@ -1,3 +1,5 @@
+using System.Runtime.ExceptionServices;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
@@ -88,6 +90,25 @@ internal sealed class StepPool(string name, TimeProvider time, int parallel = 4)
                 Monitor.Wait(_lock, left);
             }
             return true;
+        }
+    }
+
+    public bool TryRun(Action action, TimeSpan timeout)
+    {
+        Task task = Task.Factory.StartNew(
+            action,
+            CancellationToken.None,
+            TaskCreationOptions.LongRunning,
+            TaskScheduler.Default
+        );
+        try
+        {
+            return task.Wait(timeout);
+        }
+        catch (AggregateException e)
+        {
+            ExceptionDispatchInfo.Throw(e.InnerException!);
+            throw;
         }
     }
 

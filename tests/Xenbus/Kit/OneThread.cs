@@ -85,6 +85,12 @@ internal sealed class OneThread : IStepPool
 
     public bool Join(TimeSpan timeout) => true;
 
+    public bool TryRun(Action action, TimeSpan timeout)
+    {
+        action();
+        return true;
+    }
+
     public bool RunAll(IReadOnlyList<Func<bool>> actions, TimeSpan timeout) => actions.All(action => action());
 
     private sealed class Watching : IDisposable
