@@ -10,8 +10,8 @@ namespace Blkring.Engine.Disks;
 /// <remarks>
 /// What would have to wait within the kernel (a frozen or slow file system, a block to be allocated, a device whose
 /// queue is full) goes to one of the kernel's worker threads, and these belong to the reactor: all disks on it share
-/// them. So a transfer is tried first with RWF_NOWAIT, which takes no worker, and the queue bounds what it starts without. A
-/// flush and a punched hole always take a worker.
+/// them. So a transfer is tried first with RWF_NOWAIT, which takes no worker, and the queue bounds what it starts
+/// without. A flush and a punched hole always take a worker.
 /// </remarks>
 /// <param name="atOnce">
 /// Whether the reactor's thread does transfers and flushes itself: <see cref="FileDisk.IsInMemory"/>.

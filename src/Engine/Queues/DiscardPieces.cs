@@ -33,8 +33,8 @@ internal static class DiscardPieces
     }
 
     /// <summary>
-    /// Whether a further piece is to be issued: within reach of the bits, and not after the first one has said that none
-    /// will be done.
+    /// Whether a further piece is to be issued: within reach of the bits, and not after the first one has said that
+    /// none will be done.
     /// </summary>
     public static bool HasNext(ref RequestSlot slot) =>
         slot.DiscardNext < slot.DiscardEnd && (long)slot.DiscardPieces >= 0 && slot.DiscardError != Errno.EOPNOTSUPP;

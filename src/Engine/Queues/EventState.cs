@@ -3,8 +3,8 @@ namespace Blkring.Engine.Queues;
 /// <summary>What was last asked of the frontend's events, and what became of the channel.</summary>
 /// <remarks>
 /// An event is spurious if no request was taken between it and the one before. The channel then stays masked for a
-/// while, longer each time, as Linux does it: a frontend that only sends events cannot keep the thread awake. An event that came after its request was
-/// found by polling is not spurious, because that request counts.
+/// while, longer each time, as Linux does it: a frontend that only sends events cannot keep the thread awake. An event
+/// that came after its request was found by polling is not spurious, because that request counts.
 /// </remarks>
 internal struct EventState
 {

@@ -2,8 +2,8 @@ namespace Blkring.Engine.Queues;
 
 /// <summary>
 /// Places for disk operations that may wait on a thread of the kernel's, so that a disk that hangs takes a bounded
-/// number of threads. Transfers that do not wait need none (<see cref="Disks.IDiskIo.TriesTransfers"/>), and of flushes there
-/// is never more than one (<see cref="FlushGroup"/>).
+/// number of threads. Transfers that do not wait need none (<see cref="Disks.IDiskIo.TriesTransfers"/>), and of flushes
+/// there is never more than one (<see cref="FlushGroup"/>).
 /// </summary>
 internal struct WaitingPlaces
 {

@@ -25,7 +25,9 @@ internal sealed class HeldEvents(int capacity, TimeProvider clock)
     }
 
     /// <summary>Unmasks what is due.</summary>
-    /// <returns>The nanoseconds until the next one is, but at most <paramref name="timeoutNs"/>; -1 is no limit.</returns>
+    /// <returns>
+    /// The nanoseconds until the next one is, but at most <paramref name="timeoutNs"/>; -1 is no limit.
+    /// </returns>
     public long UnmaskDue(VbdQueue?[] queues, long timeoutNs)
     {
         if (_held.Count == 0)

@@ -109,7 +109,9 @@ internal sealed unsafe class ScriptedDisk : Disk
     /// </summary>
     public Func<ScriptedOperation, int>? OnStart { get; set; }
 
-    /// <summary>Whether a transfer that would wait is reported with EAGAIN: <see cref="IDiskIo.TriesTransfers"/>.</summary>
+    /// <summary>
+    /// Whether a transfer that would wait is reported with EAGAIN: <see cref="IDiskIo.TriesTransfers"/>.
+    /// </summary>
     public bool TriesTransfers { get; init; }
 
     /// <summary>Called each time that a queue asks what is done, before it is told.</summary>

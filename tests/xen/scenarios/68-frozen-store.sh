@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # A file system of dom0 is frozen, as every snapshot does it, with direct writes of one disk to it under way. No request
 # of another disk, on another file system, waits for it, and after the thaw all writes are done.
-# limit: 300
+# limit: 420
 # backends: blkring
 # shellcheck source=tests/xen/dom0/lib.sh
 source "$LIBRARY"
@@ -21,8 +21,8 @@ has_in_flight() { (($(in_flight xvdb) >= $1)); }
 
 # writes XVDX DEPTH COUNT MORE...: random direct writes by two jobs, one on each CPU, and so to both queues.
 writes() {
-    fio --name=writes --filename="/dev/$1" --direct=1 --ioengine=libaio --iodepth="$2" --rw=randwrite --bs=4k --size=32M \
-        --norandommap --number_ios="$3" --numjobs=2 --cpus_allowed=0-1 --cpus_allowed_policy=split "${@:4}"
+    fio --name=writes --filename="/dev/$1" --direct=1 --ioengine=libaio --iodepth="$2" --rw=randwrite --bs=4k \
+        --size=32M --norandommap --number_ios="$3" --numjobs=2 --cpus_allowed=0-1 --cpus_allowed_policy=split "${@:4}"
 }
 
 file_system frozen
@@ -47,8 +47,8 @@ done
 has_in_flight 48 || fail "the frozen disk has answered: $(in_flight xvdb) of 48 under way"
 new_image later 16M
 attach "$IMAGE" xvdd
-try "write to a disk attached meanwhile" timeout 60 dd if=/dev/zero of=/dev/xvdd bs=64k count=16 oflag=direct conv=fsync \
-    status=none
+try "write to a disk attached meanwhile" timeout 60 dd if=/dev/zero of=/dev/xvdd bs=64k count=16 oflag=direct \
+    conv=fsync status=none
 detach xvdd
 workers=$(grep -l 'iou-wrk' "/proc/$(daemon_pid)/task/"*/comm | wc -l)
 say "$workers workers of the kernel"
