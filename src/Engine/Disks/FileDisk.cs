@@ -103,7 +103,12 @@ public sealed class FileDisk : Disk
         + $"{_image.Access}{(IsInMemory ? ", in memory" : "")}";
 
     public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
-        visitor.Visit(new FileDiskIo(_image.Descriptor, _transfers, _discards, this, IsInMemory, writesWait: !Direct));
+        visitor.Visit(new FileDiskIo(_image.Descriptor, _transfers, _discards, this, Traits));
+
+    private FileTraits Traits =>
+        (IsInMemory ? FileTraits.AtOnce : FileTraits.None)
+        | (Direct ? FileTraits.None : FileTraits.WritesWait)
+        | (Direct || IsBlockDevice ? FileTraits.None : FileTraits.Hashed);
 
     protected override void Dispose(bool disposing)
     {

@@ -11,25 +11,22 @@ namespace Blkring.Engine.Disks;
 /// What would have to wait within the kernel (a frozen or slow file system, a block to be allocated, a device whose
 /// queue is full) goes to one of the kernel's worker threads, and these belong to the reactor: all disks on it share
 /// them. So a transfer is tried first with RWF_NOWAIT, which takes no worker, and the queue bounds what it starts
-/// without. A flush and a punched hole always take a worker.
+/// without. A flush always takes a worker, and so does a discard. Of <see cref="FileTraits.Hashed"/> files, what waits
+/// and would be hashed goes to threads of the disk.
 /// </remarks>
-/// <param name="atOnce">
-/// Whether the reactor's thread does transfers and flushes itself: <see cref="FileDisk.IsInMemory"/>.
-/// </param>
-/// <param name="writesWait">Whether each write would have to wait, so that none is tried: the page cache.</param>
+/// <param name="transfers">For transfers and flushes.</param>
 public unsafe struct FileDiskIo(
     FileDescriptor file,
     DiskThread transfers,
     DiskThread discards,
     Disk disk,
-    bool atOnce,
-    bool writesWait
+    FileTraits traits
 ) : IDiskIo
 {
     private const int NotRegistered = -1;
 
     private readonly int _descriptor = file.Value;
-    private readonly bool _atOnce = atOnce;
+    private readonly FileTraits _traits = traits;
     private IoUring? _ring;
     private int _fileSlot = NotRegistered;
     private int _bufferSlot = NotRegistered;
@@ -80,7 +77,7 @@ public unsafe struct FileDiskIo(
     {
         if (operation.Kind == DiskOperationKind.Discard && !CanSubmit(operation.DiscardMethod))
             return DiscardElsewhere(in operation);
-        if (_atOnce && operation.Kind != DiskOperationKind.Discard)
+        if ((_traits & FileTraits.AtOnce) != 0 && operation.Kind != DiskOperationKind.Discard)
             return DiskThread.Perform(_descriptor, in operation);
         if (_ring is null)
             return _transfers!.Start(in operation);
@@ -89,6 +86,8 @@ public unsafe struct FileDiskIo(
             && Waits(operation.Kind)
         )
             return -Errno.EAGAIN;
+        if (operation is { Kind: DiskOperationKind.Write, MayWait: true } && (_traits & FileTraits.Hashed) != 0)
+            return _transfers!.Start(in operation);
 
         io_uring_sqe* sqe = _ring.TryGetSqe();
         if (sqe == null)
@@ -106,7 +105,7 @@ public unsafe struct FileDiskIo(
     private readonly bool CanSubmit(DiscardMethod method) =>
         method switch
         {
-            DiscardMethod.PunchHole => _canFallocate,
+            DiscardMethod.PunchHole => _canFallocate && (_traits & FileTraits.Hashed) == 0,
             DiscardMethod.UringCommand => _canCommand,
             _ => false,
         };
@@ -117,7 +116,7 @@ public unsafe struct FileDiskIo(
             : -Errno.EOPNOTSUPP;
 
     private readonly bool Waits(DiskOperationKind kind) =>
-        disk.TriesRefused || (writesWait && kind == DiskOperationKind.Write);
+        disk.TriesRefused || ((_traits & FileTraits.WritesWait) != 0 && kind == DiskOperationKind.Write);
 
     private readonly void Fill(io_uring_sqe* sqe, in DiskOperation operation)
     {

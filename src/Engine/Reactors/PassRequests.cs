@@ -24,8 +24,10 @@ internal sealed class PassRequests(int capacity, Waiter waiter)
             if (_closed)
                 return;
             // Publish the queue's flag, then _any, then wake. MarkInto reads them in the reverse order, so a request
-            // that it misses sets _any again after it was cleared.
-            Volatile.Write(ref _requested[index], 1);
+            // that it misses sets _any again after it was cleared. A flag that is still up was not read yet: whoever
+            // raised it has woken the thread.
+            if (Interlocked.Exchange(ref _requested[index], 1) != 0)
+                return;
             _any = true;
             waiter.Wake();
         }

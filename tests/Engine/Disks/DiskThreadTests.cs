@@ -294,7 +294,7 @@ public sealed class DiskThreadTests
         public override string Describe() => "pretends to be a device";
 
         public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
-            visitor.Visit(new FileDiskIo(_file, _transfers, _discards, this, atOnce: false, writesWait: false));
+            visitor.Visit(new FileDiskIo(_file, _transfers, _discards, this, FileTraits.None));
 
         protected override void Dispose(bool disposing)
         {

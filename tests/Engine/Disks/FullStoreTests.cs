@@ -94,7 +94,7 @@ public sealed partial class FullStoreTests
         public override string Describe() => "an open descriptor";
 
         public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
-            visitor.Visit(new FileDiskIo(file, _transfers, _discards, this, atOnce: false, writesWait: false));
+            visitor.Visit(new FileDiskIo(file, _transfers, _discards, this, FileTraits.None));
 
         protected override void Dispose(bool disposing)
         {

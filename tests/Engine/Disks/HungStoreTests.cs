@@ -70,6 +70,101 @@ public sealed class HungStoreTests
         );
     }
 
+    /// <summary>
+    /// io_uring sorts writes of regular files that wait into 64 lines by inode: with so many files, one of them is all
+    /// but certainly in the line of the first.
+    /// </summary>
+    [Fact]
+    [Proves("B20")]
+    public unsafe void No_file_waits_for_another_that_hangs_behind_the_page_cache()
+    {
+        const int Files = 400,
+            Bytes = 4096;
+        using HangingMemory? memory = HangingMemory.TryCreate(Bytes);
+        Assert.SkipUnless(memory is not null, "needs userfaultfd with faults of the kernel: root");
+        Assert.SkipUnless(IoUring.TryCreate(new IoUringOptions(), out IoUring? ring, out _), "needs io_uring");
+        using IoUring owned = ring;
+        using MappedMemory data = MappedMemory.Anonymous(Bytes, populate: true);
+        using TempDirectory folder = new();
+        using AutoResetEvent woken = new(false);
+        DiskAttachment attachment = new()
+        {
+            Ring = ring,
+            MaxOperations = 1,
+            Wake = () => woken.Set(),
+        };
+        ring.Enable();
+        using FileDisk hung = Open(0);
+        FileDiskIo hungIo = Start(hung, memory.Address);
+        ring.Submit();
+        try
+        {
+            for (int file = 1; file < Files; file++)
+            {
+                using FileDisk disk = Open(file);
+                FileDiskIo io = Start(disk, data.Address);
+                Assert.Equal(Bytes, ResultOf(in io));
+                io.Detach();
+            }
+        }
+        finally
+        {
+            memory.Release();
+        }
+        Assert.Equal(Bytes, ResultOf(in hungIo));
+        hungIo.Detach();
+
+        FileDisk Open(int file)
+        {
+            File.WriteAllBytes(folder.PathOf($"{file}.img"), new byte[Bytes]);
+            return FileDisk.Open(
+                folder.PathOf($"{file}.img"),
+                new FileDiskOptions { Writable = true, Cache = CacheMode.Writeback }
+            );
+        }
+
+        FileDiskIo Start(FileDisk disk, byte* buffer)
+        {
+            Assert.SkipWhen(disk.IsInMemory, "needs a folder for temporary files that is not on tmpfs");
+            FileDiskIo io = disk.Accept(new IoOf());
+            io.Attach(in attachment);
+            DiskOperation write = new()
+            {
+                Kind = DiskOperationKind.Write,
+                Buffer = buffer,
+                LengthBytes = Bytes,
+                MayWait = true,
+            };
+            Assert.Equal(IDiskIo.Pending, io.Start(in write));
+            return io;
+        }
+
+        int ResultOf(in FileDiskIo io)
+        {
+            DiskCompletion[] done = new DiskCompletion[1];
+            for (int tries = 0; tries < Wait.LimitMs; tries++)
+            {
+                if (io.Reap(done) == 1)
+                    return done[0].Result;
+                ring.Submit();
+                if (ring.LoadCompletionTail() != ring.CompletionHead)
+                {
+                    int result = ring.CompletionAt(ring.CompletionHead)->res;
+                    ring.ReleaseCompletions(ring.CompletionHead + 1);
+                    return result;
+                }
+                woken.WaitOne(1);
+            }
+            throw new TimeoutException("the write is not done: it waits for that of another file");
+        }
+    }
+
+    private sealed class IoOf : IDiskVisitor<FileDiskIo>
+    {
+        public FileDiskIo Visit<TDisk>(TDisk io)
+            where TDisk : struct, IDiskIo => (FileDiskIo)(object)io;
+    }
+
     [Theory, EveryAbi(false, true)]
     [Proves("B20")]
     public void Only_so_many_transfers_wait_at_a_time_and_the_rest_follows(BlkifProtocol protocol, bool asTheyStart)
@@ -180,8 +275,7 @@ public sealed class HungStoreTests
                         _transfers ??= new DiskThread(_file),
                         _discards ??= new DiskThread(_file),
                         this,
-                        atOnce: false,
-                        writesWait: false
+                        FileTraits.None
                     ),
                     memory
                 )
