@@ -2,6 +2,7 @@ using Blkring.Engine.Disks;
 using Blkring.Engine.Errors;
 using Blkring.Engine.Xenbus;
 using Blkring.Interop;
+using Blkring.Loopback;
 using Blkring.Xenbus.Tests.Kit;
 
 namespace Blkring.Xenbus.Tests;
@@ -306,6 +307,77 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
         File.Move(journal + ".kept", journal);
         AwaitService(world, guest);
         guest.VerifyIo(20);
+    }
+
+    [Fact]
+    public void A_disk_that_is_full_makes_its_guest_wait_until_there_is_room()
+    {
+        using World world = new(xenstored, start: false);
+        UseJournals(world);
+        FullDisk.Errno = 0;
+        world.Options = world.Options with { OpenImage = (_, _) => new WrappedDisk<FullDisk>(World.Sectors) };
+        world.StartBackend();
+        Guest guest = world.Connected(rings: 2),
+            detached = world.Connected();
+        guest.VerifyIo(20);
+        FullDisk.Errno = Errno.ENOSPC;
+        foreach (Frontend frontend in (Frontend[])[.. guest.Frontends, detached.Frontend])
+        {
+            frontend.Put(Requests.Of(frontend, 0, Blkring.Abi.Blkif.OpWrite, 0, Requests.Pages(1)));
+            frontend.Push();
+        }
+        Wait.Until(
+            () => world.Status(guest.Id)?.Error?.Code == ErrorCode.DiskLost,
+            () => $"the loss is told: {world.Status(guest.Id)?.Error}"
+        );
+        // Taken over and lost again, some times.
+        Thread.Sleep(1500);
+        Assert.Equal(XenbusState.Connected, world.Toolstack.BackendState(guest.Id));
+        Assert.Single(
+            world.Log.Lines,
+            line =>
+                line.Contains($"device {guest.Id}:", StringComparison.Ordinal)
+                && line.Contains("ENOSPC", StringComparison.Ordinal)
+        );
+        Assert.All(guest.Frontends, frontend => Assert.False(frontend.FinalCheckForResponses()));
+
+        // Whoever detaches does not wait: a driver closes only when it has its responses.
+        world.Toolstack.Detach(detached.Id);
+        detached.SetState(XenbusState.Closing);
+        FullDisk.Errno = 0;
+        Assert.All(
+            guest.Frontends,
+            frontend => Assert.Equal(Blkring.Abi.Blkif.RspOkay, Assert.Single(Wait.ForResponses(frontend, 1)).Status)
+        );
+        AwaitService(world, guest);
+    }
+
+    [Fact]
+    public void A_full_disk_is_an_error_to_the_guest_where_the_policy_says_so()
+    {
+        using World world = new(xenstored, start: false);
+        UseJournals(world);
+        FullDisk.Errno = Errno.ENOSPC;
+        world.Options = world.Options with
+        {
+            OpenImage = (_, _) => new WrappedDisk<FullDisk>(World.Sectors),
+            Device = _ => new DeviceOptions { LostDisk = LostDiskPolicy.Error },
+        };
+        world.StartBackend();
+        Guest guest = world.Connected();
+        guest.Frontend.Put(Requests.Of(guest.Frontend, 0, Blkring.Abi.Blkif.OpWrite, 0, Requests.Pages(1)));
+        guest.Frontend.Push();
+        Assert.Equal(Blkring.Abi.Blkif.RspError, Assert.Single(Wait.ForResponses(guest.Frontend, 1)).Status);
+        Assert.Null(world.Status(guest.Id)!.Error);
+    }
+
+    /// <summary>Refuses all with one errno while that is not 0.</summary>
+    private readonly struct FullDisk : ITwist
+    {
+        public static volatile int Errno;
+
+        public static unsafe int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state) =>
+            Errno != 0 ? -Errno : disk.Start(in operation);
     }
 
     private static string UseJournals(World world)

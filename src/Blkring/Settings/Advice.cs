@@ -25,6 +25,8 @@ internal static class Advice
         [ErrorCode.OpenerAway] = "start it: 'systemctl start blkring-opener.socket'",
         [ErrorCode.OpenerRefused] =
             "to serve it on purpose, add its folder to the opener's (see images.conf in docs/deploy.md)",
+        [ErrorCode.DiskLost] =
+            $"make room or bring it back; with {DeviceSettings.LostDisk.Name} 'error' the guest gets errors instead",
         [ErrorCode.GrantModeIgnored] =
             $"set {DeviceSettings.Cache.Name} to 'writeback', or leave {DeviceSettings.Grants.Name} at 'auto' "
             + "(see docs/deploy.md)",

@@ -28,6 +28,7 @@ internal sealed record ServeKey(Setting Setting, string Option, bool PerDevice =
         OfDevice(DeviceSettings.MaxIndirectSegments, "--max-indirect-segments"),
         OfDevice(DeviceSettings.NativeSectors, "--native-sectors"),
         OfDevice(DeviceSettings.Lock, "--lock"),
+        OfDevice(DeviceSettings.LostDisk, "--lost-disk"),
         OfDevice(DeviceSettings.Iops, "--iops"),
         OfDevice(DeviceSettings.IopsBurst, "--iops-burst"),
         OfDevice(DeviceSettings.Bandwidth, "--bandwidth"),

@@ -51,6 +51,9 @@ public enum ErrorCode
     JournalOfOtherVersion,
     RingBroken,
 
+    // A disk that is full or gone while a guest uses it.
+    DiskLost,
+
     // A device that waits until an operator decides.
     JournalMissing,
     ImageReplaced,

@@ -16,7 +16,10 @@ internal struct Admission(Throttle? throttle)
     /// <summary>The frontend broke the ring: nothing is taken any more (B4).</summary>
     public bool IsBroken { get; private set; }
 
-    public readonly bool IsOpen => IsAttached && !IsBroken;
+    /// <summary>Nothing is taken while the disk is lost.</summary>
+    public bool IsSuspended { get; set; }
+
+    public readonly bool IsOpen => IsAttached && !IsBroken && !IsSuspended;
 
     /// <summary>The device has a limit now: each request must be asked for and charged.</summary>
     public readonly bool IsLimited => throttle is { IsLimited: true };

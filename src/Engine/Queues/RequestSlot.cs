@@ -54,6 +54,9 @@ internal enum SlotStage : byte
     /// <summary>READ: the buffer is to be copied to the guest's pages.</summary>
     CopyOut,
 
+    /// <summary>The disk is full or gone: kept unanswered, for another queue to replay (<see cref="LostDisk"/>).</summary>
+    Lost,
+
     /// <summary>The response is on the ring, not yet pushed.</summary>
     Answered,
 }

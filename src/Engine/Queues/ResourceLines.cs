@@ -49,6 +49,15 @@ internal struct ResourceLines(SlotList empty)
         slot.Holds |= what;
     }
 
+    /// <summary>One thing that the slot held was given back.</summary>
+    public void Drop(ref RequestSlot slot, SlotHolds what)
+    {
+        slot.Holds &= ~what;
+        if (slot.Holds == SlotHolds.None)
+            _holding--;
+        _released = true;
+    }
+
     /// <summary>All that the slot held was given back.</summary>
     public void Release(ref RequestSlot slot)
     {

@@ -57,6 +57,12 @@ public abstract record ServingOptions
     public bool NativeSectors { get; init; }
 
     /// <summary>
+    /// Requests that a full or lost disk refuses are kept unanswered (<see cref="VbdQueue.LostErrno"/>), for the next
+    /// queue to replay from the journal. Without a journal they fail, as they do if this is false.
+    /// </summary>
+    public bool KeepsLostRequests { get; init; }
+
+    /// <summary>
     /// The limits of the device, which its queues share and which may change at any time; null for no limits, ever.
     /// </summary>
     public Throttle? Throttle { get; init; }

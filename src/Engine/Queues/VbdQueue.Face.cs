@@ -34,6 +34,20 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>Requests taken off the ring and not yet answered.</summary>
     public abstract int InFlight { get; }
 
+    /// <summary>
+    /// No request is with the disk or with the grants: those that are left are kept, or wait for what kept ones hold.
+    /// </summary>
+    public abstract bool IsQuiet { get; }
+
+    /// <summary>
+    /// Why requests are kept unanswered and none is taken (<see cref="ServingOptions.KeepsLostRequests"/>), a positive
+    /// errno; 0 otherwise. From any thread.
+    /// </summary>
+    public abstract int LostErrno { get; }
+
+    /// <summary>Fails what is kept, and everything that the disk refuses from now on; takes requests again.</summary>
+    public abstract void FailLost();
+
     /// <summary>The frontend broke the ring: nothing is taken any more (B4).</summary>
     public abstract bool IsBroken { get; }
 

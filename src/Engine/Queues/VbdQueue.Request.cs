@@ -567,8 +567,25 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         if (TryRetry(ref slot, errno))
             RequeueLater(index, ref slot);
         else
-            Fail(index, ref slot, FaultKind.Disk, errno);
+            FailOrKeep(index, ref slot, errno);
         return false;
+    }
+
+    /// <summary>The disk has refused the request for good, or is full or gone.</summary>
+    private void FailOrKeep(int index, ref RequestSlot slot, int errno)
+    {
+        if (!_lost.Keeps(errno))
+        {
+            Fail(index, ref slot, FaultKind.Disk, errno);
+            return;
+        }
+        if ((slot.Holds & SlotHolds.Place) != 0)
+        {
+            _places.ReturnTransfer();
+            _lines.Drop(ref slot, SlotHolds.Place);
+        }
+        _lost.Keep(index, ref slot, errno);
+        _admission.IsSuspended = true;
     }
 
     /// <summary>
@@ -710,7 +727,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 Answer(index, ref slot, Blkif.RspEopnotsupp);
                 break;
             default:
-                Fail(index, ref slot, FaultKind.Disk, slot.DiscardError);
+                FailOrKeep(index, ref slot, slot.DiscardError);
                 break;
         }
     }

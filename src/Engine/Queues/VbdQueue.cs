@@ -48,6 +48,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     private FlushGroup _flushes;
     private RetryLine _retries;
     private ResourceLines _lines;
+    private LostDisk _lost;
     private WaitingPlaces _places;
     private Admission _admission;
     private Takeover _takeover;
@@ -83,6 +84,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
         _flushes = new FlushGroup(_slots.NewList());
         _lines = new ResourceLines(_slots.NewList());
+        _lost = new LostDisk(options.KeepsLostRequests && _journal is not null, _slots.NewList());
         uint posted = _ring.LoadRequestProducer() - _ring.RspProdPvt;
         _ring.ReqCons += (uint)_takeover.Adopt(ref _slots, _ring.RspProdPvt, posted);
     }
@@ -124,6 +126,33 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     }
 
     public override int InFlight => _slots.InFlight;
+    public override int LostErrno => _lost.Errno;
+
+    public override bool IsQuiet =>
+        InFlight == 0
+        || (
+            _lost.Errno != 0
+            && InFlight
+                == _lost.Requests.Count
+                    + _lines.Pages.Count
+                    + _lines.Grants.Count
+                    + _lines.Blocks.Count
+                    + _takeover.Waiting
+                    + (_barrier != NoSlot && _slots[_barrier].Stage == SlotStage.Barrier ? 1 : 0)
+        );
+
+    public override void FailLost()
+    {
+        int errno = _lost.Errno;
+        _lost.GiveUp();
+        _admission.IsSuspended = false;
+        while (_lost.Requests.Count > 0)
+        {
+            int index = _lost.Requests.TakeFirst();
+            Fail(index, ref _slots[index], FaultKind.Disk, errno);
+        }
+    }
+
     public override bool IsBroken => _admission.IsBroken;
     public override bool IsAttached => _admission.IsAttached;
 
@@ -561,6 +590,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     {
         if (!disposing)
             return;
+        // Of requests that are kept for another queue: the disk's other queues wait for their blocks.
+        while (_lost.Requests.Count > 0)
+        {
+            ref RequestSlot slot = ref _slots[_lost.Requests.TakeFirst()];
+            if ((slot.Holds & SlotHolds.Blocks) != 0)
+                _blocks.Return(ref slot);
+        }
         _memory.Dispose();
         if (InFlight == 0)
             _journal?.End();

@@ -76,7 +76,7 @@ internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
         return index;
     }
 
-    /// <summary>Completes the departures of queues that no longer have requests in flight.</summary>
+    /// <summary>Completes the departures of queues that have no more requests in flight, but for kept ones.</summary>
     public void RunDepartures()
     {
         for (int i = _departures.Count; i-- > 0; )
@@ -85,7 +85,7 @@ internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
             VbdQueue queue = departure.Queue;
             int index = Array.IndexOf(Slots, queue);
             // Without an index, the queue has been removed while a drain of it was waiting: that drain is over, too.
-            if (index >= 0 && (queue.InFlight > 0 || (departure.Leaves && !waiter.TryRemove(index, queue))))
+            if (index >= 0 && (!queue.IsQuiet || (departure.Leaves && !waiter.TryRemove(index, queue))))
                 continue;
             _departures.RemoveAt(i);
             if (index >= 0 && departure.Leaves)

@@ -98,6 +98,15 @@ internal sealed unsafe class ServedRing
         (_reactors, _reactor) = (reactors, reactor);
     }
 
+    /// <summary>Fails the requests that a lost disk refused, now and from now on.</summary>
+    public void FailLost()
+    {
+        if (_stopped || _reactor is null)
+            return;
+        _reactor.Invoke(Queue.FailLost);
+        _reactor.Kick(Queue);
+    }
+
     public bool Drain(TimeSpan timeout) => _stopped || _reactor is null || _reactor.Drain(Queue, timeout);
 
     public void Resume()

@@ -88,6 +88,21 @@ public sealed class Vbd(
         }
     }
 
+    /// <summary>
+    /// Why the disk is lost and requests are kept for another daemon or queue, a positive errno; 0 if it is not.
+    /// </summary>
+    public int LostErrno => Queues.Select(queue => queue.LostErrno).FirstOrDefault(errno => errno != 0);
+
+    /// <summary>Fails the requests that a lost disk refused, and those that it refuses from now on.</summary>
+    public void FailLost()
+    {
+        lock (_lock)
+        {
+            foreach (ServedRing ring in _rings)
+                ring.FailLost();
+        }
+    }
+
     /// <summary>Drains the device without tearing it down (B18).</summary>
     /// <returns>False if requests were still in flight after <paramref name="timeout"/>.</returns>
     public bool Pause(TimeSpan timeout)

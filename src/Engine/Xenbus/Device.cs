@@ -23,6 +23,9 @@ internal sealed partial class Device : Step
     /// </summary>
     private const int MaxMovesPerStep = 16;
 
+    /// <summary>More than the longest delay between two tries.</summary>
+    private static readonly TimeSpan s_provenAfter = TimeSpan.FromSeconds(6);
+
     private readonly DeviceContext _context;
     private readonly BackendArea _area;
     private readonly FrontendArea _frontend;
@@ -48,6 +51,9 @@ internal sealed partial class Device : Step
     /// <summary>A step found the gate held by a command, which marks the device when it ends.</summary>
     private volatile bool _isStepDue;
     private bool _isOrphan;
+
+    /// <summary>When the disk was last found full or gone; null while it is not.</summary>
+    private long? _lostAt;
 
     /// <summary>The device is gone, or the daemon is stopping: steps no longer do anything.</summary>
     private bool _hasEnded;
@@ -313,14 +319,69 @@ internal sealed partial class Device : Step
                 ErrorCode.RingBroken,
                 "the frontend broke its ring: its producer index is impossible"
             );
+        // Paused, the image must not be closed.
+        if (_rings.LostErrno is var errno and not 0 && !_rings.IsPaused)
+        {
+            AwaitDisk(errno);
+            return false;
+        }
         if (_disk.HasNewMedium(store, _area.Path))
             ChangeMedium(store);
+        NoteDiskBack();
         return false;
+    }
+
+    /// <summary>
+    /// The disk is full or gone. What it refused is kept in the journals, and the rings are taken over again with a
+    /// disk that is opened anew: what stands in the way of that waits as at any takeover.
+    /// </summary>
+    private void AwaitDisk(int errno)
+    {
+        _lostAt = _context.Runtime.Time.GetTimestamp();
+        _health.NoteWaiting(
+            new EngineError(
+                ErrorCode.DiskLost,
+                $"{_disk.Path ?? "the disk"} does not take requests: {Interop.Errno.Describe(errno)}"
+            )
+            {
+                Path = _disk.Path,
+                Errno = errno,
+            }
+        );
+        if (_rings.LetGo())
+            _disk.Close();
+        _context.Steps.MarkLater(this, _hostRetry.Next());
+    }
+
+    /// <summary>A disk that was lost counts as back when it has taken all requests for a while.</summary>
+    private void NoteDiskBack()
+    {
+        if (_lostAt is not { } since)
+            return;
+        TimeSpan left = s_provenAfter - _context.Runtime.Time.GetElapsedTime(since);
+        if (left > TimeSpan.Zero)
+        {
+            _context.Steps.MarkLater(this, left);
+            return;
+        }
+        _lostAt = null;
+        EndWaiting();
+        LogConnected(_disk.Current!, _rings.Connection!);
+    }
+
+    private void EndWaiting()
+    {
+        _health.ClearWaiting();
+        _hostRetry.Reset();
     }
 
     private bool Close(IXenstore store)
     {
-        _health.ClearWaiting();
+        _lostAt = null;
+        EndWaiting();
+        // Whoever detaches a disk that is lost does not wait for it.
+        if (_rings.LostErrno != 0)
+            _rings.FailLost();
         // Disconnecting while the frontend waits for responses hangs some guests.
         if (_rings.AreServed && _states.FrontendHolds)
             return false;
@@ -408,10 +469,13 @@ internal sealed partial class Device : Step
             _area.AnnounceCapacity(store, disk.CapacitySectors);
         _offer.NoteFeatures(keys);
         _health.ClearFailure();
-        _health.ClearWaiting();
-        _hostRetry.Reset();
         _area.ForgetError(store);
-        LogConnected(disk, connection);
+        // After a loss, only time shows whether the disk takes requests again.
+        if (_lostAt is null)
+        {
+            EndWaiting();
+            LogConnected(disk, connection);
+        }
         return true;
     }
 

@@ -18,6 +18,7 @@ public sealed record DeviceOptions
             MaxIndirectSegments = values.Get(DeviceSettings.MaxIndirectSegments),
             NativeSectors = values.Get(DeviceSettings.NativeSectors),
             Lock = values.Get(DeviceSettings.Lock),
+            LostDisk = values.Get(DeviceSettings.LostDisk),
             Limits = new ThrottleLimits
             {
                 Iops = values.Get(DeviceSettings.Iops),
@@ -66,6 +67,9 @@ public sealed record DeviceOptions
     /// (<see cref="FileDisk.Lock"/>).
     /// </summary>
     public bool Lock { get; init; } = DeviceSettings.Lock.Default;
+
+    /// <summary>What a guest gets while its disk is full or gone.</summary>
+    public LostDiskPolicy LostDisk { get; init; } = DeviceSettings.LostDisk.Default;
 
     /// <summary>See <see cref="ServingOptions.MaxInFlight"/>.</summary>
     public int? MaxInFlight { get; init; }

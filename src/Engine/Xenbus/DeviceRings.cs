@@ -52,6 +52,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
                 Throttle = throttle,
                 NativeSectors = options.NativeSectors,
                 GrantMode = options.GrantMode!.Value,
+                KeepsLostRequests = options.LostDisk == LostDiskPolicy.Wait,
                 JournalPath = context.Journals.PathOf(id),
                 MappingBudget = context.Mappings,
             },
@@ -74,7 +75,13 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     {
         if (_vbd is not { } vbd)
             return true;
-        if (!context.Steps.Blocking(() => vbd.Stop(context.Options.DrainTimeout)))
+        bool stopped = context.Steps.Blocking(() =>
+        {
+            // Nobody will replay what a lost disk refuses.
+            vbd.FailLost();
+            return vbd.Stop(context.Options.DrainTimeout);
+        });
+        if (!stopped)
         {
             if (!_isStopping)
                 context.Log.DiskHangs(id, disk?.Describe() ?? "no disk");
@@ -93,6 +100,22 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
         if (_vbd is { } vbd && !vbd.Stop(timeout))
             return false;
         _vbd = null;
+        return true;
+    }
+
+    /// <summary>Why the disk is full or gone, a positive errno; 0 if it is not.</summary>
+    public int LostErrno => _vbd?.LostErrno ?? 0;
+
+    /// <summary>Fails the requests that a full or lost disk refused: nobody waits for it any more.</summary>
+    public void FailLost() => _vbd?.FailLost();
+
+    /// <summary>Lets the rings go, with the requests that are kept in their journals: they are taken over again.</summary>
+    /// <returns>False when the disk still holds requests.</returns>
+    public bool LetGo()
+    {
+        if (!context.Steps.Blocking(() => Leave(context.Options.DrainTimeout)))
+            return false;
+        _connection = null;
         return true;
     }
 
@@ -161,12 +184,12 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     /// Logs the faults that the data path noticed. Takes no lock of the device, so it works while a step waits for the
     /// disk.
     /// </summary>
-    /// <returns>True if a ring is broken, so that the device's step must run.</returns>
+    /// <returns>True if a ring is broken or the disk is lost, so that the device's step must run.</returns>
     public bool LogFaults() => _vbd is { } vbd && LogFaults(vbd);
 
     private bool LogFaults(Vbd vbd)
     {
-        bool broken = false;
+        bool broken = vbd.LostErrno != 0;
         lock (_faultReader)
         {
             foreach (VbdQueue queue in vbd.Queues)

@@ -73,6 +73,15 @@ public static class DeviceSettings
         ("yes", true)
     );
 
+    public static readonly Setting<LostDiskPolicy> LostDisk = Setting.Choice(
+        "LostDisk",
+        "wait",
+        "While a guest's disk is full or gone (ENOSPC, EDQUOT, ENODEV, ENXIO, ESTALE). wait: its requests wait until the "
+            + "disk is back. error: they fail.",
+        ("wait", LostDiskPolicy.Wait),
+        ("error", LostDiskPolicy.Error)
+    );
+
     public static readonly Setting<long> Iops = Setting.Limit("Iops", "Requests per second. 0: no limit.");
 
     public static readonly Setting<long> IopsBurst = Setting.Limit(

@@ -42,6 +42,9 @@ internal sealed record RigOptions
     /// <summary>The file in which the next daemon finds the requests in flight after a kill.</summary>
     public string? JournalPath { get; init; }
 
+    /// <summary>What a full or lost disk refuses is kept for the next daemon.</summary>
+    public bool KeepsLostRequests { get; init; }
+
     /// <summary>Kills the daemon, and all the queues in it; null lets it live.</summary>
     public Mortality? Life { get; init; }
 }
@@ -96,6 +99,7 @@ internal sealed unsafe class Rig : IDisposable
             RingIndex = takesOver ? Frontend.Header.RspProd : _options.RingIndex,
             Takeover = takesOver,
             Journal = _options.JournalPath is { } path ? new RingJournal(path, Identity) : null,
+            KeepsLostRequests = _options.KeepsLostRequests,
             Throttle = _options.Throttle,
             Clock = _options.Clock ?? TimeProvider.System,
             RetryDelay = _options.RetryDelay,

@@ -126,6 +126,11 @@ public sealed class ReactorTests
         private bool _attached;
 
         public override int InFlight => 0;
+        public override bool IsQuiet => true;
+        public override int LostErrno => 0;
+
+        public override void FailLost() { }
+
         public override bool IsBroken => false;
         public override bool IsAttached => _attached;
 
