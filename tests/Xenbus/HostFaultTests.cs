@@ -38,8 +38,8 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
     }
 
     /// <summary>
-    /// <c>BLKRING_AWAY_GUESTS=100 BLKRING_AWAY_SECONDS=60</c> takes the images of so many guests away, each for up to so
-    /// long.
+    /// <c>BLKRING_AWAY_GUESTS=100 BLKRING_AWAY_SECONDS=60</c> takes the images of so many guests away, each for up to
+    /// so long.
     /// </summary>
     [Fact]
     public void However_long_an_image_is_away_at_a_takeover_its_guest_goes_on()
@@ -143,8 +143,12 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
         world.StartBackend();
         AwaitWait(world, closing, ErrorCode.ImageMissing);
         AwaitWait(world, detached, ErrorCode.ImageMissing);
+        closing.Frontend.Put(Requests.Of(closing.Frontend, 0, Blkring.Abi.Blkif.OpRead, 0, Requests.Pages(1)));
+        closing.Frontend.Push();
         closing.SetState(XenbusState.Closing);
         world.Toolstack.WaitFor(closing.Id, XenbusState.Closing);
+        // A driver closes only when it has its responses.
+        Assert.Equal(Blkring.Abi.Blkif.RspError, Assert.Single(Wait.ForResponses(closing.Frontend, 1)).Status);
         closing.SetState(XenbusState.Closed);
         world.Toolstack.WaitFor(closing.Id, XenbusState.Closed);
         world.Toolstack.Detach(detached.Id);
@@ -344,6 +348,9 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
         // Whoever detaches does not wait: a driver closes only when it has its responses.
         world.Toolstack.Detach(detached.Id);
         detached.SetState(XenbusState.Closing);
+        Assert.Equal(Blkring.Abi.Blkif.RspError, Assert.Single(Wait.ForResponses(detached.Frontend, 1)).Status);
+        detached.SetState(XenbusState.Closed);
+        world.Toolstack.WaitFor(detached.Id, XenbusState.Closed);
         FullDisk.Errno = 0;
         Assert.All(
             guest.Frontends,

@@ -54,7 +54,7 @@ internal enum SlotStage : byte
     /// <summary>READ: the buffer is to be copied to the guest's pages.</summary>
     CopyOut,
 
-    /// <summary>The disk is full or gone: kept unanswered, for another queue to replay (<see cref="LostDisk"/>).</summary>
+    /// <summary>The disk is full or gone: kept for another queue to replay (<see cref="LostDisk"/>).</summary>
     Lost,
 
     /// <summary>The response is on the ring, not yet pushed.</summary>

@@ -88,6 +88,17 @@ public sealed class Reactor : IReactors, IDisposable
     /// <exception cref="InvalidOperationException">The reactor does not carry the queue.</exception>
     public void Kick(VbdQueue queue) => Invoke(() => _loop.MarkReady(_loop.Carried.IndexOf(queue)));
 
+    /// <summary>Fails what the queue keeps for a lost disk, unless it has left (<see cref="VbdQueue.FailLost"/>).</summary>
+    public void FailLost(VbdQueue queue) =>
+        Invoke(() =>
+        {
+            int index = Array.IndexOf(_loop.Carried.Slots, queue);
+            if (index < 0)
+                return;
+            queue.FailLost();
+            _loop.MarkReady(index);
+        });
+
     /// <summary>
     /// Runs an action on the thread, between passes, and waits for it. What it throws is thrown here.
     /// </summary>

@@ -101,10 +101,8 @@ internal sealed unsafe class ServedRing
     /// <summary>Fails the requests that a lost disk refused, now and from now on.</summary>
     public void FailLost()
     {
-        if (_stopped || _reactor is null)
-            return;
-        _reactor.Invoke(Queue.FailLost);
-        _reactor.Kick(Queue);
+        if (!_stopped)
+            _reactor?.FailLost(Queue);
     }
 
     public bool Drain(TimeSpan timeout) => _stopped || _reactor is null || _reactor.Drain(Queue, timeout);

@@ -11,7 +11,8 @@ namespace Blkring.Engine.Xenbus;
 /// duplicated, and the daemon may start at any time.
 /// </summary>
 /// <remarks>
-/// This file has the state machine; Device.Commands.cs has the commands and the status. The device's state is in its
+/// This file has the state machine, Device.HostFaults.cs what waits for the host, Device.Commands.cs the commands and
+/// the status. The device's state is in its
 /// parts: <see cref="FrontendArea"/>, <see cref="DeviceDisk"/>, <see cref="DeviceOffer"/>, <see cref="DeviceRings"/>,
 /// <see cref="DeviceLimits"/> and <see cref="DeviceHealth"/>.
 /// </remarks>
@@ -23,9 +24,6 @@ internal sealed partial class Device : Step
     /// </summary>
     private const int MaxMovesPerStep = 16;
 
-    /// <summary>More than the longest delay between two tries.</summary>
-    private static readonly TimeSpan s_provenAfter = TimeSpan.FromSeconds(6);
-
     private readonly DeviceContext _context;
     private readonly BackendArea _area;
     private readonly FrontendArea _frontend;
@@ -35,8 +33,6 @@ internal sealed partial class Device : Step
     private readonly DeviceLimits _limits = new();
     private readonly DeviceHealth _health;
 
-    // A struct with state: not readonly.
-    private Backoff _hostRetry = new(TimeSpan.FromMilliseconds(250), TimeSpan.FromSeconds(4));
     private readonly Action<Device, IXenstore> _forget;
 
     /// <summary>Held by everything that acts on the device: its step, a command, the stop of the daemon.</summary>
@@ -51,9 +47,6 @@ internal sealed partial class Device : Step
     /// <summary>A step found the gate held by a command, which marks the device when it ends.</summary>
     private volatile bool _isStepDue;
     private bool _isOrphan;
-
-    /// <summary>When the disk was last found full or gone; null while it is not.</summary>
-    private long? _lostAt;
 
     /// <summary>The device is gone, or the daemon is stopping: steps no longer do anything.</summary>
     private bool _hasEnded;
@@ -217,30 +210,6 @@ internal sealed partial class Device : Step
             ? known.Error
             : new EngineError(ErrorCode.Unexpected, $"unexpected {e.GetType().Name}: {e.Message}");
 
-    /// <summary>
-    /// The host keeps a running guest's device from being served: the guest waits, and its device stays Connected. From
-    /// Closing there is no way back for its disk. The cause may go by itself, so it is tried again.
-    /// </summary>
-    private void AwaitHost(EngineError error)
-    {
-        // What is open may be the cause.
-        if (!_rings.AreServed)
-            _disk.Close();
-        if (DeviceFaults.NeedDecision(error.Code))
-            _health.Ask(error, Accepting(error.Code));
-        else
-            _health.NoteWaiting(error);
-        _context.Steps.MarkLater(this, _hostRetry.Next());
-    }
-
-    /// <summary>What lets the device go on in spite of an error that waits for a decision.</summary>
-    private Action Accepting(ErrorCode code) =>
-        code switch
-        {
-            ErrorCode.ImageReplaced => () => _disk.AcceptReplacement(),
-            _ => _rings.ForgoJournals,
-        };
-
     /// <summary>Reads the states of both areas, after setting the watches.</summary>
     /// <returns>False if the backend area is gone: so is the device, or it will be.</returns>
     private bool ReadStates(StoreSession session)
@@ -331,57 +300,9 @@ internal sealed partial class Device : Step
         return false;
     }
 
-    /// <summary>
-    /// The disk is full or gone. What it refused is kept in the journals, and the rings are taken over again with a
-    /// disk that is opened anew: what stands in the way of that waits as at any takeover.
-    /// </summary>
-    private void AwaitDisk(int errno)
-    {
-        _lostAt = _context.Runtime.Time.GetTimestamp();
-        _health.NoteWaiting(
-            new EngineError(
-                ErrorCode.DiskLost,
-                $"{_disk.Path ?? "the disk"} does not take requests: {Interop.Errno.Describe(errno)}"
-            )
-            {
-                Path = _disk.Path,
-                Errno = errno,
-            }
-        );
-        if (_rings.LetGo())
-            _disk.Close();
-        _context.Steps.MarkLater(this, _hostRetry.Next());
-    }
-
-    /// <summary>A disk that was lost counts as back when it has taken all requests for a while.</summary>
-    private void NoteDiskBack()
-    {
-        if (_lostAt is not { } since)
-            return;
-        TimeSpan left = s_provenAfter - _context.Runtime.Time.GetElapsedTime(since);
-        if (left > TimeSpan.Zero)
-        {
-            _context.Steps.MarkLater(this, left);
-            return;
-        }
-        _lostAt = null;
-        EndWaiting();
-        LogConnected(_disk.Current!, _rings.Connection!);
-    }
-
-    private void EndWaiting()
-    {
-        _health.ClearWaiting();
-        _hostRetry.Reset();
-    }
-
     private bool Close(IXenstore store)
     {
-        _lostAt = null;
-        EndWaiting();
-        // Whoever detaches a disk that is lost does not wait for it.
-        if (_rings.LostErrno != 0)
-            _rings.FailLost();
+        WaitNoLonger(store);
         // Disconnecting while the frontend waits for responses hangs some guests.
         if (_rings.AreServed && _states.FrontendHolds)
             return false;

@@ -226,7 +226,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     }
 
     /// <summary>With no sectors, every request is beyond the end of the disk.</summary>
-    private static NullDisk EmptyDrive() => new(0, readOnly: true);
+    public static NullDisk EmptyDrive() => new(0, readOnly: true);
 
     /// <summary>
     /// If a medium cannot be opened, the drive is empty and the guest continues; the next try is when the keys change.

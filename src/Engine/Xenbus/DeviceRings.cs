@@ -109,7 +109,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     /// <summary>Fails the requests that a full or lost disk refused: nobody waits for it any more.</summary>
     public void FailLost() => _vbd?.FailLost();
 
-    /// <summary>Lets the rings go, with the requests that are kept in their journals: they are taken over again.</summary>
+    /// <summary>Lets the rings go, to take them over again with the requests in their journals.</summary>
     /// <returns>False when the disk still holds requests.</returns>
     public bool LetGo()
     {

@@ -76,8 +76,8 @@ public static class DeviceSettings
     public static readonly Setting<LostDiskPolicy> LostDisk = Setting.Choice(
         "LostDisk",
         "wait",
-        "While a guest's disk is full or gone (ENOSPC, EDQUOT, ENODEV, ENXIO, ESTALE). wait: its requests wait until the "
-            + "disk is back. error: they fail.",
+        "While a guest's disk is full or gone (ENOSPC, EDQUOT, ENODEV, ENXIO, ESTALE). wait: its requests wait until "
+            + "the disk is back. error: they fail.",
         ("wait", LostDiskPolicy.Wait),
         ("error", LostDiskPolicy.Error)
     );
