@@ -7,7 +7,7 @@ namespace Blkring.Engine.Disks;
 /// Who uses a block device of this host exclusively, as far as the kernel tells: file systems that are mounted from it
 /// or from a part of it, devices that are made of it, swapping.
 /// </summary>
-internal static class BlockDeviceUsers
+public static class BlockDeviceUsers
 {
     private const int MaxNames = 3;
 

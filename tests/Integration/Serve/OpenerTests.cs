@@ -53,7 +53,9 @@ public sealed class OpenerTests : IDisposable
         );
         Assert.Equal((8, false), (disk.CapacitySectors, disk.ReadOnly));
         Assert.True(
-            Assert.Throws<ImageException>(() => FileDisk.Open(path, new FileDiskOptions { Writable = true })).MayBeFreeLater
+            Assert
+                .Throws<ImageException>(() => FileDisk.Open(path, new FileDiskOptions { Writable = true }))
+                .MayBeFreeLater
         );
         using FileDisk own = FileDisk.Open(path, new FileDiskOptions { Lock = false });
         Assert.Equal(own.Identity, disk.Identity);
@@ -96,6 +98,22 @@ public sealed class OpenerTests : IDisposable
         ImageException error = Assert.Throws<ImageException>(() => _client.TryOpen(path, Libc.O_RDWR | flags, out _));
         Assert.Equal(ErrorCode.OpenerRefused, error.Code);
         Assert.Equal(4096, new FileInfo(path).Length);
+    }
+
+    [Fact]
+    public void A_device_that_the_host_uses_is_not_opened_for_writing()
+    {
+        string? device = File.ReadLines("/proc/self/mountinfo")
+            .Select(line => line.Split(" - ")[1].Split(' ')[1])
+            .FirstOrDefault(source => source.StartsWith("/dev/", StringComparison.Ordinal) && File.Exists(source));
+        Assert.SkipWhen(device is null, "no block device is mounted here");
+        OpenerPolicy policy = new(["/dev"]);
+        Assert.Equal(Errno.EACCES, policy.TryOpen(device, Libc.O_RDWR, out _, out string? refusal));
+        Assert.Contains("mounted on", refusal, StringComparison.Ordinal);
+        // To look at it, and to read, is allowed as far as the kernel allows it.
+        Assert.Equal(0, policy.TryOpen(device, Libc.O_PATH, out FileDescriptor? file, out refusal));
+        Assert.Null(refusal);
+        file!.Dispose();
     }
 
     [Fact]

@@ -24,6 +24,11 @@ internal static class OpenerCommand
         HelpName = "PATH",
     };
 
+    private static readonly Option<bool> s_mayBeInUse = new("--allow-in-use")
+    {
+        Description = "Also open block devices for writing that this host uses: mounted, part of a volume, or swap.",
+    };
+
     private const string FoldersVariable = "BLKRING_IMAGE_FOLDERS";
 
     public static Command Create()
@@ -40,6 +45,7 @@ internal static class OpenerCommand
         {
             s_socket,
             s_folders,
+            s_mayBeInUse,
         };
         command.SetAction(Run);
         return command;
@@ -53,7 +59,11 @@ internal static class OpenerCommand
         if (folders.FirstOrDefault(folder => folder is not ['/', ..]) is { } relative)
             throw new UsageException($"--folder {relative}: give an absolute path");
         Socket listener = parsed.GetValue(s_socket) is { } path ? Listen(path) : TakePassed();
-        using OpenerServer server = new(listener, new OpenerPolicy(folders), XenAccess.OfProcess());
+        using OpenerServer server = new(
+            listener,
+            new OpenerPolicy(folders, parsed.GetValue(s_mayBeInUse)),
+            XenAccess.OfProcess()
+        );
         Console.Error.WriteLine($"opener-started: opens images in {string.Join(", ", folders)}");
         server.Run();
         return ExitCode.Ok;

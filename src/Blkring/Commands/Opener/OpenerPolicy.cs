@@ -1,4 +1,5 @@
 using System.Globalization;
+using Blkring.Engine.Disks;
 using Blkring.Interop;
 
 namespace Blkring.Commands.Opener;
@@ -8,7 +9,8 @@ namespace Blkring.Commands.Opener;
 /// folders.
 /// </summary>
 /// <param name="folders">Absolute paths. Everything outside of them is refused.</param>
-internal sealed class OpenerPolicy(IReadOnlyList<string> folders)
+/// <param name="mayBeInUse">Whether block devices that the host itself uses may be opened for writing.</param>
+internal sealed class OpenerPolicy(IReadOnlyList<string> folders, bool mayBeInUse = false)
 {
     // Nothing that creates, truncates or appends, and nothing that waits for a writer or a lease.
     private static readonly int s_allowedFlags =
@@ -39,7 +41,7 @@ internal sealed class OpenerPolicy(IReadOnlyList<string> folders)
         int errno = TryOpenOnce(path, Libc.O_PATH, out FileDescriptor? found);
         if (errno != 0)
             return errno;
-        refusal = FindRefusal(path, found!);
+        refusal = FindRefusal(path, found!, writes: (flags & Libc.O_RDWR) != 0);
         if (refusal is null && (flags & Libc.O_PATH) != 0)
         {
             file = found;
@@ -50,7 +52,7 @@ internal sealed class OpenerPolicy(IReadOnlyList<string> folders)
             return refusal is null ? TryOpenOnce($"/proc/self/fd/{found!.Value}", flags, out file) : Errno.EACCES;
     }
 
-    private string? FindRefusal(string path, FileDescriptor found)
+    private string? FindRefusal(string path, FileDescriptor found, bool writes)
     {
         string target = TargetOf(found);
         if (Libc.Fstatx(found.Value, Libc.STATX_BASIC_STATS, out statx status) < 0)
@@ -59,6 +61,8 @@ internal sealed class OpenerPolicy(IReadOnlyList<string> folders)
         {
             // A link in an allowed folder may name a device, as those of a volume manager do, and nothing else.
             case Libc.S_IFBLK when IsIn(path, folders) || IsIn(target, _resolved):
+                string users = writes && !mayBeInUse ? BlockDeviceUsers.Find(found) : "";
+                return users.Length == 0 ? null : $"this host uses {target}: {users}";
             case Libc.S_IFREG when IsIn(target, _resolved):
                 return null;
             case Libc.S_IFBLK or Libc.S_IFREG:
