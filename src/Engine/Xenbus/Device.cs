@@ -42,7 +42,8 @@ internal sealed partial class Device : Step
 
     /// <summary>The connection on which the backend area was last seen.</summary>
     private StoreSession? _seenOn;
-    private volatile bool _growthDue;
+    private volatile bool _growthDue,
+        _frontendWasHeard;
 
     /// <summary>A step found the gate held by a command, which marks the device when it ends.</summary>
     private volatile bool _isStepDue;
@@ -123,6 +124,11 @@ internal sealed partial class Device : Step
 
     /// <summary>Makes the next step check whether the image has grown.</summary>
     public void NoteGrowthDue() => _growthDue = true;
+
+    /// <summary>
+    /// The frontend wrote its state, perhaps the same again: makes the next step compare its rings with those served.
+    /// </summary>
+    public void NoteFrontendEvent() => _frontendWasHeard = true;
 
     /// <summary>Logs what the data path noticed. Takes no lock of the device.</summary>
     /// <returns>True if the device's step must run.</returns>
@@ -281,7 +287,7 @@ internal sealed partial class Device : Step
             OpenDisk(store);
             return _disk.Current is { } disk && Connect(store, disk);
         }
-        if (_states.Frontend == XenbusState.Initialised && HasNewRings(store))
+        if (_states.FrontendOffersRings && HasNewRings(store))
             return StopServing() && Connect(store, _disk.Current!);
         if (_rings.IsBroken)
             throw new DeviceException(
@@ -416,8 +422,36 @@ internal sealed partial class Device : Step
             _context.Log.DeviceWarning(Id, error.Code, _context.Explain(error));
     }
 
-    private bool HasNewRings(IXenstore store) =>
-        _rings.DifferFrom(_frontend.ReadConnection(store, _offer.Options, takeover: false));
+    /// <summary>
+    /// Whether the frontend published other rings than those served. A guest that resumed in place may be Connected
+    /// again before anybody has seen it Initialised. Reading the keys costs several calls of the store, so they are read
+    /// after an event of the frontend's state only.
+    /// </summary>
+    private bool HasNewRings(IXenstore store)
+    {
+        if (!_frontendWasHeard)
+            return false;
+        // Before the keys are read: an event that comes meanwhile counts.
+        _frontendWasHeard = false;
+        bool settled = false;
+        try
+        {
+            settled = !_rings.DifferFrom(_frontend.ReadConnection(store, _offer.Options, takeover: false));
+            return !settled;
+        }
+        catch (DeviceException) when (_states.Frontend == XenbusState.Connected)
+        {
+            // A frontend that is served needs no keys, and may have removed them.
+            settled = true;
+            return false;
+        }
+        finally
+        {
+            // Until they are served, which may take several steps, the next step looks again.
+            if (!settled)
+                _frontendWasHeard = true;
+        }
+    }
 
     /// <summary>Changes the medium of a drive to the one that its keys name now.</summary>
     private void ChangeMedium(IXenstore store)

@@ -215,7 +215,10 @@ public sealed class XenbusBackend : IDisposable
             && DeviceId.TryParse(token[FrontendArea.WatchTokenPrefix.Length..], out DeviceId id)
             && _devices.TryGetValue(id, out Device? device)
         )
+        {
+            device.NoteFrontendEvent();
             _context.Steps.Mark(device);
+        }
     }
 
     /// <summary>
