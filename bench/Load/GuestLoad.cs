@@ -16,6 +16,9 @@ internal sealed record GuestLoadOptions
     /// <summary>The number of pages per request; more than 11 make it INDIRECT.</summary>
     public int Pages { get; init; } = 1;
 
+    /// <summary>Every request of this number is a flush; 0 sends none.</summary>
+    public uint FlushEvery { get; init; }
+
     /// <summary>
     /// Whether it polls for responses without ever sleeping, so that its own wake-ups are not measured.
     /// </summary>
@@ -36,6 +39,7 @@ internal sealed unsafe class GuestLoad
     private readonly long[] _postedAt;
     private readonly int[] _idle;
     private WorkloadRandom _random;
+    private uint _posted;
     private volatile bool _stopping;
 
     public GuestLoad(Frontend frontend, long sectors, GuestLoadOptions options)
@@ -91,7 +95,7 @@ internal sealed unsafe class GuestLoad
                 if (_frontend.FinalCheckForResponses())
                     continue;
                 if (!_frontend.WaitForEvent(10_000))
-                    throw new InvalidOperationException("the backend stopped answering");
+                    throw new SilentBackendException(depth - idle);
             }
         }
     }
@@ -122,6 +126,18 @@ internal sealed unsafe class GuestLoad
         ref Blkif.DecodedRequest request = ref _requests[slot];
         request.SectorNumber = (_random.Next() >> 8) % _places * RequestValidator.SectorsPerPage;
         _postedAt[slot] = now;
-        _frontend.Put(in request);
+        _posted++;
+        if (_options.FlushEvery > 0 && _posted % _options.FlushEvery == 0)
+            _frontend.Put(new Blkif.DecodedRequest { Operation = Blkif.OpFlushDiskcache, Id = (ulong)slot });
+        else
+            _frontend.Put(in request);
     }
+}
+
+/// <summary>The backend has answered nothing for ten seconds.</summary>
+/// <param name="unanswered">The number of requests that wait.</param>
+internal sealed class SilentBackendException(int unanswered)
+    : InvalidOperationException($"the backend stopped answering: {unanswered} requests wait")
+{
+    public int Unanswered => unanswered;
 }

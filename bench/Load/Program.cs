@@ -9,6 +9,7 @@ RootCommand root = new(
     RingCommand.Create(),
     DiskCommand.Create(),
     FairCommand.Create(),
+    HungCommand.Create(),
     PollCommand.Create(),
     ModesCommand.Create(),
 };

@@ -105,6 +105,22 @@ public sealed class TinyRunTests : IDisposable
     }
 
     [Fact]
+    [Proves("F18")]
+    public void No_request_of_a_guest_waits_for_a_disk_that_hangs_beside_it()
+    {
+        ProgramResult run = RunLoadProgram("hung", "--seconds", "0.1", "--rounds", "1", "--json");
+        Assert.SkipWhen(run.ExitCode == 2, run.Errors);
+
+        JsonElement rows = JsonDocument.Parse(run.Output).RootElement.GetProperty("rows");
+        Assert.Equal(3, rows.GetArrayLength());
+        foreach (JsonElement row in rows.EnumerateArray())
+        {
+            Assert.Equal(0, row.GetProperty("waiting").GetInt32());
+            Assert.True(row.GetProperty("requests").GetInt64() > 0);
+        }
+    }
+
+    [Fact]
     [Proves("F19")]
     public void Looking_before_sleeping_runs_beside_sleeping_at_once()
     {

@@ -4,6 +4,7 @@ using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
 using Blkring.Engine.Tests.Kit;
 using Blkring.Interop;
+using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Disks;
 
@@ -19,12 +20,12 @@ public sealed class HungStoreTests
     [Proves("B20")]
     public void No_request_of_another_disk_waits_for_a_store_that_hangs(BlkifProtocol protocol, bool ioUring)
     {
-        using HangingMemory? memory = HangingMemory.TryCreate(HungWrites * 4096);
+        using HangingMemory? memory = HangingMemory.TryCreate(HungWrites * HangingDisk.HangBytes);
         Assert.SkipUnless(memory is not null, "needs userfaultfd with faults of the kernel: root");
         using TempImage image = new(Sectors),
             other = new(Sectors);
         using Reactor reactor = Reactor(ioUring);
-        using Device hung = new(reactor, protocol, new HangingDisk(image.Path, memory));
+        using Device hung = new(reactor, protocol, new HangingDisk(image.Path, memory, Sectors));
         using Device healthy = new(reactor, protocol, other.Open(), domain: 8);
         try
         {
@@ -252,72 +253,4 @@ public sealed class HungStoreTests
                 Ring = new IoUringOptions { SubmissionEntries = 4 },
             }
         );
-
-    /// <summary>
-    /// A file whose writes hang. They allocate, so io_uring cannot do them without waiting, and a worker or the disk's
-    /// own thread waits for the memory.
-    /// </summary>
-    private sealed class HangingDisk(string path, HangingMemory memory) : Disk(Sectors, readOnly: false)
-    {
-        private readonly FileDescriptor _file = new(Libc.Open(path, Libc.O_RDWR | Libc.O_DIRECT));
-        private DiskThread? _transfers,
-            _discards;
-
-        public override bool DiscardZeroes => true;
-
-        public override string Describe() => "hangs";
-
-        public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
-            visitor.Visit(
-                new Io(
-                    new FileDiskIo(
-                        _file,
-                        _transfers ??= new DiskThread(_file),
-                        _discards ??= new DiskThread(_file),
-                        this,
-                        FileTraits.None
-                    ),
-                    memory
-                )
-            );
-
-        protected override void Dispose(bool disposing)
-        {
-            _transfers?.Dispose();
-            _discards?.Dispose();
-            _file.Dispose();
-        }
-
-        private unsafe struct Io(FileDiskIo file, HangingMemory memory) : IDiskIo
-        {
-            private FileDiskIo _file = file;
-            private int _started;
-
-            public static bool MovesData => true;
-
-            public static bool TriesTransfers => true;
-
-            // Without the queue's buffers: the data is elsewhere.
-            public void Attach(in DiskAttachment attachment) =>
-                _file.Attach(
-                    new DiskAttachment
-                    {
-                        Ring = attachment.Ring,
-                        MaxOperations = attachment.MaxOperations,
-                        Wake = attachment.Wake,
-                    }
-                );
-
-            public void Detach() => _file.Detach();
-
-            public int Start(in DiskOperation operation)
-            {
-                DiskOperation hanging = operation;
-                hanging.Buffer = memory.Address + (_started++ % HungWrites * 4096);
-                return _file.Start(in hanging);
-            }
-
-            public readonly int Reap(Span<DiskCompletion> completions) => _file.Reap(completions);
-        }
-    }
 }

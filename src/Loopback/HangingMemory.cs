@@ -1,13 +1,13 @@
 using System.Runtime.InteropServices;
 using Blkring.Interop;
 
-namespace Blkring.Engine.Tests.Kit;
+namespace Blkring.Loopback;
 
 /// <summary>
 /// Memory of zeros that is not there yet: whoever touches it waits in the kernel until <see cref="Release"/>, as for a
 /// store that hangs. By userfaultfd(2).
 /// </summary>
-internal sealed unsafe class HangingMemory : IDisposable
+public sealed unsafe class HangingMemory : IDisposable
 {
     private const uint UserfaultfdIocNew = 0xAA00;
     private const uint UffdioApi = 0xC018AA3F;
@@ -38,6 +38,7 @@ internal sealed unsafe class HangingMemory : IDisposable
     }
 
     public byte* Address => _memory.Address;
+    public int LengthBytes => (int)_memory.LengthBytes;
 
     /// <summary>Null where this process may not do it.</summary>
     public static HangingMemory? TryCreate(int lengthBytes)
