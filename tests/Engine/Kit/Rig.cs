@@ -47,6 +47,9 @@ internal sealed record RigOptions
 
     /// <summary>Kills the daemon, and all the queues in it; null lets it live.</summary>
     public Mortality? Life { get; init; }
+
+    /// <summary>There are also steps within the ring's own codec: <see cref="MortalAbi"/>.</summary>
+    public bool DiesInCodec { get; init; }
 }
 
 /// <summary>
@@ -109,10 +112,19 @@ internal sealed unsafe class Rig : IDisposable
             NativeSectors = _options.NativeSectors,
             IndirectMemoryBytes = _options.IndirectMemoryBytes ?? VbdQueueOptions.DefaultIndirectMemoryBytes,
         };
-        VbdQueue queue = new VbdQueueFactory(Frontend.Sring, Frontend.Protocol, queueOptions, Disk).Visit(
-            new WitnessedGrants(Grants, Witness),
-            new WitnessedEvents(Witness)
-        );
+        VbdQueue queue = _options.DiesInCodec
+            ? MortalAbi.CreateQueue(
+                Frontend.Sring,
+                queueOptions,
+                Disk,
+                new WitnessedGrants(Grants, Witness),
+                new WitnessedEvents(Witness),
+                Life
+            )
+            : new VbdQueueFactory(Frontend.Sring, Frontend.Protocol, queueOptions, Disk).Visit(
+                new WitnessedGrants(Grants, Witness),
+                new WitnessedEvents(Witness)
+            );
         queue.AttachDisk(0, ring: null);
         queue.AttachRing();
         return queue;

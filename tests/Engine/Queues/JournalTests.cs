@@ -5,6 +5,7 @@ using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
 using Blkring.Engine.Tests.Kit;
 using Blkring.Engine.Vbds;
+using Blkring.Interop;
 using Blkring.Loopback;
 
 namespace Blkring.Engine.Tests.Queues;
@@ -35,17 +36,46 @@ public sealed unsafe class JournalTests
     public void Killed_at_any_step_between_the_parts_of_blocks_no_part_is_lost(BlkifProtocol protocol) =>
         KillAtEveryStep(protocol, GrantMode.Copy, outOfOrder: true, new Placement(Sector: 4, AlignmentBytes: 4096));
 
+    /// <summary>
+    /// Killed after a request was copied off the ring and before its record says Taken; after a response was put on the
+    /// ring and before its record says Answered.
+    /// </summary>
+    [Theory]
+    [InlineData(GrantMode.Copy)]
+    [InlineData(GrantMode.Map)]
+    [InlineData(GrantMode.Persistent)]
+    [Proves("B19")]
+    public void Killed_between_the_ring_and_the_note_in_the_journal_nothing_is_lost_or_done_twice(GrantMode mode)
+    {
+        foreach (bool outOfOrder in (bool[])[true, false])
+            KillAtEveryStep(BlkifProtocol.X86_64, mode, outOfOrder, window: Window.Codec);
+    }
+
+    /// <summary>Killed after rsp_prod has moved and before the journal's header says so.</summary>
+    [Theory, EveryAbi(GrantMode.Copy, GrantMode.Map, GrantMode.Persistent)]
+    [Proves("B19")]
+    public void Killed_between_the_push_and_the_note_of_it_no_request_is_answered_again(
+        BlkifProtocol protocol,
+        GrantMode mode
+    )
+    {
+        foreach (bool outOfOrder in (bool[])[true, false])
+            KillAtEveryStep(protocol, mode, outOfOrder, window: Window.Push);
+    }
+
     private static void KillAtEveryStep(
         BlkifProtocol protocol,
         GrantMode mode,
         bool outOfOrder,
-        Placement? placement = null
+        Placement? placement = null,
+        Window window = Window.None
     )
     {
-        int steps = 0;
+        int steps = 0,
+            inWindow = 0;
         for (int killAt = 0; ; killAt++)
         {
-            using Workload load = new(protocol, mode, placement, outOfOrder);
+            using Workload load = new(protocol, mode, placement, outOfOrder, window);
             load.Life.StepsLeft = killAt;
             for (int round = 0; round < Rounds; round++)
             {
@@ -57,9 +87,12 @@ public sealed unsafe class JournalTests
             if (!load.Life.Died)
                 break;
             steps++;
+            inWindow += load.DeathsInWindow;
         }
         // Each request takes several steps: the kill was tried at all of them.
         Assert.InRange(steps, 100, 10_000);
+        if (window == Window.Push)
+            Assert.NotEqual(0, inWindow);
     }
 
     [Theory, EveryAbi]
@@ -253,6 +286,18 @@ public sealed unsafe class JournalTests
         }
     }
 
+    /// <summary>A window between two stores, where no neighbour is asked for anything.</summary>
+    private enum Window
+    {
+        None,
+
+        /// <summary>Between the ring's codec and the record.</summary>
+        Codec,
+
+        /// <summary>Between rsp_prod and the journal's note of it.</summary>
+        Push,
+    }
+
     /// <summary>Where the first page lies, and the least that the disk can read or write.</summary>
     private sealed record Placement(int Sector, int AlignmentBytes);
 
@@ -272,15 +317,19 @@ public sealed unsafe class JournalTests
         private readonly byte[] _content = new byte[Sectors * Disk.SectorBytes];
         private readonly Placement _placement;
         private readonly bool _outOfOrder;
+        private readonly Window _window;
+        private uint _pushedBefore;
         private int _posted;
 
         public Workload(
             BlkifProtocol protocol,
             GrantMode mode = GrantMode.Copy,
             Placement? placement = null,
-            bool outOfOrder = false
+            bool outOfOrder = false,
+            Window window = Window.None
         )
         {
+            _window = window;
             (_placement, _outOfOrder) = (placement ?? new Placement(Sector: 0, Disk.SectorBytes), outOfOrder);
             Array.Fill(_content, Before);
             Array.Fill(_expected, Before);
@@ -293,6 +342,7 @@ public sealed unsafe class JournalTests
                     MaxIndirectSegments = Segments,
                     JournalPath = _folder.PathOf("journal"),
                     Life = Life,
+                    DiesInCodec = window == Window.Codec,
                 }
             );
         }
@@ -360,6 +410,7 @@ public sealed unsafe class JournalTests
                 Assert.True(turns < 100_000, $"{_answers.Count} of {_posted} requests were answered, and no more come");
                 Survive(() =>
                 {
+                    _pushedBefore = Rig.Frontend.Header.RspProd;
                     Rig.Queue.RunPass();
                     Rig.Queue.FinalCheckForRequests();
                 });
@@ -393,7 +444,33 @@ public sealed unsafe class JournalTests
             Rig.Verify();
         }
 
-        public void NextDaemon(bool takesOver = true) => Rig.NextDaemon(OpenDisk(), takesOver);
+        /// <summary>Kills after a push, moved to before the journal's note of it.</summary>
+        public int DeathsInWindow { get; private set; }
+
+        public void NextDaemon(bool takesOver = true)
+        {
+            if (_window == Window.Push && Rig.Frontend.Header.RspProd != _pushedBefore)
+            {
+                // A pass pushes once, and only notifies after its note of it: so this is what was left before the note.
+                using (MappedMemory journal = MapJournal())
+                    ((Journal.Header*)journal.Address)->RspProd = _pushedBefore;
+                _pushedBefore = Rig.Frontend.Header.RspProd;
+                DeathsInWindow++;
+            }
+            Rig.NextDaemon(OpenDisk(), takesOver);
+        }
+
+        private MappedMemory MapJournal()
+        {
+            using FileStream file = new(JournalPath, FileMode.Open, FileAccess.ReadWrite);
+            return MappedMemory.FromFile(
+                (int)file.SafeFileHandle.DangerousGetHandle(),
+                0,
+                Journal.HeaderBytes,
+                writable: true,
+                shared: true
+            );
+        }
 
         public void Dispose()
         {
