@@ -9,8 +9,11 @@ namespace Blkring.Engine.Queues;
 /// </remarks>
 internal unsafe struct RetryLine(Arena arena, int slots, long delayTicks)
 {
+    // A circle: a slot is in the line once at most, so a request that is added while the line is walked finds a place
+    // behind those that were in it before.
     private readonly ushort* _waiting = arena.Take<ushort>(slots);
-    private int _count;
+    private int _first,
+        _count;
     private long _since;
 
     public readonly bool IsEmpty => _count == 0;
@@ -20,22 +23,25 @@ internal unsafe struct RetryLine(Arena arena, int slots, long delayTicks)
     {
         if (_count == 0)
             _since = now;
-        _waiting[_count++] = (ushort)index;
+        int place = _first + _count++;
+        _waiting[place < slots ? place : place - slots] = (ushort)index;
     }
 
-    /// <summary>
-    /// Empties the line when the delay is over. The slots are then at <see cref="At"/>, from 0 on; a slot may be added
-    /// again once it was read.
-    /// </summary>
+    /// <summary>Those that wait are to be taken when the delay is over: <see cref="TakeFirst"/>.</summary>
     /// <returns>The number of slots, 0 before the delay is over.</returns>
-    public int TakeDue(long now)
+    public int BeginDue(long now)
     {
         if (_count == 0 || now - _since < delayTicks)
             return 0;
-        int count = _count;
-        (_count, _since) = (0, now);
-        return count;
+        _since = now;
+        return _count;
     }
 
-    public readonly int At(int place) => _waiting[place];
+    public int TakeFirst()
+    {
+        int index = _waiting[_first];
+        _first = _first + 1 < slots ? _first + 1 : 0;
+        _count--;
+        return index;
+    }
 }

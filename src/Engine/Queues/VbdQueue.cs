@@ -459,10 +459,9 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     /// <summary>Starts the disk operations again that failed with EAGAIN or EINTR, once their delay is over.</summary>
     private void Requeue()
     {
-        int count = _retries.TakeDue(_clock.GetTimestamp());
-        for (int place = 0; place < count; place++)
+        for (int count = _retries.BeginDue(_clock.GetTimestamp()); count > 0; count--)
         {
-            int index = _retries.At(place);
+            int index = _retries.TakeFirst();
             Start(index, ref _slots[index]);
         }
     }
