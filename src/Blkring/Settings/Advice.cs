@@ -38,7 +38,14 @@ internal static class Advice
             + $"answered out of order: 'blkring continue {Device}'",
         [ErrorCode.ImageReplaced] =
             $"bring the image back, or let the guest go on with this one: 'blkring continue {Device}'",
+        [ErrorCode.BlocksShared] =
+            $"set {DeviceSettings.NativeSectors.Name} to 'yes' for every guest that shares it (see docs/deploy.md)",
+        [ErrorCode.WritesLost] =
+            "mend the storage, check the guest's file systems, and then let its flushes succeed again: "
+            + $"'blkring continue {Device}'",
         [ErrorCode.RequestsUnderWay] = "check the disk: the kernel log of this host may say why it does not respond",
+        [ErrorCode.NotFlushed] =
+            "check the disk: the kernel log of this host may say why its writes do not end or fail",
         [ErrorCode.DeviceBusy] = "check the disk: the kernel log of this host may say why it does not respond",
         [ErrorCode.DeviceUnknown] = "see 'blkring list'",
     }.ToFrozenDictionary();

@@ -1,3 +1,5 @@
+using Blkring.Interop;
+
 namespace Blkring.Engine.Disks;
 
 /// <summary>
@@ -65,7 +67,7 @@ public abstract class Disk : IDisposable
         protected init
         {
             _alignmentBytes = value;
-            Ranges = value > SectorBytes ? new BlockRanges() : null;
+            Ranges = value > SectorBytes ? NewRanges() : null;
         }
     }
 
@@ -77,6 +79,27 @@ public abstract class Disk : IDisposable
 
     /// <summary>The ranges that are being written; null if <see cref="AlignmentBytes"/> is one sector.</summary>
     internal BlockRanges? Ranges { get; private init; }
+
+    /// <summary>The ranges that the disk shares with other disks of the same store, if there can be any.</summary>
+    private protected virtual BlockRanges NewRanges() => new();
+
+    /// <summary>Whether writes that were answered may be lost, so that no flush succeeds any more.</summary>
+    public LostWrites Lost { get; private protected init; } = new();
+
+    /// <summary>Answered writes lie in memory of this host until a flush: the page cache.</summary>
+    public virtual bool CachesWrites => false;
+
+    /// <summary>The answer to a write promises that it is on stable storage (O_DSYNC).</summary>
+    public virtual bool SyncsWrites => false;
+
+    /// <summary>
+    /// Whether a failed write may have lost writes before it. In the page cache only: without it, an error concerns the
+    /// write that it answers. What the page cache has no room for it has not begun. But a write with O_DSYNC may report
+    /// the writeback of another one that was under way at the same time, which then succeeds.
+    /// </summary>
+    /// <param name="errno">Positive.</param>
+    internal bool MayLoseBy(int errno) =>
+        CachesWrites && (SyncsWrites || errno is not (Errno.ENOSPC or Errno.EDQUOT or Errno.EFBIG));
 
     /// <summary>
     /// The unit of the offset and length of every discard: a block device's logical sector, whatever cache is used.
@@ -154,6 +177,13 @@ public abstract class Disk : IDisposable
     internal bool TriesRefused => Volatile.Read(ref _triesRefused);
 
     internal void NoteTriesRefused() => Volatile.Write(ref _triesRefused, true);
+
+    /// <summary>
+    /// Brings all answered writes to stable storage, for who reads the image when this host no longer serves it. For
+    /// the control plane: it waits.
+    /// </summary>
+    /// <returns>0, or a positive errno: ETIMEDOUT if it still goes on after the timeout.</returns>
+    public virtual int Flush(TimeSpan timeout) => 0;
 
     public void Dispose()
     {

@@ -24,6 +24,7 @@ public sealed class DiskThread : IDisposable
     private readonly FileDescriptor _file;
     private readonly DiskCall _call;
     private readonly bool _ownThread;
+    private readonly LostWrites? _lost;
 
     // Guards everything below, and the ports.
     private readonly object _gate = new();
@@ -34,8 +35,9 @@ public sealed class DiskThread : IDisposable
     private int _turn;
     private bool _ending;
 
-    public DiskThread(FileDescriptor file)
-        : this(file, Perform) { }
+    /// <param name="lost">Where a failed flush is noted, before another queue's flush can succeed.</param>
+    public DiskThread(FileDescriptor file, LostWrites? lost = null)
+        : this(file, Perform) => _lost = lost;
 
     /// <param name="call">Stands for the kernel, in tests and simulations.</param>
     /// <param name="ownThread">False starts no thread: the owner calls <see cref="RunOnce"/>.</param>
@@ -105,8 +107,13 @@ public sealed class DiskThread : IDisposable
             _ => -Errno.EOPNOTSUPP,
         };
 
-    private void Perform(Port port, in DiskOperation operation) =>
-        port.Complete(operation.Tag, _call(_file.Value, in operation));
+    private void Perform(Port port, in DiskOperation operation)
+    {
+        int result = _call(_file.Value, in operation);
+        if (operation.Kind == DiskOperationKind.Flush && result < 0 && -result is not (Errno.EINTR or Errno.EAGAIN))
+            _lost?.Note(-result);
+        port.Complete(operation.Tag, result);
+    }
 
     /// <summary>
     /// Called once, on a reactor's thread: the only allocation after the queues were attached.

@@ -9,14 +9,15 @@ namespace Blkring.Engine.Disks;
 public sealed class FileDisk : Disk
 {
     private readonly ImageFile _image;
+    private readonly SharedImage _shared;
     private readonly DiskThread _transfers,
         _discards;
 
-    private FileDisk(ImageFile image)
+    private FileDisk(ImageFile image, SharedImage shared)
         : base(image.LengthBytes >> SectorShift, image.ReadOnly)
     {
-        _image = image;
-        _transfers = new DiskThread(image.Descriptor);
+        (_image, _shared, Lost) = (image, shared, shared.Lost);
+        _transfers = new DiskThread(image.Descriptor, Lost);
         _discards = new DiskThread(image.Descriptor);
         IsInMemory =
             !image.IsBlockDevice
@@ -39,12 +40,14 @@ public sealed class FileDisk : Disk
     public static FileDisk Open(string path, FileDiskOptions options)
     {
         ImageFile image = ImageFile.Open(path, options);
+        SharedImage shared = SharedImage.Take(image.Descriptor, image.IsBlockDevice);
         try
         {
-            return new FileDisk(image);
+            return new FileDisk(image, shared);
         }
         catch
         {
+            shared.Release();
             image.Dispose();
             throw;
         }
@@ -74,6 +77,12 @@ public sealed class FileDisk : Disk
     // discarded, so with blocks larger than a sector some discarded sectors keep their content.
     public override bool DiscardZeroes => DiscardMethod == DiscardMethod.PunchHole && DiscardBlockBytes == SectorBytes;
 
+    public override bool CachesWrites => !Direct && !IsInMemory;
+
+    public override bool SyncsWrites => (_image.OpenFlags & Libc.O_DSYNC) != 0;
+
+    private protected override BlockRanges NewRanges() => _shared.Ranges;
+
     public override bool PinsPages => Direct && !IsInMemory;
 
     /// <summary>The current length of the image in bytes, which may have grown since it was opened.</summary>
@@ -98,6 +107,8 @@ public sealed class FileDisk : Disk
     /// <exception cref="ImageException">As <see cref="Lock"/>, or this host uses the device.</exception>
     public void LockToServe(TimeSpan timeout) => _image.Guard.LockToServe(timeout);
 
+    public override int Flush(TimeSpan timeout) => IsInMemory ? 0 : TimedFlush.Run(_image.Descriptor, timeout);
+
     public override string Describe() =>
         $"{(IsBlockDevice ? "block device" : "raw image")} {Path}, {CapacitySectors} sectors, "
         + $"{_image.Access}{(IsInMemory ? ", in memory" : "")}";
@@ -117,5 +128,6 @@ public sealed class FileDisk : Disk
         _transfers.Dispose();
         _discards.Dispose();
         _image.Dispose();
+        _shared.Release();
     }
 }

@@ -57,9 +57,11 @@ public enum ErrorCode
     // A device that waits until an operator decides.
     JournalMissing,
     ImageReplaced,
+    WritesLost,
 
     // Warnings: the device is served, but not as configured.
     GrantModeIgnored,
+    BlocksShared,
 
     // Commands.
     DeviceUnknown,
@@ -68,6 +70,7 @@ public enum ErrorCode
     DeviceNotConnected,
     DeviceWithoutImage,
     RequestsUnderWay,
+    NotFlushed,
     MediumFixed,
     NothingToDecide,
 

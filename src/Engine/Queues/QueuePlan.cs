@@ -25,6 +25,7 @@ internal readonly struct QueuePlan
     {
         IsReadOnly = options.ReadOnly || disk.ReadOnly;
         OffersBarriers = options.Barriers;
+        SyncsWrites = disk.SyncsWrites;
         MergesBlocks = disk.AlignmentBytes > Disk.SectorBytes && !options.NativeSectors;
         NativeSectors = options.NativeSectors;
         // Parts of blocks are merged in memory of our own: to map the guest's pages as well would gain nothing.
@@ -46,6 +47,9 @@ internal readonly struct QueuePlan
 
     /// <summary>WRITE_BARRIER is served.</summary>
     public bool OffersBarriers { get; }
+
+    /// <summary>The answer to a write is a promise as that to a flush: <see cref="Disk.SyncsWrites"/>.</summary>
+    public bool SyncsWrites { get; }
 
     /// <summary>The disk's blocks are larger than the guest's sectors: parts of blocks are read-modify-write.</summary>
     public bool MergesBlocks { get; }

@@ -539,6 +539,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                     slot.Stage = SlotStage.FlushAfter;
                     return true;
                 }
+                if (_plan.SyncsWrites && slot.Kind != RequestKind.Read && _disk.Lost.Errno is > 0 and int lost)
+                {
+                    Fail(index, ref slot, FaultKind.Disk, lost);
+                    return false;
+                }
                 Finish(index, ref slot);
                 return false;
             default:
@@ -566,9 +571,22 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             return EnterPlaces(index, ref slot, errno);
         if (TryRetry(ref slot, errno))
             RequeueLater(index, ref slot);
+        else if (slot.Stage == SlotStage.Transfer && slot.Kind != RequestKind.Read && _disk.MayLoseBy(errno))
+            LoseWrites(index, ref slot, errno);
         else
             FailOrKeep(index, ref slot, errno);
         return false;
+    }
+
+    /// <summary>A write has failed, and writes that were answered before may be lost with it.</summary>
+    private void LoseWrites(int index, ref RequestSlot slot, int errno)
+    {
+        _disk.Lost.Note(errno);
+        // Done again, a write with O_DSYNC would be answered as one that keeps its promise.
+        if (_disk.SyncsWrites)
+            Fail(index, ref slot, FaultKind.Disk, errno);
+        else
+            FailOrKeep(index, ref slot, errno);
     }
 
     /// <summary>The disk has refused the request for good, or is full or gone.</summary>
@@ -665,12 +683,36 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             RequeueLater(leader, ref _slots[leader]);
             return;
         }
+        // Without a page cache, a flush of a disk that is gone has not begun, and what it covers lies with the disk.
+        if (result < 0 && !_disk.CachesWrites && _lost.Keeps(-result))
+            KeepFlushes(-result);
+        else
+            EndFlushes(result);
+    }
+
+    private void KeepFlushes(int errno)
+    {
+        SlotList kept = _flushes.End();
+        while (kept.Count > 0)
+        {
+            int index = kept.TakeFirst();
+            FailOrKeep(index, ref _slots[index], errno);
+        }
+    }
+
+    private void EndFlushes(int result)
+    {
+        if (result < 0)
+            _disk.Lost.Note(-result);
+        // Of a flush that was under way meanwhile on another queue, nobody knows which of the two was told.
+        else if (_disk.Lost.Errno is > 0 and int lost)
+            result = -lost;
         SlotList served = _flushes.End();
         while (served.Count > 0)
         {
             int index = served.TakeFirst();
             ref RequestSlot slot = ref _slots[index];
-            // After an error nobody knows what is stable: it is an error for all.
+            // After an error nobody knows what is stable: it is an error for all, now and later.
             if (result < 0)
                 Fail(index, ref slot, FaultKind.Disk, -result);
             else if (Advance(index, ref slot, result))

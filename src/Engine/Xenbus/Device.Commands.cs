@@ -24,6 +24,10 @@ internal sealed partial class Device
                     $"device {Id} still has requests in flight after "
                         + $"{_context.Options.DrainTimeout.TotalSeconds:0.#} s: it is not paused"
                 );
+            if (_disk.Flush() is not { } error)
+                return;
+            _rings.Resume();
+            throw new XenbusCommandException(error with { Message = error.Message + "; it is not paused" });
         });
 
     public void Resume() =>

@@ -1,5 +1,7 @@
+using Blkring.Engine.Disks;
 using Blkring.Engine.Errors;
 using Blkring.Engine.Vbds;
+using Blkring.Interop;
 
 namespace Blkring.Engine.Xenbus;
 
@@ -52,13 +54,16 @@ internal sealed partial class Device
         _health.NoteWaiting(
             new EngineError(
                 ErrorCode.DiskLost,
-                $"{_disk.Path ?? "the disk"} does not take requests: {Interop.Errno.Describe(errno)}"
+                $"{_disk.Path ?? "the disk"} does not take requests: {Errno.Describe(errno)}"
             )
             {
                 Path = _disk.Path,
                 Errno = errno,
             }
         );
+        // What the page cache had of a file or device that is gone may be gone with it.
+        if (errno is Errno.ENODEV or Errno.ENXIO or Errno.ESTALE && _disk.Current is { CachesWrites: true } disk)
+            disk.Lost.Note(errno);
         if (_rings.LetGo())
             _disk.Close();
         _context.Steps.MarkLater(this, _hostRetry.Next());
@@ -117,5 +122,30 @@ internal sealed partial class Device
             // The guest then waits until the toolstack removes its device.
             _health.Warn(ErrorOf(e));
         }
+    }
+
+    /// <summary>Of the image: another device, or an earlier daemon, may have noticed it.</summary>
+    private bool HasLossChanged =>
+        _rings.AreServed && _disk.Current is { } disk && (disk.Lost.Errno != 0) != _health.KnowsLoss;
+
+    /// <summary>Says that writes are lost, or no more that they are.</summary>
+    private void FollowLoss()
+    {
+        LostWrites lost = _disk.Current!.Lost;
+        if (lost.Errno is var errno and > 0)
+            _health.AskAboutLoss(
+                new EngineError(
+                    ErrorCode.WritesLost,
+                    $"the guest's flushes fail, because writes of {_disk.Path ?? "its disk"} that were answered may be "
+                        + $"lost: {Errno.Describe(errno)}"
+                )
+                {
+                    Path = _disk.Path,
+                    Errno = errno,
+                },
+                lost.Clear
+            );
+        else
+            _health.ClearLoss();
     }
 }

@@ -132,7 +132,7 @@ internal sealed partial class Device : Step
 
     /// <summary>Logs what the data path noticed. Takes no lock of the device.</summary>
     /// <returns>True if the device's step must run.</returns>
-    public bool LogFaults() => _rings.LogFaults();
+    public bool LogFaults() => _rings.LogFaults() | HasLossChanged;
 
     /// <summary>Reads the store instead of the state that was last seen.</summary>
     public bool HasArea(IXenstore store) => store.Directory(_area.Path) is not null;
@@ -303,6 +303,7 @@ internal sealed partial class Device : Step
         if (_disk.HasNewMedium(store, _area.Path))
             ChangeMedium(store);
         NoteDiskBack();
+        FollowLoss();
         return false;
     }
 
@@ -403,6 +404,7 @@ internal sealed partial class Device : Step
             EndWaiting();
             LogConnected(disk, connection);
         }
+        FollowLoss();
         return true;
     }
 
@@ -420,6 +422,8 @@ internal sealed partial class Device : Step
         );
         if (_offer.FindIgnoredMode() is { } error)
             _context.Log.DeviceWarning(Id, error.Code, _context.Explain(error));
+        if (_disk.FindSharedBlocks(_offer.Options.NativeSectors) is { } shared)
+            _context.Log.DeviceWarning(Id, shared.Code, _context.Explain(shared));
     }
 
     /// <summary>
@@ -464,6 +468,8 @@ internal sealed partial class Device : Step
             _disk.Discard(next);
             return;
         }
+        if (_disk.Flush() is { } error)
+            _health.Warn(error);
         _disk.ChangeMedium(next, keys);
         _disk.NoteImage(next, checkBefore: false);
         _rings.Start(next, _offer.Options, _limits.Throttle, connection);
@@ -494,10 +500,14 @@ internal sealed partial class Device : Step
     /// <returns>False if the disk still holds requests: the release is tried again in the background.</returns>
     private bool Release()
     {
+        bool wasServed = _rings.AreServed;
         if (!StopServing())
             return false;
+        if (wasServed && _disk.Flush() is { } error)
+            _health.Warn(error);
         _disk.Close();
         _health.ClearWaiting();
+        _health.ClearLoss();
         _offer.ForgetFeatures();
         return true;
     }

@@ -55,6 +55,51 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         _disk = null;
     }
 
+    /// <summary>
+    /// Whether another writer could lose data by this one: an image shared on purpose, of which parts of blocks are
+    /// written by read-modify-write. Within a daemon these exclude each other, but a writer elsewhere knows nothing.
+    /// </summary>
+    /// <returns>Null; or a warning.</returns>
+    public EngineError? FindSharedBlocks(bool nativeSectors) =>
+        IsLocked || nativeSectors || _disk is not { ReadOnly: false, AlignmentBytes: > Disk.SectorBytes } disk
+            ? null
+            : new EngineError(
+                ErrorCode.BlocksShared,
+                $"{Path} is shared and has sectors of {disk.AlignmentBytes} bytes: a write of a part of one, and a write "
+                    + "of the same sector by another host, may undo each other"
+            )
+            {
+                Path = Path,
+            };
+
+    /// <summary>
+    /// Brings the guest's answered writes to stable storage: whoever uses the image next, perhaps on another host, must
+    /// find them.
+    /// </summary>
+    /// <returns>Null; or what kept them from it.</returns>
+    public EngineError? Flush()
+    {
+        if (_disk is not { ReadOnly: false } disk)
+            return null;
+        TimeSpan timeout = context.Options.DrainTimeout;
+        int errno = context.Steps.Blocking(() => disk.Flush(timeout));
+        if (errno is not (0 or Interop.Errno.ETIMEDOUT))
+            disk.Lost.Note(errno);
+        if (errno == 0)
+            errno = disk.Lost.Errno;
+        return errno == 0
+            ? null
+            : new EngineError(
+                ErrorCode.NotFlushed,
+                $"not all answered writes of {Path ?? "the disk"} are known to be on stable storage: "
+                    + Interop.Errno.Describe(errno)
+            )
+            {
+                Path = Path,
+                Errno = errno,
+            };
+    }
+
     /// <summary>For the stop of the daemon: no other steps run, so this may block.</summary>
     public void Leave()
     {
@@ -116,6 +161,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
                     Path = Path,
                 }
             );
+        context.Journals.KeepLostWrites(disk, now);
         context.Journals.NoteImage(id, now);
         _acceptsReplacement = false;
     }

@@ -16,12 +16,17 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
     private EngineError? _refusal;
     private EngineError? _waiting;
     private Action? _accept;
+    private EngineError? _loss;
+    private Action? _acceptLoss;
 
     /// <summary>The most important error; null if nothing is wrong.</summary>
-    public EngineError? Error => _failure ?? _refusal ?? _waiting;
+    public EngineError? Error => _failure ?? _refusal ?? _waiting ?? _loss;
 
     /// <summary>The device waits for the operator's decision, not only for the host.</summary>
-    public bool NeedsDecision => _accept is not null;
+    public bool NeedsDecision => _accept is not null || _loss is not null;
+
+    /// <summary>The device is served, but its flushes fail: <see cref="AskAboutLoss"/>.</summary>
+    public bool KnowsLoss => _loss is not null;
 
     /// <summary>The device failed, and the keys that name its medium have not changed since.</summary>
     public bool HasFailedWith(string source) => _failure is not null && _failedSource == source;
@@ -70,12 +75,37 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
     /// <returns>What was decided; null if nothing waits for a decision.</returns>
     public EngineError? Accept()
     {
+        if (_accept is null && _loss is not null)
+            return AcceptLoss();
         if (_accept is not { } accept)
             return null;
         accept();
         EngineError accepted = _waiting!;
         context.Log.Accepted(id, accepted.Code);
         ClearWaiting();
+        return accepted;
+    }
+
+    /// <summary>
+    /// Notes that writes are lost, and that flushes fail until an operator accepts it; logged once. The device is
+    /// served meanwhile.
+    /// </summary>
+    public void AskAboutLoss(EngineError error, Action accept)
+    {
+        if (_loss is not null)
+            return;
+        (_loss, _acceptLoss) = (error with { Device = id.ToString() }, accept);
+        context.Log.DeviceWarning(id, error.Code, context.Explain(_loss));
+    }
+
+    public void ClearLoss() => (_loss, _acceptLoss) = (null, null);
+
+    private EngineError AcceptLoss()
+    {
+        EngineError accepted = _loss!;
+        _acceptLoss!();
+        context.Log.Accepted(id, accepted.Code);
+        ClearLoss();
         return accepted;
     }
 

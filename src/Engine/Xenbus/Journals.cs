@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using Blkring.Engine.Disks;
 using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
@@ -10,7 +12,8 @@ namespace Blkring.Engine.Xenbus;
 /// <summary>
 /// The folder of journals (<see cref="RingJournal"/>), which keep the requests in flight for a takeover after a crash.
 /// A file is named after its ring: <c>backend-vbd3-7-51712-0</c> is ring 0 of device 7/51712 in the directory vbd3.
-/// Beside them, <c>backend-vbd3-7-51712-image</c> says which image these requests are for.
+/// Beside them, <c>backend-vbd3-7-51712-image</c> says which image these requests are for, and a file per image, named
+/// after the hash of its identity, whether it has lost writes (<see cref="LostWrites"/>).
 /// </summary>
 /// <param name="folder">Null: no journals.</param>
 /// <param name="root">backend/vbd3</param>
@@ -47,6 +50,27 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
                 new EngineError(ErrorCode.JournalUnusable, $"{path} cannot be written: {e.Message}") { Path = path }
             );
         }
+    }
+
+    /// <summary>
+    /// Keeps in the folder whether the image has lost writes: for the next daemon, and for a guest that comes back.
+    /// </summary>
+    /// <exception cref="DeviceException">The file cannot be made.</exception>
+    public void KeepLostWrites(Disk disk, ImageIdentity? image)
+    {
+        if (folder is null || image is null || disk.ReadOnly)
+            return;
+        byte[] hash = SHA256.HashData(Encoding.UTF8.GetBytes(image.Name));
+        string path = Path.Combine(folder, $"lost-writes-{Convert.ToHexStringLower(hash.AsSpan(0, 16))}");
+        int errno = disk.Lost.KeepIn(path);
+        if (errno != 0)
+            throw new DeviceException(
+                new EngineError(ErrorCode.JournalUnusable, $"{path} cannot be made: {Interop.Errno.Describe(errno)}")
+                {
+                    Path = path,
+                    Errno = errno,
+                }
+            );
     }
 
     /// <returns>The image that the device's rings were served from; null if that is not known.</returns>

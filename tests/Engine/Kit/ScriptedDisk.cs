@@ -130,6 +130,12 @@ internal sealed unsafe class ScriptedDisk : Disk
 
     public override bool DiscardZeroes => true;
 
+    /// <summary>Behaves as the page cache, and as one that is opened with O_DSYNC.</summary>
+    public bool Caches { get; init; }
+    public bool Syncs { get; init; }
+    public override bool CachesWrites => Caches;
+    public override bool SyncsWrites => Syncs;
+
     /// <summary>Every operation so far, in the order of starts.</summary>
     public ScriptedOperation[] Started
     {

@@ -158,4 +158,96 @@ public sealed class FlushTests
         rig.FinishDisk();
         Assert.Single(rig.Responses());
     }
+
+    /// <summary>One retry of a flush can put several requests into the line that is being retried.</summary>
+    [Theory, EveryAbi]
+    [Proves("B11", "B13")]
+    public void Requests_that_wait_behind_a_flush_are_each_retried_once(BlkifProtocol protocol)
+    {
+        HandClock clock = new();
+        using Rig rig = new(protocol, new RigOptions { Clock = clock, RetryDelay = TimeSpan.FromSeconds(1) });
+        rig.Disk.OnStart = _ => -Errno.EAGAIN;
+        for (int i = 0; i < 3; i++)
+            rig.Put(rig.Request(Blkif.OpFlushDiskcache, (ulong)i * 8, Requests.Pages(1)));
+        rig.PushAndRun();
+        for (int i = 0; i < 2; i++)
+            rig.Put(rig.Request(Blkif.OpRead, 64 + ((ulong)i * 8), Requests.Pages(1)));
+        rig.PushAndRun();
+
+        // The flush is done at once; the writes that it lets go have to be retried as well.
+        rig.Disk.OnStart = operation =>
+            operation.Kind == DiskOperationKind.Write ? -Errno.EAGAIN : rig.Disk.Perform(operation);
+        clock.Advance(TimeSpan.FromSeconds(1));
+        rig.Run();
+        Assert.Equal(2, rig.Responses().Count);
+        rig.Disk.OnStart = rig.Disk.Perform;
+        clock.Advance(TimeSpan.FromSeconds(1));
+        rig.Run();
+        Assert.Equal(3, rig.Responses().Count);
+        Assert.All(
+            rig.Disk.Started.Where(operation => operation.IsTransfer).GroupBy(operation => operation.OffsetBytes),
+            place => Assert.Equal(2, place.Count())
+        );
+    }
+
+    /// <summary>The kernel tells of a failed writeback once per open file, and the queues share that.</summary>
+    [Theory, EveryAbi]
+    [Proves("B11")]
+    public void After_a_failed_flush_no_flush_of_any_queue_succeeds(BlkifProtocol protocol)
+    {
+        ScriptedDisk disk = new(4096);
+        using Rig first = new(protocol, new RigOptions { Disk = disk });
+        using Rig second = new(protocol, new RigOptions { Disk = disk });
+        first.Put(first.Request(Blkif.OpFlushDiskcache, 0));
+        first.PushAndRun();
+        ScriptedOperation failing = Assert.Single(disk.UnderWay);
+        second.Put(second.Request(Blkif.OpFlushDiskcache, 0));
+        second.PushAndRun();
+        ScriptedOperation meanwhile = disk.UnderWay.Single(operation => operation != failing);
+
+        disk.Complete(failing, -Errno.EIO);
+        first.Run();
+        Assert.Equal(Blkif.RspError, Assert.Single(first.Responses()).Status);
+        disk.Complete(meanwhile);
+        second.Run();
+        Assert.Equal(Blkif.RspError, Assert.Single(second.Responses()).Status);
+
+        disk.Synchronous();
+        Assert.Equal(Blkif.RspError, first.StatusOf(first.Request(Blkif.OpFlushDiskcache, 0)));
+        Assert.Equal(Blkif.RspError, second.StatusOf(second.Request(Blkif.OpWriteBarrier, 0, Requests.Pages(1))));
+        Assert.Equal(Blkif.RspOkay, second.StatusOf(second.Request(Blkif.OpWrite, 0, Requests.Pages(1))));
+        Assert.Equal(Blkif.RspOkay, second.StatusOf(second.Request(Blkif.OpRead, 0, Requests.Pages(1))));
+
+        disk.Lost.Clear();
+        Assert.Equal(Blkif.RspOkay, first.StatusOf(first.Request(Blkif.OpFlushDiskcache, 0)));
+        Assert.Equal(Blkif.RspOkay, second.StatusOf(second.Request(Blkif.OpFlushDiskcache, 0)));
+    }
+
+    [Theory, EveryAbi]
+    [Proves("B11")]
+    public void After_a_failed_write_through_the_page_cache_no_flush_succeeds(BlkifProtocol protocol)
+    {
+        foreach (
+            (bool caches, bool syncs, int errno, bool lost) in (ReadOnlySpan<(bool, bool, int, bool)>)
+                [
+                    (false, false, Errno.EIO, false),
+                    (true, false, Errno.EIO, true),
+                    (true, false, Errno.ENOSPC, false),
+                    (true, true, Errno.ENOSPC, true),
+                ]
+        )
+        {
+            ScriptedDisk disk = new(4096) { Caches = caches, Syncs = syncs };
+            using Rig rig = new(protocol, new RigOptions { Disk = disk });
+            disk.OnStart = _ => -errno;
+            Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Request(Blkif.OpRead, 0, Requests.Pages(1))));
+            Assert.Equal(0, disk.Lost.Errno);
+            Assert.Equal(Blkif.RspError, rig.StatusOf(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1))));
+            disk.Synchronous();
+            int flushed = lost ? Blkif.RspError : Blkif.RspOkay,
+                written = lost && syncs ? Blkif.RspError : Blkif.RspOkay;
+            Assert.Equal(flushed, rig.StatusOf(rig.Request(Blkif.OpFlushDiskcache, 0)));
+            Assert.Equal(written, rig.StatusOf(rig.Request(Blkif.OpWrite, 0, Requests.Pages(1))));
+        }
+    }
 }
