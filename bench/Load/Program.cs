@@ -10,6 +10,7 @@ RootCommand root = new(
     DiskCommand.Create(),
     FairCommand.Create(),
     HungCommand.Create(),
+    HostileCommand.Create(),
     PollCommand.Create(),
     ModesCommand.Create(),
 };

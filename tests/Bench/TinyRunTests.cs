@@ -86,6 +86,18 @@ public sealed class TinyRunTests : IDisposable
     }
 
     [Fact]
+    public void A_guest_beside_a_hostile_one_runs_and_its_data_is_right()
+    {
+        JsonElement result = RunLoad("hostile", "--requests", "100000", "--seconds", "0.1", "--rounds", "1", "--json");
+
+        Assert.True(result.GetProperty("fuzzed").GetInt64() >= 100_000);
+        Assert.True(result.GetProperty("answered").GetInt64() > 0);
+        Assert.True(result.GetProperty("served").GetInt64() > 0);
+        Assert.True(result.GetProperty("verified").GetInt64() > 0);
+        Assert.Equal(JsonValueKind.Null, result.GetProperty("problem").ValueKind);
+    }
+
+    [Fact]
     [Proves("F18")]
     public void A_guest_runs_beside_one_that_floods_its_thread()
     {
