@@ -9,7 +9,7 @@ source "$LIBRARY"
 [[ -n $SHORT ]] && restarts=2 || restarts=6
 rounds() { guest_says_count restart '^round'; }
 more_rounds_than() { (($(rounds) > $1)); }
-waits() { "$BLKRING" list | grep -q "^$1 .* waiting"; }
+waits() { "$BLKRING" list | grep -q "$1 .* waiting"; }
 
 # shellcheck disable=SC2016
 guest_root restart 64M '
