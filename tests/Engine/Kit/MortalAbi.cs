@@ -50,7 +50,7 @@ internal readonly unsafe struct MortalAbi : Blkif.IRing
     public static void ReadResponse(byte* entry, ref Blkif.DecodedResponse response) =>
         Real<Blkif.X86_64>.ReadResponse(entry, ref response);
 
-    /// <summary>The generated codec implements the interface explicitly, so it is reached as a type parameter.</summary>
+    /// <summary>The generated codec implements the interface explicitly: only a type parameter reaches it.</summary>
     private static class Real<T>
         where T : struct, Blkif.IRing
     {
