@@ -135,14 +135,18 @@ internal unsafe struct GrantMapBatch
     }
 
     /// <summary>Unmaps the persistent grants that no request has used since <paramref name="before"/>.</summary>
-    public void ReleaseUnused<TGrants>(ref TGrants grants, long before, long now)
+    /// <param name="max">The most ranges: each is a call of the hypervisor.</param>
+    /// <returns>The number of ranges that were unmapped.</returns>
+    public int ReleaseUnused<TGrants>(ref TGrants grants, long before, long now, int max = int.MaxValue)
         where TGrants : struct, IGrants
     {
         if (_persistent.Count == 0)
-            return;
-        _persistent.EvictUnused(before);
+            return 0;
+        _persistent.EvictUnused(before, max);
+        int ranges = _persistent.EvictedCount;
         UnmapEvicted(ref grants, now);
         _persistent.Settle();
+        return ranges;
     }
 
     private void AddMap(uint* references, int count, bool writable, byte* address) =>

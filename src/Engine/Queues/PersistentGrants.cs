@@ -226,11 +226,13 @@ internal unsafe struct PersistentGrants
     }
 
     /// <summary>
-    /// Moves ranges that no request has used since <paramref name="before"/> to <see cref="Evicted"/>.
+    /// Moves ranges that no request has used since <paramref name="before"/> to <see cref="Evicted"/>, the oldest
+    /// first.
     /// </summary>
-    public void EvictUnused(long before)
+    /// <param name="max">The most ranges.</param>
+    public void EvictUnused(long before, int max = int.MaxValue)
     {
-        while (_oldest != None && _ranges[_oldest].UnusedSince <= before)
+        for (int count = 0; count < max && _oldest != None && _ranges[_oldest].UnusedSince <= before; count++)
             EvictOldest();
     }
 

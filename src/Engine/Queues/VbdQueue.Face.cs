@@ -99,7 +99,9 @@ public abstract unsafe class VbdQueue : IDisposable
     /// Between passes: unmaps pages that no request has used for <see cref="ServingOptions.PersistentIdle"/>.
     /// </summary>
     /// <param name="now">A Stopwatch timestamp.</param>
-    public virtual void ReleaseIdleGrants(long now) { }
+    /// <param name="maxRanges">The most ranges of pages: each is a call of the hypervisor.</param>
+    /// <returns>The number of ranges that were unmapped; as many as allowed if more may be left.</returns>
+    public virtual int ReleaseIdleGrants(long now, int maxRanges = int.MaxValue) => 0;
 
     // The reactor's side of the disk and of the event channel.
     /// <param name="wake">See <see cref="DiskAttachment.Wake"/>.</param>

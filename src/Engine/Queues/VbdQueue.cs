@@ -555,8 +555,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     public override bool HoldsIdleGrants => _maps.HoldsPersistent;
 
-    public override void ReleaseIdleGrants(long now) =>
-        _maps.ReleaseUnused(ref _grants, now - _plan.PersistentIdleTicks, _pass.StartedAt);
+    public override int ReleaseIdleGrants(long now, int maxRanges) =>
+        _maps.ReleaseUnused(ref _grants, now - _plan.PersistentIdleTicks, _pass.StartedAt, maxRanges);
 
     internal override int EventDescriptor => _events.Descriptor;
 

@@ -8,6 +8,12 @@ namespace Blkring.Engine.Reactors;
 /// </summary>
 internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
 {
+    /// <summary>
+    /// The most ranges of mapped pages that a thread unmaps before it looks at its queues again. Each is a call of the
+    /// hypervisor, and one queue may have 2,300.
+    /// </summary>
+    public const int UnmapShare = 32;
+
     private readonly List<Departure> _departures = [];
 
     /// <summary>The queues by index; null where there is none.</summary>
@@ -76,17 +82,38 @@ internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
         return index;
     }
 
+    /// <summary>
+    /// The last look at the departures left pages mapped: another is to follow it without a sleep.
+    /// </summary>
+    public bool IsUnmapping { get; private set; }
+
     /// <summary>Completes the departures of queues that have no more requests in flight, but for kept ones.</summary>
     public void RunDepartures()
     {
+        int share = UnmapShare;
+        IsUnmapping = false;
         for (int i = _departures.Count; i-- > 0; )
         {
             Departure departure = _departures[i];
             VbdQueue queue = departure.Queue;
             int index = Array.IndexOf(Slots, queue);
             // Without an index, the queue has been removed while a drain of it was waiting: that drain is over, too.
-            if (index >= 0 && (!queue.IsQuiet || (departure.Leaves && !waiter.TryRemove(index, queue))))
+            if (index >= 0 && !queue.IsQuiet)
                 continue;
+            if (index >= 0 && departure.Leaves)
+            {
+                if (queue.HoldsIdleGrants)
+                {
+                    share -= share > 0 ? queue.ReleaseIdleGrants(long.MaxValue, share) : 0;
+                    if (share == 0)
+                    {
+                        IsUnmapping = true;
+                        continue;
+                    }
+                }
+                if (!waiter.TryRemove(index, queue))
+                    continue;
+            }
             _departures.RemoveAt(i);
             if (index >= 0 && departure.Leaves)
             {

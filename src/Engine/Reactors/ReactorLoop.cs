@@ -141,7 +141,7 @@ internal sealed class ReactorLoop
     private bool HasWork()
     {
         MarkPosted();
-        return _ready.Count > 0 || PassRequests.Any || Commands.Any;
+        return _ready.Count > 0 || PassRequests.Any || Commands.Any || Carried.IsUnmapping;
     }
 
     /// <summary>Marks the awake queues that have received requests in the meantime.</summary>
@@ -234,9 +234,13 @@ internal sealed class ReactorLoop
         long since = NsBetween(_idleGrantsReleasedAt, now);
         if (since < _idleGrantsIntervalNs)
             return _idleGrantsIntervalNs - since;
+        // A share per look: requests that come meanwhile do not wait for all of it.
+        int share = CarriedQueues.UnmapShare;
+        for (int index = 0; index < Carried.Count && share > 0; index++)
+            share -= _queues[index]?.ReleaseIdleGrants(now, share) ?? 0;
+        if (share == 0)
+            return s_retryDelayNs;
         _idleGrantsReleasedAt = now;
-        for (int index = 0; index < Carried.Count; index++)
-            _queues[index]?.ReleaseIdleGrants(now);
         return _idleGrantsIntervalNs;
     }
 
