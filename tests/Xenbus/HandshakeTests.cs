@@ -175,6 +175,34 @@ public sealed class HandshakeTests(Xenstored xenstored) : IClassFixture<Xenstore
         );
     }
 
+    /// <summary>Its lock is shared, so a takeover does not wait for reads of a daemon that was killed.</summary>
+    [Theory]
+    [InlineData("r", CacheMode.None, true)]
+    [InlineData("w", CacheMode.None, false)]
+    [InlineData("r", CacheMode.Writeback, false)]
+    public void What_is_read_only_is_never_read_directly_into_pages_of_the_guest(
+        string mode,
+        CacheMode cache,
+        bool told
+    )
+    {
+        using World world = new(
+            xenstored,
+            new BackendOptions { Device = _ => new DeviceOptions { GrantMode = GrantMode.Persistent, Cache = cache } }
+        );
+        string image = world.NewImage();
+        bool pins;
+        using (FileDisk disk = FileDisk.Open(image, new FileDiskOptions { Cache = cache }))
+            pins = disk.PinsPages;
+        Guest guest = world.Connected(new DiskRequest { Params = image, Mode = mode });
+        Assert.Equal(told && pins ? null : "1", world.Toolstack.Read(guest.Id, "feature-persistent"));
+        Assert.True(world.Backend.Stop(Wait.Limit));
+        Assert.Equal(
+            told && pins,
+            world.Log.Lines.Any(line => line.Contains("readers share an image", StringComparison.Ordinal))
+        );
+    }
+
     [Fact]
     public void A_daemon_that_takes_a_device_over_writes_nothing_that_is_there_already()
     {
