@@ -21,6 +21,7 @@ RootCommand root = new("Blkring, a Xen block backend (blkif) in userspace.")
     DemoFrontendCommand.Create(),
     AbiCommand.Create(),
     OpenerCommand.Create(),
+    NoteCrashCommand.Create(),
 };
 foreach (Command command in DeviceCommands.Create().Concat(AttachCommand.Create()))
     root.Add(command);

@@ -36,6 +36,10 @@ internal static class Advice
         [ErrorCode.JournalMissing] =
             $"bring {RuntimeFolder.Path} back, or do all of them again in the order of the ring, which loses the ones "
             + $"answered out of order: 'blkring continue {Device}'",
+        [ErrorCode.RequestQuarantined] =
+            $"report the bug; try the request again with 'blkring continue {Device}', or have the guest told that it "
+            + $"failed with 'blkring continue {Device} --fail-request'",
+        [ErrorCode.QueueCrashed] = "report the bug; the guest waits while the ring is taken over anew",
         [ErrorCode.ImageReplaced] =
             $"bring the image back, or let the guest go on with this one: 'blkring continue {Device}'",
         [ErrorCode.BlocksShared] =

@@ -5,6 +5,9 @@ internal static class RuntimeFolder
 {
     public const string Standard = "/run/blkring";
 
+    /// <summary>The folder of the folders of journals.</summary>
+    public const string Journals = "journal";
+
     /// <summary>The folder that systemd assigns (RuntimeDirectory=), or <see cref="Standard"/>.</summary>
     public static string Path =>
         Environment.GetEnvironmentVariable("RUNTIME_DIRECTORY") is { Length: > 0 } folder
@@ -15,7 +18,7 @@ internal static class RuntimeFolder
     /// The folder of the rings' journals: one per backend directory, whichever domains a daemon serves, because another
     /// daemon may take over any of them.
     /// </summary>
-    public static string JournalsOf(string backend) => System.IO.Path.Combine(Path, "journal", backend);
+    public static string JournalsOf(string backend) => System.IO.Path.Combine(Path, Journals, backend);
 
     /// <summary>vbd3, or vbd3.7 for a daemon that serves domain 7 alone.</summary>
     public static string NameOf(string backend, int? frontend) =>

@@ -58,6 +58,8 @@ public enum ErrorCode
     JournalMissing,
     ImageReplaced,
     WritesLost,
+    QueueCrashed,
+    RequestQuarantined,
 
     // Warnings: the device is served, but not as configured.
     GrantModeIgnored,

@@ -4,11 +4,17 @@ using Blkring.Abi;
 namespace Blkring.Engine.Queues;
 
 /// <summary>
-/// The versions of the journal's file that this daemon reads: its own (abi/journal.xml), and the one before it
-/// (abi/journal_v1.xml), whose content it brings into its own form. No other version is followed.
+/// The versions of the journal's file that this daemon reads: its own (abi/journal.xml), and the two before it,
+/// version 2 and version 1 (abi/journal_v1.xml), whose content it brings into its own form. No other version is followed.
 /// </summary>
 internal static unsafe class JournalFormat
 {
+    /// <summary>
+    /// Version 2: the layout of this one, but for the last members of the header, which are zeros in its files.
+    /// </summary>
+    private const uint Version2 = 2;
+    private const ulong FingerprintOfVersion2 = 0x06695cbdb555a9f3;
+
     /// <summary>What the two members that no version moves, magic and version, say about a file.</summary>
     /// <returns>0 for what is no journal.</returns>
     public static uint VersionOf(ReadOnlySpan<byte> file)
@@ -39,6 +45,16 @@ internal static unsafe class JournalFormat
             EventChannel = (uint)identity.EventChannel.Value,
             RspProd = rspProd,
         };
+
+    /// <summary>Makes a file of version 2 one of this version; harmless to any other.</summary>
+    /// <remarks>Killed between the two stores, a daemon leaves a file that this reads as well.</remarks>
+    public static void AdoptVersion2(ref Journal.Header head)
+    {
+        if (head.Version != Version2 || head.Fingerprint is not (FingerprintOfVersion2 or Journal.LayoutFingerprint))
+            return;
+        Volatile.Write(ref head.Fingerprint, Journal.LayoutFingerprint);
+        Volatile.Write(ref head.Version, Journal.Version);
+    }
 
     /// <summary>
     /// The records have the layout of this daemon. A development build may have changed it and kept the version.

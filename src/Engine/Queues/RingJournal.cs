@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using Blkring.Abi;
 using Blkring.Engine.Errors;
@@ -23,6 +24,9 @@ public sealed unsafe class RingJournal : IDisposable
     /// is of no use to any other.
     /// </summary>
     internal const string ReplacementSuffix = ".new";
+
+    /// <summary>After so many crashes over one request it is not tried again.</summary>
+    internal const uint MaxCrashes = 3;
 
     // rw for its owner.
     private const uint FileMode = 0x180;
@@ -75,6 +79,7 @@ public sealed unsafe class RingJournal : IDisposable
             return AdoptVersion1(file, rspProd);
         if (!JournalFormat.IsOf(in *Head, _identity))
             return JournalFinding.Foreign;
+        JournalFormat.AdoptVersion2(ref *Head);
         if (Head->InUse == 0)
             return rspProd == Head->RspProd ? JournalFinding.Drained : JournalFinding.Foreign;
         if (!JournalFormat.IsOwn(in *Head, file.Length))
@@ -128,6 +133,7 @@ public sealed unsafe class RingJournal : IDisposable
             Journal.Header own = JournalFormat.HeaderOf(_identity, size, rspProd);
             (Head->RecordBytes, Head->Fingerprint) = (own.RecordBytes, own.Fingerprint);
             (Head->RecordCount, Head->MaxIndirectSegments) = (own.RecordCount, own.MaxIndirectSegments);
+            (Head->WorkingOn, Head->SuspectIndex, Head->Crashes) = (0, 0, 0);
             Volatile.Write(ref Head->InUse, 1);
             return;
         }
@@ -189,6 +195,65 @@ public sealed unsafe class RingJournal : IDisposable
                 -error
             );
     }
+
+    /// <summary>
+    /// Where the queue says which record it works on: 1 + its number, 0 for none. What dies of a request leaves it here.
+    /// </summary>
+    internal uint* WorkingOn => &Head->WorkingOn;
+
+    /// <summary>
+    /// The daemon has crashed over this queue's request, which is Taken: counts it, so that it is not tried for ever.
+    /// </summary>
+    internal void NoteCrash()
+    {
+        uint suspect = Head->WorkingOn - 1;
+        Head->WorkingOn = 0;
+        if (suspect >= Head->RecordCount || Records[suspect].State == Journal.RecordFree)
+            return;
+        uint index = Records[suspect].RequestIndex;
+        Head->Crashes = Head->Crashes > 0 && Head->SuspectIndex == index ? Head->Crashes + 1 : 1;
+        Head->SuspectIndex = index;
+    }
+
+    /// <summary>
+    /// With <see cref="JournalState.Left"/>: takes up what the daemon before was working on when it ended.
+    /// </summary>
+    /// <param name="crashed">It ended by a fault of its own, not by a kill.</param>
+    /// <param name="decision">What an operator said about a request that is quarantined.</param>
+    /// <returns>The ring index of a request that is to be answered with an error, not replayed; null if there is
+    /// none.</returns>
+    /// <exception cref="VbdConnectException">One request has crashed the daemon too often.</exception>
+    internal uint? TakeSuspect(bool crashed, SuspectDecision decision)
+    {
+        if (crashed)
+            NoteCrash();
+        Head->WorkingOn = 0;
+        if (Head->Crashes < MaxCrashes)
+            return null;
+        if (decision == SuspectDecision.None)
+            throw Quarantined();
+        Head->Crashes = 0;
+        return decision == SuspectDecision.Fail ? Head->SuspectIndex : null;
+    }
+
+    private VbdConnectException Quarantined()
+    {
+        string request = "a request";
+        for (uint i = 0; i < Head->RecordCount; i++)
+            if (Records[i].RequestIndex == Head->SuspectIndex && Records[i].State == Journal.RecordTaken)
+                request = Describe(in Records[i]);
+        return new VbdConnectException(
+            $"{request} has crashed the daemon {Head->Crashes} times and is not tried again",
+            ErrorCode.RequestQuarantined
+        );
+    }
+
+    /// <summary>The request as a line of the log names it.</summary>
+    internal static string Describe(in Journal.Record record) =>
+        string.Create(
+            CultureInfo.InvariantCulture,
+            $"the request with operation {record.Request.Operation}, id {record.Request.Id}, sector {record.Request.SectorNumber}"
+        );
 
     /// <summary>To be called after each push.</summary>
     internal void NotePushed(uint rspProd) => Head->RspProd = rspProd;
@@ -255,6 +320,19 @@ internal enum JournalState : byte
 
     /// <summary>It is of this ring, and requests may be under way.</summary>
     Left,
+}
+
+/// <summary>What is done with a request that has crashed the daemon too often.</summary>
+public enum SuspectDecision : byte
+{
+    /// <summary>Nobody has decided: the ring is not served.</summary>
+    None,
+
+    /// <summary>It is tried again.</summary>
+    Try,
+
+    /// <summary>It is answered with an error.</summary>
+    Fail,
 }
 
 /// <param name="Size">With <see cref="JournalState.Left"/>: how the queue was sized.</param>

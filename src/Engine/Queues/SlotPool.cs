@@ -59,6 +59,23 @@ internal unsafe struct SlotPool
     /// <summary>A list that slots of this pool can be in.</summary>
     public readonly SlotList NewList() => new(_slots);
 
+    /// <summary>When the oldest request was taken that has no response; 0 if there is none.</summary>
+    public readonly long OldestTakenAt
+    {
+        get
+        {
+            long oldest = 0;
+            for (int i = 0; i < Count; i++)
+            {
+                ref readonly RequestSlot slot = ref _slots[i];
+                // A slot that is free keeps the stage in which it was answered.
+                if (slot.Stage is not (SlotStage.Free or SlotStage.Answered) && (oldest == 0 || slot.TakenAt < oldest))
+                    oldest = slot.TakenAt;
+            }
+            return oldest;
+        }
+    }
+
     public void AddFree(int index) => _free[_freeCount++] = (ushort)index;
 
     /// <summary>Takes a free slot; there must be one.</summary>

@@ -46,6 +46,14 @@ internal unsafe struct Takeover(Arena arena, int slotCount)
         return _count;
     }
 
+    private uint _failedIndex;
+    private bool _fails;
+
+    /// <summary>The request with this ring index is answered with an error instead of being replayed.</summary>
+    public void Fail(uint? requestIndex) => (_fails, _failedIndex) = (requestIndex is not null, requestIndex ?? 0);
+
+    public readonly bool IsFailed(ref readonly Journal.Record record) => _fails && record.RequestIndex == _failedIndex;
+
     /// <summary>The next request to replay; there must be one.</summary>
     public int Next() => _adopted[_replayed++];
 

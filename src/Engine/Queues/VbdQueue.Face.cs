@@ -48,6 +48,12 @@ public abstract unsafe class VbdQueue : IDisposable
     /// <summary>Fails what is kept, and everything that the disk refuses from now on; takes requests again.</summary>
     public abstract void FailLost();
 
+    /// <summary>
+    /// When the oldest request was taken that has no answer yet: a Stopwatch timestamp; 0 if there is none. Between
+    /// passes, on the thread that runs them.
+    /// </summary>
+    public abstract long OldestTakenAt { get; }
+
     /// <summary>The frontend broke the ring: nothing is taken any more (B4).</summary>
     public abstract bool IsBroken { get; }
 
@@ -55,6 +61,9 @@ public abstract unsafe class VbdQueue : IDisposable
     /// Whether requests are taken. After a detach, what is under way still ends and is answered (B18).
     /// </summary>
     public abstract bool IsAttached { get; }
+
+    /// <summary>An exception ended the queue's service; null while all is well. From any thread.</summary>
+    public QueueCrash? Crash { get; private protected set; }
 
     public abstract void AttachRing();
     public abstract void DetachRing();
@@ -112,6 +121,16 @@ public abstract unsafe class VbdQueue : IDisposable
     /// Takes the run of completions of this queue that starts at <paramref name="head"/>; returns where it ended.
     /// </summary>
     internal abstract uint TakeCompletions(IoUring ring, uint head, uint tail);
+
+    /// <summary>Where to go on after an exception in <see cref="TakeCompletions"/>.</summary>
+    internal uint CompletionsTaken { get; private protected set; }
+
+    /// <summary>
+    /// Ends the service after an exception in any of the queue's members: its journal stays as after a kill, and from
+    /// here on the members do no more than wait for what is under way in the disk.
+    /// </summary>
+    internal virtual void EndByCrash(Exception bug) => Crash = new QueueCrash(null, bug);
+
     internal abstract int EventDescriptor { get; }
     internal abstract void PrepareEventWait(io_uring_sqe* sqe);
     internal abstract void ConsumeEvent();

@@ -236,7 +236,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         }
         slot.Generation++;
         DiskOperation operation = TransferOf(index, ref slot, DiskOperationKind.Read);
-        int result = _io.Start(in operation);
+        int result = StartDisk(in operation);
         if (result == slot.LengthBytes)
         {
             Finish(index, ref slot);
@@ -463,8 +463,17 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
                 Finish(index, ref slot);
                 return;
             }
-            result = _io.Start(in operation);
+            result = StartDisk(in operation);
         } while (result != IDiskIo.Pending && Advance(index, ref slot, result));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private int StartDisk(ref readonly DiskOperation operation)
+    {
+        int result = _io.Start(in operation);
+        if (result == IDiskIo.Pending)
+            _diskUnderWay++;
+        return result;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -670,7 +679,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         DiskOperation operation = default;
         operation.Kind = DiskOperationKind.Flush;
         operation.Tag = TagOf(leader, ref slot);
-        int result = _io.Start(in operation);
+        int result = StartDisk(in operation);
         if (result != IDiskIo.Pending)
             CompleteFlush(result);
     }
@@ -734,7 +743,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
         {
             DiskOperation operation = DiscardPieces.Next(ref slot, _disk);
             operation.Tag = TagOf(index, ref slot);
-            int result = _io.Start(in operation);
+            int result = StartDisk(in operation);
             if (result == IDiskIo.Pending)
                 _places.TakeDiscard();
             DiscardPieces.NoteStarted(ref slot, result);
@@ -786,6 +795,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk>
             return;
         }
         ref RequestSlot slot = ref _slots[index];
+        *_workingOn = (uint)index + 1;
         if (slot.Stage == SlotStage.Discard)
         {
             DiscardPieces.Complete(ref slot, (uint)tag, result);

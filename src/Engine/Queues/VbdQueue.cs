@@ -56,6 +56,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     // The barrier that all later requests wait for.
     private int _barrier = NoSlot;
 
+    // Where the journal has which record is worked on (Journal.Header.WorkingOn); without one, a place of its own.
+    private uint* _workingOn;
+
+    // Operations that the kernel or the disk's thread still has: their buffers must stay, whatever became of the slots.
+    private int _diskUnderWay;
+
     private EventState _event;
     private PassFacts _pass;
 
@@ -71,6 +77,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         JournalSize? adopted = options is { Takeover: true, ForgoesJournal: false }
             ? FindLeft(options.RingIndex)
             : null;
+        uint? failed = adopted is null ? null : _journal!.TakeSuspect(options.AfterCrash, options.Suspect);
         _plan = new QueuePlan(options, disk, (int)_ring.EntryCount, adopted);
         _blocks = new BlockRmw(_plan.MergesBlocks ? disk.Ranges : null, disk.AlignmentBytes);
         _admission = new Admission(options.Throttle);
@@ -81,12 +88,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         CutParts(arena, options);
         arena.Map();
         CutParts(arena, options);
+        if (_journal is not null)
+            _workingOn = _journal.WorkingOn;
 
         _flushes = new FlushGroup(_slots.NewList());
         _lines = new ResourceLines(_slots.NewList());
         _lost = new LostDisk(options.KeepsLostRequests && _journal is not null, _slots.NewList());
         uint posted = _ring.LoadRequestProducer() - _ring.RspProdPvt;
         _ring.ReqCons += (uint)_takeover.Adopt(ref _slots, _ring.RspProdPvt, posted);
+        _takeover.Fail(failed);
     }
 
     /// <returns>The size of the queue whose requests are replayed; null where none is under way.</returns>
@@ -115,6 +125,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         _maps = new GrantMapBatch(arena, in _plan, frontend, Statistics, Faults);
         _retries = new RetryLine(arena, _plan.Slots, TicksOf(options.RetryDelay));
         _takeover = new Takeover(arena, _plan.Slots);
+        _workingOn = arena.Take<uint>(1);
     }
 
     private static long TicksOf(TimeSpan time) => (long)(time.TotalSeconds * Stopwatch.Frequency);
@@ -125,13 +136,15 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         get => TGrants.MovesData && TDisk.MovesData;
     }
 
-    public override int InFlight => _slots.InFlight;
+    public override int InFlight => Crash is null ? _slots.InFlight : _diskUnderWay;
+    public override long OldestTakenAt => _slots.OldestTakenAt;
     public override int LostErrno => _lost.Errno;
 
     public override bool IsQuiet =>
         InFlight == 0
         || (
-            _lost.Errno != 0
+            Crash is null
+            && _lost.Errno != 0
             && InFlight
                 == _lost.Requests.Count
                     + _lines.Pages.Count
@@ -143,6 +156,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     public override void FailLost()
     {
+        if (Crash is not null)
+            return;
         int errno = _lost.Errno;
         _lost.GiveUp();
         _admission.IsSuspended = false;
@@ -156,12 +171,18 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
     public override bool IsBroken => _admission.IsBroken;
     public override bool IsAttached => _admission.IsAttached;
 
-    public override void AttachRing() => (_admission.IsAttached, _event.IsArmed) = (true, false);
+    public override void AttachRing()
+    {
+        if (Crash is null)
+            (_admission.IsAttached, _event.IsArmed) = (true, false);
+    }
 
     public override void DetachRing() => _admission.IsAttached = false;
 
     public override PassResult RunPass(bool frontendHasOwnCpu = false)
     {
+        if (Crash is not null)
+            return ReapAfterCrash();
         if (_lines.Copies.Count > 0)
             RestartCopies();
         ReapDisk();
@@ -233,11 +254,13 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             ref Journal.Record record = ref _slots.RecordOf(index);
             _ring.CopyRequest(_ring.ReqCons, ref record.Decoded());
             record.MarkTaken(_ring.ReqCons);
+            *_workingOn = (uint)index + 1;
             _ring.ReqCons++;
             Begin(index, ref slot);
             // Afterwards: a DISCARD has no segments, and it is Begin that says so.
             segments += record.Request.NrSegments;
         }
+        *_workingOn = 0;
         Statistics.PassesField++;
         Statistics.BatchSize.Record(_ring.ReqCons - first);
         Statistics.QueueDepth.Record(InFlight);
@@ -267,10 +290,17 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         {
             int index = _takeover.Next();
             ref RequestSlot slot = ref _slots[index];
+            *_workingOn = (uint)index + 1;
+            if (_takeover.IsFailed(in *slot.Record))
+            {
+                FailSuspect(index, ref slot);
+                continue;
+            }
             if (slot.Record->IsIndirect != 0)
                 slot.Request.Operation = (byte)Blkif.OpIndirect;
             Begin(index, ref slot);
         }
+        *_workingOn = 0;
     }
 
     /// <summary>One grant copy for the segment lists of all INDIRECT requests of the pass.</summary>
@@ -298,7 +328,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         }
         GrantCopyBatch.Results results = batch.TakeResults();
         while (results.TryTake(out int index, out short status))
+        {
+            *_workingOn = (uint)index + 1;
             FinishFetch(index, ref _slots[index], status, FaultKind.GrantCopy);
+        }
+        *_workingOn = 0;
     }
 
     /// <summary>One call for all requests of the pass; each goes its way by the status of its own pages.</summary>
@@ -313,8 +347,10 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         {
             int index = _maps.MemberAt(place);
             ref RequestSlot slot = ref _slots[index];
+            *_workingOn = (uint)index + 1;
             FinishFetch(index, ref slot, TakeMapped(index, ref slot, place), FaultKind.GrantMap);
         }
+        *_workingOn = 0;
     }
 
     private void StartFlushes()
@@ -451,6 +487,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         {
             Span<DiskCompletion> completions = _memory.Completions;
             count = _io.Reap(completions);
+            _diskUnderWay -= count;
             for (int i = 0; i < count; i++)
                 Complete(completions[i].Tag, completions[i].Result);
         } while (count == QueuePlan.ReapBatch);
@@ -462,6 +499,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         for (int count = _retries.BeginDue(_clock.GetTimestamp()); count > 0; count--)
         {
             int index = _retries.TakeFirst();
+            *_workingOn = (uint)index + 1;
             Start(index, ref _slots[index]);
         }
     }
@@ -511,11 +549,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     internal override uint TakeCompletions(IoUring ring, uint head, uint tail)
     {
+        if (Crash is not null)
+            return TakeAfterCrash(ring, head, tail);
         for (; head != tail; head++)
         {
             io_uring_cqe* cqe = ring.CompletionAt(head);
             if ((cqe->user_data ^ _tagBase) >> 48 != 0)
                 break;
+            CompletionsTaken = head + 1;
             if ((ushort)(cqe->user_data >> 32) == EventSlot)
             {
                 _events.CompleteWait(cqe->res);
@@ -523,9 +564,11 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             }
             else
             {
+                _diskUnderWay--;
                 Complete(cqe->user_data, cqe->res);
             }
         }
+        *_workingOn = 0;
         return head;
     }
 
@@ -548,15 +591,23 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     internal override void DetachDisk()
     {
+        // After a crash the parts may contradict each other: the end of the ring's access unmaps everything.
+        if (Crash is not null)
+        {
+            _io.Detach();
+            return;
+        }
         // Nothing is in flight: all that is still mapped is unmapped.
         _maps.ReleaseUnused(ref _grants, long.MaxValue, _pass.StartedAt);
         _io.Detach();
     }
 
-    public override bool HoldsIdleGrants => _maps.HoldsPersistent;
+    public override bool HoldsIdleGrants => Crash is null && _maps.HoldsPersistent;
 
     public override int ReleaseIdleGrants(long now, int maxRanges) =>
-        _maps.ReleaseUnused(ref _grants, now - _plan.PersistentIdleTicks, _pass.StartedAt, maxRanges);
+        Crash is null
+            ? _maps.ReleaseUnused(ref _grants, now - _plan.PersistentIdleTicks, _pass.StartedAt, maxRanges)
+            : 0;
 
     internal override int EventDescriptor => _events.Descriptor;
 
@@ -590,14 +641,14 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         if (!disposing)
             return;
         // Of requests that are kept for another queue: the disk's other queues wait for their blocks.
-        while (_lost.Requests.Count > 0)
+        while (Crash is null && _lost.Requests.Count > 0)
         {
             ref RequestSlot slot = ref _slots[_lost.Requests.TakeFirst()];
             if ((slot.Holds & SlotHolds.Blocks) != 0)
                 _blocks.Return(ref slot);
         }
         _memory.Dispose();
-        if (InFlight == 0)
+        if (Crash is null && InFlight == 0)
             _journal?.End();
         _journal?.Dispose();
     }

@@ -43,6 +43,12 @@ public sealed record VbdQueueOptions : ServingOptions
     /// </summary>
     public bool Takeover { get; init; }
 
+    /// <summary>With <see cref="Takeover"/>: the daemon before ended by a fault of its own.</summary>
+    public bool AfterCrash { get; init; }
+
+    /// <summary>What an operator said about a request that crashed the daemon too often.</summary>
+    public SuspectDecision Suspect { get; init; }
+
     /// <summary>
     /// A takeover that does without what the journal says: all requests without a response are done in the ring's order
     /// (<c>VbdConnection.ForgoesJournals</c>).

@@ -42,6 +42,8 @@ internal sealed class CarriedQueues(string reactor, int capacity, Waiter waiter)
         return index;
     }
 
+    public bool Carries(VbdQueue queue) => Array.IndexOf(Slots, queue) >= 0;
+
     /// <exception cref="InvalidOperationException">The queue is not carried.</exception>
     public int IndexOf(VbdQueue queue)
     {

@@ -3,6 +3,9 @@ namespace Blkring.Engine.Reactors;
 /// <summary>Assigns queues to reactors. A <see cref="Reactor"/> always assigns itself.</summary>
 public interface IReactors
 {
+    /// <summary>The reactors that exist now.</summary>
+    IReadOnlyList<Reactor> Reactors { get; }
+
     /// <summary>Takes the reactor for one more queue.</summary>
     Reactor Take();
 

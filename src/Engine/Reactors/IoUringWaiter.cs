@@ -111,7 +111,7 @@ internal sealed unsafe class IoUringWaiter : Waiter
             }
             else if (index < _queues.Length && _queues[index] is { } queue)
             {
-                head = queue.TakeCompletions(_ring, head, tail);
+                head = TakeCompletions(queue, head, tail);
                 if (queue.EventWaitCompleted)
                     EventArrived(index, queue);
                 ready.Mark(index);
@@ -145,6 +145,19 @@ internal sealed unsafe class IoUringWaiter : Waiter
         _ring.Dispose();
         _wake.Dispose();
         _arena.Dispose();
+    }
+
+    private uint TakeCompletions(VbdQueue queue, uint head, uint tail)
+    {
+        try
+        {
+            return queue.TakeCompletions(_ring, head, tail);
+        }
+        catch (Exception bug)
+        {
+            queue.EndByCrash(bug);
+            return queue.TakeCompletions(_ring, queue.CompletionsTaken, tail);
+        }
     }
 
     private void EventArrived(int index, VbdQueue queue)

@@ -13,9 +13,13 @@ namespace Blkring.Engine.Reactors;
 /// </remarks>
 public sealed class Reactor : IReactors, IDisposable
 {
+    /// <summary>How long a caller waits for a thread that is stuck.</summary>
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
+
     private readonly Waiter _waiter;
     private readonly ReactorLoop _loop;
     private readonly TimeProvider _clock;
+    private volatile int _threadId;
 
     // Null if the owner runs the rounds.
     private readonly Thread? _thread;
@@ -28,7 +32,7 @@ public sealed class Reactor : IReactors, IDisposable
     internal Reactor(ReactorOptions options, Waiter waiter)
     {
         NativeBinding.BindLibc();
-        (_waiter, _clock) = (waiter, options.Clock);
+        (_waiter, _clock, Name) = (waiter, options.Clock, options.Name);
         _loop = new ReactorLoop(options, waiter);
         if (!options.OwnThread)
         {
@@ -40,6 +44,17 @@ public sealed class Reactor : IReactors, IDisposable
         if (options.Cpu is { } cpu)
             Pin(cpu);
     }
+
+    public string Name { get; }
+
+    /// <summary>The number of the round under way; another one at each round.</summary>
+    public long Round => _loop.Round;
+
+    /// <summary>The thread waits for work. If not, its round ends soon, or something is wrong.</summary>
+    public bool IsAsleep => _loop.IsAsleep;
+
+    /// <summary>What the thread does now.</summary>
+    public ThreadActivity Activity => _threadId == 0 ? ThreadActivity.InKernel : ThreadStates.Read(_threadId);
 
     /// <summary>One line for people: how disk I/O and waiting are done, and why.</summary>
     public string Describe() => _waiter.Describe();
@@ -57,11 +72,32 @@ public sealed class Reactor : IReactors, IDisposable
     /// <summary>Itself: any number of devices share one reactor (B20).</summary>
     public Reactor Take() => this;
 
+    public IReadOnlyList<Reactor> Reactors => [this];
+
     public void Release(Reactor reactor) { }
 
     /// <summary>Takes a queue and starts to serve it.</summary>
     /// <exception cref="InvalidOperationException">The reactor carries as many queues as it can.</exception>
-    public void Add(VbdQueue queue) => Invoke(() => _loop.MarkReady(_loop.Carried.Add(queue, _loop.PassRequests)));
+    /// <exception cref="TimeoutException">The thread is stuck: nothing was done.</exception>
+    public void Add(VbdQueue queue)
+    {
+        if (!TryInvoke(() => _loop.MarkReady(_loop.Carried.Add(queue, _loop.PassRequests)), s_patience))
+            throw new TimeoutException($"the I/O thread {Name} does not answer");
+    }
+
+    /// <summary>Runs an action on the thread, between passes, unless the queue has left; does not wait for it.</summary>
+    public void Post(VbdQueue queue, Action action)
+    {
+        void Run()
+        {
+            if (_loop.Carried.Carries(queue))
+                action();
+        }
+        if (_thread is null)
+            Run();
+        else
+            _loop.Commands.Post(Run);
+    }
 
     /// <summary>Takes no more requests from the queue and waits until those in flight are answered (B18).</summary>
     /// <returns>
@@ -104,11 +140,16 @@ public sealed class Reactor : IReactors, IDisposable
     /// </summary>
     public void Invoke(Action action)
     {
+        _ = TryInvoke(action, Timeout.InfiniteTimeSpan);
+    }
+
+    private bool TryInvoke(Action action, TimeSpan patience)
+    {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        if (_thread is null || _thread == Thread.CurrentThread)
-            action();
-        else
-            _loop.Commands.Invoke(action, _thread, this);
+        if (_thread is not null && _thread != Thread.CurrentThread)
+            return _loop.Commands.TryInvoke(action, patience, _thread, this);
+        action();
+        return true;
     }
 
     /// <summary>
@@ -138,9 +179,18 @@ public sealed class Reactor : IReactors, IDisposable
     private bool Depart(VbdQueue queue, bool leaves, TimeSpan timeout)
     {
         CarriedQueues.Departure departure = null!;
-        Invoke(() => departure = _loop.Carried.BeginDeparture(queue, leaves));
+        TimeSpan patience = timeout == Timeout.InfiniteTimeSpan || timeout >= s_patience ? timeout : s_patience;
+        long begun = _clock.GetTimestamp();
+        // A thread that is stuck costs the caller no more than its time.
+        if (!TryInvoke(() => departure = _loop.Carried.BeginDeparture(queue, leaves), patience))
+            return false;
         if (_thread is not null)
-            return departure.Done.Wait(timeout);
+        {
+            if (timeout == Timeout.InfiniteTimeSpan)
+                return departure.Done.Wait(timeout);
+            TimeSpan left = timeout - _clock.GetElapsedTime(begun);
+            return departure.Done.Wait(left > TimeSpan.Zero ? left : TimeSpan.Zero);
+        }
         long start = _clock.GetTimestamp();
         while (!departure.Done.IsSet && _clock.GetElapsedTime(start) <= timeout)
             RunOnce();
@@ -166,6 +216,7 @@ public sealed class Reactor : IReactors, IDisposable
 
     private void Run()
     {
+        _threadId = Libc.Gettid();
         _waiter.Enter();
         while (!_loop.Commands.Stopping)
             _loop.RunOnce(mayBlock: true);

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Runtime.ExceptionServices;
 
 namespace Blkring.Engine.Reactors;
@@ -27,17 +28,36 @@ internal sealed class ReactorCommands(Waiter waiter)
         waiter.Wake();
     }
 
+    /// <summary>Has an action run on the thread, and does not wait for it. It must not throw.</summary>
+    public void Post(Action action)
+    {
+        _commands.Enqueue(new Command(action));
+        waiter.Wake();
+    }
+
     /// <summary>Runs an action on the thread and waits for it. Not on the thread itself.</summary>
+    /// <param name="patience">How long the thread may take to begin; it is not run if it takes longer.</param>
+    /// <returns>False if the thread did not begin.</returns>
     /// <exception cref="ObjectDisposedException">The thread has ended.</exception>
-    public void Invoke(Action action, Thread thread, object owner)
+    public bool TryInvoke(Action action, TimeSpan patience, Thread thread, object owner)
     {
         Command command = new(action);
         _commands.Enqueue(command);
         waiter.Wake();
+        long start = Stopwatch.GetTimestamp();
         while (!command.Done.Wait(AliveCheckMs))
+        {
             ObjectDisposedException.ThrowIf(!thread.IsAlive && !command.Done.IsSet, owner);
+            if (
+                patience != Timeout.InfiniteTimeSpan
+                && Stopwatch.GetElapsedTime(start) >= patience
+                && command.TryWithdraw()
+            )
+                return false;
+        }
         if (command.Error is { } error)
             ExceptionDispatchInfo.Throw(error);
+        return true;
     }
 
     /// <summary>Runs the waiting commands. On the thread.</summary>
@@ -45,6 +65,8 @@ internal sealed class ReactorCommands(Waiter waiter)
     {
         while (_commands.TryDequeue(out Command? command))
         {
+            if (!command.TryBegin())
+                continue;
             try
             {
                 command.Action();
@@ -59,9 +81,17 @@ internal sealed class ReactorCommands(Waiter waiter)
 
     private sealed class Command(Action action)
     {
+        private int _claimed;
+
         public Action Action { get; } = action;
         public ManualResetEventSlim Done { get; } = new();
         public Exception? Error { get; private set; }
+
+        /// <summary>The thread runs it from here on; false if it was withdrawn.</summary>
+        public bool TryBegin() => Interlocked.Exchange(ref _claimed, 1) == 0;
+
+        /// <summary>It is not run any more; false if the thread has begun.</summary>
+        public bool TryWithdraw() => Interlocked.Exchange(ref _claimed, 1) == 0;
 
         public bool Catch(Exception error)
         {

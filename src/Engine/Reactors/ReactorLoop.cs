@@ -45,6 +45,8 @@ internal sealed class ReactorLoop
         _pauseEndedAt,
         _allocatedBytes;
     private uint _rounds;
+    private long _round;
+    private bool _asleep;
 
     public ReactorLoop(ReactorOptions options, Waiter waiter)
     {
@@ -71,12 +73,19 @@ internal sealed class ReactorLoop
     /// <summary>The bytes that the garbage collector has allocated for the thread, as of its last wait.</summary>
     public long AllocatedBytes => Volatile.Read(ref _allocatedBytes);
 
+    /// <summary>The number of the round under way: for a look from another thread at whether it goes on.</summary>
+    public long Round => Volatile.Read(ref _round);
+
+    /// <summary>The thread waits for work; what it does otherwise ends soon.</summary>
+    public bool IsAsleep => Volatile.Read(ref _asleep);
+
     public void MarkReady(int index) => _ready.Mark(index);
 
     /// <summary>Runs one round.</summary>
     /// <param name="mayBlock">Whether the thread busy-polls and sleeps if there is no work.</param>
     public void RunOnce(bool mayBlock)
     {
+        Volatile.Write(ref _round, _round + 1);
         if (PassRequests.Any)
             PassRequests.MarkInto(_ready, Carried.Count);
         bool retry = RunPasses();
@@ -118,7 +127,7 @@ internal sealed class ReactorLoop
                 continue;
             // Polling pays, so the frontend does not need this CPU.
             bool frontendHasOwnCpu = _polling.WindowNs > 0;
-            PassResult result = queue.RunPass(frontendHasOwnCpu);
+            PassResult result = RunPass(queue, frontendHasOwnCpu);
             if (result == PassResult.More)
                 _ready.Mark(index);
             else if (frontendHasOwnCpu && _awake.Count < MaxAwake)
@@ -129,6 +138,33 @@ internal sealed class ReactorLoop
             retry |= result == PassResult.Retry;
         }
         return retry;
+    }
+
+    /// <summary>A bug over one queue's request ends the service of that queue, not of all guests.</summary>
+    private static PassResult RunPass(VbdQueue queue, bool frontendHasOwnCpu)
+    {
+        try
+        {
+            return queue.RunPass(frontendHasOwnCpu);
+        }
+        catch (Exception bug)
+        {
+            queue.EndByCrash(bug);
+            return PassResult.Idle;
+        }
+    }
+
+    private static int ReleaseIdleGrants(VbdQueue queue, long now, int maxRanges)
+    {
+        try
+        {
+            return queue.ReleaseIdleGrants(now, maxRanges);
+        }
+        catch (Exception bug)
+        {
+            queue.EndByCrash(bug);
+            return 0;
+        }
     }
 
     private void MarkAll()
@@ -213,6 +249,13 @@ internal sealed class ReactorLoop
 
     private void Sleep(long timeoutNs)
     {
+        Volatile.Write(ref _asleep, true);
+        SleepNow(timeoutNs);
+        Volatile.Write(ref _asleep, false);
+    }
+
+    private void SleepNow(long timeoutNs)
+    {
         if (!_mayPoll)
         {
             _waiter.Wait(_ready, block: true, timeoutNs);
@@ -237,7 +280,8 @@ internal sealed class ReactorLoop
         // A share per look: requests that come meanwhile do not wait for all of it.
         int share = CarriedQueues.UnmapShare;
         for (int index = 0; index < Carried.Count && share > 0; index++)
-            share -= _queues[index]?.ReleaseIdleGrants(now, share) ?? 0;
+            if (_queues[index] is { } queue)
+                share -= ReleaseIdleGrants(queue, now, share);
         if (share == 0)
             return s_retryDelayNs;
         _idleGrantsReleasedAt = now;

@@ -52,7 +52,6 @@ public sealed class ReactorPool(ReactorPoolOptions? options = null) : IReactors,
     private uint _started;
     private bool _disposed;
 
-    /// <summary>The reactors that exist now.</summary>
     public IReadOnlyList<Reactor> Reactors
     {
         get

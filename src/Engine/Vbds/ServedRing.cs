@@ -18,6 +18,7 @@ internal sealed unsafe class ServedRing
     private IReactors? _reactors;
     private Reactor? _reactor;
     private bool _stopped;
+    private long _askedAt;
 
     /// <param name="access">Owned by the ring from here on, even if the constructor throws.</param>
     public ServedRing(
@@ -106,6 +107,42 @@ internal sealed unsafe class ServedRing
     }
 
     public bool Drain(TimeSpan timeout) => _stopped || _reactor is null || _reactor.Drain(Queue, timeout);
+
+    /// <summary>
+    /// How long the oldest request without an answer has been under way, as of the last <see cref="Look"/>; or for how
+    /// long the ring's thread has not answered one.
+    /// </summary>
+    public TimeSpan OldestRequest { get; private set; }
+
+    /// <summary>Asks the thread how old the requests are, and does not wait for the answer.</summary>
+    public void Look(TimeProvider time)
+    {
+        if (_stopped || _reactor is not { } reactor)
+            return;
+        long now = time.GetTimestamp();
+        if (Volatile.Read(ref _askedAt) is not 0 and var asked)
+        {
+            // It is stuck in the kernel: so is every request on it.
+            if (Queue.InFlight > 0)
+                OldestRequest = time.GetElapsedTime(asked, now);
+            return;
+        }
+        if (Queue.InFlight == 0)
+        {
+            OldestRequest = TimeSpan.Zero;
+            return;
+        }
+        Volatile.Write(ref _askedAt, now);
+        reactor.Post(
+            Queue,
+            () =>
+            {
+                long taken = Queue.OldestTakenAt;
+                OldestRequest = taken == 0 ? TimeSpan.Zero : time.GetElapsedTime(taken);
+                Volatile.Write(ref _askedAt, 0);
+            }
+        );
+    }
 
     public void Resume()
     {

@@ -103,6 +103,17 @@ public sealed class Vbd(
         }
     }
 
+    /// <summary>How long the oldest request without an answer has been under way, as of the last look.</summary>
+    public TimeSpan OldestRequest =>
+        Volatile.Read(ref _rings) is { Length: > 0 } rings ? rings.Max(ring => ring.OldestRequest) : TimeSpan.Zero;
+
+    /// <summary>Asks how old the requests are; <see cref="OldestRequest"/> has the answer soon. Never waits.</summary>
+    public void Look()
+    {
+        foreach (ServedRing ring in Volatile.Read(ref _rings))
+            ring.Look(_time);
+    }
+
     /// <summary>Drains the device without tearing it down (B18).</summary>
     /// <returns>False if requests were still in flight after <paramref name="timeout"/>.</returns>
     public bool Pause(TimeSpan timeout)
@@ -224,6 +235,8 @@ public sealed class Vbd(
             Frontend = connection.Frontend,
             Takeover = connection.Takeover,
             ForgoesJournal = connection.ForgoesJournals,
+            AfterCrash = connection.AfterCrash,
+            Suspect = connection.Suspect,
             Clock = _time,
             GrantMode = GrantModes.ForFrontend(_options.GrantMode, connection.PersistentGrants),
             Barriers = connection.Rings.Count == 1,

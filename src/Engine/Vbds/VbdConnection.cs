@@ -1,4 +1,5 @@
 using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
 
 namespace Blkring.Engine.Vbds;
 
@@ -29,6 +30,12 @@ public sealed record VbdConnection
     /// requests that have no response are done in the ring's order. Wrong for those that were answered out of order.
     /// </summary>
     public bool ForgoesJournals { get; init; }
+
+    /// <summary>With <see cref="Takeover"/>: the daemon before ended by a fault of its own, not by a kill.</summary>
+    public bool AfterCrash { get; init; }
+
+    /// <summary>What an operator said about a request that crashed the daemon too often.</summary>
+    public SuspectDecision Suspect { get; init; }
 }
 
 /// <summary>One ring of a frontend.</summary>

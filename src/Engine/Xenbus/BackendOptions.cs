@@ -41,6 +41,12 @@ public sealed record BackendOptions
     public TimeSpan GrowthInterval { get; init; } = TimeSpan.FromSeconds(5);
 
     /// <summary>
+    /// How long a round of an I/O thread, or a turn of the thread that watches the store, may last before the process
+    /// counts as sick. Nothing that is stuck in a system call counts.
+    /// </summary>
+    public TimeSpan RoundLimit { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>
     /// The folder of the rings' journals (<see cref="RingJournal"/>), on a memory file system and private to this
     /// user; it is created if it is missing. Null: no journals.
     /// </summary>

@@ -8,6 +8,10 @@ namespace Blkring.Engine.Xenbus;
 /// <summary>The commands, and the status that <c>blkring list</c> shows.</summary>
 internal sealed partial class Device
 {
+    private static readonly TimeSpan s_delay = TimeSpan.FromSeconds(2);
+
+    private bool _failsRequest;
+
     /// <summary>Does not wait, so that it works even if the disk hangs.</summary>
     public void Limit(Func<ThrottleLimits, ThrottleLimits> change) => _limits.Command(change);
 
@@ -38,9 +42,11 @@ internal sealed partial class Device
         });
 
     /// <summary>The operator lets a device go on that waits for a decision.</summary>
-    public void Continue() =>
+    /// <param name="failRequest">A request that crashed the daemon too often is answered with an error.</param>
+    public void Continue(bool failRequest) =>
         Command(session =>
         {
+            _failsRequest = failRequest;
             if (_health.Accept() is null)
                 throw new XenbusCommandException(
                     ErrorCode.NothingToDecide,
@@ -98,10 +104,20 @@ internal sealed partial class Device
             NeedsDecision = _health.NeedsDecision,
             IsStopping = _rings.IsStopping,
             IsOrphan = _isOrphan,
+            Delay = FindDelay(),
             Error = error,
             LastError = error is null ? null : LogText.Shorten(_context.Explain(error), BackendArea.MaxReasonLength),
             Limits = _limits.Current,
         };
+    }
+
+    /// <summary>What the device waits for longer than disks take.</summary>
+    private DeviceDelay? FindDelay()
+    {
+        if (_health.Doing is { } doing && doing.Lasted >= s_delay)
+            return doing;
+        TimeSpan oldest = _rings.OldestRequest;
+        return oldest >= s_delay ? new DeviceDelay("a request in its disk", oldest) : null;
     }
 
     private void RequireConnected()

@@ -1,5 +1,6 @@
 using Blkring.Engine.Disks;
 using Blkring.Engine.Errors;
+using Blkring.Engine.Queues;
 using Blkring.Engine.Vbds;
 using Blkring.Interop;
 
@@ -40,6 +41,8 @@ internal sealed partial class Device
         code switch
         {
             ErrorCode.ImageReplaced => () => _disk.AcceptReplacement(),
+            ErrorCode.RequestQuarantined => () =>
+                _rings.Decide(_failsRequest ? SuspectDecision.Fail : SuspectDecision.Try),
             _ => _rings.ForgoJournals,
         };
 
@@ -67,6 +70,19 @@ internal sealed partial class Device
         if (_rings.LetGo())
             _disk.Close();
         _context.Steps.MarkLater(this, _hostRetry.Next());
+    }
+
+    /// <summary>
+    /// A queue ended by a bug of ours: the device waits, and its rings are taken over anew, as after a kill.
+    /// </summary>
+    private bool LeaveCrashedQueue(QueueCrash crash)
+    {
+        if (!_rings.LetGo())
+        {
+            _context.Steps.MarkLater(this, DeviceContext.RetryDelay);
+            return false;
+        }
+        throw new DeviceException(ErrorCode.QueueCrashed, "a bug of this daemon: " + crash.Describe());
     }
 
     /// <summary>A disk that was lost counts as back when it has taken all requests for a while.</summary>

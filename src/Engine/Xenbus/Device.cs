@@ -1,6 +1,7 @@
 using Blkring.Engine.Disks;
 using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
+using Blkring.Engine.Queues;
 using Blkring.Engine.Vbds;
 
 namespace Blkring.Engine.Xenbus;
@@ -133,6 +134,9 @@ internal sealed partial class Device : Step
     /// <summary>Logs what the data path noticed. Takes no lock of the device.</summary>
     /// <returns>True if the device's step must run.</returns>
     public bool LogFaults() => _rings.LogFaults() | HasLossChanged;
+
+    /// <summary>Has the age of the device's requests measured, for the status. Never waits.</summary>
+    public void Look() => _rings.Look();
 
     /// <summary>Reads the store instead of the state that was last seen.</summary>
     public bool HasArea(IXenstore store) => store.Directory(_area.Path) is not null;
@@ -289,6 +293,8 @@ internal sealed partial class Device : Step
         }
         if (_states.FrontendOffersRings && HasNewRings(store))
             return StopServing() && Connect(store, _disk.Current!);
+        if (_rings.Crash is { } crash)
+            return LeaveCrashedQueue(crash);
         if (_rings.IsBroken)
             throw new DeviceException(
                 ErrorCode.RingBroken,

@@ -142,7 +142,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     /// <exception cref="DeviceException">This is another image, and nobody has accepted it.</exception>
     public void NoteImage(Disk disk, bool checkBefore)
     {
-        ImageIdentity? now = context.Steps.Blocking(() => disk.Identity);
+        ImageIdentity? now = health.Blocking("identifying the image", () => disk.Identity);
         // The medium of a drive may have been changed while no daemon ran.
         if (
             checkBefore
@@ -207,7 +207,14 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     /// <summary>Checks that an image can be opened and locked for this drive.</summary>
     /// <exception cref="ImageException">It cannot.</exception>
     public void TryImage(string path) =>
-        context.Options.OpenImage(path, ImageOptions(writable: false, _options.Lock)).Dispose();
+        health.Blocking(
+            "trying the image",
+            () =>
+            {
+                context.Options.OpenImage(path, ImageOptions(writable: false, _options.Lock)).Dispose();
+                return true;
+            }
+        );
 
     /// <summary>
     /// Measures the image. Only growth is followed: if an image became shorter, or was made smaller by command, that
@@ -220,7 +227,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             return null;
         try
         {
-            long length = context.Steps.Blocking(image.MeasureBytes);
+            long length = health.Blocking("measuring the image", image.MeasureBytes);
             if (length <= _knownLengthBytes)
                 return null;
             _knownLengthBytes = length;
@@ -243,7 +250,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
                 ErrorCode.DeviceWithoutImage,
                 $"device {id} has no image that could change its length"
             );
-        long length = context.Steps.Blocking(image.MeasureBytes),
+        long length = health.Blocking("measuring the image", image.MeasureBytes),
             wanted = bytes ?? length;
         if (wanted > length)
             throw TooSmall(
@@ -290,7 +297,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         }
     }
 
-    private Disk OpenUnlocked(DiskKeys keys) => context.Steps.Blocking(() => OpenHere(keys));
+    private Disk OpenUnlocked(DiskKeys keys) => health.Blocking("opening the image", () => OpenHere(keys));
 
     private Disk OpenHere(DiskKeys keys)
     {
@@ -321,17 +328,23 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     {
         if (!_options.Lock || keys.SharesWriters || disk is not FileDisk image)
             return;
-        context.Steps.Blocking(() =>
-        {
-            take(image);
-            return true;
-        });
+        health.Blocking(
+            "locking the image",
+            () =>
+            {
+                take(image);
+                return true;
+            }
+        );
     }
 
     private void Close(Disk disk) =>
-        context.Steps.Blocking(() =>
-        {
-            disk.Dispose();
-            return true;
-        });
+        health.Blocking(
+            "closing the image",
+            () =>
+            {
+                disk.Dispose();
+                return true;
+            }
+        );
 }

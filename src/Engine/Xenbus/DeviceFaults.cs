@@ -28,5 +28,9 @@ internal static class DeviceFaults
 
     /// <summary>Time alone does not mend it: data could be lost either way.</summary>
     public static bool NeedDecision(ErrorCode code) =>
-        code is ErrorCode.JournalMissing or ErrorCode.JournalOfOtherVersion or ErrorCode.ImageReplaced;
+        code
+            is ErrorCode.JournalMissing
+                or ErrorCode.JournalOfOtherVersion
+                or ErrorCode.ImageReplaced
+                or ErrorCode.RequestQuarantined;
 }

@@ -18,6 +18,9 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
     private Action? _accept;
     private EngineError? _loss;
     private Action? _acceptLoss;
+    private volatile Operation? _doing;
+
+    private sealed record Operation(string What, long Since);
 
     /// <summary>The most important error; null if nothing is wrong.</summary>
     public EngineError? Error => _failure ?? _refusal ?? _waiting ?? _loss;
@@ -117,6 +120,29 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
             context.Log.Waiting(id, error.Code, context.Explain(error));
         (_waiting, _accept) = (error, accept);
     }
+
+    /// <summary>
+    /// Runs what may hang with an image that does not answer: meanwhile other devices' steps go on, and
+    /// <see cref="Doing"/> tells what it is.
+    /// </summary>
+    /// <param name="what">opening the image</param>
+    public TResult Blocking<TResult>(string what, Func<TResult> action)
+    {
+        Operation? before = _doing;
+        _doing = new Operation(what, context.Runtime.Time.GetTimestamp());
+        try
+        {
+            return context.Steps.Blocking(action);
+        }
+        finally
+        {
+            _doing = before;
+        }
+    }
+
+    /// <summary>What a step or a command of the device does now that may hang, and for how long already.</summary>
+    public DeviceDelay? Doing =>
+        _doing is { } now ? new DeviceDelay(now.What, context.Runtime.Time.GetElapsedTime(now.Since)) : null;
 
     /// <summary>Logs something that keeps the device from being served as configured.</summary>
     public void Warn(EngineError error)

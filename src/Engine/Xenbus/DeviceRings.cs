@@ -20,6 +20,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     private bool _isPaused,
         _isStopping,
         _forgoesJournals;
+    private SuspectDecision _suspect;
 
     /// <summary>A guest uses the device.</summary>
     public bool AreServed => _vbd is not null;
@@ -34,6 +35,12 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
 
     /// <summary>What the frontend offered; null when nothing is served.</summary>
     public VbdConnection? Connection => _connection;
+
+    /// <summary>How long the oldest request without an answer has been under way.</summary>
+    public TimeSpan OldestRequest => _vbd?.OldestRequest ?? TimeSpan.Zero;
+
+    /// <summary>Has the age of the requests measured. Never waits.</summary>
+    public void Look() => _vbd?.Look();
 
     /// <summary>A frontend's producer index was impossible.</summary>
     public bool IsBroken => _vbd is { } vbd && vbd.Queues.Any(queue => queue.IsBroken);
@@ -59,12 +66,26 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
             context.Runtime.Time,
             context.Runtime.Sleep
         );
-        vbd.Connect(connection with { ForgoesJournals = _forgoesJournals }, context.Hypervisor);
-        (_vbd, _connection, _forgoesJournals) = (vbd, connection, false);
+        vbd.Connect(
+            connection with
+            {
+                ForgoesJournals = _forgoesJournals,
+                AfterCrash = context.Journals.AfterCrash,
+                Suspect = _suspect,
+            },
+            context.Hypervisor
+        );
+        (_vbd, _connection, _forgoesJournals, _suspect) = (vbd, connection, false, SuspectDecision.None);
     }
 
     /// <summary>The next start does without the journals (<see cref="VbdConnection.ForgoesJournals"/>).</summary>
     public void ForgoJournals() => _forgoesJournals = true;
+
+    /// <summary>The next start does this with a request that crashed the daemon too often.</summary>
+    public void Decide(SuspectDecision decision) => _suspect = decision;
+
+    /// <summary>The exception that ended a queue; null while all are well.</summary>
+    public QueueCrash? Crash => _vbd?.Queues.FirstOrDefault(queue => queue.Crash is not null)?.Crash;
 
     /// <summary>
     /// Ends service: waits for the requests in flight, then unmaps the rings. Their journals are deleted, because all
@@ -75,12 +96,15 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     {
         if (_vbd is not { } vbd)
             return true;
-        bool stopped = context.Steps.Blocking(() =>
-        {
-            // Nobody will replay what a lost disk refuses.
-            vbd.FailLost();
-            return vbd.Stop(context.Options.DrainTimeout);
-        });
+        bool stopped = health.Blocking(
+            "ending the requests under way",
+            () =>
+            {
+                // Nobody will replay what a lost disk refuses.
+                vbd.FailLost();
+                return vbd.Stop(context.Options.DrainTimeout);
+            }
+        );
         if (!stopped)
         {
             if (!_isStopping)
@@ -113,7 +137,8 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     /// <returns>False when the disk still holds requests.</returns>
     public bool LetGo()
     {
-        if (!context.Steps.Blocking(() => Leave(context.Options.DrainTimeout)))
+        _isStopping = !health.Blocking("ending the requests under way", () => Leave(context.Options.DrainTimeout));
+        if (_isStopping)
             return false;
         _connection = null;
         return true;
@@ -129,7 +154,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
             return;
         TimeSpan drain = context.Options.DrainTimeout;
         TimeSpan timeout = s_lastRequestsTimeout < drain ? s_lastRequestsTimeout : drain;
-        _ = context.Steps.Blocking(() => vbd.ServeToTheEnd(timeout));
+        _ = health.Blocking("answering the last requests", () => vbd.ServeToTheEnd(timeout));
     }
 
     /// <summary>
@@ -163,7 +188,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     public bool TryPause()
     {
         Vbd vbd = _vbd!;
-        if (!context.Steps.Blocking(() => vbd.Pause(context.Options.DrainTimeout)))
+        if (!health.Blocking("ending the requests under way", () => vbd.Pause(context.Options.DrainTimeout)))
         {
             vbd.Resume();
             return false;
@@ -184,7 +209,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     /// Logs the faults that the data path noticed. Takes no lock of the device, so it works while a step waits for the
     /// disk.
     /// </summary>
-    /// <returns>True if a ring is broken or the disk is lost, so that the device's step must run.</returns>
+    /// <returns>True if a ring is broken, its queue crashed or the disk is lost, so that the device's step must run.</returns>
     public bool LogFaults() => _vbd is { } vbd && LogFaults(vbd);
 
     private bool LogFaults(Vbd vbd)
@@ -194,6 +219,7 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
         {
             foreach (VbdQueue queue in vbd.Queues)
             {
+                broken |= queue.Crash is not null;
                 while (queue.Faults.TryRead(out Fault fault))
                 {
                     broken |= fault.Kind == FaultKind.BrokenRing;

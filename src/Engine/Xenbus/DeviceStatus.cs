@@ -78,6 +78,9 @@ public sealed record DeviceStatus
     /// </summary>
     public bool IsStopping { get; init; }
 
+    /// <summary>What the device waits for just now, an image or a request in its disk; null when nothing.</summary>
+    public DeviceDelay? Delay { get; init; }
+
     /// <summary>
     /// The store came back empty while the device was served: it stays served, but no key can change it.
     /// </summary>

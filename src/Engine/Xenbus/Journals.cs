@@ -28,6 +28,20 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
             files.CreatePrivateFolder(folder);
     }
 
+    /// <summary>The daemon before ended by a fault of its own, not by a kill.</summary>
+    public bool AfterCrash { get; private set; }
+
+    /// <summary>Reads and removes the note of how the daemon before ended: <see cref="CrashNote"/>.</summary>
+    public void TakeCrashNote()
+    {
+        if (folder is null)
+            return;
+        string path = CrashNote.PathIn(folder);
+        AfterCrash = files.TryRead(path) is not null;
+        if (AfterCrash)
+            files.Delete(path);
+    }
+
     /// <summary>The path to which ring numbers are appended: <see cref="VbdOptions.JournalPath"/>.</summary>
     public string? PathOf(DeviceId id) => folder is null ? null : Path.Combine(folder, NameOf($"{root}/{id}"));
 

@@ -122,6 +122,14 @@ internal static partial class Log
     )]
     public static partial void Accepted(this ILogger log, DeviceId device, ErrorCode code);
 
+    [LoggerMessage(
+        25,
+        LogLevel.Error,
+        "the I/O thread {Reactor} is stuck in the kernel: the devices on it wait; see dmesg",
+        EventName = "reactor-stuck"
+    )]
+    public static partial void ReactorStuck(this ILogger log, string reactor);
+
     [LoggerMessage(24, LogLevel.Error, "a bug in {Where}; guests are served on", EventName = "control-bug")]
     public static partial void Bug(this ILogger log, string where, Exception bug);
 

@@ -1,3 +1,5 @@
+using Blkring.Interop;
+
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
@@ -25,6 +27,7 @@ internal sealed class WatchLoop(
     private TimeSpan _retryDelay;
     private long _retryFrom;
     private long _lastTurn = time.GetTimestamp();
+    private volatile int _threadId;
 
     /// <summary>
     /// The time since the last turn, or since the turn's last event. A turn is due at least every second.
@@ -121,5 +124,16 @@ internal sealed class WatchLoop(
         }
     }
 
-    private void NoteTurn() => Volatile.Write(ref _lastTurn, time.GetTimestamp());
+    /// <summary>
+    /// The thread has not come round for too long, although no call holds it: a store that does not answer keeps new
+    /// guests out, and a restart would cost those that are served.
+    /// </summary>
+    public bool IsSick(TimeSpan limit) =>
+        SinceLastTurn >= limit && _threadId != 0 && ThreadStates.Read(_threadId) != ThreadActivity.InKernel;
+
+    private void NoteTurn()
+    {
+        _threadId = Libc.Gettid();
+        Volatile.Write(ref _lastTurn, time.GetTimestamp());
+    }
 }

@@ -15,8 +15,7 @@ namespace Blkring.Engine.Xenbus;
 public sealed class XenbusBackend : IDisposable
 {
     private const string BackendToken = "backend";
-    private static readonly TimeSpan s_housekeeping = TimeSpan.FromSeconds(1),
-        s_sick = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_housekeeping = TimeSpan.FromSeconds(1);
 
     /// <summary>What a drained device may take beyond its time to unmap its rings and to close its image.</summary>
     private static readonly TimeSpan s_leaving = TimeSpan.FromSeconds(1);
@@ -27,6 +26,7 @@ public sealed class XenbusBackend : IDisposable
     private readonly WatchLoop _watch;
     private readonly ScanStep _scan;
     private readonly ConcurrentDictionary<DeviceId, Device> _devices = new();
+    private readonly ReactorHealth _reactorHealth;
     private readonly ITimer _housekeeper;
     private IDisposable? _watching;
     private long _growthCheckedAt;
@@ -56,6 +56,7 @@ public sealed class XenbusBackend : IDisposable
         _context = new DeviceContext(options, hypervisor, reactors, log, runtime);
         _scan = new ScanStep(this);
         _watch = new WatchLoop(connect, (_context.Root, BackendToken), OnConnected, OnLost, OnEvent, runtime.Time);
+        _reactorHealth = new ReactorHealth(reactors, runtime.Time, options.RoundLimit);
         _growthCheckedAt = runtime.Time.GetTimestamp();
         _housekeeper = runtime.Time.CreateTimer(
             _ => HousekeepSafely(),
@@ -71,6 +72,7 @@ public sealed class XenbusBackend : IDisposable
     public void Start()
     {
         _context.Journals.CreateFolder();
+        _context.Journals.TakeCrashNote();
         _watch.Start();
         _watching = _context.Runtime.StartWatching(_watch);
         _housekeeper.Change(s_housekeeping, s_housekeeping);
@@ -127,7 +129,17 @@ public sealed class XenbusBackend : IDisposable
     /// <summary>The time since the thread that watches the store last ran: for a watchdog.</summary>
     public TimeSpan SinceLastTurn => _watch.SinceLastTurn;
 
-    public bool IsHealthy => SinceLastTurn < s_sick;
+    /// <summary>Why a restart of the process would mend something; null if it would not.</summary>
+    /// <remarks>
+    /// Nothing that is stuck in a system call counts, be it a step, an operation of a disk or a whole reactor: a kill
+    /// would not end that call, and would cost every guest.
+    /// </remarks>
+    public string? Sickness =>
+        _reactorHealth.Spinning is { } reactor ? $"the I/O thread {reactor} does not come round"
+        : _watch.IsSick(_options.RoundLimit) ? "the thread that watches xenstore does not come round"
+        : null;
+
+    public bool IsHealthy => Sickness is null;
 
     /// <summary>False while the store is away; connected devices are served nevertheless.</summary>
     public bool HasStore => _context.Session is not null;
@@ -146,7 +158,10 @@ public sealed class XenbusBackend : IDisposable
     public void Resume(DeviceId id) => Find(id).Resume();
 
     /// <summary>Lets a device go on that waits for a decision, in spite of what its error says.</summary>
-    public void Continue(DeviceId id) => Find(id).Continue();
+    /// <param name="failRequest">
+    /// A request that crashed the daemon too often is answered with an error, instead of being tried again.
+    /// </param>
+    public void Continue(DeviceId id, bool failRequest = false) => Find(id).Continue(failRequest);
 
     /// <summary>Changes the device's limits at once, for as long as the device exists.</summary>
     /// <param name="change">Returns the new limits, given those in force.</param>
@@ -288,17 +303,27 @@ public sealed class XenbusBackend : IDisposable
     /// <summary>Never waits: the devices' own steps check for growth and react to broken rings.</summary>
     private void Housekeep()
     {
+        LookAtReactors();
         TimeProvider time = _context.Runtime.Time;
         bool growthDue = time.GetElapsedTime(_growthCheckedAt) >= _options.GrowthInterval;
         if (growthDue)
             _growthCheckedAt = time.GetTimestamp();
         foreach (Device device in _devices.Values)
         {
+            device.Look();
             if (growthDue)
                 device.NoteGrowthDue();
             if (device.LogFaults() || growthDue)
                 _context.Steps.Mark(device);
         }
+    }
+
+    private void LookAtReactors()
+    {
+        string? before = _reactorHealth.Stuck;
+        _reactorHealth.Look();
+        if (_reactorHealth.Stuck is { } stuck && stuck != before)
+            _log.ReactorStuck(stuck);
     }
 
     /// <summary>Marks all known devices, which may be gone, and all in the directory, which may be new.</summary>

@@ -25,10 +25,14 @@ public sealed unsafe class JournalFormatTests
     [Fact]
     public void Each_version_has_one_layout()
     {
-        Dictionary<int, ulong> fingerprints = new() { [1] = 0x637c7d2ce4e0b8faUL, [2] = 0x06695cbdb555a9f3UL };
+        Dictionary<int, ulong> fingerprints = new()
+        {
+            [1] = 0x637c7d2ce4e0b8faUL,
+            [2] = 0x06695cbdb555a9f3UL,
+            [3] = 0xd377c20512bd617cUL,
+        };
         Assert.Equal(Journal.LayoutFingerprint, fingerprints[Journal.Version]);
         Assert.Equal(JournalV1.LayoutFingerprint, fingerprints[JournalV1.Version]);
-        Assert.Equal(JournalV1.Version + 1, Journal.Version);
     }
 
     [Fact]
@@ -37,7 +41,7 @@ public sealed unsafe class JournalFormatTests
         Journal.Header head = JournalFormat.HeaderOf(s_ring, new JournalSize(32, 256), 0x44332211);
         Assert.Equal(
             "42524E474A524E4C"
-                + "02000000"
+                + "03000000"
                 + "C0000000"
                 + Hex(Journal.LayoutFingerprint)
                 + "20000000"
@@ -49,7 +53,8 @@ public sealed unsafe class JournalFormatTests
                 + "08000000"
                 + "09000000"
                 + "00000000"
-                + "11223344",
+                + "11223344"
+                + "00000000000000000000000000000000",
             Convert.ToHexString(MemoryMarshal.AsBytes(new ReadOnlySpan<Journal.Header>(in head)))
         );
         Journal.Record record = default;
@@ -119,6 +124,66 @@ public sealed unsafe class JournalFormatTests
         byte[] longer = Version1(4);
         longer[12]++;
         Assert.Null(JournalFormat.FromVersion1(longer, s_ring, 0));
+    }
+
+    [Theory]
+    [InlineData(0x06695cbdb555a9f3UL)]
+    // Killed while it raised the version, a daemon leaves this.
+    [InlineData(Journal.LayoutFingerprint)]
+    public void A_file_of_version_2_is_one_of_this_version_when_its_header_says_so(ulong fingerprint)
+    {
+        using TempImage folder = new(8);
+        string path = folder.PathOf("journal");
+        using (RingJournal own = new(path, s_ring))
+        {
+            own.Begin(new JournalSize(4, 256), 78);
+            own.Records[2].MarkTaken(79);
+        }
+        byte[] file = File.ReadAllBytes(path);
+        fixed (byte* start = file)
+            (((Journal.Header*)start)->Version, ((Journal.Header*)start)->Fingerprint) = (2, fingerprint);
+        File.WriteAllBytes(path, file);
+
+        using RingJournal journal = new(path, s_ring);
+        Assert.Equal(new JournalFinding(JournalState.Left, new JournalSize(4, 256)), journal.OpenExisting(78, 32));
+        Assert.Equal((1, 79u), (journal.Records[2].State, journal.Records[2].RequestIndex));
+        Assert.Equal((uint)Journal.Version, JournalFormat.VersionOf(File.ReadAllBytes(path)));
+    }
+
+    [Fact]
+    public void Crashes_are_counted_while_they_are_over_the_same_request()
+    {
+        using TempImage folder = new(8);
+        using RingJournal journal = new(folder.PathOf("journal"), s_ring);
+        journal.Begin(new JournalSize(4, 256), 78);
+        journal.Records[1].MarkTaken(79);
+        journal.Records[2].MarkTaken(80);
+        Crash(2);
+        Crash(2);
+        Crash(1);
+        // Nothing was worked on, or a slot without a request: nobody is to blame.
+        *journal.WorkingOn = 0;
+        Assert.Null(journal.TakeSuspect(crashed: true, SuspectDecision.None));
+        Crash(0);
+        Crash(1);
+        // A kill in the middle of the request is no crash.
+        *journal.WorkingOn = 2;
+        Assert.Null(journal.TakeSuspect(crashed: false, SuspectDecision.None));
+        Assert.Equal(0u, *journal.WorkingOn);
+        *journal.WorkingOn = 2;
+        VbdConnectException error = Assert.Throws<VbdConnectException>(() =>
+            journal.TakeSuspect(crashed: true, SuspectDecision.None)
+        );
+        Assert.Equal(Blkring.Engine.Errors.ErrorCode.RequestQuarantined, error.Error.Code);
+        Assert.Throws<VbdConnectException>(() => journal.TakeSuspect(crashed: false, SuspectDecision.None));
+        Assert.Equal(79u, journal.TakeSuspect(crashed: false, SuspectDecision.Fail));
+        Assert.Null(journal.TakeSuspect(crashed: false, SuspectDecision.None));
+
+        void Crash(uint record)
+        {
+            *journal.WorkingOn = record + 1;
+            Assert.Null(journal.TakeSuspect(crashed: true, SuspectDecision.None));
+        }
     }
 
     [Fact]

@@ -125,6 +125,7 @@ public sealed class ReactorTests
         private readonly EventFd _silence = new(blocking: true);
         private bool _attached;
 
+        public override long OldestTakenAt => 0;
         public override int InFlight => 0;
         public override bool IsQuiet => true;
         public override int LostErrno => 0;

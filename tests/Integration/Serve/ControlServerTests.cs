@@ -355,7 +355,8 @@ public sealed class ControlServerTests : IAsyncDisposable
 
         public void Resume(DeviceName device) => Take($"resume {device}");
 
-        public void Continue(DeviceName device) => Take($"continue {device}");
+        public void Continue(DeviceName device, bool failRequest) =>
+            Take($"continue {device}{(failRequest ? " --fail-request" : "")}");
 
         public void Eject(DeviceName device) =>
             Take(

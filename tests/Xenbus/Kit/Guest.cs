@@ -114,8 +114,9 @@ internal sealed class Guest : IDisposable
     }
 
     /// <summary>Posts one READ, and does not wait for it.</summary>
-    public unsafe void PutRead(ulong id = 0, ulong sector = 0)
+    public unsafe void PutRead(ulong id = 0, ulong sector = 0, int ring = 0)
     {
+        Frontend frontend = Frontends[ring];
         Blkif.DecodedRequest request = new()
         {
             Operation = Blkif.OpRead,
@@ -123,8 +124,15 @@ internal sealed class Guest : IDisposable
             Id = id,
             SectorNumber = sector,
         };
-        request.Seg[0].Gref = Frontend.GrantOf(0, 0, readOnly: false).Value;
-        Frontend.Put(in request);
+        request.Seg[0].Gref = frontend.GrantOf(0, 0, readOnly: false).Value;
+        frontend.Put(in request);
+        frontend.Push();
+    }
+
+    /// <summary>Posts a FLUSH, and does not wait for it.</summary>
+    public void PutFlush()
+    {
+        Frontend.Put(new Blkif.DecodedRequest { Operation = Blkif.OpFlushDiskcache });
         Frontend.Push();
     }
 

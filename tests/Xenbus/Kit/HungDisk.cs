@@ -10,6 +10,7 @@ internal sealed class HungDisk(long capacitySectors) : Disk(capacitySectors, rea
     private volatile bool _released;
 
     public bool HasRequests => !_underWay.IsEmpty;
+    public int Requests => _underWay.Count;
     public bool IsDisposed { get; private set; }
 
     public override bool DiscardZeroes => false;

@@ -15,6 +15,8 @@ internal sealed class World : IDisposable
     private readonly Xenstored _xenstored;
     private readonly TempDirectory _directory = new();
     private readonly List<Guest> _guests = [];
+    private readonly IReactors? _reactors;
+    private Lifeline _life = new();
 
     public World(Xenstored xenstored, BackendOptions? options = null, bool start = true, IReactors? reactors = null)
     {
@@ -24,7 +26,7 @@ internal sealed class World : IDisposable
         Store.Remove("/local/domain");
         Toolstack = new Toolstack(() => Store);
         Options = options ?? new BackendOptions();
-        Reactors = reactors ?? Reactor;
+        _reactors = reactors;
         if (start)
             StartBackend();
     }
@@ -34,8 +36,8 @@ internal sealed class World : IDisposable
     public BackendOptions Options { get; set; }
     public Toolstack Toolstack { get; }
     public LoopbackHypervisor Hypervisor { get; } = new();
-    public Reactor Reactor { get; } = new();
-    public IReactors Reactors { get; }
+    public Reactor Reactor { get; private set; } = new();
+    public IReactors Reactors => _reactors ?? Reactor;
     public TestLog Log { get; } = new();
     public XenbusBackend Backend { get; private set; } = null!;
 
@@ -50,8 +52,23 @@ internal sealed class World : IDisposable
 
     public void StartBackend()
     {
-        Backend = new XenbusBackend(Options, _xenstored.Connect, Hypervisor, Reactors, Log);
+        _life = new Lifeline();
+        Backend = new XenbusBackend(Options, _xenstored.Connect, Hypervisor, Reactors, Log, _life.Runtime);
         Backend.Start();
+    }
+
+    /// <summary>
+    /// Ends the backend as a kill does: it answers nothing any more and changes no key and no journal, and the kernel
+    /// takes back its event channels. Its memory stays mapped until the process ends.
+    /// </summary>
+    public void KillBackend()
+    {
+        Reactor.Dispose();
+        _life.Cut();
+        foreach (Guest guest in _guests)
+        foreach (LoopbackChannel channel in guest.Domain.Channels)
+            channel.Unbind();
+        Reactor = new Reactor();
     }
 
     public void RestartBackend()

@@ -37,6 +37,9 @@ internal sealed record ControlRequest
     /// <summary>For insert: the absolute path of the image.</summary>
     public string? Path { get; init; }
 
+    /// <summary>For continue: a request that crashed the daemon too often is answered with an error.</summary>
+    public bool? FailRequest { get; init; }
+
     /// <summary>For limit: limits that are absent do not change.</summary>
     public LimitsReport? Limits { get; init; }
 }
@@ -145,6 +148,9 @@ internal sealed record DeviceReport
 
     /// <summary>The last error, as it is in xenstore.</summary>
     public string? Error { get; init; }
+
+    /// <summary>What the device has been waiting for, and how long: an image that does not open, a request.</summary>
+    public string? Delay { get; init; }
 
     /// <summary>The device waits for <c>blkring continue</c>; absent otherwise.</summary>
     public bool? NeedsDecision { get; init; }

@@ -236,7 +236,7 @@ internal sealed class ControlServer : IAsyncDisposable
                 _control.Resume(device);
                 break;
             case ControlRequest.Continue:
-                _control.Continue(device);
+                _control.Continue(device, request.FailRequest == true);
                 break;
             case ControlRequest.Eject:
                 _control.Eject(device);

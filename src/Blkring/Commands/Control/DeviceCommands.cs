@@ -24,6 +24,10 @@ internal static class DeviceCommands
         s_iopsBurst = CreateLimit(DeviceSettings.IopsBurst),
         s_bandwidth = CreateLimit(DeviceSettings.Bandwidth, perSecond: true),
         s_bandwidthBurst = CreateLimit(DeviceSettings.BandwidthBurst);
+    private static readonly Option<bool> s_failRequest = new("--fail-request")
+    {
+        Description = "Answer a request that crashed the daemon too often with an error, instead of trying it again.",
+    };
     private static readonly Option<bool> s_none = new("--none") { Description = "Remove all limits." };
 
     public static IEnumerable<Command> Create() =>
@@ -49,7 +53,12 @@ internal static class DeviceCommands
                 "continue",
                 "Lets a device go on that waits for a decision, in spite of the reason that 'blkring list' gives. "
                     + "Read the reason first: data may be lost.",
-                _ => new ControlRequest { Command = ControlRequest.Continue }
+                parsed => new ControlRequest
+                {
+                    Command = ControlRequest.Continue,
+                    FailRequest = parsed.GetValue(s_failRequest) ? true : null,
+                },
+                s_failRequest
             ),
             Create(
                 "eject",

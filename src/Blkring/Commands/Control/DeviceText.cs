@@ -48,6 +48,8 @@ internal static class DeviceText
             );
         foreach (DeviceReport device in devices.Where(device => device.Limits is not null))
             s_console.WriteLine($"{device.Device}: at most {string.Join(", ", Limits(device.Limits!))}");
+        foreach (DeviceReport device in devices.Where(device => device.Delay is not null))
+            s_console.WriteLine($"{device.Device}: {device.Delay}");
         foreach (DeviceReport device in devices.Where(device => device.Error is not null))
             s_console.WriteLine($"{device.Device}: {device.Error}", new Style(Color.Red));
     }

@@ -15,7 +15,7 @@ internal interface IDeviceControl
     void Resume(DeviceName device);
 
     /// <summary>Lets a device go on that waits for a decision.</summary>
-    void Continue(DeviceName device);
+    void Continue(DeviceName device, bool failRequest);
     void Eject(DeviceName device);
     void Insert(DeviceName device, string path);
     void Limit(DeviceName device, LimitsReport change);

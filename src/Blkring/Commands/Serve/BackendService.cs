@@ -49,9 +49,9 @@ internal sealed partial class BackendService(
         }
         LogStarted(Name, socket);
         notifier.Ready(_lastStatus = StatusLine());
-        _status = new Timer(_ => ReportStatus(), null, s_statusPeriod, s_statusPeriod);
+        _status = new Timer(_ => Safely(ReportStatus), null, s_statusPeriod, s_statusPeriod);
         if (notifier.WatchdogPeriod is TimeSpan period)
-            _watchdog = new Timer(_ => KeepAlive(), null, period, period);
+            _watchdog = new Timer(_ => Safely(KeepAlive), null, period, period);
     }
 
     public async Task StopAsync()
@@ -83,12 +83,25 @@ internal sealed partial class BackendService(
     // Without the keep-alive, systemd kills this process and starts another, which takes over the devices.
     private void KeepAlive()
     {
-        bool unresponsive = !_backend!.IsHealthy;
-        if (unresponsive && !_unresponsive)
-            LogUnresponsive(Name);
-        _unresponsive = unresponsive;
-        if (!unresponsive)
+        string? sickness = _backend!.Sickness;
+        if (sickness is not null && !_unresponsive)
+            LogUnresponsive(Name, sickness);
+        _unresponsive = sickness is not null;
+        if (!_unresponsive)
             notifier.Watchdog();
+    }
+
+    /// <summary>For timers, where an exception would end the process.</summary>
+    private void Safely(Action action)
+    {
+        try
+        {
+            action();
+        }
+        catch (Exception bug)
+        {
+            LogBug(Name, bug);
+        }
     }
 
     public void Dispose()
@@ -124,8 +137,11 @@ internal sealed partial class BackendService(
 
     [LoggerMessage(
         Level = LogLevel.Error,
-        EventName = "store-watch-unresponsive",
-        Message = "{Name}: xenstore watch thread unresponsive; withholding the watchdog keep-alive"
+        EventName = "daemon-unresponsive",
+        Message = "{Name}: {Reason}; withholding the watchdog keep-alive"
     )]
-    private partial void LogUnresponsive(string name);
+    private partial void LogUnresponsive(string name, string reason);
+
+    [LoggerMessage(Level = LogLevel.Error, EventName = "daemon-bug", Message = "{Name}: a bug; guests are served on")]
+    private partial void LogBug(string name, Exception bug);
 }

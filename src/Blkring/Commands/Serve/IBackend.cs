@@ -12,8 +12,8 @@ internal interface IBackend : IDeviceControl, IDisposable
     /// <returns>False when requests were still in flight after <paramref name="timeout"/>.</returns>
     bool Stop(TimeSpan timeout);
 
-    /// <summary>False when the thread that watches xenstore is unresponsive.</summary>
-    bool IsHealthy { get; }
+    /// <summary>What a restart of the process would mend, in words; null when nothing.</summary>
+    string? Sickness { get; }
 
     int DeviceCount { get; }
 }

@@ -72,7 +72,7 @@ internal sealed partial class XenBackend : IBackend
 
     public bool Stop(TimeSpan timeout) => _backend.Stop(timeout);
 
-    public bool IsHealthy => _backend.IsHealthy;
+    public string? Sickness => _backend.Sickness;
 
     public MappedGrantsReport MappedGrants => new(_backend.TakenGrants, _backend.MaxGrants);
 
@@ -86,7 +86,8 @@ internal sealed partial class XenBackend : IBackend
 
     public void Resume(DeviceName device) => Command(device, _backend.Resume);
 
-    public void Continue(DeviceName device) => Command(device, _backend.Continue);
+    public void Continue(DeviceName device, bool failRequest) =>
+        Command(device, id => _backend.Continue(id, failRequest));
 
     public void Eject(DeviceName device) => Command(device, _backend.Eject);
 
@@ -169,6 +170,7 @@ internal sealed partial class XenBackend : IBackend
                             + "the daemon exits"
                         : null
                 ),
+            Delay = device.Delay is { } delay ? $"{delay.What} for {delay.Lasted.TotalSeconds:0} s" : null,
             NeedsDecision = device.NeedsDecision ? true : null,
             Statistics = device.IsConnected
                 ? DeviceStatistics.Sum([.. device.Queues.Select(queue => queue.Statistics)])
