@@ -591,14 +591,12 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
     internal override void DetachDisk()
     {
-        // After a crash the parts may contradict each other: the end of the ring's access unmaps everything.
-        if (Crash is not null)
+        // After a crash the parts may contradict each other: what is mapped then stays so until the process ends.
+        if (Crash is null)
         {
-            _io.Detach();
-            return;
+            // Nothing is in flight: all that is still mapped is unmapped.
+            _maps.ReleaseUnused(ref _grants, long.MaxValue, _pass.StartedAt);
         }
-        // Nothing is in flight: all that is still mapped is unmapped.
-        _maps.ReleaseUnused(ref _grants, long.MaxValue, _pass.StartedAt);
         _io.Detach();
     }
 

@@ -1,7 +1,6 @@
 using Blkring.Engine.Disks;
 using Blkring.Engine.Errors;
 using Blkring.Engine.Hypervisor;
-using Blkring.Engine.Queues;
 using Blkring.Engine.Vbds;
 
 namespace Blkring.Engine.Xenbus;

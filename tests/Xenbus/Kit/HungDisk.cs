@@ -6,39 +6,34 @@ namespace Blkring.Xenbus.Tests.Kit;
 /// <summary>A disk whose every operation stays under way until it is released.</summary>
 internal sealed class HungDisk(long capacitySectors) : Disk(capacitySectors, readOnly: false)
 {
-    private readonly ConcurrentQueue<DiskCompletion> _underWay = new();
+    // One for each queue of the disk.
+    private readonly ConcurrentBag<ConcurrentQueue<DiskCompletion>> _underWay = [];
     private volatile bool _released;
 
-    public bool HasRequests => !_underWay.IsEmpty;
-    public int Requests => _underWay.Count;
+    public bool HasRequests => Requests > 0;
+    public int Requests => _underWay.Sum(queue => queue.Count);
     public bool IsDisposed { get; private set; }
 
     public override bool DiscardZeroes => false;
 
     public override string Describe() => "hung disk";
 
-    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new HungDiskIo(this));
+    public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) =>
+        visitor.Visit(new HungDiskIo(this, AddQueue()));
 
     /// <summary>Completes what is in flight with success. The queues notice at their next turn.</summary>
     public void Release() => _released = true;
 
-    internal int Start(in DiskOperation operation)
+    private ConcurrentQueue<DiskCompletion> AddQueue()
     {
-        _underWay.Enqueue(new DiskCompletion { Tag = operation.Tag, Result = operation.LengthBytes });
-        return IDiskIo.Pending;
-    }
-
-    internal int Reap(Span<DiskCompletion> completions)
-    {
-        int count = 0;
-        while (_released && count < completions.Length && _underWay.TryDequeue(out DiskCompletion completion))
-            completions[count++] = completion;
-        return count;
+        ConcurrentQueue<DiskCompletion> queue = new();
+        _underWay.Add(queue);
+        return queue;
     }
 
     protected override void Dispose(bool disposing) => IsDisposed = true;
 
-    private readonly struct HungDiskIo(HungDisk disk) : IDiskIo
+    private readonly struct HungDiskIo(HungDisk disk, ConcurrentQueue<DiskCompletion> underWay) : IDiskIo
     {
         public static bool MovesData => true;
 
@@ -46,8 +41,18 @@ internal sealed class HungDisk(long capacitySectors) : Disk(capacitySectors, rea
 
         public void Detach() { }
 
-        public int Start(in DiskOperation operation) => disk.Start(in operation);
+        public int Start(in DiskOperation operation)
+        {
+            underWay.Enqueue(new DiskCompletion { Tag = operation.Tag, Result = operation.LengthBytes });
+            return IDiskIo.Pending;
+        }
 
-        public int Reap(Span<DiskCompletion> completions) => disk.Reap(completions);
+        public int Reap(Span<DiskCompletion> completions)
+        {
+            int count = 0;
+            while (disk._released && count < completions.Length && underWay.TryDequeue(out DiskCompletion completion))
+                completions[count++] = completion;
+            return count;
+        }
     }
 }
