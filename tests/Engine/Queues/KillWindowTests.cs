@@ -1,4 +1,5 @@
 using Blkring.Abi;
+using Blkring.Engine.Queues;
 using Blkring.Engine.Tests.Kit;
 
 namespace Blkring.Engine.Tests.Queues;
