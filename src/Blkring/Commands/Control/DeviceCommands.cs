@@ -58,6 +58,7 @@ internal static class DeviceCommands
                     Command = ControlRequest.Continue,
                     FailRequest = parsed.GetValue(s_failRequest) ? true : null,
                 },
+                null,
                 s_failRequest
             ),
             Create(
