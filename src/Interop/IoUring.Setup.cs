@@ -22,6 +22,8 @@ public sealed unsafe partial class IoUring
     int _registeredRing = NotRegistered;
     int _registeredRingThread;
     bool _enabled;
+    bool _restricted;
+    readonly IReadOnlyList<byte>? _operations;
 
     [InlineArray(256)]
     struct OpcodeSet
@@ -175,6 +177,7 @@ public sealed unsafe partial class IoUring
     )
     {
         (_fd, _rings, _sqeMemory, _mask, _setupFlags) = (fd, rings, sqeMemory, options.Mask, parameters.flags);
+        _operations = options.Operations;
         _enterFd = fd.Value;
         // Safe: the offsets come from the kernel and are within the mapping, whose length was computed from them.
         _sqHead = (uint*)(rings.Address + parameters.sq_off.head);
@@ -231,6 +234,8 @@ public sealed unsafe partial class IoUring
             throw new InvalidOperationException(
                 "the ring is already enabled, and belongs to the thread that enabled it"
             );
+        if (_operations is not null)
+            _restricted = TryRestrict(_operations);
         var result = Register(IORING_REGISTER_ENABLE_RINGS, null, 0);
         if (result < 0)
             throw Errno.ToException("io_uring_register(IORING_REGISTER_ENABLE_RINGS)", result);
@@ -241,6 +246,31 @@ public sealed unsafe partial class IoUring
         _registeredRing = (int)update.offset;
         _registeredRingThread = Libc.Gettid();
         (_enterFd, _enterFlags) = (_registeredRing, IORING_ENTER_REGISTERED_RING);
+    }
+
+    // A thread that a guest has taken over can do no more with the ring than what it was made for. Registered files are
+    // not required of all operations: see docs/security.md.
+    bool TryRestrict(IReadOnlyList<byte> operations)
+    {
+        ReadOnlySpan<uint> registrations =
+        [
+            IORING_REGISTER_FILES_UPDATE2,
+            IORING_REGISTER_BUFFERS_UPDATE,
+            IORING_REGISTER_IOWQ_MAX_WORKERS,
+            IORING_REGISTER_RING_FDS,
+            IORING_UNREGISTER_RING_FDS,
+        ];
+        var count = 0;
+        var restrictions = stackalloc io_uring_restriction[registrations.Length + operations.Count + 1];
+        foreach (var registration in registrations)
+            Add(IORING_RESTRICTION_REGISTER_OP, (byte)registration);
+        foreach (var operation in operations)
+            Add(IORING_RESTRICTION_SQE_OP, operation);
+        Add(IORING_RESTRICTION_SQE_FLAGS_ALLOWED, IOSQE_FIXED_FILE);
+        return Register(IORING_REGISTER_RESTRICTIONS, restrictions, (uint)count) >= 0;
+
+        void Add(ushort kind, byte value) =>
+            restrictions[count++] = new io_uring_restriction { opcode = kind, register_op = value };
     }
 
     /// <summary>
@@ -255,6 +285,7 @@ public sealed unsafe partial class IoUring
         AddIf((_setupFlags & IORING_SETUP_COOP_TASKRUN) != 0, "coop_taskrun");
         AddIf((_setupFlags & IORING_SETUP_SUBMIT_ALL) != 0, "submit_all");
         AddIf((_setupFlags & IORING_SETUP_NO_SQARRAY) != 0, "no_sqarray");
+        AddIf(_restricted, "restricted");
         List<string> registered = [];
         if (_registeredRing != NotRegistered)
             registered.Add("ring");

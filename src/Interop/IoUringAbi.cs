@@ -219,6 +219,19 @@ public struct io_uring_rsrc_register
     public ulong tags;
 }
 
+/// <summary>struct io_uring_restriction (linux/io_uring.h): 16 bytes.</summary>
+[StructLayout(LayoutKind.Explicit, Size = 16)]
+public struct io_uring_restriction
+{
+    /// <summary>IORING_RESTRICTION_*: what the next member is.</summary>
+    [FieldOffset(0)]
+    public ushort opcode;
+
+    /// <summary>A union with sqe_op and sqe_flags.</summary>
+    [FieldOffset(2)]
+    public byte register_op;
+}
+
 /// <summary>struct io_uring_rsrc_update (linux/io_uring.h): 16 bytes, for IORING_REGISTER_RING_FDS.</summary>
 [StructLayout(LayoutKind.Explicit, Size = 16)]
 public struct io_uring_rsrc_update
@@ -349,6 +362,10 @@ public static class IoUringAbi
     public const uint IORING_ENTER_REGISTERED_RING = 1u << 4;
 
     public const uint IORING_REGISTER_PROBE = 8;
+    public const uint IORING_REGISTER_RESTRICTIONS = 11;
+    public const ushort IORING_RESTRICTION_REGISTER_OP = 0;
+    public const ushort IORING_RESTRICTION_SQE_OP = 1;
+    public const ushort IORING_RESTRICTION_SQE_FLAGS_ALLOWED = 2;
     public const uint IORING_REGISTER_ENABLE_RINGS = 12;
     public const uint IORING_REGISTER_FILES2 = 13;
     public const uint IORING_REGISTER_FILES_UPDATE2 = 14;

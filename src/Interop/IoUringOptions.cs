@@ -24,6 +24,12 @@ public sealed class IoUringOptions
     /// </summary>
     public bool DeferTaskRun { get; init; } = true;
 
+    /// <summary>
+    /// The only operations (IORING_OP_*) that the enabled ring carries out (Linux 5.10); any other is answered with
+    /// -EACCES. Null for all of the kernel's.
+    /// </summary>
+    public IReadOnlyList<byte>? Operations { get; init; }
+
     /// <summary>The slots of the file table (Linux 5.19); 0 for no table. Bounded by RLIMIT_NOFILE.</summary>
     public uint RegisteredFiles { get; init; } = 64;
 

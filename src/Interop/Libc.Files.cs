@@ -211,14 +211,9 @@ public static unsafe partial class Libc
     public const uint BLKZEROOUT = 0x127f;
     public const uint BLKGETSIZE64 = 0x80081272;
 
-    /// <summary>linux/fs.h: a byte of length, 16 bytes of UUID (Linux 6.9).</summary>
-    public const uint FS_IOC_GETFSUUID = 0x80111500;
-
     /// <summary>linux/fs.h: the inode's generation, an int in spite of the long in the number.</summary>
     public const uint FS_IOC_GETVERSION = 0x80087601;
 
-    /// <summary>xfs_fs.h: struct xfs_fsop_geom_v1, 112 bytes, the UUID at offset 64.</summary>
-    public const uint XFS_IOC_FSGEOMETRY_V1 = 0x80705864;
     public const int RWF_HIPRI = 0x1;
     public const int RWF_DSYNC = 0x2;
     public const int RWF_NOWAIT = 0x8;

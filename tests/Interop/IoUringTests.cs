@@ -42,6 +42,25 @@ public sealed unsafe class IoUringTests : IDisposable
     }
 
     [Fact]
+    public void A_restricted_ring_does_what_it_was_made_for_and_refuses_the_rest()
+    {
+        using var file = _directory.CreateFile(4 * PageBytes);
+        using var ring = Rings.CreateEnabled(new() { Operations = [IORING_OP_READ, IORING_OP_READ_FIXED] });
+        Assert.Contains("restricted", ring.Describe(), StringComparison.Ordinal);
+        var slot = ring.TryRegisterFile(file.Value);
+        Assert.True(slot >= 0, "files are registered after the ring was enabled");
+        Assert.True(ring.TryRegisterBuffer(_memory.Address, PageBytes) >= 0, "so are buffers");
+        Assert.Equal(PageBytes, ring.Run(IORING_OP_READ, slot, _memory.Address, PageBytes, 0, IOSQE_FIXED_FILE));
+
+        Assert.Equal(-Errno.EACCES, ring.Run(IORING_OP_WRITE, file.Value, _memory.Address, PageBytes, 0));
+        Assert.Equal(-Errno.EACCES, ring.Run(IORING_OP_NOP, -1, null, 0, 0));
+        Assert.Equal(
+            -Errno.EACCES,
+            ring.Run(IORING_OP_READ, file.Value, _memory.Address, PageBytes, 0, flags: IOSQE_ASYNC)
+        );
+    }
+
+    [Fact]
     public void Vectored_requests_gather_and_scatter()
     {
         using var file = _directory.CreateFile(2 * PageBytes);

@@ -11,10 +11,10 @@ internal sealed unsafe class ScriptedCalls : ImageCalls, IFileOpener
 {
     private readonly ConcurrentQueue<int> _opened = new();
 
-    /// <summary>Answered to each flock(2) that asks for the lock, the last one for ever; without any, the kernel's.</summary>
+    /// <summary>Answered to each flock(2) that locks, the last one for ever; without any, the kernel's.</summary>
     public ConcurrentQueue<int> LockErrors { get; } = new();
 
-    /// <summary>A positive errno for each open(2) with O_EXCL, the last one for ever; without any, the kernel's.</summary>
+    /// <summary>A positive errno for each O_EXCL open(2), the last one for ever; without any, the kernel's.</summary>
     public ConcurrentQueue<int> ClaimErrors { get; } = new();
 
     /// <summary>A positive errno for open(2) with O_DIRECT; 0: the kernel's answer.</summary>

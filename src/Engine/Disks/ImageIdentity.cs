@@ -18,6 +18,12 @@ public sealed record ImageIdentity(string Name, bool IsUnique, long LengthBytes)
     /// <summary>Names of this form are comparable with each other only.</summary>
     private const string Form = "image-1";
 
+    /// <summary>FS_IOC_GETFSUUID of linux/fs.h (Linux 6.9): a byte of length, 16 bytes of UUID.</summary>
+    private const uint GetFileSystemUuid = 0x80111500;
+
+    /// <summary>XFS_IOC_FSGEOMETRY_V1 of xfs_fs.h, from xfslibs-dev: struct xfs_fsop_geom_v1.</summary>
+    private const uint GetXfsGeometry = 0x80705864;
+
     private const int XfsGeometryBytes = 112,
         XfsUuidAt = 64,
         UuidBytes = 16;
@@ -131,12 +137,17 @@ public sealed record ImageIdentity(string Name, bool IsUnique, long LengthBytes)
     private static unsafe (string Name, bool IsUnique) FileSystemOf(FileDescriptor file)
     {
         byte* answer = stackalloc byte[XfsGeometryBytes];
-        if (Libc.Ioctl(file.Value, Libc.FS_IOC_GETFSUUID, answer) >= 0 && answer[0] is > 0 and <= UuidBytes)
-            return (Convert.ToHexStringLower(new ReadOnlySpan<byte>(answer + 1, answer[0])), true);
+        if (Libc.Ioctl(file.Value, GetFileSystemUuid, answer) >= 0 && answer[0] is > 0 and <= UuidBytes)
+        {
+            ReadOnlySpan<byte> uuid = new(answer + 1, answer[0]);
+            // Some file systems have none, and say 0.
+            if (uuid.ContainsAnyExcept((byte)0))
+                return (Convert.ToHexStringLower(uuid), true);
+        }
         if (Libc.Fstatfs(file.Value, out statfs status) < 0)
             return ("unknown", false);
         // The f_fsid of xfs is the number of its device.
-        if (status.f_type == Libc.XFS_SUPER_MAGIC && Libc.Ioctl(file.Value, Libc.XFS_IOC_FSGEOMETRY_V1, answer) >= 0)
+        if (status.f_type == Libc.XFS_SUPER_MAGIC && Libc.Ioctl(file.Value, GetXfsGeometry, answer) >= 0)
             return (Convert.ToHexStringLower(new ReadOnlySpan<byte>(answer + XfsUuidAt, UuidBytes)), true);
         bool unique = status.f_fsid != 0 && status.f_type != Libc.XFS_SUPER_MAGIC;
         return (

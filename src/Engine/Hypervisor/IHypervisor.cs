@@ -21,7 +21,7 @@ public interface IHypervisor
     /// </summary>
     const int DefaultMappableGrants = 1024 * 512 / 2;
 
-    /// <summary>The grants that this domain may map for guests' disks, with as much left for its other backends.</summary>
+    /// <summary>The grants that may be mapped for guests' disks, with as much left for other backends.</summary>
     int MappableGrants => DefaultMappableGrants;
 
     /// <summary>What it is, in one line for people.</summary>

@@ -41,8 +41,8 @@ public abstract record ServingOptions
 
     /// <summary>
     /// The number of pages per queue that stay mapped with persistent grants; null for enough for a ring of requests of
-    /// the usual lengths where there is room, and at least 1056, which is what Linux keeps. Requests wait, in order, while those in flight
-    /// use all of them.
+    /// the usual lengths where there is room, and at least 1056, which is what Linux keeps. Requests wait, in order,
+    /// while those in flight use all of them.
     /// </summary>
     public int? MaxPersistentGrants { get; init; }
 

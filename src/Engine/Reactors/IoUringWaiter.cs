@@ -15,6 +15,22 @@ internal sealed unsafe class IoUringWaiter : Waiter
     private const ulong WakeTag = (ulong)OwnTags << 48;
     private const ulong CancelTag = WakeTag | 1;
 
+    /// <summary>All that disks, event channels and the waiter itself do.</summary>
+    public static readonly IReadOnlyList<byte> Operations =
+    [
+        IoUringAbi.IORING_OP_READ,
+        IoUringAbi.IORING_OP_READV,
+        IoUringAbi.IORING_OP_READ_FIXED,
+        IoUringAbi.IORING_OP_WRITE,
+        IoUringAbi.IORING_OP_WRITEV,
+        IoUringAbi.IORING_OP_WRITE_FIXED,
+        IoUringAbi.IORING_OP_FSYNC,
+        IoUringAbi.IORING_OP_FALLOCATE,
+        IoUringAbi.IORING_OP_URING_CMD,
+        IoUringAbi.IORING_OP_POLL_ADD,
+        IoUringAbi.IORING_OP_ASYNC_CANCEL,
+    ];
+
     private readonly IoUring _ring;
     private readonly EventFd _wake = new(blocking: true);
     private readonly VbdQueue?[] _queues;

@@ -124,7 +124,7 @@ public sealed class Reactor : IReactors, IDisposable
     /// <exception cref="InvalidOperationException">The reactor does not carry the queue.</exception>
     public void Kick(VbdQueue queue) => Invoke(() => _loop.MarkReady(_loop.Carried.IndexOf(queue)));
 
-    /// <summary>Fails what the queue keeps for a lost disk, unless it has left (<see cref="VbdQueue.FailLost"/>).</summary>
+    /// <summary>Calls <see cref="VbdQueue.FailLost"/>, unless the queue has left.</summary>
     public void FailLost(VbdQueue queue) =>
         Invoke(() =>
         {

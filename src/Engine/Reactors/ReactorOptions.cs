@@ -14,7 +14,7 @@ public sealed record ReactorOptions
     /// False waits with poll(2) and does disk I/O with pread and pwrite, as where io_uring is refused.
     /// </summary>
     public bool UseIoUring { get; init; } = true;
-    public IoUringOptions Ring { get; init; } = new();
+    public IoUringOptions Ring { get; init; } = new() { Operations = IoUringWaiter.Operations };
 
     /// <summary>
     /// See <see cref="ReactorSettings.PollWindowMicroseconds"/>. Zero never polls, and without io_uring there is no

@@ -3,18 +3,18 @@ using Blkring.Engine.Hypervisor;
 
 namespace Blkring.Engine.Vbds;
 
-/// <summary>What a queue may have mapped at a time: guests' pages, each a grant, and the ranges that they are in.</summary>
+/// <summary>What a queue may have mapped at a time: guests' pages, each a grant, and the ranges they are in.</summary>
 public readonly record struct MappedShare(int Ranges, int Grants);
 
 /// <summary>What this process may map of guests' pages at a time, for all devices.</summary>
 /// <remarks>
 /// Both are finite, and shared with others. The kernel counts what one call mapped as one range, never merges ranges of
 /// gntdev, and allows a process vm.max_map_count of them. The hypervisor keeps an entry for each grant that a domain
-/// has mapped, by whichever of its backends, and maps no more when all are in use. Beyond either limit a guest's request
-/// fails. So each queue takes the most that it can need when it connects, or else copies.
+/// has mapped, by whichever of its backends, and maps no more when all are in use. Beyond either limit a guest's
+/// request fails. So each queue takes the most that it can need when it connects, or else copies.
 /// <para>
-/// What a queue takes beyond the least that serves it well comes from the first half, so that large rings leave room for
-/// those that connect later. One guest has at most half of the grants.
+/// What a queue takes beyond the least that serves it well comes from the first half, so that large rings leave room
+/// for those that connect later. One guest has at most half of the grants.
 /// </para>
 /// </remarks>
 public sealed class MappingBudget(int ranges, int grants = IHypervisor.DefaultMappableGrants)

@@ -433,8 +433,8 @@ internal sealed partial class Device : Step
 
     /// <summary>
     /// Whether the frontend published other rings than those served. A guest that resumed in place may be Connected
-    /// again before anybody has seen it Initialised. Reading the keys costs several calls of the store, so they are read
-    /// after an event of the frontend's state only.
+    /// again before anybody has seen it Initialised. Reading the keys costs several calls of the store, so they are
+    /// read after an event of the frontend's state only.
     /// </summary>
     private bool HasNewRings(IXenstore store)
     {

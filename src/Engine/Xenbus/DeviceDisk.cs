@@ -65,8 +65,8 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
             ? null
             : new EngineError(
                 ErrorCode.BlocksShared,
-                $"{Path} is shared and has sectors of {disk.AlignmentBytes} bytes: a write of a part of one, and a write "
-                    + "of the same sector by another host, may undo each other"
+                $"{Path} is shared and has sectors of {disk.AlignmentBytes} bytes: a write of a part of one, and a "
+                    + "write of the same sector by another host, may undo each other"
             )
             {
                 Path = Path,
@@ -124,9 +124,9 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
     }
 
     /// <summary>
-    /// Requires the lock, and the claim of a block device, before a ring is served. The kernel may still work for a daemon that was killed, and must
-    /// finish before its requests are replayed, so a takeover waits for the lock. A new frontend fails after the
-    /// timeout.
+    /// Requires the lock, and the claim of a block device, before a ring is served. The kernel may still work for a
+    /// daemon that was killed, and must finish before its requests are replayed, so a takeover waits for the lock. A new
+    /// frontend fails after the timeout.
     /// </summary>
     /// <exception cref="ImageException">It is not locked: a takeover must be tried again.</exception>
     public void LockToServe(bool takeover)

@@ -26,8 +26,8 @@ internal sealed class DeviceOffer
         GrantMode? asked = configured.GrantMode;
         // The disk that a drive will get, or that a script will name, is not known yet.
         bool mayPinPages = keys.IsDrive || disk is not { PinsPages: false };
-        // Readers share an image's lock, so a takeover cannot wait for what the kernel still reads for a daemon that was
-        // killed. It may end in that daemon's memory, and never in pages of the guest that are used again.
+        // Readers share an image's lock, so a takeover cannot wait for what the kernel still reads for a daemon that
+        // was killed. It may end in that daemon's memory, and never in pages of the guest that are used again.
         _isReadOnly = disk is { ReadOnly: true } || !keys.Writable;
         GrantMode resolved = GrantModes.Resolve(asked, mayPinPages, losesPinnedPages || _isReadOnly);
         _ignoredMode = !keys.MustCopy && asked != resolved ? asked : null;
@@ -87,8 +87,8 @@ internal sealed class DeviceOffer
             $"grant mode '{name}' is ignored and the guest's pages are copied: "
                 + (
                     _isReadOnly
-                        ? "O_DIRECT reads of a daemon that was killed could end in pages that the guest uses again, and "
-                            + "readers share an image, so the next daemon cannot wait for them"
+                        ? "O_DIRECT reads of a daemon that was killed could end in pages that the guest uses again, "
+                            + "and readers share an image, so the next daemon cannot wait for them"
                         : "O_DIRECT on mapped pages corrupts their reference counts in the kernel of a PV domain, and "
                             + "I/O would fail until it boots again"
                 )

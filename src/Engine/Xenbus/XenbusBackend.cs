@@ -93,8 +93,8 @@ public sealed class XenbusBackend : IDisposable
             return true;
         _stopped = true;
         _housekeeper.Dispose();
-        // No new step, but those that run are not waited for yet: one may be stuck in an image that does not answer. Each
-        // device waits for its own step, and all have the same time.
+        // No new step, but those that run are not waited for yet: one may be stuck in an image that does not answer.
+        // Each device waits for its own step, and all have the same time.
         _context.Steps.Close();
         TimeProvider time = _context.Runtime.Time;
         long start = time.GetTimestamp();
