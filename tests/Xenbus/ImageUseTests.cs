@@ -1,4 +1,5 @@
 using Blkring.Engine.Disks;
+using Blkring.Engine.Errors;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Xenbus;
 using Blkring.Xenbus.Tests.Kit;
@@ -113,6 +114,81 @@ public sealed class ImageUseTests(Xenstored xenstored) : IClassFixture<Xenstored
         guest.Connect(world.Toolstack);
         Assert.Equal(1_000_000, world.Status(guest.Id)!.Limits.Iops);
         Assert.Throws<XenbusCommandException>(() => world.Backend.Limit(World.NewId(), limits => limits));
+    }
+
+    [Fact]
+    public void A_limit_by_command_goes_with_the_VM_and_not_with_the_domain_id()
+    {
+        using World world = new(xenstored);
+        DeviceId before = World.NewId(),
+            after = World.NewId();
+        DiskRequest disk = new() { Params = "aio:" + world.NewImage() };
+        Attach(before, "web1");
+        world.Backend.Limit(before, limits => limits with { Iops = 50 });
+        world.Toolstack.RemoveAreas(before);
+        world.Store.Remove($"/local/domain/{before.Frontend}");
+        world.WaitUntilGone(before);
+
+        // The guest has rebooted: another domain, the same VM.
+        Attach(after, "web1");
+        Assert.Equal(50, world.Status(after)!.Limits.Iops);
+        // Another guest has the domain id that the first had.
+        Attach(before, "web2", new DiskRequest { Params = "aio:" + world.NewImage("other.img") });
+        Assert.Equal(0, world.Status(before)!.Limits.Iops);
+
+        void Attach(DeviceId device, string vm, DiskRequest? request = null)
+        {
+            world.Store.Write($"/local/domain/{device.Frontend}/name", vm);
+            world.Toolstack.Attach(device, request ?? disk);
+            world.Toolstack.WaitFor(device, XenbusState.InitWait);
+        }
+    }
+
+    [Fact]
+    public void Limits_that_are_kept_hold_for_the_next_daemon_and_others_do_not()
+    {
+        using World world = new(xenstored, start: false);
+        string file = world.NewImage("unused.img") + ".limits";
+        world.Options = new BackendOptions { LimitsFile = file };
+        world.StartBackend();
+        Guest kept = world.NewGuest(),
+            forgotten = world.NewGuest(),
+            nameless = world.NewGuest();
+        foreach ((Guest guest, string vm) in ((Guest, string)[])[(kept, "a b"), (forgotten, "c")])
+            world.Store.Write($"/local/domain/{guest.Id.Frontend}/vm", $"/vm/{vm}");
+        foreach (Guest guest in (Guest[])[kept, forgotten, nameless])
+        {
+            world.Toolstack.Attach(
+                guest.Id,
+                new DiskRequest { Params = "aio:" + world.NewImage($"{guest.Id.Frontend}.img") }
+            );
+            world.Toolstack.WaitFor(guest.Id, XenbusState.InitWait);
+        }
+        ThrottleLimits limits = new()
+        {
+            Iops = 50,
+            IopsBurst = 3,
+            BytesPerSecond = 1 << 20,
+            BytesBurst = 7,
+        };
+        world.Backend.Limit(kept.Id, _ => limits, keep: true);
+        world.Backend.Limit(forgotten.Id, _ => limits, keep: true);
+        world.Backend.Limit(forgotten.Id, _ => limits with { Iops = 60 });
+        Assert.Equal(
+            ErrorCode.LimitsNotKept,
+            Assert.Throws<XenbusCommandException>(() => world.Backend.Limit(nameless.Id, _ => limits, keep: true)).Code
+        );
+        Assert.Equal(limits, world.Status(nameless.Id)!.Limits);
+
+        world.RestartBackend();
+        Wait.Until(() => world.Status(forgotten.Id)?.Image is not null, "the next daemon has the devices");
+        Wait.Until(() => world.Status(kept.Id)?.Image is not null, "the next daemon has the devices");
+        Assert.Equal(limits, world.Status(kept.Id)!.Limits);
+        Assert.Equal(new ThrottleLimits(), world.Status(forgotten.Id)!.Limits);
+        // A file that somebody has spoilt is no reason not to serve.
+        File.WriteAllText(file, "1 2\nx y z 1 2 3 4\n");
+        world.RestartBackend();
+        Wait.Until(() => world.Status(kept.Id)?.Image is not null, "the next daemon has the devices");
     }
 
     [Theory]

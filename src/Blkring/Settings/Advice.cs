@@ -93,6 +93,7 @@ internal static class Advice
         ErrorCode.DeviceWithoutImage,
         ErrorCode.MediumFixed,
         ErrorCode.NothingToDecide,
+        ErrorCode.LimitsNotKept,
         // The message names the package, the module or the service.
         ErrorCode.StoreLibraryMissing,
         ErrorCode.StoreAccessDenied,

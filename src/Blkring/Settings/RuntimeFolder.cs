@@ -20,6 +20,9 @@ internal static class RuntimeFolder
     /// </summary>
     public static string JournalsOf(string backend) => System.IO.Path.Combine(Path, Journals, backend);
 
+    /// <summary>The limits that commands asked to keep.</summary>
+    public static string LimitsOf(string backend) => System.IO.Path.Combine(Path, $"limits-{backend}");
+
     /// <summary>vbd3, or vbd3.7 for a daemon that serves domain 7 alone.</summary>
     public static string NameOf(string backend, int? frontend) =>
         frontend is int domain ? $"{backend}.{domain}" : backend;

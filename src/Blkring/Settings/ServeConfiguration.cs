@@ -26,7 +26,7 @@ internal sealed class ServeConfiguration
 
     private readonly List<string> _problems = [];
     private readonly SettingValues _values = new();
-    private readonly Dictionary<DeviceName, SettingValues> _devices = [];
+    private readonly Dictionary<DeviceKey, SettingValues> _devices = [];
 
     /// <summary>The names of the sections of devices, as written. A device must have only one section.</summary>
     private readonly HashSet<string> _deviceSections = new(StringComparer.OrdinalIgnoreCase);
@@ -113,7 +113,7 @@ internal sealed class ServeConfiguration
     {
         foreach ((string path, string? value) in source.Leaves())
         {
-            (ServeKey? key, DeviceName? device, string? problem) = Find(path);
+            (ServeKey? key, DeviceKey? device, string? problem) = Find(path);
             if (device is not null)
                 _deviceSections.Add(path.Split(':')[1]);
             if (value is null && IsEmptySection(path))
@@ -128,7 +128,7 @@ internal sealed class ServeConfiguration
         }
     }
 
-    private SettingValues ValuesOf(DeviceName? device)
+    private SettingValues ValuesOf(DeviceKey? device)
     {
         if (device is not { } name)
             return _values;
@@ -141,11 +141,11 @@ internal sealed class ServeConfiguration
     private static bool IsEmptySection(string path) =>
         path.Split(':') is [var section, ..] parts
         && string.Equals(section, ServeKey.DevicesSection, StringComparison.OrdinalIgnoreCase)
-        && (parts.Length == 1 || (parts.Length == 2 && DeviceName.TryParse(parts[1], out _)));
+        && (parts.Length == 1 || (parts.Length == 2 && DeviceKey.TryParse(parts[1]) is not null));
 
     /// <summary>The key that a path of the configuration names, and the device if the path names one.</summary>
     /// <returns>If there is no such key: null, and the problem with the path.</returns>
-    private static (ServeKey? Key, DeviceName? Device, string? Problem) Find(string path)
+    private static (ServeKey? Key, DeviceKey? Device, string? Problem) Find(string path)
     {
         string[] parts = path.Split(':');
         if (!string.Equals(parts[0], ServeKey.DevicesSection, StringComparison.OrdinalIgnoreCase))
@@ -153,7 +153,7 @@ internal sealed class ServeConfiguration
             (ServeKey? ours, string? unknown) = FindIn(ServeKey.All, path, [ServeKey.DevicesSection]);
             return (ours, null, unknown);
         }
-        DeviceName? device = parts.Length > 1 && DeviceName.TryParse(parts[1], out DeviceName name) ? name : null;
+        DeviceKey? device = parts.Length > 1 ? DeviceKey.TryParse(parts[1]) : null;
         if (parts.Length != DeviceKeyParts)
             return (
                 null,
@@ -161,7 +161,7 @@ internal sealed class ServeConfiguration
                 $"give \"{ServeKey.DevicesSection}\": {{ \"7/xvda\": {{ \"Cache\": \"writeback\" }} }}"
             );
         if (device is null)
-            return (null, null, DeviceName.Advice(LogText(parts[1])));
+            return (null, null, DeviceKey.Advice(LogText(parts[1])));
         (ServeKey? key, string? problem) = FindIn([.. ServeKey.All.Where(key => key.PerDevice)], parts[2], []);
         return (key, device, problem);
     }
@@ -186,8 +186,8 @@ internal sealed class ServeConfiguration
         foreach (int cpu in _values.Get(ReactorSettings.Cpus).Except(allowed))
             _problems.Add($"Cpus: this process may not run on CPU {cpu}; it may use {string.Join(',', allowed)}");
         foreach (
-            IGrouping<DeviceName, string> names in _deviceSections
-                .GroupBy(DeviceName.Parse)
+            IGrouping<DeviceKey, string> names in _deviceSections
+                .GroupBy(DeviceKey.Parse)
                 .Where(names => names.Count() > 1)
         )
             _problems.Add($"Devices: {string.Join(" and ", names.Order(StringComparer.Ordinal))} are the same device");

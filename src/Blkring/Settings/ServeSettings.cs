@@ -4,7 +4,7 @@ using Blkring.Engine.Xenbus;
 namespace Blkring.Settings;
 
 /// <summary>The settings of the daemon, and the settings of single devices.</summary>
-internal sealed class ServeSettings(SettingValues values, IReadOnlyDictionary<DeviceName, SettingValues> devices)
+internal sealed class ServeSettings(SettingValues values, IReadOnlyDictionary<DeviceKey, SettingValues> devices)
 {
     public SettingValues Values => values;
 
@@ -27,6 +27,11 @@ internal sealed class ServeSettings(SettingValues values, IReadOnlyDictionary<De
     public TimeSpan DrainTimeout => TimeSpan.FromSeconds(values.Get(DaemonSettings.DrainTimeoutSeconds));
 
     /// <summary>The device's own settings; the daemon's for those that it does not have.</summary>
-    public DeviceOptions OptionsOf(DeviceName device) =>
-        DeviceOptions.Of(devices.TryGetValue(device, out SettingValues? own) ? own.Over(values) : values);
+    public DeviceOptions OptionsOf(DeviceIdentity device) =>
+        DeviceOptions.Of(
+            DeviceKey.Of(device).Select(key => devices.GetValueOrDefault(key)).FirstOrDefault(own => own is not null)
+                is { } own
+                ? own.Over(values)
+                : values
+        );
 }

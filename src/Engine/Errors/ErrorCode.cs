@@ -75,6 +75,7 @@ public enum ErrorCode
     NotFlushed,
     MediumFixed,
     NothingToDecide,
+    LimitsNotKept,
 
     // xenstore.
     StoreLibraryMissing,

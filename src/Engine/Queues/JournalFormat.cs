@@ -5,7 +5,8 @@ namespace Blkring.Engine.Queues;
 
 /// <summary>
 /// The versions of the journal's file that this daemon reads: its own (abi/journal.xml), and the two before it,
-/// version 2 and version 1 (abi/journal_v1.xml), whose content it brings into its own form. No other version is followed.
+/// version 2 and version 1 (abi/journal_v1.xml), whose content it brings into its own form. No other version is
+/// followed.
 /// </summary>
 internal static unsafe class JournalFormat
 {

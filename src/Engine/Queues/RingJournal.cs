@@ -197,7 +197,8 @@ public sealed unsafe class RingJournal : IDisposable
     }
 
     /// <summary>
-    /// Where the queue says which record it works on: 1 + its number, 0 for none. What dies of a request leaves it here.
+    /// Where the queue says which record it works on: 1 + its number, 0 for none. What dies of a request leaves it
+    /// here.
     /// </summary>
     internal uint* WorkingOn => &Head->WorkingOn;
 
@@ -252,7 +253,8 @@ public sealed unsafe class RingJournal : IDisposable
     internal static string Describe(in Journal.Record record) =>
         string.Create(
             CultureInfo.InvariantCulture,
-            $"the request with operation {record.Request.Operation}, id {record.Request.Id}, sector {record.Request.SectorNumber}"
+            $"the request with operation {record.Request.Operation}, id {record.Request.Id}, "
+                + $"sector {record.Request.SectorNumber}"
         );
 
     /// <summary>To be called after each push.</summary>

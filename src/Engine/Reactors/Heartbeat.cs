@@ -7,9 +7,9 @@ namespace Blkring.Engine.Reactors;
 /// middle of a round. Looked at every second by the control plane; it costs the thread nothing but the counter.
 /// </summary>
 /// <remarks>
-/// A thread that is stuck in a system call is not sick: a kill would not end the call, and would cost every guest of the
-/// daemon. Sick is a thread that has run, or waited for a lock of this process, whenever it was looked at: a round that
-/// never ends.
+/// A thread that is stuck in a system call is not sick: a kill would not end the call, and would cost every guest of
+/// the daemon. Sick is a thread that has run, or waited for a lock of this process, whenever it was looked at: a round
+/// that never ends.
 /// </remarks>
 /// <param name="limit">A thread whose round has lasted this long is reported.</param>
 public sealed class Heartbeat(TimeProvider time, TimeSpan limit)

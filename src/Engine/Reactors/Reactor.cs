@@ -85,7 +85,9 @@ public sealed class Reactor : IReactors, IDisposable
             throw new TimeoutException($"the I/O thread {Name} does not answer");
     }
 
-    /// <summary>Runs an action on the thread, between passes, unless the queue has left; does not wait for it.</summary>
+    /// <summary>
+    /// Runs an action on the thread, between passes, unless the queue has left; does not wait for it.
+    /// </summary>
     public void Post(VbdQueue queue, Action action)
     {
         void Run()

@@ -2,7 +2,9 @@ using System.Runtime.CompilerServices;
 
 namespace Blkring.Engine.Reactors;
 
-/// <summary>The heartbeats of all reactors. <see cref="Look"/> is called every second, by one thread at a time.</summary>
+/// <summary>
+/// The heartbeats of all reactors. <see cref="Look"/> is called every second, by one thread at a time.
+/// </summary>
 public sealed class ReactorHealth(IReactors reactors, TimeProvider time, TimeSpan limit)
 {
     private readonly ConditionalWeakTable<Reactor, Heartbeat> _hearts = [];

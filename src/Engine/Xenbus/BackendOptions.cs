@@ -14,8 +14,11 @@ public sealed record BackendOptions
     /// <summary>The only domain to serve; null for all: <see cref="BackendSettings.Frontend"/>.</summary>
     public DomainId? Frontend { get; init; }
 
+    /// <summary>The file for limits that a command asked to keep; null: none can be kept.</summary>
+    public string? LimitsFile { get; init; }
+
     /// <summary>The options of each device; called again whenever its disk is opened.</summary>
-    public Func<DeviceId, DeviceOptions> Device { get; init; } = _ => new DeviceOptions();
+    public Func<DeviceIdentity, DeviceOptions> Device { get; init; } = _ => new DeviceOptions();
 
     /// <summary>
     /// The number of guests' pages that may be mapped at a time, for all devices; null for what the hypervisor has for

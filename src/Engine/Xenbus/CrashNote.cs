@@ -1,8 +1,8 @@
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// A file beside the journals that says that the daemon ended by a fault of its own. The service manager has it written,
-/// because the process that dies cannot.
+/// A file beside the journals that says that the daemon ended by a fault of its own. The service manager has it
+/// written, because the process that dies cannot.
 /// </summary>
 public static class CrashNote
 {

@@ -13,7 +13,12 @@ internal sealed partial class Device
     private bool _failsRequest;
 
     /// <summary>Does not wait, so that it works even if the disk hangs.</summary>
-    public void Limit(Func<ThrottleLimits, ThrottleLimits> change) => _limits.Command(change);
+    /// <param name="keep">Also for the next daemon.</param>
+    public void Limit(Func<ThrottleLimits, ThrottleLimits> change, bool keep)
+    {
+        _limits.Command(change);
+        _context.Limits.Note(_identity, _limits.Current, keep);
+    }
 
     /// <param name="bytes">Null: the image's own length now.</param>
     public void Resize(long? bytes) => Command(session => ResizeTo(session.Store, _disk.SectorsFor(bytes)));

@@ -128,7 +128,12 @@ internal sealed partial class Device
         {
             _frontend.Check(store);
             DiskKeys keys = DiskKeys.Read(store, _area.Path);
-            _offer.Prepare(_context.Options.Device(Id), keys, disk: null, _context.Hypervisor.LosesPinnedPages);
+            _offer.Prepare(
+                _context.Options.Device(DeviceIdentity.Read(store, Id, keys.Path)),
+                keys,
+                disk: null,
+                _context.Hypervisor.LosesPinnedPages
+            );
             _offer.LimitTo(store, _area.Path, takeover: true);
             VbdConnection connection = _frontend.ReadConnection(store, _offer.Options, takeover: true);
             _rings.Start(DeviceDisk.EmptyDrive(), _offer.Options, _limits.Throttle, connection);

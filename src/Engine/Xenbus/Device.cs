@@ -33,6 +33,9 @@ internal sealed partial class Device : Step
     private readonly DeviceLimits _limits = new();
     private readonly DeviceHealth _health;
 
+    /// <summary>As it was when the disk was opened; null before.</summary>
+    private volatile DeviceIdentity? _identity;
+
     private readonly Action<Device, IXenstore> _forget;
 
     /// <summary>Held by everything that acts on the device: its step, a command, the stop of the daemon.</summary>
@@ -365,9 +368,13 @@ internal sealed partial class Device : Step
     {
         if (_disk.Current is not null)
             return;
-        DeviceOptions options = _context.Options.Device(Id);
-        _limits.Configure(options.Limits);
         DiskKeys keys = DiskKeys.Read(store, _area.Path);
+        _identity = DeviceIdentity.Read(store, Id, keys.Path);
+        DeviceOptions options = _context.Options.Device(_identity);
+        if (_context.Limits.Find(_identity) is { } commanded)
+            _limits.Command(_ => commanded);
+        else
+            _limits.Configure(options.Limits);
         // A running guest keeps its drive, whatever happened to the medium while no daemon ran.
         _disk.Open(keys, options, mayBeEmpty: keys.IsDrive && _states.Backend == XenbusState.Connected);
         _offer.Prepare(options, keys, _disk.Current, _context.Hypervisor.LosesPinnedPages);

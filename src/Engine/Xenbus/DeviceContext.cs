@@ -32,6 +32,9 @@ internal sealed class DeviceContext(
     /// <summary>The path of the watched directory: backend/vbd3.</summary>
     public string Root { get; } = RootOf(options);
 
+    /// <summary>What <see cref="XenbusBackend.Limit"/> has set.</summary>
+    public CommandedLimits Limits { get; } = new(runtime.Files, options.LimitsFile);
+
     public Journals Journals { get; } = new(runtime.Files, options.JournalFolder, RootOf(options));
 
     /// <summary>Null while the store is away.</summary>

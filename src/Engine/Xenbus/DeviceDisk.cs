@@ -125,8 +125,8 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
 
     /// <summary>
     /// Requires the lock, and the claim of a block device, before a ring is served. The kernel may still work for a
-    /// daemon that was killed, and must finish before its requests are replayed, so a takeover waits for the lock. A new
-    /// frontend fails after the timeout.
+    /// daemon that was killed, and must finish before its requests are replayed, so a takeover waits for the lock. A
+    /// new frontend fails after the timeout.
     /// </summary>
     /// <exception cref="ImageException">It is not locked: a takeover must be tried again.</exception>
     public void LockToServe(bool takeover)

@@ -3,8 +3,8 @@ using Blkring.Engine.Queues;
 namespace Blkring.Engine.Xenbus;
 
 /// <summary>
-/// The limits of a device's throughput: those of its configuration until a command sets others, which then stay for as
-/// long as the device exists.
+/// The limits of a device's throughput: those of its configuration until a command sets others
+/// (<see cref="CommandedLimits"/>).
 /// </summary>
 internal sealed class DeviceLimits
 {

@@ -209,7 +209,9 @@ internal sealed class DeviceRings(DeviceContext context, DeviceId id, DeviceHeal
     /// Logs the faults that the data path noticed. Takes no lock of the device, so it works while a step waits for the
     /// disk.
     /// </summary>
-    /// <returns>True if a ring is broken, its queue crashed or the disk is lost, so that the device's step must run.</returns>
+    /// <returns>
+    /// True if a ring is broken, its queue crashed or the disk is lost, so that the device's step must run.
+    /// </returns>
     public bool LogFaults() => _vbd is { } vbd && LogFaults(vbd);
 
     private bool LogFaults(Vbd vbd)

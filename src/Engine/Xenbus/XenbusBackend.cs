@@ -163,9 +163,13 @@ public sealed class XenbusBackend : IDisposable
     /// </param>
     public void Continue(DeviceId id, bool failRequest = false) => Find(id).Continue(failRequest);
 
-    /// <summary>Changes the device's limits at once, for as long as the device exists.</summary>
+    /// <summary>
+    /// Changes the device's limits at once, for as long as its VM has this device and the daemon runs.
+    /// </summary>
     /// <param name="change">Returns the new limits, given those in force.</param>
-    public void Limit(DeviceId id, Func<ThrottleLimits, ThrottleLimits> change) => Find(id).Limit(change);
+    /// <param name="keep">Also for the next daemon: <see cref="BackendOptions.LimitsFile"/>.</param>
+    public void Limit(DeviceId id, Func<ThrottleLimits, ThrottleLimits> change, bool keep = false) =>
+        Find(id).Limit(change, keep);
 
     /// <summary>Takes the medium out of a CD-ROM or removable drive.</summary>
     public void Eject(DeviceId id) => Find(id).Eject();

@@ -90,6 +90,9 @@ internal sealed class Adversary : IDisposable
     private long _strays;
     private bool _discardsRefused;
 
+    // When an operator last accepted that writes are lost.
+    private int _acceptedAt;
+
     // The queues of all the guests are in one daemon.
     private readonly Mortality _life = new();
 
@@ -121,6 +124,14 @@ internal sealed class Adversary : IDisposable
 
     /// <summary>Flushes of the disk that began after that time and are done.</summary>
     public int FlushesSince(int time) => _flushes.Count(flush => flush.Started > time);
+
+    /// <summary>Writes count as lost now, or did at some moment since that time: a flush may fail for that.</summary>
+    public bool WereWritesLostSince(int time) => _disk.Lost.Errno != 0 || _acceptedAt > time;
+
+    /// <summary>Writes count as lost, and did at that time: no flush of since then may succeed.</summary>
+    public bool AreWritesLostFrom(int time) => _disk.Lost.Errno != 0 && _lostBy <= time && _acceptedAt <= time;
+
+    private int _lostBy = int.MaxValue;
 
     public void Run(int steps)
     {
@@ -160,12 +171,15 @@ internal sealed class Adversary : IDisposable
             DoPerhaps(operation);
         _flushesUnderWay.Clear();
         _over.Clear();
-        (long capacity, bool discards) = (_disk.CapacitySectors, _disk.DiscardSupported);
+        (long capacity, bool discards, int lost) = (_disk.CapacitySectors, _disk.DiscardSupported, _disk.Lost.Errno);
         _disk = new ScriptedDisk(_options.Sectors, _options.ReadOnly, _options.AlignmentBytes, _disk.Content)
         {
             OnStart = Start,
         };
         _disk.Resize(capacity);
+        // A daemon finds it in the file that the one before has left.
+        if (lost != 0)
+            _disk.Lost.Note(lost);
         if (!discards)
             _disk.RefuseDiscard();
         foreach (HostileGuest guest in _guests)
@@ -232,8 +246,18 @@ internal sealed class Adversary : IDisposable
                 break;
             default:
                 guest.TimePasses();
+                if (_disk.Lost.Errno != 0 && _random.Next(4) == 0)
+                    AcceptLoss();
                 break;
         }
+        if (_disk.Lost.Errno != 0)
+            _lostBy = Math.Min(_lostBy, Now);
+    }
+
+    private void AcceptLoss()
+    {
+        _disk.Lost.Clear();
+        (_acceptedAt, _lostBy) = (++Now, int.MaxValue);
     }
 
     /// <summary>The disk answers an operation at once, or later, or badly.</summary>

@@ -585,6 +585,9 @@ internal sealed unsafe class HostileGuest : IDisposable
         int now = adversary.Now;
         Answered++;
         Assert.Equal(posted.AnsweredAs, response.Operation);
+        bool flushes = posted.Operation is Blkif.OpFlushDiskcache or Blkif.OpWriteBarrier;
+        if (flushes && adversary.WereWritesLostSince(posted.PostedAt))
+            posted.MayFail = true;
         CheckStatus(posted, response.Status);
         CheckOrder(posted, response.Status);
         bool okay = response.Status == Blkif.RspOkay;
@@ -597,12 +600,16 @@ internal sealed unsafe class HostileGuest : IDisposable
             entry.IsCertain =
                 okay && (posted.Operation != Blkif.OpDiscard || _options.AlignmentBytes == Disk.SectorBytes);
         }
-        if (okay && posted.Operation is Blkif.OpFlushDiskcache or Blkif.OpWriteBarrier)
+        if (okay && flushes)
         {
-            int flushes = posted.Operation == Blkif.OpWriteBarrier && posted.Sectors > 0 ? 2 : 1;
+            Assert.False(
+                adversary.AreWritesLostFrom(posted.PostedAt),
+                $"{posted} was answered although writes are lost"
+            );
+            int needed = posted.Operation == Blkif.OpWriteBarrier && posted.Sectors > 0 ? 2 : 1;
             Assert.True(
-                adversary.FlushesSince(posted.PostedAt) >= flushes,
-                $"{posted} was answered, and the disk was not flushed {flushes} times since it was posted"
+                adversary.FlushesSince(posted.PostedAt) >= needed,
+                $"{posted} was answered, and the disk was not flushed {needed} times since it was posted"
             );
         }
         if (posted.Operation == Blkif.OpRead && posted.Refusal is null && !posted.HasBadGrant)

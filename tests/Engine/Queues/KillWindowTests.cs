@@ -5,8 +5,8 @@ using Blkring.Engine.Tests.Kit;
 namespace Blkring.Engine.Tests.Queues;
 
 /// <summary>
-/// A kill between two stores, where no neighbour is asked and so no step of <see cref="Mortality"/> lies: what the stores
-/// before it have left is put into the journal and the ring, and the next daemon answers each request once.
+/// A kill between two stores, where no neighbour is asked and so no step of <see cref="Mortality"/> lies: what the
+/// stores before it have left is put into the journal and the ring, and the next daemon answers each request once.
 /// </summary>
 public sealed unsafe class KillWindowTests : IDisposable
 {

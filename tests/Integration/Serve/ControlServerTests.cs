@@ -76,6 +76,7 @@ public sealed class ControlServerTests : IAsyncDisposable
                         Command = "limit",
                         Device = "7/xvda",
                         Limits = new LimitsReport { BytesPerSecond = 4096, BytesBurst = 0 },
+                        Keep = true,
                     },
                 ]
         )
@@ -92,7 +93,7 @@ public sealed class ControlServerTests : IAsyncDisposable
                 "continue 7/51712",
                 "eject 7/51712",
                 "insert 7/51712 /images/cd.iso",
-                "limit 7/51712 " + new ThrottleLimits { Iops = 5, BytesPerSecond = 4096 },
+                $"limit 7/51712 {new ThrottleLimits { Iops = 5, BytesPerSecond = 4096 }} True",
             ],
             _control.Calls
         );
@@ -367,8 +368,8 @@ public sealed class ControlServerTests : IAsyncDisposable
 
         public void Insert(DeviceName device, string path) => Take($"insert {device} {path}");
 
-        public void Limit(DeviceName device, LimitsReport change) =>
-            Take($"limit {device} {change.ApplyTo(new ThrottleLimits { Iops = 5, BytesBurst = 6 })}");
+        public void Limit(DeviceName device, LimitsReport change, bool keep) =>
+            Take($"limit {device} {change.ApplyTo(new ThrottleLimits { Iops = 5, BytesBurst = 6 })} {keep}");
 
         private void Take(string call)
         {

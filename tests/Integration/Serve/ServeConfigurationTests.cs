@@ -55,8 +55,8 @@ public sealed class ServeConfigurationTests : IDisposable
         ServeSettings settings = ServeConfiguration
             .Load(file, new Dictionary<string, string?> { ["IopsBurst"] = "20" })
             .Settings!;
-        DeviceOptions own = settings.OptionsOf(DeviceName.Parse("7/51712")),
-            other = settings.OptionsOf(DeviceName.Parse("7/xvdb"));
+        DeviceOptions own = settings.OptionsOf(Device("7/51712")),
+            other = settings.OptionsOf(Device("7/xvdb"));
 
         Assert.Equal((GrantMode.Persistent, false, false), (own.GrantMode, own.NativeSectors, own.Lock));
         Assert.Equal(
@@ -80,6 +80,44 @@ public sealed class ServeConfigurationTests : IDisposable
             other.Limits
         );
         Assert.Equal(50, settings.Values.Get(ReactorSettings.PollWindowMicroseconds));
+    }
+
+    [Fact]
+    public void A_device_is_found_by_its_VM_whatever_domain_it_runs_in_and_by_its_image()
+    {
+        const string Uuid = "5f0c7f4e-0f5c-4d2a-9a77-6b8f0f3f1c11";
+        string file = Write(
+            $$"""
+            {
+              "Iops": 1,
+              "Devices": {
+                "web 1/xvda": { "Iops": 2 },
+                "{{Uuid.ToUpperInvariant()}}/xvda": { "Iops": 3 },
+                "/images/a/data.img": { "Iops": 4 },
+                "9/xvda": { "Iops": 5 }
+              }
+            }
+            """
+        );
+        ServeConfiguration configuration = ServeConfiguration.Load(file, new Dictionary<string, string?>());
+        Assert.Empty(configuration.Problems);
+        ServeSettings settings = configuration.Settings!;
+
+        Assert.Equal(1, IopsOf(Device("7/xvda")));
+        Assert.Equal(2, IopsOf(Device("7/xvda") with { VmName = "web 1" }));
+        Assert.Equal(2, IopsOf(Device("8/xvda") with { VmName = "web 1" }));
+        Assert.Equal(1, IopsOf(Device("7/xvdb") with { VmName = "web 1" }));
+        Assert.Equal(3, IopsOf(Device("7/xvda") with { VmName = "web 1", VmUuid = Uuid }));
+        Assert.Equal(4, IopsOf(Device("7/xvdb") with { VmName = "web 1", ImagePath = "/images/a/data.img" }));
+        Assert.Equal(5, IopsOf(Device("9/xvda") with { VmName = "web 1", VmUuid = Uuid }));
+
+        long IopsOf(DeviceIdentity device) => settings.OptionsOf(device).Limits.Iops;
+    }
+
+    private static DeviceIdentity Device(string name)
+    {
+        DeviceName device = DeviceName.Parse(name);
+        return new DeviceIdentity(new DeviceId(device.Frontend, device.Number));
     }
 
     [Fact]

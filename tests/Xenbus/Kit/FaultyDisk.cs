@@ -2,7 +2,9 @@ using Blkring.Engine.Disks;
 
 namespace Blkring.Xenbus.Tests.Kit;
 
-/// <summary>A disk of zeros whose code has a bug: an operation at one sector throws, as often as it is told to.</summary>
+/// <summary>
+/// A disk of zeros whose code has a bug: an operation at one sector throws, as often as it is told to.
+/// </summary>
 internal sealed class FaultyDisk(long capacitySectors) : Disk(capacitySectors, readOnly: false)
 {
     public const long BadSector = 64,
@@ -28,7 +30,9 @@ internal sealed class FaultyDisk(long capacitySectors) : Disk(capacitySectors, r
 
     public override TResult Accept<TResult>(IDiskVisitor<TResult> visitor) => visitor.Visit(new FaultyDiskIo(this));
 
-    /// <summary>Completes what is under way at <see cref="HungSector"/>. The queues notice at their next pass.</summary>
+    /// <summary>
+    /// Completes what is under way at <see cref="HungSector"/>. The queues notice at their next pass.
+    /// </summary>
     public void Release() => _released = true;
 
     internal int Start(in DiskOperation operation)

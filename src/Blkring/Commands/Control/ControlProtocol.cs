@@ -42,6 +42,9 @@ internal sealed record ControlRequest
 
     /// <summary>For limit: limits that are absent do not change.</summary>
     public LimitsReport? Limits { get; init; }
+
+    /// <summary>For limit: true keeps them for the next daemon.</summary>
+    public bool? Keep { get; init; }
 }
 
 /// <summary>The limits of a device; 0 is no limit.</summary>

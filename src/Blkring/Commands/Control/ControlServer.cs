@@ -247,7 +247,7 @@ internal sealed class ControlServer : IAsyncDisposable
             case ControlRequest.Insert:
                 return Refuse("give the absolute path of an image");
             case ControlRequest.Limit when request.Limits is { IsChange: true } change:
-                _control.Limit(device, change);
+                _control.Limit(device, change, request.Keep == true);
                 break;
             case ControlRequest.Limit:
                 return Refuse("give at least one limit; none may be negative");

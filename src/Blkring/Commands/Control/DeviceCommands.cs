@@ -28,6 +28,10 @@ internal static class DeviceCommands
     {
         Description = "Answer a request that crashed the daemon too often with an error, instead of trying it again.",
     };
+    private static readonly Option<bool> s_keep = new("--keep")
+    {
+        Description = "Keep the limits for the next daemon, until the host reboots.",
+    };
     private static readonly Option<bool> s_none = new("--none") { Description = "Remove all limits." };
 
     public static IEnumerable<Command> Create() =>
@@ -78,15 +82,21 @@ internal static class DeviceCommands
             ),
             Create(
                 "limit",
-                "Changes the limits of a device, at once and until it is detached or the daemon exits. "
-                    + "Limits that are not given stay as they are.",
-                parsed => new ControlRequest { Command = ControlRequest.Limit, Limits = LimitsOf(parsed) },
+                "Changes the limits of a device, at once. They outlive a reboot of the guest, and with --keep a "
+                    + "restart of the daemon. Limits that are not given stay as they are.",
+                parsed => new ControlRequest
+                {
+                    Command = ControlRequest.Limit,
+                    Limits = LimitsOf(parsed),
+                    Keep = parsed.GetValue(s_keep) ? true : null,
+                },
                 null,
                 s_iops,
                 s_iopsBurst,
                 s_bandwidth,
                 s_bandwidthBurst,
-                s_none
+                s_none,
+                s_keep
             ),
         ];
 

@@ -18,7 +18,9 @@ internal interface IDeviceControl
     void Continue(DeviceName device, bool failRequest);
     void Eject(DeviceName device);
     void Insert(DeviceName device, string path);
-    void Limit(DeviceName device, LimitsReport change);
+
+    /// <param name="keep">Also for the next daemon.</param>
+    void Limit(DeviceName device, LimitsReport change, bool keep);
 }
 
 /// <summary>A request that cannot be carried out; the message is one line for the user.</summary>

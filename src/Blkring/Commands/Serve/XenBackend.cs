@@ -93,8 +93,8 @@ internal sealed partial class XenBackend : IBackend
 
     public void Insert(DeviceName device, string path) => Command(device, id => _backend.Insert(id, path));
 
-    public void Limit(DeviceName device, LimitsReport change) =>
-        Command(device, id => _backend.Limit(id, change.ApplyTo));
+    public void Limit(DeviceName device, LimitsReport change, bool keep) =>
+        Command(device, id => _backend.Limit(id, change.ApplyTo, keep));
 
     public void Dispose()
     {
@@ -135,7 +135,8 @@ internal sealed partial class XenBackend : IBackend
             JournalFolder = RuntimeFolder.JournalsOf(settings.Backend),
             Advice = Advice.For,
             Opener = opener is null ? OwnOpener.Instance : opener,
-            Device = id => settings.OptionsOf(new DeviceName(id.Frontend, id.Number)),
+            LimitsFile = RuntimeFolder.LimitsOf(settings.Backend),
+            Device = settings.OptionsOf,
         };
 
     private static DeviceReport Report(DeviceStatus device) =>
