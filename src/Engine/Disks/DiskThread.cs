@@ -13,7 +13,8 @@ internal delegate int DiskCall(int descriptor, in DiskOperation operation);
 /// </summary>
 /// <remarks>
 /// Queues hand operations over and fetch completions through a <see cref="Port"/>. The lock is held for a few
-/// instructions at a time, never during an operation.
+/// instructions at a time, never during an operation. It is a spin lock, and the thread sleeps in an eventfd: the
+/// runtime allocates when two threads first meet at a monitor.
 /// </remarks>
 public sealed class DiskThread : IDisposable
 {
@@ -26,10 +27,14 @@ public sealed class DiskThread : IDisposable
     private readonly bool _ownThread;
     private readonly LostWrites? _lost;
 
-    // Guards everything below, and the ports.
-    private readonly object _gate = new();
+    // Guards everything below, and the ports. A struct with state: not readonly.
+    private SpinLock _gate = new(enableThreadOwnerTracking: false);
     private readonly List<Port> _ports = [];
     private Thread? _thread;
+
+    // Made with the first port. The thread sleeps in it when there is nothing to do.
+    private EventFd? _work;
+    private bool _sleeps;
 
     // The place in _ports of the port whose turn it is; may be the place after the last.
     private int _turn;
@@ -47,9 +52,15 @@ public sealed class DiskThread : IDisposable
     /// <summary>Opens a port for one queue, on the thread that serves it.</summary>
     internal Port Open(in DiskAttachment attachment)
     {
+        EventFd work = new(blocking: true);
         Port port = new(this, attachment.MaxOperations, attachment.Wake);
-        lock (_gate)
-            _ports.Add(port);
+        // Made before the lock is taken: it needs a system call and may fail.
+        Enter();
+        _ports.Add(port);
+        EventFd? spare = _work is null ? null : work;
+        _work ??= work;
+        Exit();
+        spare?.Dispose();
         return port;
     }
 
@@ -57,26 +68,32 @@ public sealed class DiskThread : IDisposable
     /// <returns>False if there was none.</returns>
     internal bool RunOnce()
     {
-        Port port;
-        DiskOperation operation;
-        lock (_gate)
-        {
-            if (!TryTake(out port, out operation))
-                return false;
-        }
-        Perform(port, in operation);
-        return true;
+        Enter();
+        bool taken = TryTake(out Port port, out DiskOperation operation);
+        Exit();
+        if (taken)
+            Perform(port, in operation);
+        return taken;
     }
 
     public void Dispose()
     {
-        lock (_gate)
-        {
-            _ending = true;
-            Monitor.Pulse(_gate);
-        }
-        _thread?.Join(EndTimeoutMs);
+        Enter();
+        _ending = true;
+        Exit();
+        _work?.Signal();
+        // A thread that hangs in an operation still needs it afterwards.
+        if (_thread is null || _thread.Join(EndTimeoutMs))
+            _work?.Dispose();
     }
+
+    private void Enter()
+    {
+        bool taken = false;
+        _gate.Enter(ref taken);
+    }
+
+    private void Exit() => _gate.Exit(useMemoryBarrier: true);
 
     /// <summary>Performs an operation by the system call for it.</summary>
     internal static unsafe int Perform(int descriptor, in DiskOperation operation) =>
@@ -144,17 +161,17 @@ public sealed class DiskThread : IDisposable
     /// <returns>False when the disk is being closed.</returns>
     private bool WaitForOperation(out Port port, out DiskOperation operation)
     {
-        lock (_gate)
+        while (true)
         {
-            while (!_ending)
-            {
-                if (TryTake(out port, out operation))
-                    return true;
-                Monitor.Wait(_gate);
-            }
+            Enter();
+            bool ends = _ending,
+                taken = TryTake(out port, out operation) && !ends;
+            _sleeps = !ends && !taken;
+            Exit();
+            if (ends || taken)
+                return taken;
+            _work!.TryConsume();
         }
-        (port, operation) = (null!, default);
-        return false;
     }
 
     /// <summary>Takes an operation, from the ports in turn. The caller holds the lock.</summary>
@@ -186,16 +203,20 @@ public sealed class DiskThread : IDisposable
 
         public int Start(in DiskOperation operation)
         {
-            lock (thread._gate)
-            {
-                if (_waitingCount + _doneCount >= capacity || thread._ending)
-                    return -Errno.EAGAIN;
+            thread.Enter();
+            bool fits = _waitingCount + _doneCount < capacity && !thread._ending,
+                wakes = fits && thread._sleeps,
+                starts = fits && thread._thread is null && thread._ownThread;
+            if (fits)
                 _waiting[(_firstWaiting + _waitingCount++) % capacity] = operation;
-                if (thread._thread is null && thread._ownThread)
-                    thread.StartThread();
-                Monitor.Pulse(thread._gate);
-            }
-            return IDiskIo.Pending;
+            if (wakes)
+                thread._sleeps = false;
+            if (starts)
+                thread.StartThread();
+            thread.Exit();
+            if (wakes)
+                thread._work!.Signal();
+            return fits ? IDiskIo.Pending : -Errno.EAGAIN;
         }
 
         public int Reap(Span<DiskCompletion> completions)
@@ -204,22 +225,22 @@ public sealed class DiskThread : IDisposable
             // now is found later: its wake-up is still to come.
             if (Volatile.Read(ref _doneCount) == 0)
                 return 0;
-            lock (thread._gate)
-            {
-                int count = Math.Min(_doneCount, completions.Length);
-                for (int i = 0; i < count; i++)
-                    completions[i] = _done[(_firstDone + i) % capacity];
-                _firstDone = (_firstDone + count) % capacity;
-                _doneCount -= count;
-                return count;
-            }
+            thread.Enter();
+            int count = Math.Min(_doneCount, completions.Length);
+            for (int i = 0; i < count; i++)
+                completions[i] = _done[(_firstDone + i) % capacity];
+            _firstDone = (_firstDone + count) % capacity;
+            _doneCount -= count;
+            thread.Exit();
+            return count;
         }
 
         /// <summary>Called when no operation of the queue is under way; no wake-up comes afterwards.</summary>
         public void Close()
         {
-            lock (thread._gate)
-                thread._ports.Remove(this);
+            thread.Enter();
+            thread._ports.Remove(this);
+            thread.Exit();
         }
 
         internal bool TryTake(out DiskOperation operation)
@@ -237,12 +258,11 @@ public sealed class DiskThread : IDisposable
         {
             // The wake-up is under the lock as well: otherwise the queue could take the completion, detach and close
             // this port before the wake-up.
-            lock (thread._gate)
-            {
-                _done[(_firstDone + _doneCount) % capacity] = new DiskCompletion { Tag = tag, Result = result };
-                _doneCount++;
-                wake?.Invoke();
-            }
+            thread.Enter();
+            _done[(_firstDone + _doneCount) % capacity] = new DiskCompletion { Tag = tag, Result = result };
+            _doneCount++;
+            wake?.Invoke();
+            thread.Exit();
         }
     }
 }
