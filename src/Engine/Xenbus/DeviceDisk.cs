@@ -82,7 +82,7 @@ internal sealed class DeviceDisk(DeviceContext context, DeviceId id, DeviceHealt
         if (_disk is not { ReadOnly: false } disk)
             return null;
         TimeSpan timeout = context.Options.DrainTimeout;
-        int errno = context.Steps.Blocking(() => disk.Flush(timeout));
+        int errno = health.Blocking("flushing the image", () => disk.Flush(timeout));
         if (errno is not (0 or Interop.Errno.ETIMEDOUT))
             disk.Lost.Note(errno);
         if (errno == 0)

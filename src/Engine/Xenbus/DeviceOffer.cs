@@ -11,7 +11,7 @@ internal sealed class DeviceOffer
 {
     /// <summary>The configured mode, if it is not used; see <see cref="GrantModes.Resolve"/>.</summary>
     private GrantMode? _ignoredMode;
-    private bool _isReadOnly;
+    private bool _sharesLock;
 
     public DeviceOptions Options { get; private set; } = new();
 
@@ -26,10 +26,10 @@ internal sealed class DeviceOffer
         GrantMode? asked = configured.GrantMode;
         // The disk that a drive will get, or that a script will name, is not known yet.
         bool mayPinPages = keys.IsDrive || disk is not { PinsPages: false };
-        // Readers share an image's lock, so a takeover cannot wait for what the kernel still reads for a daemon that
+        // Where the lock is shared or off, a takeover cannot wait for what the kernel still reads for a daemon that
         // was killed. It may end in that daemon's memory, and never in pages of the guest that are used again.
-        _isReadOnly = disk is { ReadOnly: true } || !keys.Writable;
-        GrantMode resolved = GrantModes.Resolve(asked, mayPinPages, losesPinnedPages || _isReadOnly);
+        _sharesLock = disk is { ReadOnly: true } || !keys.Writable || keys.SharesWriters || !configured.Lock;
+        GrantMode resolved = GrantModes.Resolve(asked, mayPinPages, losesPinnedPages || _sharesLock);
         _ignoredMode = !keys.MustCopy && asked != resolved ? asked : null;
         Options = configured with
         {
@@ -86,9 +86,9 @@ internal sealed class DeviceOffer
             ErrorCode.GrantModeIgnored,
             $"grant mode '{name}' is ignored and the guest's pages are copied: "
                 + (
-                    _isReadOnly
+                    _sharesLock
                         ? "O_DIRECT reads of a daemon that was killed could end in pages that the guest uses again, "
-                            + "and readers share an image, so the next daemon cannot wait for them"
+                            + "and without a lock of its own on the image the next daemon cannot wait for them"
                         : "O_DIRECT on mapped pages corrupts their reference counts in the kernel of a PV domain, and "
                             + "I/O would fail until it boots again"
                 )
