@@ -89,6 +89,9 @@ public abstract class Disk : IDisposable
     /// <summary>Answered writes lie in memory of this host until a flush: the page cache.</summary>
     public virtual bool CachesWrites => false;
 
+    /// <summary>The flushes under way, where <see cref="CachesWrites"/>.</summary>
+    public FlushWatch Flushes { get; } = new();
+
     /// <summary>The answer to a write promises that it is on stable storage (O_DSYNC).</summary>
     public virtual bool SyncsWrites => false;
 

@@ -1,3 +1,5 @@
+using Blkring.Engine.Disks;
+
 namespace Blkring.Engine.Queues;
 
 /// <summary>
@@ -16,6 +18,14 @@ internal struct FlushGroup(SlotList empty)
 
     /// <summary>The request under whose tag the flush is under way; -1 when none is.</summary>
     public int Leader { get; private set; } = None;
+
+    /// <summary>The place of the flush under way among those of the disk's other queues.</summary>
+    public int Place = FlushWatch.None;
+
+    /// <summary>
+    /// The flush has succeeded, and waits for those of other queues that began before this time; 0 if it does not wait.
+    /// </summary>
+    public long HeldUntil;
 
     /// <summary>Requests that the flush under way serves.</summary>
     public readonly int Count => _underWay.Count;

@@ -189,6 +189,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
         if (!_retries.IsEmpty)
             Requeue();
         RestartWaiting();
+        if (_flushes.HeldUntil != 0)
+            ReleaseFlushes();
         if (MayReplay)
             Replay();
         TakeRequests(frontendHasOwnCpu);
@@ -202,7 +204,7 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
 
         if (HasRequests || _lines.CanRestart || _lines.Copies.Count > 0 || MayReplay)
             return PassResult.More;
-        return !_retries.IsEmpty || _lines.Blocks.Count > 0 || _admission.IsThrottled
+        return !_retries.IsEmpty || _lines.Blocks.Count > 0 || _flushes.HeldUntil != 0 || _admission.IsThrottled
             ? PassResult.Retry
             : PassResult.Idle;
     }
@@ -351,15 +353,6 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             FinishFetch(index, ref slot, TakeMapped(index, ref slot, place), FaultKind.GrantMap);
         }
         *_workingOn = 0;
-    }
-
-    private void StartFlushes()
-    {
-        while (_flushes.TryBegin())
-        {
-            Statistics.MergedFlushesField += _flushes.Count - 1;
-            StartFlush();
-        }
     }
 
     /// <summary>B14: pushed once for the pass; notified only when the frontend's rsp_event asks for it.</summary>
@@ -645,6 +638,8 @@ public sealed unsafe partial class VbdQueue<TAbi, TGrants, TEvents, TDisk> : Vbd
             if ((slot.Holds & SlotHolds.Blocks) != 0)
                 _blocks.Return(ref slot);
         }
+        // Nor do they wait for a flush that this queue no longer sees.
+        _disk.Flushes.End(_flushes.Place);
         _memory.Dispose();
         if (Crash is null && InFlight == 0)
             _journal?.End();

@@ -223,6 +223,78 @@ public sealed class FlushTests
         Assert.Equal(Blkif.RspOkay, second.StatusOf(second.Request(Blkif.OpFlushDiskcache, 0)));
     }
 
+    /// <summary>The kernel has told the first flush, and its queue has not seen that yet.</summary>
+    [Theory, EveryAbi]
+    [Proves("B11")]
+    public void A_flush_is_not_answered_while_one_that_overlaps_it_may_have_taken_its_error(BlkifProtocol protocol)
+    {
+        foreach (int errno in (ReadOnlySpan<int>)[Errno.EIO, 0])
+        {
+            ScriptedDisk disk = new(4096) { Caches = true };
+            using Rig first = new(protocol, new RigOptions { Disk = disk });
+            using Rig second = new(protocol, new RigOptions { Disk = disk });
+            first.Put(first.Request(Blkif.OpFlushDiskcache, 0));
+            first.PushAndRun();
+            ScriptedOperation earlier = Assert.Single(disk.UnderWay);
+            second.Put(second.Request(Blkif.OpFlushDiskcache, 0));
+            second.PushAndRun();
+            disk.Complete(disk.UnderWay.Single(operation => operation != earlier));
+            Assert.Equal(PassResult.Retry, second.Run());
+            Assert.Empty(second.Responses());
+
+            disk.Complete(earlier, -errno);
+            first.Run();
+            // One that begins now is not waited for.
+            first.Put(first.Request(Blkif.OpFlushDiskcache, 0));
+            first.PushAndRun();
+            Assert.Single(disk.UnderWay);
+            second.Run();
+            int status = errno == 0 ? Blkif.RspOkay : Blkif.RspError;
+            Assert.Equal(status, Assert.Single(second.Responses()).Status);
+            first.FinishDisk();
+            Assert.Equal([status, status], first.Responses().Select(response => (int)response.Status));
+        }
+    }
+
+    /// <summary>Without a cache of the host's, an error concerns the flush that it answers.</summary>
+    [Fact]
+    public void With_direct_io_a_flush_waits_for_none_of_another_queue()
+    {
+        ScriptedDisk disk = new(4096);
+        using Rig first = new(BlkifProtocol.X86_64, new RigOptions { Disk = disk });
+        using Rig second = new(BlkifProtocol.X86_64, new RigOptions { Disk = disk });
+        first.Put(first.Request(Blkif.OpFlushDiskcache, 0));
+        first.PushAndRun();
+        second.Put(second.Request(Blkif.OpFlushDiskcache, 0));
+        second.PushAndRun();
+        disk.Complete(disk.UnderWay[1]);
+        second.Run();
+        Assert.Equal(Blkif.RspOkay, Assert.Single(second.Responses()).Status);
+        first.FinishDisk();
+    }
+
+    [Fact]
+    public void A_queue_that_is_gone_with_its_flush_is_not_waited_for()
+    {
+        ScriptedDisk disk = new(4096) { Caches = true };
+        using TempImage folder = new(8);
+        using Rig first = new(
+            BlkifProtocol.X86_64,
+            new RigOptions { Disk = disk, JournalPath = folder.PathOf("journal") }
+        );
+        using Rig second = new(BlkifProtocol.X86_64, new RigOptions { Disk = disk });
+        first.Put(first.Request(Blkif.OpFlushDiskcache, 0));
+        first.PushAndRun();
+        second.Put(second.Request(Blkif.OpFlushDiskcache, 0));
+        second.PushAndRun();
+        disk.Complete(disk.UnderWay[1]);
+        second.Run();
+        Assert.Empty(second.Responses());
+        first.NextDaemon(new ScriptedDisk(4096));
+        second.Run();
+        Assert.Equal(Blkif.RspOkay, Assert.Single(second.Responses()).Status);
+    }
+
     [Theory, EveryAbi]
     [Proves("B11")]
     public void After_a_failed_write_through_the_page_cache_no_flush_succeeds(BlkifProtocol protocol)
