@@ -12,7 +12,7 @@ namespace Blkring.Loopback;
 public sealed class HangingDisk(string path, HangingMemory memory, long capacitySectors)
     : Disk(capacitySectors, readOnly: false)
 {
-    /// <summary>Each write waits for so many bytes of the memory, in turn.</summary>
+    /// <summary>The number of bytes of the memory that each write uses. Writes use the memory in turn.</summary>
     public const int HangBytes = 4096;
 
     private readonly FileDescriptor _file = new(Libc.Open(path, Libc.O_RDWR | Libc.O_DIRECT));

@@ -178,7 +178,7 @@ public sealed class HungStoreTests
         for (int i = 0; i < Requests; i++)
             rig.Put(rig.Request(i % 2 == 0 ? Blkif.OpRead : Blkif.OpWrite, (ulong)i * 8, (0, 7)));
         rig.PushAndRun();
-        // None may wait before it was tried, and one that was not tried in vain never does.
+        // A transfer may wait only after a first try without waiting has failed.
         Assert.DoesNotContain(disk.Started, operation => operation.MayWait && !asTheyStart);
         int quick = 0;
         foreach (ScriptedOperation tried in disk.UnderWay.Where(operation => !operation.MayWait).ToArray())

@@ -49,7 +49,7 @@ public sealed class MappingBudgetTests
         Assert.False(budget.TryTake(s_other, new MappedShare(1, 1), isSpare: true));
         Assert.True(budget.TryTake(s_other, new MappedShare(1, 500)));
         Assert.False(budget.TryTake(new DomainId(9), new MappedShare(1, 1)));
-        // Nothing is always to be had.
+        // An empty share can always be taken.
         Assert.True(budget.TryTake(s_guest, default));
         Assert.Equal((1000, 1000), (budget.TakenGrants, budget.MaxGrants));
         budget.Return(s_guest, new MappedShare(1, 250));
