@@ -1,4 +1,3 @@
-using System.Globalization;
 using Blkring.Interop;
 
 namespace Blkring.Engine.Disks;
@@ -13,13 +12,10 @@ public static class BlockDeviceUsers
 
     /// <returns>For example <c>mounted on /srv, part of vg0-data (dm-3)</c>; empty if nothing is known.</returns>
     public static string Find(FileDescriptor device) =>
-        Libc.Fstatx(device.Value, Libc.STATX_TYPE, out statx status) < 0 ? "" : Find(NumberOf(in status), "/");
+        Libc.Fstatx(device.Value, Libc.STATX_TYPE, out statx status) < 0 ? "" : Find(Sysfs.NumberOf(in status), "/");
 
     public static string Find(string path) =>
-        Libc.Statx(path, 0, Libc.STATX_TYPE, out statx status) < 0 ? "" : Find(NumberOf(in status), "/");
-
-    private static string NumberOf(in statx status) =>
-        string.Create(CultureInfo.InvariantCulture, $"{status.stx_rdev_major}:{status.stx_rdev_minor}");
+        Libc.Statx(path, 0, Libc.STATX_TYPE, out statx status) < 0 ? "" : Find(Sysfs.NumberOf(in status), "/");
 
     /// <param name="number">MAJOR:MINOR</param>
     /// <param name="root">The folder that has proc and sys.</param>
@@ -44,35 +40,29 @@ public static class BlockDeviceUsers
     /// </summary>
     private static IEnumerable<(string Number, string Name)> Related(string number, string root)
     {
-        string folder = Path.Combine(root, "sys/dev/block", number);
+        string folder = Sysfs.LinkOf(number, root);
         yield return (number, NameOf(folder));
         foreach (string part in Folders(folder).Where(IsPartition))
-            if (Read($"{part}/dev") is { } other)
+            if (Sysfs.TryRead($"{part}/dev") is { } other)
                 yield return (other, Path.GetFileName(part));
-        if (IsPartition(folder) && Path.GetDirectoryName(Final(folder)) is { } disk && Read($"{disk}/dev") is { } whole)
+        if (
+            IsPartition(folder)
+            && Path.GetDirectoryName(Sysfs.TargetOf(folder)) is { } disk
+            && Sysfs.TryRead($"{disk}/dev") is { } whole
+        )
             yield return (whole, Path.GetFileName(disk));
     }
 
     private static bool IsPartition(string folder) => File.Exists(Path.Combine(folder, "partition"));
 
-    private static string NameOf(string folder) => Path.GetFileName(Final(folder));
-
-    private static string Final(string link)
-    {
-        try
-        {
-            return Directory.ResolveLinkTarget(link, returnFinalTarget: true)?.FullName ?? link;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return link;
-        }
-    }
+    private static string NameOf(string folder) => Path.GetFileName(Sysfs.TargetOf(folder));
 
     /// <summary>The places, in the name space of process 1: that of a service may lack some.</summary>
     private static IEnumerable<string> Mounts(string number, string name, string root)
     {
-        string? text = Read(Path.Combine(root, "proc/1/mountinfo")) ?? Read(Path.Combine(root, "proc/self/mountinfo"));
+        string? text =
+            Sysfs.TryRead(Path.Combine(root, "proc/1/mountinfo"))
+            ?? Sysfs.TryRead(Path.Combine(root, "proc/self/mountinfo"));
         foreach (string line in (text ?? "").Split('\n'))
         {
             // 36 35 98:0 /root /place options [optional fields] - type source options
@@ -89,16 +79,16 @@ public static class BlockDeviceUsers
     }
 
     private static bool Swaps(string name, string root) =>
-        (Read(Path.Combine(root, "proc/swaps")) ?? "")
+        (Sysfs.TryRead(Path.Combine(root, "proc/swaps")) ?? "")
             .Split('\n')
             .Any(line => line.StartsWith($"/dev/{name} ", StringComparison.Ordinal));
 
     private static IEnumerable<string> Holders(string number, string root)
     {
-        foreach (string holder in Folders(Path.Combine(root, "sys/dev/block", number, "holders")))
+        foreach (string holder in Folders(Path.Combine(Sysfs.LinkOf(number, root), "holders")))
         {
             string name = Path.GetFileName(holder);
-            yield return Read($"{holder}/dm/name") is { } known ? $"{known} ({name})" : name;
+            yield return Sysfs.TryRead($"{holder}/dm/name") is { } known ? $"{known} ({name})" : name;
         }
     }
 
@@ -111,18 +101,6 @@ public static class BlockDeviceUsers
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return [];
-        }
-    }
-
-    private static string? Read(string path)
-    {
-        try
-        {
-            return File.ReadAllText(path).Trim();
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
         }
     }
 

@@ -34,10 +34,7 @@ public readonly record struct DiskGeometry(
         }
         int logical = QueryBytes(file, Libc.BLKSSZGET),
             physical = QueryBytes(file, Libc.BLKPBSZGET);
-        string device = string.Create(
-            CultureInfo.InvariantCulture,
-            $"/sys/dev/block/{status.stx_rdev_major}:{status.stx_rdev_minor}"
-        );
+        string device = Sysfs.LinkOf(Sysfs.NumberOf(in status));
         int granularity = ReadLimit(device, "queue/discard_granularity");
         return new DiskGeometry(
             logical,
@@ -57,23 +54,12 @@ public readonly record struct DiskGeometry(
     /// <param name="device">The device's folder in sysfs, or a link to it.</param>
     internal static int ReadLimit(string device, string name)
     {
-        try
-        {
-            // A partition has no queue of its own: the disk's is in the folder above the link's target.
-            string folder = Directory.ResolveLinkTarget(device, returnFinalTarget: true)?.FullName ?? device;
-            string path = Path.Combine(folder, name);
-            if (!File.Exists(path))
-                path = Path.Combine(folder, "..", name);
-            string text = File.ReadAllText(path);
-            return
-                int.TryParse(text.AsSpan().Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out int value)
-                && value <= MaxUnitBytes
-                ? value
-                : 0;
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            return 0;
-        }
+        // A partition has no queue of its own: the disk's is in the folder above the link's target.
+        string folder = Sysfs.TargetOf(device);
+        string? text = Sysfs.TryRead(Path.Combine(folder, name)) ?? Sysfs.TryRead(Path.Combine(folder, "..", name));
+        return
+            int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int value) && value <= MaxUnitBytes
+            ? value
+            : 0;
     }
 }

@@ -95,18 +95,8 @@ public sealed record ImageIdentity(string Name, bool IsUnique, long LengthBytes)
 
     private static (string Name, bool IsUnique) OfBlockDevice(in statx status)
     {
-        string number = string.Create(CultureInfo.InvariantCulture, $"{status.stx_rdev_major}:{status.stx_rdev_minor}"),
-            link = $"/sys/dev/block/{number}";
-        string folder = link;
-        try
-        {
-            folder = Directory.ResolveLinkTarget(link, returnFinalTarget: true)?.FullName ?? link;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // Without sysfs it is known by its number.
-        }
-        return OfBlockDevice(number, folder, TryRead);
+        string number = Sysfs.NumberOf(in status);
+        return OfBlockDevice(number, Sysfs.TargetOf(Sysfs.LinkOf(number)), Sysfs.TryRead);
     }
 
     private static (string Name, bool IsUnique) OfFile(FileDescriptor file, in statx status)
@@ -154,18 +144,6 @@ public sealed record ImageIdentity(string Name, bool IsUnique, long LengthBytes)
             string.Create(CultureInfo.InvariantCulture, $"{status.f_type:x}.{(unique ? status.f_fsid : 0):x}"),
             unique
         );
-    }
-
-    private static string? TryRead(string path)
-    {
-        try
-        {
-            return File.ReadAllText(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
     }
 
     /// <summary>A device chose the text: it becomes one word of a line.</summary>
