@@ -17,22 +17,14 @@ internal static class DaemonSettings
         unit: "s"
     );
 
-    public static readonly Setting<string> ControlSocket = Setting.Text(
+    public static readonly Setting<string> ControlSocket = Socket(
         "ControlSocket",
-        "PATH",
-        "",
-        path => path.StartsWith('/') && Encoding.UTF8.GetByteCount(path) <= ControlSocketPath.MaxBytes,
-        $"an absolute path of at most {ControlSocketPath.MaxBytes} bytes",
         "The socket on which 'blkring list' and the other commands reach the daemon.",
         withoutValue: $"{RuntimeFolder.Standard}/NAME.sock"
     );
 
-    public static readonly Setting<string> Opener = Setting.Text(
+    public static readonly Setting<string> Opener = Socket(
         "Opener",
-        "PATH",
-        "",
-        path => path.StartsWith('/') && Encoding.UTF8.GetByteCount(path) <= ControlSocketPath.MaxBytes,
-        $"an absolute path of at most {ControlSocketPath.MaxBytes} bytes",
         "The socket of 'blkring opener', which opens images for a daemon that runs without privileges.",
         withoutValue: "none: the daemon opens images itself"
     );
@@ -46,4 +38,15 @@ internal static class DaemonSettings
         ("warning", Microsoft.Extensions.Logging.LogLevel.Warning),
         ("error", Microsoft.Extensions.Logging.LogLevel.Error)
     );
+
+    private static Setting<string> Socket(string name, string description, string withoutValue) =>
+        Setting.Text(
+            name,
+            "PATH",
+            "",
+            path => path.StartsWith('/') && Encoding.UTF8.GetByteCount(path) <= ControlSocketPath.MaxBytes,
+            $"an absolute path of at most {ControlSocketPath.MaxBytes} bytes",
+            description,
+            withoutValue
+        );
 }

@@ -70,22 +70,13 @@ internal static unsafe class JournalFormat
     /// where nothing is under way, any version can go on.
     /// </summary>
     public static bool IsOf(in Journal.Header head, RingIdentity identity) =>
-        head.Frontend == identity.Frontend.Value
-        && head.Protocol == NumberOf(identity.Protocol)
-        && head.RingPages == (uint)identity.RingPages
-        && head.RingGref == identity.Ring.Value
-        && head.EventChannel == (uint)identity.EventChannel.Value;
+        Names(identity, head.Frontend, head.Protocol, head.RingPages, head.RingGref, head.EventChannel);
 
     /// <summary>What a file of version 1 says of that ring; never <see cref="JournalState.Missing"/>.</summary>
     public static JournalState StateOfVersion1(ReadOnlySpan<byte> old, RingIdentity identity)
     {
         JournalV1.Header head = Unsafe.ReadUnaligned<JournalV1.Header>(in old[0]);
-        bool ours =
-            head.Frontend == identity.Frontend.Value
-            && head.Protocol == NumberOf(identity.Protocol)
-            && head.RingPages == (uint)identity.RingPages
-            && head.RingGref == identity.Ring.Value
-            && head.EventChannel == (uint)identity.EventChannel.Value;
+        bool ours = Names(identity, head.Frontend, head.Protocol, head.RingPages, head.RingGref, head.EventChannel);
         return !ours ? JournalState.Foreign
             : head.InUse == 0 ? JournalState.Drained
             : JournalState.Left;
@@ -127,6 +118,21 @@ internal static unsafe class JournalFormat
         }
         return file;
     }
+
+    /// <summary>The members of a header, which every version has, name that ring.</summary>
+    private static bool Names(
+        RingIdentity identity,
+        ushort frontend,
+        uint protocol,
+        uint ringPages,
+        uint ringGref,
+        uint eventChannel
+    ) =>
+        frontend == identity.Frontend.Value
+        && protocol == (uint)NumberOf(identity.Protocol)
+        && ringPages == (uint)identity.RingPages
+        && ringGref == identity.Ring.Value
+        && eventChannel == (uint)identity.EventChannel.Value;
 
     private static int NumberOf(BlkifProtocol protocol) =>
         protocol switch

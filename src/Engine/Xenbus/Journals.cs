@@ -60,9 +60,7 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DeviceException(
-                new EngineError(ErrorCode.JournalUnusable, $"{path} cannot be written: {e.Message}") { Path = path }
-            );
+            throw Unusable(path, $"cannot be written: {e.Message}");
         }
     }
 
@@ -78,13 +76,7 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
         string path = Path.Combine(folder, $"lost-writes-{Convert.ToHexStringLower(hash.AsSpan(0, 16))}");
         int errno = disk.Lost.KeepIn(path);
         if (errno != 0)
-            throw new DeviceException(
-                new EngineError(ErrorCode.JournalUnusable, $"{path} cannot be made: {Interop.Errno.Describe(errno)}")
-                {
-                    Path = path,
-                    Errno = errno,
-                }
-            );
+            throw Unusable(path, $"cannot be made: {Interop.Errno.Describe(errno)}", errno);
     }
 
     /// <returns>The image that the device's rings were served from; null if that is not known.</returns>
@@ -100,9 +92,7 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DeviceException(
-                new EngineError(ErrorCode.JournalUnusable, $"{path} cannot be read: {e.Message}") { Path = path }
-            );
+            throw Unusable(path, $"cannot be read: {e.Message}");
         }
     }
 
@@ -146,6 +136,9 @@ internal sealed class Journals(IControlFiles files, string? folder, string root)
                 files.Delete(file);
         }
     }
+
+    private static DeviceException Unusable(string path, string why, int errno = 0) =>
+        new(new EngineError(ErrorCode.JournalUnusable, $"{path} {why}") { Path = path, Errno = errno });
 
     private static string NameOf(string path) => path.Replace('/', '-');
 
