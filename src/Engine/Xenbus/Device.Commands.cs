@@ -10,8 +10,6 @@ internal sealed partial class Device
 {
     private static readonly TimeSpan s_delay = TimeSpan.FromSeconds(2);
 
-    private bool _failsRequest;
-
     /// <summary>Does not wait, so that it works even if the disk hangs.</summary>
     /// <param name="keep">Also for the next daemon.</param>
     public void Limit(Func<ThrottleLimits, ThrottleLimits> change, bool keep)
@@ -51,8 +49,7 @@ internal sealed partial class Device
     public void Continue(bool failRequest) =>
         Command(session =>
         {
-            _failsRequest = failRequest;
-            if (_health.Accept() is null)
+            if (_health.Accept(failRequest) is null)
                 throw new XenbusCommandException(
                     ErrorCode.NothingToDecide,
                     $"device {Id} does not wait for a decision"

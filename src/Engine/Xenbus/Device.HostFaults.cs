@@ -37,13 +37,14 @@ internal sealed partial class Device
     }
 
     /// <summary>What lets the device go on in spite of an error that waits for a decision.</summary>
-    private Action Accepting(ErrorCode code) =>
+    /// <returns>Takes whether the request that waits is answered with an error: see <see cref="Continue"/>.</returns>
+    private Action<bool> Accepting(ErrorCode code) =>
         code switch
         {
-            ErrorCode.ImageReplaced => () => _disk.AcceptReplacement(),
-            ErrorCode.RequestQuarantined => () =>
-                _rings.Decide(_failsRequest ? SuspectDecision.Fail : SuspectDecision.Try),
-            _ => _rings.ForgoJournals,
+            ErrorCode.ImageReplaced => _ => _disk.AcceptReplacement(),
+            ErrorCode.RequestQuarantined => failRequest =>
+                _rings.Decide(failRequest ? SuspectDecision.Fail : SuspectDecision.Try),
+            _ => _ => _rings.ForgoJournals(),
         };
 
     /// <summary>

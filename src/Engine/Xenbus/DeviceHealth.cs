@@ -15,7 +15,7 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
     private StoreSession? _refusedBy;
     private EngineError? _refusal;
     private EngineError? _waiting;
-    private Action? _accept;
+    private Action<bool>? _accept;
     private EngineError? _loss;
     private Action? _acceptLoss;
     private volatile Operation? _doing;
@@ -71,18 +71,21 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
     public void NoteWaiting(EngineError error) => Wait(error, accept: null);
 
     /// <summary>Notes that the device waits until an operator decides; logged once as well.</summary>
-    /// <param name="accept">Called by <see cref="Accept"/>: lets the device go on in spite of the error.</param>
-    public void Ask(EngineError error, Action accept) => Wait(error with { Device = id.ToString() }, accept);
+    /// <param name="accept">
+    /// Called by <see cref="Accept"/> with its argument: lets the device go on in spite of the error.
+    /// </param>
+    public void Ask(EngineError error, Action<bool> accept) => Wait(error with { Device = id.ToString() }, accept);
 
     /// <summary>The operator decided that the device goes on.</summary>
+    /// <param name="failRequest">The request that it waits for, if any, is to be answered with an error.</param>
     /// <returns>What was decided; null if nothing waits for a decision.</returns>
-    public EngineError? Accept()
+    public EngineError? Accept(bool failRequest)
     {
         if (_accept is null && _loss is not null)
             return AcceptLoss();
         if (_accept is not { } accept)
             return null;
-        accept();
+        accept(failRequest);
         EngineError accepted = _waiting!;
         context.Log.Accepted(id, accepted.Code);
         ClearWaiting();
@@ -114,7 +117,7 @@ internal sealed class DeviceHealth(DeviceContext context, DeviceId id)
 
     public void ClearWaiting() => (_waiting, _accept) = (null, null);
 
-    private void Wait(EngineError error, Action? accept)
+    private void Wait(EngineError error, Action<bool>? accept)
     {
         if (_waiting?.Code != error.Code && MayLog())
             context.Log.Waiting(id, error.Code, context.Explain(error));
