@@ -30,6 +30,9 @@ internal static class CommonOptions
             DefaultValueFactory = _ => CpuAffinity.Allowed()[0],
         };
 
+    /// <returns>A CPU for the guests, apart from that of the backend; the same one if there is no other.</returns>
+    public static int OtherThan(int cpu) => CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
+
     public static Option<string> Image() =>
         new("--image")
         {

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using Spectre.Console;
 
 namespace Blkring.Load;
@@ -27,7 +26,7 @@ internal sealed class Comparison(string what, string baseline, double? target)
     public static int Report(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes, bool json)
     {
         if (json)
-            Console.WriteLine(ToJson(title, comparisons, notes));
+            PrintJson(title, comparisons, notes);
         else
             Draw(title, comparisons, notes);
         return comparisons.All(comparison => comparison.Holds) ? 0 : 1;
@@ -53,12 +52,7 @@ internal sealed class Comparison(string what, string baseline, double? target)
                 c.Target is { } least ? (c.Holds ? "ok, " : "MISSED, ") + Ratio(least) : "none"
             );
         }
-        if (Console.IsOutputRedirected)
-        {
-            AnsiConsole.Profile.Width = 140;
-            AnsiConsole.Profile.Capabilities.Ansi = false;
-        }
-        AnsiConsole.Write(table);
+        Output.Draw(table);
         foreach (string note in notes)
             Console.WriteLine(note);
     }
@@ -67,14 +61,10 @@ internal sealed class Comparison(string what, string baseline, double? target)
     private double? Target => target;
 
     // The field "mark" is the baseline: its name is older than the word.
-    private static string ToJson(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes)
-    {
-        using MemoryStream stream = new();
-        using (Utf8JsonWriter writer = new(stream, new JsonWriterOptions { Indented = true }))
+    private static void PrintJson(string title, IReadOnlyList<Comparison> comparisons, IEnumerable<string> notes) =>
+        Output.PrintJson(writer =>
         {
-            writer.WriteStartObject();
             writer.WriteString("title", title);
-            writer.WriteNumber("processors", Environment.ProcessorCount);
             writer.WriteStartArray("comparisons");
             foreach (Comparison c in comparisons)
             {
@@ -101,10 +91,7 @@ internal sealed class Comparison(string what, string baseline, double? target)
             foreach (string note in notes)
                 writer.WriteStringValue(note);
             writer.WriteEndArray();
-            writer.WriteEndObject();
-        }
-        return System.Text.Encoding.UTF8.GetString(stream.ToArray());
-    }
+        });
 
     public static double Median(IEnumerable<double> values)
     {

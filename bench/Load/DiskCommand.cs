@@ -72,7 +72,7 @@ internal static class DiskCommand
     {
         // An image that cannot be read is reported in our words, not in fio's.
         FileDisk.Open(path, new FileDiskOptions()).Dispose();
-        int other = CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
+        int other = CommonOptions.OtherThan(cpu);
         DiskLoad.Options options = new()
         {
             Image = path,

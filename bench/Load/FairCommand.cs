@@ -1,14 +1,9 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using Blkring.Engine.Disks;
-using Blkring.Engine.Hypervisor;
-using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
 using Blkring.Engine.Telemetry;
-using Blkring.Engine.Vbds;
 using Blkring.Interop;
-using Blkring.Loopback;
 using Spectre.Console;
 
 namespace Blkring.Load;
@@ -68,7 +63,7 @@ internal static class FairCommand
                 File.Delete(image);
             }
             if (parsed.GetValue(json))
-                WriteJson(rows);
+                PrintJson(rows);
             else
                 Draw(rows);
             return 0;
@@ -107,20 +102,20 @@ internal static class FairCommand
     /// <param name="disk">The disk of the guest that floods; owned from here on.</param>
     private static Row Measure(Disk disk, Flood flood, double seconds, int rounds, int cpu)
     {
-        int other = CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
+        int other = CommonOptions.OtherThan(cpu);
         using Reactor reactor = new(new ReactorOptions { Cpu = cpu });
-        using Guest victim = new(new MemoryDisk(8 << 11), reactor, 1, ringPages: 1, new GuestLoadOptions { Depth = 1 });
-        using Guest flooder = new(
+        using LoadedGuest victim = new(new MemoryDisk(8 << 11), reactor, domain: 1, new GuestLoadOptions { Depth = 1 });
+        using LoadedGuest flooder = new(
             disk,
             reactor,
-            2,
-            flood.RingPages,
+            domain: 2,
             new GuestLoadOptions
             {
                 Depth = flood.Depth,
                 Pages = flood.Pages,
                 Write = flood.Write,
-            }
+            },
+            flood.RingPages
         );
         CpuAffinity.PinCurrentThread(other);
         victim.Run(Math.Min(0.5, seconds));
@@ -132,7 +127,7 @@ internal static class FairCommand
         for (int round = 0; round < rounds; round++)
         {
             alone.Add(victim.Run(seconds));
-            using (Flooding flooding = flooder.Flood(other))
+            using (Flooding flooding = new(flooder.NewLoad(), other))
             {
                 beside.Add(victim.Run(seconds));
                 flooded.Add(flooding.End() * flood.Pages * 4096.0 / 1e6 / seconds);
@@ -154,46 +149,6 @@ internal static class FairCommand
             Comparison.Median(flooded),
             reactor.AllocatedBytes - allocated
         );
-    }
-
-    /// <summary>A domain with one ring, its disk, and its load.</summary>
-    private sealed class Guest : IDisposable
-    {
-        private readonly Disk _disk;
-        private readonly LoopbackDomain _domain;
-        private readonly Vbd _vbd;
-        private readonly Frontend _frontend;
-        private readonly GuestLoadOptions _options;
-
-        public Guest(Disk disk, Reactor reactor, ushort domain, int ringPages, GuestLoadOptions options)
-        {
-            (_disk, _options) = (disk, options);
-            _domain = Frontend.CreateDomain(new DomainId(domain), ringPages, segments: Math.Max(options.Pages, 11));
-            _frontend = Frontend.Create(
-                _domain,
-                BlkifProtocol.X86_64,
-                ringPages,
-                segments: Math.Max(options.Pages, 11)
-            );
-            _vbd = new Vbd(disk, reactor);
-            _vbd.Connect(_frontend.Connection, new LoopbackHypervisor(_domain));
-        }
-
-        public LatencyHistogram Run(double seconds)
-        {
-            LatencyHistogram latency = new();
-            new GuestLoad(_frontend, _disk.CapacitySectors, _options).Run(seconds, latency);
-            return latency;
-        }
-
-        public Flooding Flood(int cpu) => new(new GuestLoad(_frontend, _disk.CapacitySectors, _options), cpu);
-
-        public void Dispose()
-        {
-            _vbd.Dispose();
-            _domain.Dispose();
-            _disk.Dispose();
-        }
     }
 
     /// <summary>A load that runs on a thread of its own until it is ended.</summary>
@@ -257,40 +212,30 @@ internal static class FairCommand
                 row.FloodMegabytesPerSecond.ToString("N0", CultureInfo.InvariantCulture)
             );
         }
-        if (Console.IsOutputRedirected)
-        {
-            AnsiConsole.Profile.Width = 140;
-            AnsiConsole.Profile.Capabilities.Ansi = false;
-        }
-        AnsiConsole.Write(table);
+        Output.Draw(table);
         Console.WriteLine($"bytes allocated by the data path: {rows.Sum(row => row.AllocatedBytes)}");
     }
 
     private static string Text(double value) => value.ToString("N1", CultureInfo.InvariantCulture);
 
-    private static void WriteJson(List<Row> rows)
-    {
-        using Stream output = Console.OpenStandardOutput();
-        using Utf8JsonWriter writer = new(output, new JsonWriterOptions { Indented = true });
-        writer.WriteStartObject();
-        writer.WriteNumber("processors", Environment.ProcessorCount);
-        writer.WriteStartArray("rows");
-        foreach (Row row in rows)
-        {
-            writer.WriteStartObject();
-            writer.WriteString("disk", row.Disk);
-            writer.WriteString("flood", row.Flood);
-            writer.WriteNumber("aloneP50Us", row.AloneP50Us);
-            writer.WriteNumber("aloneP99Us", row.AloneP99Us);
-            writer.WriteNumber("besideP50Us", row.BesideP50Us);
-            writer.WriteNumber("besideP99Us", row.BesideP99Us);
-            writer.WriteNumber("ratioP50", row.RatioP50);
-            writer.WriteNumber("ratioP99", row.RatioP99);
-            writer.WriteNumber("floodMegabytesPerSecond", row.FloodMegabytesPerSecond);
-            writer.WriteNumber("allocatedBytes", row.AllocatedBytes);
-            writer.WriteEndObject();
-        }
-        writer.WriteEndArray();
-        writer.WriteEndObject();
-    }
+    private static void PrintJson(List<Row> rows) =>
+        Output.PrintJson(writer =>
+            Output.WriteRows(
+                writer,
+                rows,
+                row =>
+                {
+                    writer.WriteString("disk", row.Disk);
+                    writer.WriteString("flood", row.Flood);
+                    writer.WriteNumber("aloneP50Us", row.AloneP50Us);
+                    writer.WriteNumber("aloneP99Us", row.AloneP99Us);
+                    writer.WriteNumber("besideP50Us", row.BesideP50Us);
+                    writer.WriteNumber("besideP99Us", row.BesideP99Us);
+                    writer.WriteNumber("ratioP50", row.RatioP50);
+                    writer.WriteNumber("ratioP99", row.RatioP99);
+                    writer.WriteNumber("floodMegabytesPerSecond", row.FloodMegabytesPerSecond);
+                    writer.WriteNumber("allocatedBytes", row.AllocatedBytes);
+                }
+            )
+        );
 }

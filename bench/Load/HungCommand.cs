@@ -1,13 +1,9 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text.Json;
 using Blkring.Abi;
 using Blkring.Engine.Disks;
-using Blkring.Engine.Hypervisor;
 using Blkring.Engine.Queues;
 using Blkring.Engine.Reactors;
-using Blkring.Engine.Telemetry;
-using Blkring.Engine.Vbds;
 using Blkring.Interop;
 using Blkring.Loopback;
 using Spectre.Console;
@@ -60,7 +56,7 @@ internal static class HungCommand
                     ),
                 ];
                 if (parsed.GetValue(json))
-                    Console.WriteLine(ToJson(rows));
+                    PrintJson(rows);
                 else
                     Draw(rows);
                 return rows.All(row => row.Holds) ? 0 : 1;
@@ -83,23 +79,14 @@ internal static class HungCommand
         new("the store never answers", UseIoUring: true, InKernel: false),
     ];
 
-    private sealed record Row(
-        string Hang,
-        long Requests,
-        int Waiting,
-        double AloneP99Us,
-        double BesideP99Us,
-        double RatioP99,
-        double LeastAloneRatio,
-        double MostAloneRatio
-    )
+    private sealed record Row(string Hang, long Requests, int Waiting, BesideRatio Ratio)
     {
-        public bool Holds => Waiting == 0 && RatioP99 <= Target;
+        public bool Holds => Waiting == 0 && Ratio.Holds;
     }
 
     private static Row Measure(Hang hang, string image, double seconds, int rounds, int cpu)
     {
-        int other = CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
+        int other = CommonOptions.OtherThan(cpu);
         using Reactor reactor = new(new ReactorOptions { Cpu = cpu, UseIoUring = hang.UseIoUring });
         GuestLoadOptions work = new()
         {
@@ -114,21 +101,18 @@ internal static class HungCommand
             work
         );
         CpuAffinity.PinCurrentThread(other);
-        victim.Run(Math.Min(0.5, seconds), out _);
+        victim.Run(Math.Min(0.5, seconds));
 
-        List<double> alone = [],
-            again = [],
-            beside = [];
+        BesideRatio ratio = new(Target);
         long requests = 0;
         int waiting = 0;
         for (int round = 0; round < rounds && waiting == 0; round++)
         {
-            alone.Add(victim.Run(seconds, out _).ValueAt(0.99));
-            again.Add(victim.Run(seconds, out _).ValueAt(0.99));
+            ratio.AddAlone(victim.Run(seconds).ValueAt(0.99), victim.Run(seconds).ValueAt(0.99));
             using HungGuest hung = new(hang, reactor);
             try
             {
-                beside.Add(victim.Run(seconds, out long answered).ValueAt(0.99));
+                ratio.AddBeside(victim.Run(seconds, out long answered).ValueAt(0.99));
                 requests += answered;
             }
             catch (SilentBackendException silence)
@@ -136,50 +120,7 @@ internal static class HungCommand
                 waiting += silence.Unanswered;
             }
         }
-        return new Row(
-            hang.Name,
-            requests,
-            waiting,
-            Comparison.Median(alone) / 1e3,
-            Comparison.Median(beside) / 1e3,
-            Comparison.Median(alone.Zip(beside, (a, b) => b / a)),
-            alone.Zip(again, (a, b) => b / a).Min(),
-            alone.Zip(again, (a, b) => b / a).Max()
-        );
-    }
-
-    /// <summary>A domain with one ring, its disk, and its load.</summary>
-    private class LoadedGuest : IDisposable
-    {
-        private readonly LoopbackDomain _domain;
-        private readonly GuestLoadOptions _options;
-
-        public LoadedGuest(Disk disk, Reactor reactor, ushort domain, GuestLoadOptions options)
-        {
-            (Disk, _options) = (disk, options);
-            _domain = Frontend.CreateDomain(new DomainId(domain), ringPages: 1);
-            Frontend = Frontend.Create(_domain, BlkifProtocol.X86_64, ringPages: 1);
-            Vbd = new Vbd(disk, reactor);
-            Vbd.Connect(Frontend.Connection, new LoopbackHypervisor(_domain));
-        }
-
-        protected Disk Disk { get; }
-        protected Frontend Frontend { get; }
-        protected Vbd Vbd { get; }
-
-        public LatencyHistogram Run(double seconds, out long answered)
-        {
-            LatencyHistogram latency = new();
-            answered = new GuestLoad(Frontend, Disk.CapacitySectors, _options).Run(seconds, latency);
-            return latency;
-        }
-
-        public virtual void Dispose()
-        {
-            Vbd.Dispose();
-            _domain.Dispose();
-            Disk.Dispose();
-        }
+        return new Row(hang.Name, requests, waiting, ratio);
     }
 
     /// <summary>A guest with a ring full of writes to a disk that hangs, until it is disposed.</summary>
@@ -207,7 +148,7 @@ internal static class HungCommand
                 Frontend.Put(in request);
             }
             Frontend.Push();
-            SpinWait.SpinUntil(() => Vbd.Queue!.InFlight == writes);
+            SpinWait.SpinUntil(() => Vbd!.Queue!.InFlight == writes);
         }
 
         public override void Dispose()
@@ -313,49 +254,31 @@ internal static class HungCommand
                 row.Hang,
                 row.Requests.ToString(CultureInfo.InvariantCulture),
                 row.Waiting.ToString(CultureInfo.InvariantCulture),
-                Text(row.AloneP99Us) + " \u00b5s",
-                Text(row.BesideP99Us) + " \u00b5s",
-                Text(row.RatioP99),
-                Text(row.LeastAloneRatio) + " to " + Text(row.MostAloneRatio),
+                Text(row.Ratio.AloneP99Us) + " \u00b5s",
+                Text(row.Ratio.BesideP99Us) + " \u00b5s",
+                Text(row.Ratio.Median),
+                row.Ratio.Spread,
                 (row.Holds ? "ok, " : "MISSED, ") + Text(Target)
             );
         }
-        if (Console.IsOutputRedirected)
-        {
-            AnsiConsole.Profile.Width = 160;
-            AnsiConsole.Profile.Capabilities.Ansi = false;
-        }
-        AnsiConsole.Write(table);
+        Output.Draw(table, width: 160);
     }
 
     private static string Text(double value) => value.ToString("N2", CultureInfo.InvariantCulture);
 
-    private static string ToJson(IReadOnlyList<Row> rows)
-    {
-        using MemoryStream stream = new();
-        using (Utf8JsonWriter writer = new(stream, new JsonWriterOptions { Indented = true }))
-        {
-            writer.WriteStartObject();
-            writer.WriteNumber("processors", Environment.ProcessorCount);
-            writer.WriteStartArray("rows");
-            foreach (Row row in rows)
-            {
-                writer.WriteStartObject();
-                writer.WriteString("hang", row.Hang);
-                writer.WriteNumber("requests", row.Requests);
-                writer.WriteNumber("waiting", row.Waiting);
-                writer.WriteNumber("aloneP99Us", row.AloneP99Us);
-                writer.WriteNumber("besideP99Us", row.BesideP99Us);
-                writer.WriteNumber("ratioP99", row.RatioP99);
-                writer.WriteNumber("leastAloneRatio", row.LeastAloneRatio);
-                writer.WriteNumber("mostAloneRatio", row.MostAloneRatio);
-                writer.WriteNumber("target", Target);
-                writer.WriteBoolean("holds", row.Holds);
-                writer.WriteEndObject();
-            }
-            writer.WriteEndArray();
-            writer.WriteEndObject();
-        }
-        return System.Text.Encoding.UTF8.GetString(stream.ToArray());
-    }
+    private static void PrintJson(IReadOnlyList<Row> rows) =>
+        Output.PrintJson(writer =>
+            Output.WriteRows(
+                writer,
+                rows,
+                row =>
+                {
+                    writer.WriteString("hang", row.Hang);
+                    writer.WriteNumber("requests", row.Requests);
+                    writer.WriteNumber("waiting", row.Waiting);
+                    row.Ratio.WriteTo(writer);
+                    writer.WriteBoolean("holds", row.Holds);
+                }
+            )
+        );
 }

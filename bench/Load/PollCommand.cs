@@ -50,7 +50,7 @@ internal static class PollCommand
 
     private static int Compare(string image, double seconds, int rounds, int cpu, bool json)
     {
-        int other = CpuAffinity.Allowed().FirstOrDefault(candidate => candidate != cpu, cpu);
+        int other = CommonOptions.OtherThan(cpu);
         List<Comparison> comparisons = [];
         long allocated = 0;
         foreach (int depth in new[] { 1, 32 })
