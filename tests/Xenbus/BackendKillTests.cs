@@ -18,7 +18,6 @@ public sealed class BackendKillTests(Xenstored xenstored) : IClassFixture<Xensto
     public void Each_request_is_answered_once_however_often_the_backend_is_killed(int rings)
     {
         using World world = new(xenstored, start: false);
-        string folder = Path.Combine(Path.GetDirectoryName(world.NewImage())!, "journals");
         List<IDisposable> dead = [];
         HungDisk disk = NextDaemon();
         Guest guest = world.Connected(new DiskRequest { Params = "aio:/hung" }, rings: rings);
@@ -54,7 +53,7 @@ public sealed class BackendKillTests(Xenstored xenstored) : IClassFixture<Xensto
         {
             HungDisk own = new(World.Sectors);
             dead.Add(own);
-            world.Options = new BackendOptions { JournalFolder = folder, OpenImage = (_, _) => own };
+            world.Options = new BackendOptions { JournalFolder = world.JournalFolder, OpenImage = (_, _) => own };
             world.StartBackend();
             return own;
         }

@@ -171,9 +171,7 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
     [Fact]
     public void Another_image_under_the_same_path_waits_for_the_operator_or_for_the_image_to_come_back()
     {
-        using World world = new(xenstored, start: false);
-        UseJournals(world);
-        world.StartBackend();
+        using World world = World.WithJournals(xenstored);
         string image = world.NewImage();
         Guest guest = world.Connected(new DiskRequest { Params = "aio:" + image });
         guest.VerifyIo(20);
@@ -210,9 +208,7 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
     [Fact]
     public void An_image_that_grew_is_the_same_and_one_that_was_cut_is_not()
     {
-        using World world = new(xenstored, start: false);
-        UseJournals(world);
-        world.StartBackend();
+        using World world = World.WithJournals(xenstored);
         string image = world.NewImage();
         Guest guest = world.Connected(new DiskRequest { Params = "aio:" + image });
         SetLength(image, 2 * World.Sectors);
@@ -227,9 +223,7 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
     [Fact]
     public void A_medium_of_a_drive_may_be_another_one_after_a_restart()
     {
-        using World world = new(xenstored, start: false);
-        UseJournals(world);
-        world.StartBackend();
+        using World world = World.WithJournals(xenstored);
         string image = world.NewImage();
         Guest guest = world.Connected(
             new DiskRequest
@@ -249,16 +243,14 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
     [Fact]
     public void Requests_without_a_response_and_without_a_journal_wait_for_the_operator()
     {
-        using World world = new(xenstored, start: false);
-        string folder = UseJournals(world);
-        world.StartBackend();
+        using World world = World.WithJournals(xenstored);
         Guest guest = world.Connected();
         guest.VerifyIo(20);
         Assert.True(world.Backend.Stop(Wait.Limit));
         // Posted while there is no daemon: the next one cannot know that it was not taken before.
         guest.Frontend.Put(Requests.Of(guest.Frontend, 0, Blkring.Abi.Blkif.OpRead, 0, Requests.Pages(1)));
         guest.Frontend.Push();
-        Directory.Delete(folder, recursive: true);
+        Directory.Delete(world.JournalFolder, recursive: true);
         world.StartBackend();
         DeviceStatus waiting = AwaitWait(world, guest, ErrorCode.JournalMissing);
         Assert.True(waiting.NeedsDecision);
@@ -272,9 +264,7 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
     [Fact]
     public void A_journal_is_not_missed_where_no_request_can_be_under_way()
     {
-        using World world = new(xenstored, start: false);
-        string folder = UseJournals(world);
-        world.StartBackend();
+        using World world = World.WithJournals(xenstored);
         Guest idle = world.Connected(),
             silent = world.Connected();
         idle.VerifyIo(20);
@@ -282,7 +272,7 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
         // Nothing of this ring was ever answered, so all of it is done in its order.
         silent.Frontend.Put(Requests.Of(silent.Frontend, 0, Blkring.Abi.Blkif.OpRead, 0, Requests.Pages(1)));
         silent.Frontend.Push();
-        Directory.Delete(folder, recursive: true);
+        Directory.Delete(world.JournalFolder, recursive: true);
         world.StartBackend();
         AwaitService(world, idle);
         AwaitService(world, silent);
@@ -293,14 +283,12 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
     [Fact]
     public void A_journal_that_cannot_be_opened_waits_until_it_can()
     {
-        using World world = new(xenstored, start: false);
-        string folder = UseJournals(world);
-        world.StartBackend();
+        using World world = World.WithJournals(xenstored);
         Guest guest = world.Connected();
         guest.VerifyIo(20);
         Assert.True(world.Backend.Stop(Wait.Limit));
         string journal = Assert.Single(
-            Directory.GetFiles(folder),
+            Directory.GetFiles(world.JournalFolder),
             file => file.EndsWith("-0", StringComparison.Ordinal)
         );
         File.Move(journal, journal + ".kept");
@@ -317,11 +305,11 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
     [Fact]
     public void A_disk_that_is_full_makes_its_guest_wait_until_there_is_room()
     {
-        using World world = new(xenstored, start: false);
-        UseJournals(world);
         FullDisk.Errno = 0;
-        world.Options = world.Options with { OpenImage = (_, _) => new WrappedDisk<FullDisk>(World.Sectors) };
-        world.StartBackend();
+        using World world = World.WithJournals(
+            xenstored,
+            options => options with { OpenImage = (_, _) => new WrappedDisk<FullDisk>(World.Sectors) }
+        );
         Guest guest = world.Connected(rings: 2),
             detached = world.Connected();
         guest.VerifyIo(20);
@@ -363,15 +351,16 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
     [Fact]
     public void A_full_disk_is_an_error_to_the_guest_where_the_policy_says_so()
     {
-        using World world = new(xenstored, start: false);
-        UseJournals(world);
         FullDisk.Errno = Errno.ENOSPC;
-        world.Options = world.Options with
-        {
-            OpenImage = (_, _) => new WrappedDisk<FullDisk>(World.Sectors),
-            Device = _ => new DeviceOptions { LostDisk = LostDiskPolicy.Error },
-        };
-        world.StartBackend();
+        using World world = World.WithJournals(
+            xenstored,
+            options =>
+                options with
+                {
+                    OpenImage = (_, _) => new WrappedDisk<FullDisk>(World.Sectors),
+                    Device = _ => new DeviceOptions { LostDisk = LostDiskPolicy.Error },
+                }
+        );
         Guest guest = world.Connected();
         guest.Frontend.Put(Requests.Of(guest.Frontend, 0, Blkring.Abi.Blkif.OpWrite, 0, Requests.Pages(1)));
         guest.Frontend.Push();
@@ -386,13 +375,6 @@ public sealed class HostFaultTests(Xenstored xenstored) : IClassFixture<Xenstore
 
         public static unsafe int Start(in DiskOperation operation, MemoryDiskIo disk, byte* content, Twisted state) =>
             Errno != 0 ? -Errno : disk.Start(in operation);
-    }
-
-    private static string UseJournals(World world)
-    {
-        string folder = Path.Combine(Path.GetDirectoryName(world.NewImage("unused.img"))!, "journals");
-        world.Options = new BackendOptions { JournalFolder = folder };
-        return folder;
     }
 
     private static DeviceStatus AwaitWait(World world, Guest guest, ErrorCode code)

@@ -78,11 +78,7 @@ public sealed class LostWriteTests(Xenstored xenstored) : IClassFixture<Xenstore
 
     private World NewWorld()
     {
-        World world = new(xenstored, start: false);
-        string folder = Path.Combine(Path.GetDirectoryName(world.NewImage("unused.img"))!, "journals");
-        world.Options = new BackendOptions { JournalFolder = folder, OpenImage = Open };
-        world.StartBackend();
-        return world;
+        return World.WithJournals(xenstored, options => options with { OpenImage = Open });
 
         Disk Open(string path, FileDiskOptions options)
         {

@@ -144,7 +144,7 @@ public sealed class QueueCrashTests(Xenstored xenstored) : IClassFixture<Xenstor
         world.Options = new HangingImages(disk).Options with
         {
             DrainTimeout = TimeSpan.FromMilliseconds(200),
-            JournalFolder = Path.Combine(Path.GetDirectoryName(world.NewImage())!, "journals"),
+            JournalFolder = world.JournalFolder,
         };
         world.StartBackend();
         return world;

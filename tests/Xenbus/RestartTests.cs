@@ -52,10 +52,8 @@ public sealed class RestartTests : IDisposable
     [Fact]
     public void A_journal_is_there_while_its_ring_may_be_taken_over_and_no_longer()
     {
-        using World world = new(_xenstored, start: false);
-        string folder = Path.Combine(Path.GetDirectoryName(world.NewImage())!, "journals");
-        world.Options = new BackendOptions { JournalFolder = folder };
-        world.StartBackend();
+        using World world = World.WithJournals(_xenstored);
+        string folder = world.JournalFolder;
         Guest guest = world.Connected(rings: 2);
         guest.VerifyIo(20);
         Assert.Equal(
@@ -77,10 +75,8 @@ public sealed class RestartTests : IDisposable
     [Fact]
     public void Journals_of_devices_that_are_gone_go_at_the_start_and_others_stay()
     {
-        using World world = new(_xenstored, start: false);
-        string folder = Path.Combine(Path.GetDirectoryName(world.NewImage())!, "journals");
-        world.Options = new BackendOptions { JournalFolder = folder };
-        world.StartBackend();
+        using World world = World.WithJournals(_xenstored);
+        string folder = world.JournalFolder;
         Guest guest = world.Connected();
         Assert.True(world.Backend.Stop(Wait.Limit));
         string own = Assert.Single(Directory.GetFiles(folder, "*-0")),

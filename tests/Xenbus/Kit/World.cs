@@ -81,6 +81,19 @@ internal sealed class World : IDisposable
     public static DeviceId NewId(int number = 51712) =>
         new(new DomainId((ushort)(1 + (Interlocked.Increment(ref s_nextDomain) % 30000))), number);
 
+    /// <summary>A world whose backend keeps journals, in <see cref="JournalFolder"/>.</summary>
+    /// <param name="change">Further options.</param>
+    public static World WithJournals(Xenstored xenstored, Func<BackendOptions, BackendOptions>? change = null)
+    {
+        World world = new(xenstored, start: false);
+        BackendOptions options = new() { JournalFolder = world.JournalFolder };
+        world.Options = change is null ? options : change(options);
+        world.StartBackend();
+        return world;
+    }
+
+    public string JournalFolder => _directory.PathOf("journals");
+
     public string NewImage(string name = "disk.img", long sectors = Sectors)
     {
         string path = _directory.PathOf(name);
